@@ -1,0 +1,1 @@
+"""imgfs: container image stores as a file system."""

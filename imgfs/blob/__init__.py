@@ -1,0 +1,25 @@
+"""Bytes at an offset: the one call that every hop of a read is."""
+
+from imgfs.blob.blob import Blob
+from imgfs.blob.checked import CheckedBlob, Checksums, checksums
+from imgfs.blob.concatenation import Concatenation
+from imgfs.blob.file import FileBlob
+from imgfs.blob.memory import MemoryBlob
+from imgfs.blob.shared import SharedBlob
+from imgfs.blob.slice import Slice
+from imgfs.blob.stream import BlobStream
+from imgfs.blob.watched import WatchedBlob
+
+__all__ = [
+    "Blob",
+    "BlobStream",
+    "CheckedBlob",
+    "Checksums",
+    "Concatenation",
+    "FileBlob",
+    "MemoryBlob",
+    "SharedBlob",
+    "Slice",
+    "WatchedBlob",
+    "checksums",
+]

@@ -1,0 +1,131 @@
+"""What several commands share: opening sources, options that mean the same everywhere, progress, sizes."""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+import platformdirs
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    DownloadColumn,
+    Progress,
+    TextColumn,
+    TimeRemainingColumn,
+    TransferSpeedColumn,
+)
+
+from imgfs.layers import Cache, Indexer
+from imgfs.sources import Source, open_source
+from imgfs.sources.own import default_path
+from imgfs.sources.own_layout import Layout
+from imgfs.sources.own_writer import Writer
+from imgfs.sources.union import Union
+
+store_option = click.option(
+    "--store", metavar="PATH", help="Another store of imgfs than the default one.", envvar="IMGFS_STORE"
+)
+source_option = click.option(
+    "--source", "sources", metavar="SOURCE", multiple=True, help="Look here instead of in the store of imgfs."
+)
+
+
+DEFAULT_CACHE_SIZE = 8 << 30
+_CACHE_SIZE = "imgfs.cache_size"
+
+
+def parse_size(text: str) -> int:
+    """A size in bytes from a number with an optional K, M, G or T. Raises click.BadParameter."""
+    match = re.fullmatch(r"(\d+)(?:([KMGT])(?:i?B)?)?", text.strip(), re.IGNORECASE)
+    if match is None:
+        raise click.BadParameter(f"{text!r} is not a size such as 500M or 8G")
+    return int(match[1]) << 10 * " KMGT".index((match[2] or " ").upper())
+
+
+def _take_cache_size(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        context.meta[_CACHE_SIZE] = parse_size(value)
+
+
+cache_size_option = click.option(
+    "--cache-size",
+    metavar="SIZE",
+    envvar="IMGFS_CACHE_SIZE",
+    expose_value=False,
+    callback=_take_cache_size,
+    help="Disk that indexes and decoded layers may take (default: 8G).",
+)
+
+
+def cache() -> Cache:
+    """The cache of this command: `$XDG_CACHE_HOME/imgfs`, of the size asked for."""
+    limit = click.get_current_context().meta.get(_CACHE_SIZE, DEFAULT_CACHE_SIZE)
+    return Cache(os.path.join(platformdirs.user_cache_dir("imgfs")), limit)
+
+
+@contextmanager
+def indexing() -> Iterator[Indexer]:
+    """What makes layers readable at random, for this command; stopped afterwards."""
+    indexer = Indexer(cache())
+    try:
+        yield indexer
+    finally:
+        indexer.close()
+
+
+@contextmanager
+def opened(references: Sequence[str], store: str | None = None) -> Iterator[Union]:
+    """The sources named, or the store of imgfs when none is; closed afterwards."""
+    sources: list[Source] = []
+    with indexing() as indexer:
+        try:
+            for reference in references or [f"imgfs:{store or ''}"]:
+                sources.append(open_source(reference, indexer))
+            yield Union(sources)
+        finally:
+            for source in sources:
+                source.close()
+
+
+@contextmanager
+def writing(store: str | None) -> Iterator[Writer]:
+    """A writer of the store of imgfs."""
+    with indexing() as indexer, Writer(Layout(store or default_path()), indexer) as writer:
+        yield writer
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal; what is yielded takes the bytes done since."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        DownloadColumn(binary_units=True),
+        TransferSpeedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(
+        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
+    ) as progress:
+        task = progress.add_task(label, total=total)
+        yield lambda count: progress.advance(task, count)
+
+
+def human_size(size: int | None) -> str:
+    """A size as docker prints it, in powers of 1000; `-` where it is unknown."""
+    if size is None:
+        return "-"
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 1000 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.3g}{unit}" if amount < 1000 else f"{amount:.0f}{unit}"
+
+
+def printable(text: str) -> str:
+    """Text from an image with whatever could steer a terminal shown as escapes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,0 +1,125 @@
+"""`imgfs ls` and `imgfs tree`: which images there are."""
+
+import sys
+from collections.abc import Iterable
+
+import click
+import msgspec
+from rich.console import Console
+from rich.table import Table
+from rich.tree import Tree
+
+from imgfs.cli.common import human_size, opened, printable, store_option
+from imgfs.digest import ImageID
+from imgfs.sources.union import Snapshot
+
+
+class _Row(msgspec.Struct):
+    """One image, as `--json` prints it."""
+
+    id: ImageID
+    tags: list[str]
+    created: str | None
+    layers: int
+    size: int | None
+    parent: ImageID | None
+    sources: list[str]
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option("--heads", is_flag=True, help="Only images that no other image is based on.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
+@store_option
+def ls(sources: tuple[str, ...], heads: bool, as_json: bool, store: str | None) -> None:
+    """List the images of each SOURCE, or of the store of imgfs."""
+    with opened(sources, store) as union:
+        snapshot = union.snapshot
+        rows = [_row(snapshot, image_id) for image_id in (snapshot.heads if heads else snapshot.sources)]
+    if as_json:
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows, enc_hook=str)).decode() + "\n")
+    else:
+        _print_table(rows, with_source=len(sources) > 1)
+
+
+@click.command()
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@store_option
+def tree(sources: tuple[str, ...], store: str | None) -> None:
+    """Draw which images are based on which."""
+    with opened(sources, store) as union:
+        snapshot = union.snapshot
+    console = _console()
+    drawn: set[ImageID] = set()
+    for root in _roots(snapshot):
+        console.print(_branch(snapshot, root, drawn))
+
+
+def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
+    sources = snapshot.sources[image_id]
+    image = sources[0].store.get(image_id)
+    return _Row(
+        id=image_id,
+        tags=snapshot.tags_of(image_id),
+        created=image.created.isoformat() if image.created else None,
+        layers=len(image.diff_ids),
+        size=sources[0].store.known_tar_size(image_id),
+        parent=snapshot.parents.get(image_id),
+        sources=[source.reference for source in sources],
+    )
+
+
+def _print_table(rows: Iterable[_Row], *, with_source: bool) -> None:
+    table = Table(box=None, pad_edge=False, header_style="")
+    for heading in ("TAG", "IMAGE ID", "CREATED", "LAYERS", "SIZE", *(["SOURCE"] if with_source else [])):
+        table.add_column(heading, no_wrap=True, justify="right" if heading in ("LAYERS", "SIZE") else "left")
+    for row in rows:
+        created = row.created[:19].replace("T", " ") if row.created else "-"
+        for tag in row.tags or ["<none>"]:
+            cells = [printable(tag), row.id.short, created, str(row.layers), human_size(row.size)]
+            table.add_row(*cells, *([", ".join(row.sources)] if with_source else []))
+    _console().print(table)
+
+
+def _console() -> Console:
+    """Plain text of any width when nobody looks at it, so that scripts get whole lines."""
+    return (
+        Console(highlight=False, markup=False, soft_wrap=True)
+        if sys.stdout.isatty()
+        else Console(highlight=False, markup=False, width=10_000, soft_wrap=True)
+    )
+
+
+def _roots(snapshot: Snapshot) -> list[ImageID]:
+    """Where families begin; of a cycle of parents, the image that sorts first."""
+    roots = [
+        image_id for image_id in snapshot.sources if snapshot.parents.get(image_id) not in snapshot.sources
+    ]
+    reached = set(roots)
+    for image_id in [*roots, *snapshot.sources]:
+        if image_id not in reached:
+            roots.append(image_id)
+        waiting = [image_id]
+        while waiting:
+            below = [child for child in snapshot.children.get(waiting.pop(), ()) if child not in reached]
+            reached.update(below)
+            waiting.extend(below)
+        reached.add(image_id)
+    return roots
+
+
+def _branch(snapshot: Snapshot, root: ImageID, drawn: set[ImageID]) -> Tree:
+    top = Tree(_label(snapshot, root))
+    drawn.add(root)
+    waiting = [(root, top)]
+    while waiting:
+        image_id, branch = waiting.pop()
+        for child in snapshot.children.get(image_id, ()):
+            if child not in drawn:
+                drawn.add(child)
+                waiting.append((child, branch.add(_label(snapshot, child))))
+    return top
+
+
+def _label(snapshot: Snapshot, image_id: ImageID) -> str:
+    return printable(" ".join([image_id.short, *snapshot.tags_of(image_id)]))

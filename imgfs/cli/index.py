@@ -1,0 +1,113 @@
+"""`imgfs index`, `imgfs verify` and `imgfs cache`: reading layers whole, and what is remembered of them."""
+
+import datetime
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import click
+
+from imgfs.cli.common import cache, cache_size_option, human_size, opened, printable, progress_bar
+from imgfs.digest import ChainID
+from imgfs.errors import ImgfsError
+from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size, verify_layer
+from imgfs.sources import Source
+from imgfs.sources.union import Union
+
+
+@click.command()
+@click.argument("source")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@cache_size_option
+def index(source: str, images: tuple[str, ...]) -> None:
+    """Index the layers of each IMAGE in SOURCE, or of all, so that reading them later need not wait."""
+    bad = 0
+    with opened([source]) as union:
+        for owner, chain_id in _layers(union, images):
+            try:
+                with _taken(owner, chain_id) as layer:
+                    with progress_bar(layer.diff_id.short, stored_size(layer)) as advance:
+                        index_layer(layer, advance)
+            except (ImgfsError, OSError) as error:
+                click.echo(f"imgfs: {printable(str(error))}", err=True)
+                bad += 1
+    click.get_current_context().exit(bool(bad))
+
+
+@click.command()
+@click.argument("source")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option("-q", "--quiet", is_flag=True, help="Print only what is bad.")
+def verify(source: str, images: tuple[str, ...], quiet: bool) -> None:
+    """Read every layer of each IMAGE in SOURCE, or of all, and say whether it is what its digests say.
+
+    Exit status 1 if anything is bad.
+    """
+    bad = 0
+    with opened([source]) as union:
+        for problem in union.sources[0].problems:
+            click.echo(f"BAD   {printable(problem)}")
+            bad += 1
+        for owner, chain_id in _layers(union, images):
+            try:
+                with _taken(owner, chain_id) as layer:
+                    with progress_bar(layer.diff_id.short, stored_size(layer)) as advance:
+                        verify_layer(layer, advance)
+                if not quiet:
+                    click.echo(f"good  layer {layer.diff_id}")
+            except (ImgfsError, OSError) as error:
+                click.echo(f"BAD   {printable(str(error))}")
+                bad += 1
+    click.get_current_context().exit(bool(bad))
+
+
+@click.group("cache")
+def cache_() -> None:
+    """What imgfs remembers of layers: indexes, and decoded copies."""
+
+
+@cache_.command("ls")
+def cache_ls() -> None:
+    """List what is kept, the least recently used first."""
+    entries = cache().entries()
+    for entry in entries:
+        used = datetime.datetime.fromtimestamp(entry.used).astimezone()
+        click.echo(f"{human_size(entry.size):>8}  {used:%Y-%m-%d %H:%M}  {entry.name}")
+    click.echo(f"{human_size(sum(entry.size for entry in entries)):>8}  in {len(entries)} files")
+
+
+@cache_.command("prune")
+@cache_size_option
+def cache_prune() -> None:
+    """Drop what was used least recently, until no more than --cache-size is left."""
+    _report(cache().prune())
+
+
+@cache_.command("clear")
+def cache_clear() -> None:
+    """Drop everything."""
+    _report(cache().prune(0))
+
+
+def _report(dropped: Sequence[CacheEntry]) -> None:
+    click.echo(f"Dropped {len(dropped)} files, {human_size(sum(entry.size for entry in dropped))}")
+
+
+def _layers(union: Union, terms: Sequence[str]) -> Iterator[tuple[Source, ChainID]]:
+    """Each layer of the images meant, or of all, once."""
+    snapshot = union.snapshot
+    seen = set()
+    for image_id in map(snapshot.resolve, terms) if terms else snapshot.sources:
+        source = snapshot.sources[image_id][0]
+        for chain_id in chain_ids(source.store.get(image_id).diff_ids):
+            if chain_id not in seen:
+                seen.add(chain_id)
+                yield source, chain_id
+
+
+@contextmanager
+def _taken(source: Source, chain_id: ChainID) -> Iterator[Layer]:
+    layer = source.layers.get(chain_id)
+    try:
+        yield layer
+    finally:
+        source.layers.release(layer)

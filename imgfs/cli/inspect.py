@@ -1,0 +1,36 @@
+"""`imgfs inspect`: all that is known of an image, as JSON."""
+
+import sys
+
+import click
+import msgspec
+
+from imgfs.cli.common import opened, source_option, store_option
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@source_option
+@store_option
+def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> None:
+    """Print what is known of each IMAGE (a name, an ID or a unique prefix of one) as a JSON list."""
+    with opened(sources, store) as union:
+        snapshot = union.snapshot
+        descriptions = []
+        for image_id in map(snapshot.resolve, images):
+            found_in = snapshot.sources[image_id]
+            image = found_in[0].store.get(image_id)
+            descriptions.append(
+                {
+                    "Id": image_id,
+                    "RepoTags": snapshot.tags_of(image_id),
+                    "Parent": snapshot.parents.get(image_id, ""),
+                    "Children": snapshot.children.get(image_id, []),
+                    "Sources": [source.reference for source in found_in],
+                    "Size": found_in[0].store.known_tar_size(image_id),
+                    "Config": msgspec.Raw(image.raw_config),
+                }
+            )
+    sys.stdout.write(
+        msgspec.json.format(msgspec.json.encode(descriptions, enc_hook=str), indent=4).decode() + "\n"
+    )

@@ -1,0 +1,69 @@
+"""The command `imgfs`: its subcommands, and the one place where errors become a line and an exit status.
+
+Exit status: 0 for success, 1 for an error (one line on standard error), 2 for wrong usage, 130 after Ctrl-C.
+"""
+
+import logging
+import os
+import sys
+
+import click
+
+from imgfs.cli.export import export
+from imgfs.cli.images import ls, tree
+from imgfs.cli.index import cache_, index, verify
+from imgfs.cli.inspect import inspect
+from imgfs.cli.load import import_, load
+from imgfs.cli.mount import mount, umount
+from imgfs.cli.names import rm, tag
+from imgfs.errors import ImgfsError
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(None, "-V", "--version", package_name="imgfs", message="%(prog)s %(version)s")
+@click.option("--debug", is_flag=True, help="Log more, and show where an unexpected error comes from.")
+def imgfs(debug: bool) -> None:
+    r"""See into container images as files, without running, unpacking or saving them.
+
+    \b
+    A SOURCE is a place that images come from:
+      imgfs:[PATH]           a store of imgfs (default: $XDG_DATA_HOME/imgfs)
+      oci:PATH[:TAG]         an OCI image layout
+      oci-archive:FILE       one in a tar
+      docker-archive:FILE    what docker save writes
+      PATH                   any of these, recognised by what lies there
+    """
+    logging.basicConfig(format="imgfs: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
+
+
+for command in (mount, umount, ls, tree, inspect, export, load, import_, tag, rm, index, verify, cache_):
+    imgfs.add_command(command)
+
+
+def main() -> None:
+    """Run the command line; never returns."""
+    try:
+        imgfs.main(prog_name="imgfs", standalone_mode=False)
+        sys.stdout.flush()
+        status = 0
+    except click.ClickException as error:
+        error.show()
+        status = error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        status = 130
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is quiet
+        status = 1
+    except ImgfsError as error:
+        status = _fail(str(error))
+    except OSError as error:
+        status = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except Exception as error:
+        logging.getLogger("imgfs").debug("where it happened", exc_info=True)
+        status = _fail(f"internal error: {error!r} (imgfs --debug shows where; please report it)")
+    sys.exit(status)
+
+
+def _fail(message: str) -> int:
+    click.echo(f"imgfs: {message}", err=True)
+    return 1

@@ -1,0 +1,62 @@
+"""`imgfs mount` and `imgfs umount`."""
+
+import os
+from collections.abc import Callable
+
+import click
+
+from imgfs.cli.common import cache_size_option, opened
+from imgfs.mount import background, parse_options, serve, unmount
+from imgfs.view import RootDirectory, ViewOptions
+
+
+@click.command()
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
+@click.argument("mountpoint")
+@click.option("-o", "options", multiple=True, metavar="OPT[,OPT]...", help="Mount options, see below.")
+@click.option("-f", "--foreground", is_flag=True, help="Stay in front, log to standard error.")
+@cache_size_option
+@click.option(
+    "--log-file", type=click.Path(), metavar="FILE", help="In the background, log to FILE, not to syslog."
+)
+def mount(
+    sources: tuple[str, ...],
+    mountpoint: str,
+    options: tuple[str, ...],
+    foreground: bool,
+    log_file: str | None,
+) -> None:
+    r"""Mount the images of each SOURCE at MOUNTPOINT.
+
+    Goes to the background once the file system answers. Unmount with imgfs umount, fusermount3 -u or umount.
+
+    \b
+    Options of -o:
+      allow_other             let other users see the tree
+      uid=N, gid=N            who owns everything in it (default: who mounts)
+      umask=OCTAL             permissions to take away from everything
+      tar=joined|verbatim     rootfs.tar as one tar that tools read to its end, or
+                              the layer tars end to end byte for byte
+      size=exact|lazy         a stat of a tar whose size is not known yet waits for
+                              it, or answers 0
+    """
+    parsed = parse_options(",".join(options))
+    target = os.path.abspath(mountpoint)
+
+    def run(ready: Callable[[], None]) -> None:
+        with opened(sources) as union:
+            root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar))
+            serve(root, target, parsed, polls=[union.refresh], ready=ready)
+
+    if foreground:
+        run(lambda: None)
+    else:
+        background(run, log_file)
+
+
+@click.command()
+@click.argument("mountpoint")
+@click.option("-l", "--lazy", is_flag=True, help="Take it out of the tree now, even while it is in use.")
+def umount(mountpoint: str, lazy: bool) -> None:
+    """Unmount what imgfs mount has mounted at MOUNTPOINT."""
+    unmount(mountpoint, lazy=lazy)

@@ -1,0 +1,46 @@
+"""`imgfs tag` and `imgfs rm`: names of images in our own store, and getting rid of both."""
+
+import click
+
+from imgfs.cli.common import opened, store_option, writing
+from imgfs.errors import InUse
+from imgfs.sources.names import full_name
+
+
+@click.command()
+@click.argument("image")
+@click.argument("name")
+@store_option
+def tag(image: str, name: str, store: str | None) -> None:
+    """Give IMAGE another NAME, taking it from whichever image had it."""
+    with opened([], store) as union, writing(store) as writer:
+        writer.tag(union.snapshot.resolve(image), full_name(name))
+
+
+@click.command()
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-f", "--force", is_flag=True, help="Also if it has children or several names.")
+@store_option
+def rm(images: tuple[str, ...], force: bool, store: str | None) -> None:
+    """Remove each IMAGE, given by name, ID or a unique prefix of one, and the layers that only it has.
+
+    Given by one of several names, only that name is removed, as docker does.
+    """
+    for term in images:
+        with opened([], store) as union, writing(store) as writer:
+            snapshot = union.snapshot
+            image_id = snapshot.resolve(term)
+            tags = snapshot.tags_of(image_id)
+            named = [name for name in tags if name in (term, f"{term}:latest")]
+            if named and len(tags) > 1 and not force:
+                writer.untag(named)
+                click.echo(f"Untagged: {named[0]}")
+                continue
+            if not named and len(tags) > 1 and not force:
+                raise InUse(
+                    f"image {image_id.short} has several names ({', '.join(tags)}; --force to remove it)"
+                )
+            writer.remove(image_id, force=force)
+            for name in tags:
+                click.echo(f"Untagged: {name}")
+            click.echo(f"Deleted: {image_id}")

@@ -1,0 +1,100 @@
+"""The decoded view of a blob that has a seek table: good for reading anywhere.
+
+A few decoders are kept where reads have left them. A read goes to the one that gets there with the least
+decoding; where starting at a seek point is quicker, a new one starts there and the one that was
+not used for longest goes. So a sequential reader decodes everything once, and several of them do not get in
+each other's way.
+"""
+
+from threading import Lock
+
+from imgfs.blob import Blob
+from imgfs.codec.decompress import decompress
+from imgfs.codec.detect import Compression
+from imgfs.codec.inflate import inflate_from
+from imgfs.codec.run import Run
+from imgfs.codec.seek_table import SeekTable
+from imgfs.errors import Corrupt
+
+_RUNS = 3
+_KEPT_SIZE = 2 << 20  # decoded bytes kept by each run
+_START_COST = 256 << 10  # decoded bytes that may be skipped in the time a new run takes to start
+
+
+def open_random(blob: Blob, table: SeekTable) -> Blob:
+    """The decoded bytes of `blob`, which closes with the view; it holds at most about 10 MiB.
+
+    Raises Corrupt if the blob is shorter than the table says, and from reads that cannot be made correctly.
+    """
+    if blob.size < table.stored_size:
+        raise Corrupt(f"compressed blob is {blob.size} bytes, its seek table says {table.stored_size}")
+    return _RandomBlob(blob, table)
+
+
+class _SharedRun:
+    """A run and the lock that goes with it."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.lock = Lock()
+
+
+class _RandomBlob(Blob):
+    def __init__(self, blob: Blob, table: SeekTable) -> None:
+        self._blob = blob
+        self._table = table
+        self._lock = Lock()  # of the list only; held for no longer than choosing takes
+        self._runs: list[_SharedRun] = []  # the one used last is last
+
+    @property
+    def size(self) -> int:
+        return self._table.size
+
+    def pread(self, size: int, offset: int) -> bytes:
+        size = min(size, self.size - offset)
+        if size <= 0:
+            return b""
+        while True:
+            shared = self._choose(offset)
+            with shared.lock:
+                # while another thread had it, it may have moved too far
+                if self._cost(shared.run, offset) is None:
+                    continue
+                data = shared.run.read(size, offset)
+            if len(data) < size:
+                raise Corrupt(f"compressed blob ends at {offset + len(data)} of {self.size} decoded bytes")
+            return data
+
+    def close(self) -> None:
+        with self._lock:
+            self._runs.clear()
+            self._blob.close()
+
+    def _choose(self, offset: int) -> _SharedRun:
+        """The best run for a read at `offset`, started if need be; it may be in use."""
+        with self._lock:
+            candidates = [
+                (cost, index)
+                for index, shared in enumerate(self._runs)
+                if (cost := self._cost(shared.run, offset)) is not None
+            ]
+            shared = self._runs.pop(min(candidates)[1]) if candidates else _SharedRun(self._start(offset))
+            self._runs.append(shared)
+            del self._runs[:-_RUNS]
+            return shared
+
+    def _cost(self, run: Run, offset: int) -> int | None:
+        """Bytes that `run` must decode to get to `offset`; None if it cannot, or a seek point is nearer."""
+        if run.failed or offset < run.kept_from:
+            return None
+        cost = max(0, offset - run.position)
+        from_point = offset - self._table.offset_before(offset)
+        return cost if cost <= from_point + _START_COST else None
+
+    def _start(self, offset: int) -> Run:
+        point = self._table.point_before(offset)
+        if self._table.compression is Compression.GZIP:
+            chunks = inflate_from(self._blob, point.bit, point.window)
+        else:
+            chunks = decompress(self._blob, point.bit // 8)
+        return Run(chunks, point.offset, _KEPT_SIZE)

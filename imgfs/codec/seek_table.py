@@ -1,0 +1,190 @@
+"""Where a compressed blob can be entered: its seek points, in memory and as bytes.
+
+A table is small enough to keep in memory; the windows that gzip points need are compressed one by one and
+read from the table's own bytes when a reader enters there. A table that was loaded is taken for hostile: it
+is checked before it is used, and what does not hold is Corrupt.
+"""
+
+import struct
+import sys
+import zlib
+from array import array
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import pairwise
+
+import zstandard
+
+from imgfs.blob import Blob, MemoryBlob, Slice
+from imgfs.codec.detect import Compression
+from imgfs.errors import Corrupt
+
+WINDOW_SIZE = 32 * 1024
+"""In bytes; how far back deflate data may refer (RFC 1951 2)."""
+LARGEST_INTERVAL = 16 << 20
+"""Decoded bytes between two points that a random reader may still be made to decode."""
+
+# compression, seek points, stored bytes, decoded bytes, checksum of all before the windows but itself
+_HEADER = struct.Struct("<B3xIQQI")
+_CODES = {1: Compression.GZIP, 2: Compression.ZSTD}
+_POINT_SIZE = 8 + 8 + 4  # decoded offset, stored bit, end of the compressed window among the windows
+
+
+@dataclass(frozen=True, slots=True)
+class SeekPoint:
+    """A place to start decoding at: the decoded offset, the bit of the stored bytes, what came before."""
+
+    offset: int
+    bit: int
+    window: bytes
+
+
+class SeekTable:
+    """The seek points of one blob of `stored_size` bytes that decode to `size` bytes.
+
+    The first point is the start of both. `largest_interval` is the most decoded bytes between two points, or
+    the last one and the end.
+    """
+
+    def __init__(
+        self,
+        compression: Compression,
+        stored_size: int,
+        size: int,
+        offsets: "array[int]",
+        bits: "array[int]",
+        window_ends: "array[int]",
+        windows: Blob,
+    ) -> None:
+        """Raises Corrupt if points are not in order or lie outside the blob or its decoded bytes."""
+        self.compression = compression
+        self.stored_size = stored_size
+        self.size = size
+        self._offsets = offsets
+        self._bits = bits
+        self._window_ends = window_ends
+        self._windows = windows
+        self._check()
+        ends = [*offsets[1:], size]
+        self.largest_interval = max(end - start for start, end in zip(offsets, ends, strict=True))
+
+    def __len__(self) -> int:
+        return len(self._offsets)
+
+    @property
+    def needs_copy(self) -> bool:
+        """Whether points are so far apart that random reads want a decoded copy instead."""
+        return self.largest_interval > LARGEST_INTERVAL
+
+    def offset_before(self, offset: int) -> int:
+        """The decoded offset of the last point at or before `offset`."""
+        return self._offsets[bisect_right(self._offsets, offset) - 1]
+
+    def point_before(self, offset: int) -> SeekPoint:
+        """The last point at or before a decoded offset. Raises Corrupt if its window is damaged."""
+        index = bisect_right(self._offsets, offset) - 1
+        start = self._window_ends[index - 1] if index else 0
+        packed = self._windows.pread(self._window_ends[index] - start, start)
+        window = _unpack_window(packed) if packed else b""
+        return SeekPoint(self._offsets[index], self._bits[index], window)
+
+    def dump(self) -> bytes:
+        """The table as bytes, for `load`."""
+        arrays = b"".join(_little_endian(a) for a in (self._offsets, self._bits, self._window_ends))
+        code = next(code for code, name in _CODES.items() if name is self.compression)
+        fields = (code, len(self), self.stored_size, self.size)
+        header = _HEADER.pack(*fields, _checksum(fields, arrays))
+        return header + arrays + self._windows.pread(self._windows.size, 0)
+
+    @classmethod
+    def load(cls, blob: Blob) -> "SeekTable":
+        """The table that `dump` wrote, over bytes that must stay readable while it is used.
+
+        Reads all but the windows. Raises Corrupt if this is no such table, what `pread` raises too.
+        """
+        header = blob.pread(_HEADER.size, 0)
+        if len(header) < _HEADER.size:
+            raise Corrupt("seek table is cut off")
+        code, count, stored_size, size, checksum = _HEADER.unpack(header)
+        windows_start = _HEADER.size + count * _POINT_SIZE
+        if code not in _CODES or not count or windows_start > blob.size:
+            raise Corrupt("seek table has an impossible header")
+        arrays = blob.pread(count * _POINT_SIZE, _HEADER.size)
+        if checksum != _checksum((code, count, stored_size, size), arrays):
+            raise Corrupt("seek table fails its checksum")
+        offsets, bits, ends = array("Q"), array("Q"), array("I")
+        start = 0
+        for values in (offsets, bits, ends):
+            end = start + count * values.itemsize
+            values.frombytes(arrays[start:end])
+            if sys.byteorder == "big":
+                values.byteswap()
+            start = end
+        windows = Slice(blob, windows_start, blob.size - windows_start)
+        return cls(_CODES[code], stored_size, size, offsets, bits, ends, windows)
+
+    def _check(self) -> None:
+        offsets, bits, ends = self._offsets, self._bits, self._window_ends
+        first, last = (offsets[0], bits[0]), (offsets[-1], bits[-1])
+        if first != (0, 0) or last[0] > self.size or last[1] >= max(1, 8 * self.stored_size):
+            raise Corrupt("seek table has points outside the blob")
+        if any(a >= b for values in (offsets, bits) for a, b in pairwise(values)):
+            raise Corrupt("seek table has points out of order")
+        if any(a > b for a, b in pairwise(ends)) or ends[-1] > self._windows.size:
+            raise Corrupt("seek table has windows out of order")
+
+
+class SeekTableBuilder:
+    """Collects the points of a blob in order, and keeps those that are worth it."""
+
+    def __init__(self, compression: Compression, spacing: int = 1) -> None:
+        """`spacing` is the least number of decoded bytes between two points."""
+        self._compression = compression
+        self._spacing = spacing
+        self._offsets, self._bits = array("Q", [0]), array("Q", [0])
+        self._window_ends = array("I", [0])
+        self._windows = bytearray()
+
+    def add(self, offset: int, bit: int, window: bytes) -> None:
+        """Add a point unless it is too near the one before; see SeekPoint for what the arguments are."""
+        if offset < self._offsets[-1] + self._spacing or bit <= self._bits[-1]:
+            return
+        if window:
+            self._windows += _pack_window(window)
+        self._offsets.append(offset)
+        self._bits.append(bit)
+        self._window_ends.append(len(self._windows))
+
+    def build(self, stored_size: int, size: int) -> SeekTable:
+        """The table, once both sizes are known."""
+        while len(self._offsets) > 1 and self._offsets[-1] >= size:
+            for values in (self._offsets, self._bits, self._window_ends):
+                values.pop()
+        windows = MemoryBlob(bytes(self._windows))
+        return SeekTable(
+            self._compression, stored_size, size, self._offsets, self._bits, self._window_ends, windows
+        )
+
+
+def _little_endian(values: "array[int]") -> bytes:
+    if sys.byteorder == "big":
+        values = values[:]
+        values.byteswap()
+    return values.tobytes()
+
+
+def _checksum(fields: tuple[int, int, int, int], arrays: bytes) -> int:
+    return zlib.crc32(arrays, zlib.crc32(_HEADER.pack(*fields, 0)))
+
+
+def _pack_window(window: bytes) -> bytes:
+    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(window)
+
+
+def _unpack_window(packed: bytes) -> bytes:
+    try:
+        if not 0 < zstandard.frame_content_size(packed) <= WINDOW_SIZE:
+            raise Corrupt("seek table has a window of an impossible size")
+        return zstandard.ZstdDecompressor(max_window_size=1 << 20).decompress(packed)
+    except zstandard.ZstdError as error:
+        raise Corrupt(f"seek table has a damaged window: {error}") from error

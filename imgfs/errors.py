@@ -1,0 +1,78 @@
+"""Every error imgfs raises on purpose, each with the errno a file system answers for it.
+
+    ImgfsError (EIO)
+    ├── InvalidDigest (EINVAL)        a string that is no digest
+    ├── InvalidImage (EINVAL)         a config, manifest or archive that does not parse or is refused
+    ├── NotFound (ENOENT)
+    │   ├── ImageNotFound             "No such image: TERM"
+    │   ├── LayerNotFound             no layer with that chain ID
+    │   └── MetadataNotFound          "failed to read metadata …"
+    ├── AmbiguousID (ENOENT)          a prefix that several images share
+    ├── Corrupt (EIO)                 bytes that are not what their digest or format says
+    ├── StoreError (EIO)              a store, source or cache that cannot be read or written
+    ├── InUse (EBUSY)                 an image that others are based on
+    └── MountError (EIO)              the file system cannot be mounted or unmounted
+
+The message always names the thing: a digest, a path, a member. Errors become an errno in `mount.operations`
+and an exit code in `cli.main`, nowhere else.
+"""
+
+import errno
+
+
+class ImgfsError(Exception):
+    """Base of all errors raised on purpose; `errno` is what a system call on it answers."""
+
+    errno: int = errno.EIO
+
+
+class InvalidDigest(ImgfsError):
+    errno = errno.EINVAL
+
+
+class InvalidImage(ImgfsError):
+    errno = errno.EINVAL
+
+
+class NotFound(ImgfsError):
+    errno = errno.ENOENT
+
+
+class ImageNotFound(NotFound):
+    """No image answers to a term; says what docker says."""
+
+    def __init__(self, term: str) -> None:
+        super().__init__(f"No such image: {term}")
+
+
+class LayerNotFound(NotFound):
+    pass
+
+
+class MetadataNotFound(NotFound):
+    pass
+
+
+class AmbiguousID(ImgfsError):
+    """Several images share a prefix."""
+
+    errno = errno.ENOENT
+
+    def __init__(self, term: str) -> None:
+        super().__init__(f"multiple IDs found with provided prefix: {term}")
+
+
+class Corrupt(ImgfsError):
+    pass
+
+
+class StoreError(ImgfsError):
+    pass
+
+
+class InUse(ImgfsError):
+    errno = errno.EBUSY
+
+
+class MountError(ImgfsError):
+    pass

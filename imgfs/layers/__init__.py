@@ -1,0 +1,25 @@
+"""Layers: what one is, who provides them, and the arithmetic of diff IDs and chain IDs."""
+
+from imgfs.layers.cache import Cache, CacheEntry
+from imgfs.layers.chain import chain_id, chain_ids
+from imgfs.layers.indexer import Indexer
+from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
+from imgfs.layers.provider import LayerRegistry
+from imgfs.layers.stored import StoredLayer
+from imgfs.layers.verify import index_layer, stored_size, verify_layer
+
+__all__ = [
+    "Cache",
+    "CacheEntry",
+    "Indexer",
+    "Layer",
+    "LayerMetadata",
+    "LayerProvider",
+    "LayerRegistry",
+    "StoredLayer",
+    "chain_id",
+    "chain_ids",
+    "index_layer",
+    "stored_size",
+    "verify_layer",
+]

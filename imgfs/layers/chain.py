@@ -1,0 +1,25 @@
+"""Chain IDs: the digest of a stack of layers.
+
+Format: OCI image specification, config.md, "Layer ChainID": the chain ID of one layer is its diff ID; of a
+longer stack, the sha256 of the chain ID below, a space, and the diff ID on top.
+"""
+
+from collections.abc import Iterable, Iterator
+
+from imgfs.digest import ChainID, DiffID
+
+
+def chain_ids(diff_ids: Iterable[DiffID]) -> Iterator[ChainID]:
+    """The chain ID of each layer of a stack, bottom first."""
+    below: ChainID | None = None
+    for diff_id in diff_ids:
+        below = ChainID(diff_id) if below is None else ChainID.of(f"{below} {diff_id}".encode())
+        yield below
+
+
+def chain_id(diff_ids: Iterable[DiffID]) -> ChainID | None:
+    """The chain ID of a whole stack; None for no layers."""
+    top = None
+    for top in chain_ids(diff_ids):  # noqa: B007  # the last one is the answer
+        pass
+    return top

@@ -1,0 +1,141 @@
+"""What one pass over a layer's stored bytes teaches, and the file that remembers it.
+
+File: a magic line, the length of the facts, the facts (msgpack) and their hash, then sections, each hashed in the
+facts. The facts are checked when a file is opened, a section when it is read; whatever is not as it was written
+is Corrupt, and the index is made anew. A cache is the only place these files come from; see `cache`.
+"""
+
+import hashlib
+import struct
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import BinaryIO, NoReturn
+
+import msgspec
+import zstandard
+
+from imgfs.blob import Blob, MemoryBlob
+from imgfs.codec import Compression, SeekTable
+from imgfs.digest import DiffID, Digest
+from imgfs.errors import Corrupt, InvalidDigest
+from imgfs.tar import Member
+
+_MAGIC = b"imgfs layer index, version 1\n"
+_LENGTH = struct.Struct("<I")
+_HASH_SIZE = 16
+_MAX_FACTS = 1 << 16
+_MAX_MEMBERS_SIZE = 2 << 30  # of the members' msgpack form
+
+
+class Section(msgspec.Struct, frozen=True, array_like=True):
+    """Where a section lies, counted from the end of the facts, and its hash."""
+
+    offset: int
+    size: int
+    hash: bytes
+
+
+class Facts(msgspec.Struct, frozen=True):
+    """What is known of a layer.
+
+    `ending` is where its end-of-archive region begins, None if it has none; `damage` says why its members are not
+    all known, empty when they are. Sizes in bytes.
+    """
+
+    compression: Compression
+    stored_digest: str
+    stored_size: int
+    diff_id: str
+    size: int
+    ending: int | None
+    damage: str
+    sections: Mapping[str, Section] = {}
+
+
+class LayerIndex:
+    """An index in a file, which stays open; sections are read when they are asked for.
+
+    Raises Corrupt, from the constructor or any method, if the file is not as it was written.
+    """
+
+    def __init__(self, file: Blob) -> None:
+        self._file = file
+        self.facts, self._sections_start = self._read_facts()
+
+    @cached_property
+    def stored_checksums(self) -> bytes:
+        """The crc32 of each block of the stored bytes, 4 bytes each, little-endian."""
+        return self._section("stored")
+
+    @cached_property
+    def plain_checksums(self) -> bytes:
+        """The crc32 of each block of the decoded bytes, 4 bytes each, little-endian."""
+        return self._section("plain")
+
+    @cached_property
+    def table(self) -> SeekTable:
+        """The codec's seek points; there are none for a plain layer."""
+        return SeekTable.load(MemoryBlob(self._section("points")))
+
+    def members(self) -> list[Member]:
+        """Every member of the tar, in order."""
+        packed = self._section("members")
+        try:
+            with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
+                data = reader.read(_MAX_MEMBERS_SIZE)
+            return msgspec.msgpack.decode(data, type=list[Member])
+        except (zstandard.ZstdError, msgspec.MsgspecError, MemoryError) as error:
+            self._fail(f"members: {error}")
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+    def _read_facts(self) -> tuple[Facts, int]:
+        start = self._file.pread(len(_MAGIC) + _LENGTH.size + _MAX_FACTS + _HASH_SIZE, 0)
+        head = len(_MAGIC) + _LENGTH.size
+        if not start.startswith(_MAGIC) or len(start) < head:
+            self._fail("of another version, or no index")
+        end = head + _LENGTH.unpack(start[len(_MAGIC) : head])[0]
+        if _hash(start[:end]) != start[end : end + _HASH_SIZE]:
+            self._fail("its facts are damaged")
+        try:
+            facts = msgspec.msgpack.decode(start[head:end], type=Facts)
+            DiffID(facts.diff_id), Digest(facts.stored_digest)
+        except (msgspec.MsgspecError, InvalidDigest) as error:
+            self._fail(str(error))
+        return facts, end + _HASH_SIZE
+
+    def _section(self, name: str) -> bytes:
+        section = self.facts.sections.get(name)
+        if section is None:
+            self._fail(f"no section {name}")
+        data = self._file.pread(min(section.size, self._file.size), self._sections_start + section.offset)
+        if len(data) != section.size or _hash(data) != section.hash:
+            self._fail(f"its section {name} is damaged")
+        return data
+
+    def _fail(self, why: str) -> NoReturn:
+        raise Corrupt(f"layer index: {why}")
+
+
+def write_index(file: BinaryIO, facts: Facts, sections: Mapping[str, bytes]) -> None:
+    """Write an index, facts first; `facts.sections` is filled in. Raises OSError."""
+    placed, offset = {}, 0
+    for name, data in sections.items():
+        placed[name] = Section(offset, len(data), _hash(data))
+        offset += len(data)
+    packed = msgspec.msgpack.encode(msgspec.structs.replace(facts, sections=placed), enc_hook=str)
+    start = _MAGIC + _LENGTH.pack(len(packed)) + packed
+    file.write(start + _hash(start))
+    for data in sections.values():
+        file.write(data)
+
+
+def pack_members(members: Sequence[Member]) -> bytes:
+    """Members as the section `members` holds them."""
+    return zstandard.ZstdCompressor(level=3).compress(msgspec.msgpack.encode(members))
+
+
+def _hash(data: bytes) -> bytes:
+    return hashlib.blake2b(data, digest_size=_HASH_SIZE).digest()

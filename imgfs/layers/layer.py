@@ -1,0 +1,55 @@
+"""What a layer is and how the store takes and releases one."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from imgfs.digest import ChainID, DiffID
+from imgfs.tar import TarBlob
+
+
+@dataclass(frozen=True, slots=True)
+class LayerMetadata:
+    """What is told of a layer that nobody refers to any more.
+
+    `size` is the size of its tar in bytes, None where that was never learnt.
+    """
+
+    chain_id: ChainID
+    diff_id: DiffID
+    parent: ChainID | None
+    size: int | None
+
+
+class Layer(Protocol):
+    """One layer in its place in a stack."""
+
+    @property
+    def chain_id(self) -> ChainID: ...
+
+    @property
+    def diff_id(self) -> DiffID: ...
+
+    @property
+    def parent(self) -> ChainID | None:
+        """The chain ID of the layer below, None at the bottom."""
+
+    @property
+    def known_size(self) -> int | None:
+        """The exact size of the layer's tar if it is known without reading it. Never blocks."""
+
+    def open(self) -> TarBlob:
+        """The layer's tar, byte for byte; the caller closes it.
+
+        Cheap: pins what is stored, so that it stays readable when the store drops it; decodes nothing before
+        the first read. Raises ImgfsError or OSError if the layer's bytes are not there.
+        """
+
+
+class LayerProvider(Protocol):
+    """Hands out layers by chain ID, counting references. Safe to call from several threads."""
+
+    def get(self, chain_id: ChainID) -> Layer:
+        """Take a layer; raises LayerNotFound. Each call is matched by one `release`."""
+
+    def release(self, layer: Layer) -> list[LayerMetadata]:
+        """Give a layer back; answers the layers that nobody refers to any more, top first."""

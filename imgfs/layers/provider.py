@@ -1,0 +1,71 @@
+"""A layer provider over a table of layers, which is what every source fills.
+
+Counts references; owns no bytes. A layer refers to the one below it, as in moby's layer store, so a layer is
+free only when neither an image nor a layer above it holds it.
+"""
+
+from collections.abc import Callable, Iterator
+from threading import Lock
+
+from imgfs.digest import ChainID
+from imgfs.errors import ImgfsError, LayerNotFound
+from imgfs.layers.layer import Layer, LayerMetadata
+
+
+class LayerRegistry:
+    """Layers by chain ID, reference counted; a `LayerProvider`.
+
+    `find` answers for chain IDs not yet in use; it raises LayerNotFound, or returns the layer. While a
+    layer is in use its one object is handed to everybody.
+    """
+
+    def __init__(self, find: Callable[[ChainID], Layer]) -> None:
+        self._find = find
+        self._taken: dict[ChainID, tuple[Layer, int]] = {}
+        self._lock = Lock()
+
+    def get(self, chain_id: ChainID) -> Layer:
+        with self._lock:
+            return self._take(chain_id)
+
+    def release(self, layer: Layer) -> list[LayerMetadata]:
+        with self._lock:
+            return list(self._drop(layer.chain_id))
+
+    def references(self) -> dict[ChainID, int]:
+        """How often each layer in use is held, by images, streams and layers above it."""
+        with self._lock:
+            return {chain_id: count for chain_id, (_, count) in self._taken.items()}
+
+    def _take(self, chain_id: ChainID) -> Layer:
+        missing: list[Layer] = []
+        wanted: ChainID | None = chain_id
+        while wanted is not None and wanted not in self._taken:
+            layer = self._find(wanted)
+            if layer.chain_id != wanted or len(missing) > _DEEPEST:
+                raise LayerNotFound(f"layer {chain_id}: its stack does not end")
+            missing.append(layer)
+            wanted = layer.parent
+        for layer in missing:
+            self._taken[layer.chain_id] = (layer, 0)
+        # one reference for the caller, and one of each newly taken layer on the layer below it
+        for held in [chain_id, *(layer.parent for layer in missing)]:
+            if held is not None:
+                layer, count = self._taken[held]
+                self._taken[held] = (layer, count + 1)
+        return self._taken[chain_id][0]
+
+    def _drop(self, chain_id: ChainID | None) -> Iterator[LayerMetadata]:
+        while chain_id is not None:
+            if chain_id not in self._taken:
+                raise ImgfsError(f"layer {chain_id} was released more often than taken")
+            layer, count = self._taken[chain_id]
+            if count > 1:
+                self._taken[chain_id] = (layer, count - 1)
+                return
+            del self._taken[chain_id]
+            yield LayerMetadata(layer.chain_id, layer.diff_id, layer.parent, layer.known_size)
+            chain_id = layer.parent
+
+
+_DEEPEST = 10_000  # far above any engine's limit (overlay2: 128); stops a stack that leads back to itself

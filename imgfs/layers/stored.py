@@ -1,0 +1,69 @@
+"""A layer kept as one blob, compressed or not, which is how archives, layouts and our own store keep them.
+
+What compression it has is decided from its first bytes, never from a media type.
+"""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from imgfs.blob import Blob
+from imgfs.codec import Compression, detect
+from imgfs.digest import ChainID, DiffID, Digest
+from imgfs.layers.indexer import Indexer, Subject
+from imgfs.layers.stored_tar import StoredTar
+from imgfs.tar import TarBlob
+
+_SAMPLE = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class StoredLayer:
+    """A `Layer` whose stored bytes `open_blob` opens, anew at each call; it raises what `Layer.open` does.
+
+    `stored_digest` and `recorded_size`, that of the tar, are None where they are not recorded.
+    """
+
+    chain_id: ChainID
+    diff_id: DiffID
+    parent: ChainID | None
+    open_blob: Callable[[], Blob]
+    indexer: Indexer
+    stored_digest: Digest | None = None
+    recorded_size: int | None = None
+
+    @property
+    def known_size(self) -> int | None:
+        if self.recorded_size is not None:
+            return self.recorded_size
+        with self.open_blob() as blob:
+            subject = self._subject(blob)
+            index = self.indexer.find(subject)
+            return (
+                index.facts.size if index else blob.size if subject.compression is Compression.PLAIN else None
+            )
+
+    def open(self) -> TarBlob:
+        blob = self.open_blob()
+        try:
+            return StoredTar(self._subject(blob), blob, self.indexer)
+        except BaseException:
+            blob.close()
+            raise
+
+    def subject(self) -> Subject:
+        """The layer as indexing sees it. Raises what `open` raises."""
+        with self.open_blob() as blob:
+            return self._subject(blob)
+
+    def _subject(self, blob: Blob) -> Subject:
+        compression = detect(blob)
+        digest = self.stored_digest or (Digest(self.diff_id) if compression is Compression.PLAIN else None)
+        key = digest or _sample_digest(self.diff_id, blob)
+        return Subject(key, compression, self.diff_id, blob.size, digest, self.recorded_size, self.open_blob)
+
+
+def _sample_digest(diff_id: DiffID, blob: Blob) -> Digest:
+    """A key for compressed bytes whose digest nobody recorded: what they decode to, their size and both ends."""
+    ends = blob.pread(_SAMPLE, 0) + blob.pread(_SAMPLE, max(0, blob.size - _SAMPLE))
+    return Digest.from_hex(hashlib.sha256(f"{diff_id} {blob.size} ".encode() + ends).hexdigest())

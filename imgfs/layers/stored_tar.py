@@ -1,0 +1,153 @@
+"""The tar of a layer that is kept as one blob, read by whatever way is best at the moment.
+
+index known       a decoded copy if one is kept, else from the nearest seek point
+not yet           the copy that the pass makes, as far as it has come; if nothing can be kept, decoding along
+not compressed    in place
+"""
+
+from threading import Lock
+
+from imgfs.blob import Blob, SharedBlob
+from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
+from imgfs.codec import Compression, open_forward, open_random
+from imgfs.errors import Corrupt
+from imgfs.layers.building import Building
+from imgfs.layers.index import LayerIndex
+from imgfs.layers.indexer import Indexer, Subject
+from imgfs.tar import ScannedTar, TarBlob
+
+
+class StoredTar(TarBlob):
+    """One reader's view of the layer `subject`, whose stored bytes are `blob`; closing it closes that."""
+
+    def __init__(self, subject: Subject, blob: Blob, indexer: Indexer) -> None:
+        self._subject = subject
+        self._stored = SharedBlob(blob)
+        self._indexer = indexer
+        self._lock = Lock()
+        self._index = indexer.find(subject)
+        self._reader: Blob | None = None  # once the index is known
+        self._reads_copy = False
+        self._unindexed: TarBlob | None = None  # decoding along, or in place
+        self._closed = False
+
+    @property
+    def size(self) -> int:
+        known = self.known_size
+        return self._indexer.index(self._subject).facts.size if known is None else known
+
+    @property
+    def known_size(self) -> int | None:
+        if self._subject.compression is Compression.PLAIN:
+            return self._subject.stored_size
+        index = self._known_index()
+        return index.facts.size if index else self._subject.size
+
+    def ending_before(self, limit: int) -> int | None:
+        index = self._known_index()
+        if index is not None:
+            ending = index.facts.ending
+            return ending if ending is not None and ending < limit else None
+        building = self._building()
+        return building.ending_before(limit) if building else self._along().ending_before(limit)
+
+    def knows_ending_before(self, limit: int) -> bool:
+        if self._known_index() is not None:
+            return True
+        return self._unindexed is not None and self._unindexed.knows_ending_before(limit)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        known = self.known_size
+        if known is not None:
+            size = min(size, known - offset)
+        if size <= 0:
+            return b""
+        data = self._read(size, offset)
+        if known is not None and len(data) < size:
+            raise Corrupt(f"{self._subject.name}: ends at {offset + len(data)} of {known} bytes")
+        return data
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        reader = self._reader
+        if reader is None and self._subject.compression is Compression.PLAIN and self._index is None:
+            reader = self._along()
+        return None if reader is None else reader.try_pread(size, offset)
+
+    def close(self) -> None:
+        with self._lock:
+            readers = [reader for reader in (self._reader, self._unindexed) if reader]
+            self._reader = self._unindexed = None
+            closed, self._closed = self._closed, True
+        if not closed:
+            for reader in readers:
+                reader.close()
+            self._stored.close()
+
+    def _read(self, size: int, offset: int) -> bytes:
+        while True:
+            index = self._known_index()
+            if index is not None:
+                reader = self._indexed(index)
+                if reader is not None:
+                    try:
+                        return reader.pread(size, offset)
+                    except Corrupt:
+                        if not self._give_up_copy(reader):
+                            raise
+                        continue
+                building = self._indexer.copying(self._subject, index)
+            else:
+                building = self._building()
+            if building is None:
+                return self._along().pread(size, offset)
+            data = building.pread(size, offset)
+            if data is not None:
+                return data
+
+    def _known_index(self) -> LayerIndex | None:
+        if self._index is None:
+            self._index = self._indexer.loaded(self._subject)
+        return self._index
+
+    def _building(self) -> Building | None:
+        """The pass to follow; None where there is none to be followed."""
+        if self._subject.compression is Compression.PLAIN:
+            return None
+        building = self._indexer.build(self._subject)
+        return building if building.readable else None
+
+    def _indexed(self, index: LayerIndex) -> Blob | None:
+        """The way to read now that the index is known; None if only a decoded copy will do and there is none."""
+        with self._lock:
+            if self._reader is None:
+                self._reader = self._indexer.open_copy(self._subject, index)
+                self._reads_copy = self._reader is not None
+            if self._reader is None:
+                stored = CheckedBlob(
+                    self._stored.share(), BLOCK_SIZE, index.stored_checksums, self._subject.name
+                )
+                if self._subject.compression is Compression.PLAIN:
+                    self._reader = stored
+                elif not index.table.needs_copy:
+                    self._reader = open_random(stored, index.table)
+                else:
+                    stored.close()
+            return self._reader
+
+    def _give_up_copy(self, reader: Blob) -> bool:
+        """Drop a decoded copy that turned out damaged, or was evicted; False if `reader` is no copy."""
+        with self._lock:
+            if reader is self._reader:
+                if not self._reads_copy:
+                    return False
+                self._indexer.discard_copy(self._subject)
+                self._reader = None  # closed when the last read that uses it has ended
+            return True
+
+    def _along(self) -> TarBlob:
+        """Reading without an index: in place, or by decoding along."""
+        with self._lock:
+            if self._unindexed is None:
+                stored = self._stored.share()
+                self._unindexed = ScannedTar(open_forward(stored, self._subject.compression))
+            return self._unindexed

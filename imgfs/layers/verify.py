@@ -1,0 +1,44 @@
+"""Reading a whole layer to see whether it is what its digests say; nothing remembered is believed."""
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+
+from imgfs.blob import WatchedBlob
+from imgfs.errors import Corrupt
+from imgfs.layers.indexer import Subject, verify_findings
+from imgfs.layers.layer import Layer
+from imgfs.layers.stored import StoredLayer
+from imgfs.layers.survey import Survey
+
+_CHUNK_SIZE = 1 << 20
+
+
+def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
+    """Read a layer from its stored bytes on; `advance` hears of them. Raises Corrupt, or what reading raises."""
+    if isinstance(layer, StoredLayer):
+        subject = layer.subject()
+        with WatchedBlob(layer.open_blob(), advance) as blob:
+            verify_findings(subject, Survey(blob, subject.compression, subject.name).run(lambda chunk: None))
+        return
+    sha, offset = hashlib.sha256(), 0
+    with layer.open() as blob:
+        while chunk := blob.pread(_CHUNK_SIZE, offset):
+            sha.update(chunk)
+            offset += len(chunk)
+            advance(len(chunk))
+    if f"sha256:{sha.hexdigest()}" != layer.diff_id:
+        raise Corrupt(f"layer {layer.diff_id}: failed to verify, its bytes are sha256:{sha.hexdigest()}")
+
+
+def index_layer(layer: Layer, advance: Callable[[int], None]) -> None:
+    """Index a layer that needs it and never was. Raises Corrupt, or what reading raises."""
+    if isinstance(layer, StoredLayer):
+        subject = layer.subject()
+        watched: Subject = replace(subject, open_blob=lambda: WatchedBlob(subject.open_blob(), advance))
+        layer.indexer.index(watched, with_copy=False)
+
+
+def stored_size(layer: Layer) -> int | None:
+    """How many bytes reading the whole layer takes, where that is known."""
+    return layer.subject().stored_size if isinstance(layer, StoredLayer) else layer.known_size

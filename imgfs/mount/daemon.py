@@ -1,0 +1,69 @@
+"""Going to the background, as mount helpers do: only once it works.
+
+The process forks before there are threads. The child does everything; the parent waits for one line from it,
+which says that the file system answers, or why it does not.
+"""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from typing import NoReturn
+
+from imgfs.errors import ImgfsError, MountError
+from imgfs.mount.logs import leave_stderr, log_to
+
+logger = logging.getLogger("imgfs")
+
+_READY = b"\0"
+
+
+def background(start: Callable[[Callable[[], None]], None], log_file: str | None) -> None:
+    """Run `start` in a child and return once that has called what it was given, "ready".
+
+    Raises MountError with what the child said if it ended without. The child never returns.
+    """
+    sys.stdout.flush()
+    sys.stderr.flush()
+    reading, writing = os.pipe()
+    if os.fork() == 0:
+        os.close(reading)
+        _child(start, writing, log_file)
+    os.close(writing)
+    with open(reading, "rb") as pipe:
+        message = pipe.read()
+    if message != _READY:
+        raise MountError(message.decode(errors="replace") or "the background process died")
+
+
+def _child(start: Callable[[Callable[[], None]], None], pipe: int, log_file: str | None) -> NoReturn:
+    status = 1
+    waiting = True
+
+    def ready() -> None:
+        nonlocal waiting
+        waiting = False
+        os.write(pipe, _READY)
+        os.close(pipe)
+        leave_stderr()
+        os.chdir("/")
+        null = os.open(os.devnull, os.O_RDWR)
+        for descriptor in (0, 1, 2):
+            os.dup2(null, descriptor)
+
+    try:
+        os.setsid()
+        log_to(log_file)
+        start(ready)
+        status = 0
+    except BaseException as error:  # whatever it was, this process ends here and must say why
+        known = isinstance(error, (ImgfsError, OSError))
+        text = str(error) if known else f"internal error: {error!r}"
+        logger.debug("where it happened", exc_info=error)
+        if waiting:
+            os.write(pipe, text.encode(errors="replace"))
+        else:
+            logger.error("%s", text)
+    finally:
+        logging.shutdown()
+        os._exit(status)

@@ -1,0 +1,84 @@
+"""The options of `-o`, written as mount(8) and sshfs take them."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from imgfs.errors import MountError
+
+_ALWAYS = ("ro", "nosuid", "nodev")
+# What mount(8) passes along from fstab and what changes nothing here.
+_ACCEPTED = (
+    "default_permissions",
+    "noatime",
+    "relatime",
+    "nofail",
+    "auto",
+    "noauto",
+    "user",
+    "nouser",
+    "_netdev",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class MountOptions:
+    """How the tree is shown. `umask` takes permissions away; `lazy_size` answers 0 while a size is unknown."""
+
+    allow_other: bool = False
+    noexec: bool = False
+    uid: int = field(default_factory=os.getuid)
+    gid: int = field(default_factory=os.getgid)
+    umask: int = 0
+    fsname: str = "imgfs"
+    verbatim_tar: bool = False
+    lazy_size: bool = False
+
+    @property
+    def for_kernel(self) -> set[str]:
+        """The options as libfuse takes them."""
+        options = {*_ALWAYS, "default_permissions", "subtype=imgfs", f"fsname={self.fsname}"}
+        return options | {name for name in ("allow_other", "noexec") if getattr(self, name)}
+
+
+def parse_options(text: str) -> MountOptions:
+    """The options in a list with commas, later ones winning. Raises MountError naming what is wrong."""
+    chosen: dict[str, object] = {}
+    for option in filter(None, text.split(",")):
+        name, equals, value = option.partition("=")
+        if name in _VALUES:
+            try:
+                key, convert = _VALUES[name]
+                chosen[key] = convert(value)
+            except (ValueError, KeyError):
+                raise MountError(f"invalid value for option {name}: {value!r}") from None
+        elif name in ("allow_other", "noexec") and not equals:
+            chosen[name] = True
+        elif option in ("rw", "suid", "dev"):
+            raise MountError(f"option {option} is not possible: images are shown read-only, nosuid and nodev")
+        elif option not in (*_ALWAYS, *_ACCEPTED, "exec"):
+            raise MountError(f"unknown option: {option!r}")
+    return MountOptions(**chosen)  # type: ignore[arg-type]  # each is converted to its field's type
+
+
+def _number(text: str) -> int:
+    if not text.isdecimal():
+        raise ValueError(text)
+    return int(text)
+
+
+def _octal(text: str) -> int:
+    value = int(text, 8)
+    if not 0 <= value <= 0o777:
+        raise ValueError(text)
+    return value
+
+
+_VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
+    "uid": ("uid", _number),
+    "gid": ("gid", _number),
+    "umask": ("umask", _octal),
+    "fsname": ("fsname", str),
+    "tar": ("verbatim_tar", {"joined": False, "verbatim": True}.__getitem__),
+    "size": ("lazy_size", {"exact": False, "lazy": True}.__getitem__),
+}

@@ -1,0 +1,130 @@
+"""A mount from beginning to end: mount, serve, poll, unmount."""
+
+import errno
+import logging
+import os
+import shutil
+import signal
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+
+import pyfuse3
+import trio
+
+from imgfs.errors import ImgfsError, MountError
+from imgfs.mount.operations import Operations
+from imgfs.mount.options import MountOptions
+from imgfs.view import Directory
+
+logger = logging.getLogger("imgfs")
+
+_POLL_SECONDS = 0.25
+_READ_AHEAD_KB = 4096  # the kernel's 128 makes sequential reads four times slower
+
+
+def serve(
+    root: Directory,
+    mountpoint: str,
+    options: MountOptions,
+    *,
+    polls: Sequence[Callable[[], object]] = (),
+    ready: Callable[[], None] = lambda: None,
+) -> None:
+    """Mount the tree below `root` and serve it until it is unmounted, by whoever, or a signal says to.
+
+    `ready` is called once the file system answers. Each of `polls` is called in a thread several times a second.
+    Raises MountError if it cannot be mounted.
+    """
+    _check_mountpoint(mountpoint)
+    _check_fuse()
+    operations = Operations(root, options)
+    with _captured_stderr() as messages:
+        try:
+            pyfuse3.init(operations, mountpoint, options.for_kernel)
+        except RuntimeError as error:
+            raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
+    try:
+        trio.run(_serve, mountpoint, polls, ready)
+    finally:
+        pyfuse3.close(unmount=True)
+        operations.close()
+
+
+async def _serve(mountpoint: str, polls: Sequence[Callable[[], object]], ready: Callable[[], None]) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
+        nursery.start_soon(_announce, mountpoint, ready)
+        for poll in polls:
+            nursery.start_soon(_poll, poll)
+        await pyfuse3.main()
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(scope: trio.CancelScope) -> None:
+    with trio.open_signal_receiver(signal.SIGINT, signal.SIGTERM, signal.SIGHUP) as signals:
+        async for _ in signals:
+            scope.cancel()
+
+
+async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
+    status = await trio.to_thread.run_sync(os.stat, mountpoint, abandon_on_cancel=True)
+    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
+    with suppress(OSError):  # only root may
+        with open(f"/sys/class/bdi/{device}/read_ahead_kb", "w") as file:
+            file.write(str(_READ_AHEAD_KB))
+    ready()
+
+
+async def _poll(poll: Callable[[], object]) -> None:
+    while True:
+        try:
+            await trio.to_thread.run_sync(poll, abandon_on_cancel=True)
+        except (ImgfsError, OSError) as error:
+            logger.warning("%s", error)
+        await trio.sleep(_POLL_SECONDS)
+
+
+def _check_mountpoint(path: str) -> None:
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        why = "is dead: unmount it first" if error.errno == errno.ENOTCONN else error.strerror
+        raise MountError(f"{path}: {why}") from None
+    if not stat.S_ISDIR(mode):
+        raise MountError(f"{path}: not a directory")
+    if os.path.ismount(path):
+        raise MountError(f"{path}: busy, something is mounted there already")
+
+
+def _check_fuse() -> None:
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as error:
+        raise MountError(f"/dev/fuse: {error.strerror} (is FUSE available here?)") from None
+    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
+        raise MountError("fusermount3 not found (install the package fuse3)")
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[Callable[[], str]]:
+    """What libfuse and fusermount3 print, for one line of our own."""
+    with tempfile.TemporaryFile() as file:
+        saved = os.dup(2)
+        os.dup2(file.fileno(), 2)
+
+        def messages() -> str:
+            file.seek(0)
+            return file.read().decode(errors="replace")
+
+        try:
+            yield messages
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+
+
+def _last_line(text: str) -> str:
+    lines = text.strip().splitlines()
+    return lines[-1].removeprefix("fuse: ").removeprefix("fusermount3: ") if lines else ""

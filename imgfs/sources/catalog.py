@@ -1,0 +1,142 @@
+"""A source made from a list of images found in one place: what layouts and archives have in common.
+
+A format says how to find images (`find`); this derives the store, the layers and the names, and keeps them
+in step when the place changes.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from imgfs.blob import Blob
+from imgfs.digest import ChainID, Digest, ImageID
+from imgfs.errors import ImgfsError, LayerNotFound
+from imgfs.layers import Indexer, Layer, LayerRegistry, StoredLayer, chain_ids
+from imgfs.sources.source import Source
+from imgfs.store import Image, ImageStore, MemoryBackend
+
+logger = logging.getLogger("imgfs")
+
+
+@dataclass(frozen=True, slots=True)
+class FoundLayer:
+    """A layer's stored bytes: how to open them, and their digest where it is recorded."""
+
+    open_blob: Callable[[], Blob]
+    digest: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image as a format describes it; `layers` lie bottom first, one for each diff ID of the config."""
+
+    config: bytes
+    layers: Sequence[FoundLayer]
+    tags: Sequence[str] = ()
+    parent: ImageID | None = None
+    manifest: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Contents:
+    """All that one look at the place yields."""
+
+    configs: dict[ImageID, bytes] = field(default_factory=dict)
+    parents: dict[ImageID, ImageID] = field(default_factory=dict)
+    layers: dict[ChainID, StoredLayer] = field(default_factory=dict)
+    tags: dict[str, ImageID] = field(default_factory=dict)
+    manifests: dict[ImageID, bytes] = field(default_factory=dict)
+
+
+class CatalogSource(Source):
+    """A read-only source over what `find` finds.
+
+    `stamp` answers something that changes whenever `find` may answer differently, such as a file's
+    modification time. `close` lets go of what `find` reads from.
+    """
+
+    def __init__(
+        self,
+        reference: str,
+        indexer: Indexer,
+        find: Callable[[], Iterable[FoundImage]],
+        stamp: Callable[[], object],
+        close: Callable[[], None] = lambda: None,
+    ) -> None:
+        self.reference = reference
+        self._indexer = indexer
+        self._find = find
+        self._stamp = stamp
+        self._close = close
+        self._seen = stamp()
+        self._contents = self._look()
+        self._backend = MemoryBackend()
+        self._store_changes(_Contents(), self._contents)
+        self.layers = LayerRegistry(self._find_layer)
+        self.store = ImageStore(self._backend, self.layers)
+
+    @property
+    def tags(self) -> Mapping[str, ImageID]:
+        return self._contents.tags
+
+    def manifest(self, image_id: ImageID) -> bytes | None:
+        return self._contents.manifests.get(image_id)
+
+    def refresh(self) -> bool:
+        stamp = self._stamp()
+        if stamp == self._seen:
+            return False
+        before, after = self._contents, self._look()
+        self._contents = after
+        self._store_changes(before, after)
+        self._seen = stamp
+        self.store.refresh()
+        return True
+
+    def close(self) -> None:
+        self._close()
+
+    def _look(self) -> _Contents:
+        contents = _Contents()
+        for found in self._find():
+            try:
+                self._add(contents, found)
+            except ImgfsError as error:
+                logger.warning("%s: skipping an image: %s", self.reference, error)
+        return contents
+
+    def _add(self, contents: _Contents, found: FoundImage) -> None:
+        image = Image.from_config(found.config)
+        contents.configs[image.id] = found.config
+        if found.parent is not None:
+            contents.parents[image.id] = found.parent
+        if found.manifest is not None:
+            contents.manifests.setdefault(image.id, found.manifest)
+        for tag in found.tags:
+            contents.tags.setdefault(tag, image.id)
+        if len(found.layers) != len(image.diff_ids):
+            logger.warning(
+                "%s: image %s has %d layers where its config has %d diff IDs: its layers are not readable",
+                *(self.reference, image.id, len(found.layers), len(image.diff_ids)),
+            )
+            return
+        parent = None
+        for chain_id, diff_id, layer in zip(
+            chain_ids(image.diff_ids), image.diff_ids, found.layers, strict=True
+        ):
+            stored = StoredLayer(chain_id, diff_id, parent, layer.open_blob, self._indexer, layer.digest)
+            contents.layers.setdefault(chain_id, stored)
+            parent = chain_id
+
+    def _store_changes(self, before: _Contents, after: _Contents) -> None:
+        for image_id in before.configs.keys() - after.configs.keys():
+            self._backend.delete(image_id)
+        for image_id in after.configs.keys() - before.configs.keys():
+            parent = after.parents.get(image_id)
+            self._backend.set(after.configs[image_id], {"parent": parent.encode()} if parent else {})
+
+    def _find_layer(self, chain_id: ChainID) -> Layer:
+        try:
+            return self._contents.layers[chain_id]
+        except KeyError:
+            raise LayerNotFound(f"{self.reference}: no layer with chain ID {chain_id}") from None

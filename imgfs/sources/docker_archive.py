@@ -1,0 +1,85 @@
+"""Images of a `docker save` archive, layers read in place inside it.
+
+Format: moby, image/spec (v1.2 "Combined Image JSON + Filesystem Changeset Format"): `manifest.json` lists each
+image's config, layers and tags. The old form keeps layers as `<id>/layer.tar`, where one shared by several
+images is a symbolic link; the new form (Docker 25) is an OCI layout as well. `Parent` is moby's own addition.
+"""
+
+import logging
+import re
+from collections.abc import Iterator
+from functools import partial
+
+import msgspec
+
+from imgfs.blob import FileBlob
+from imgfs.digest import Digest, ImageID
+from imgfs.errors import Corrupt, ImgfsError, InvalidImage
+from imgfs.layers import Indexer
+from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer
+from imgfs.sources.documents import parse_document, read_document
+from imgfs.sources.files import ArchiveFiles
+from imgfs.sources.source import Source
+
+logger = logging.getLogger("imgfs")
+
+
+class _Item(msgspec.Struct, rename="pascal"):
+    config: str
+    layers: list[str]
+    repo_tags: list[str] | None = None
+    parent: str = ""
+
+
+def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
+    """The source `docker-archive:FILE[:TAG]`; with a tag, only the image so named.
+
+    Raises InvalidImage if the file is no such archive, OSError if it cannot be read.
+    """
+    files = ArchiveFiles(FileBlob(path), path)
+    reference = f"docker-archive:{path}" + (f":{tag}" if tag else "")
+    try:
+        find = partial(find_images, files, path, tag)
+        return CatalogSource(reference, indexer, find, lambda: None, files.close)
+    except BaseException:
+        files.close()
+        raise
+
+
+def find_images(files: ArchiveFiles, path: str, tag: str | None) -> Iterator[FoundImage]:
+    """Every image that the archive's manifest names; raises InvalidImage if there is no such manifest."""
+    if "manifest.json" not in files:
+        raise InvalidImage(f"{path}: no manifest.json, so not an archive made by docker save")
+    name = f"{path}: manifest.json"
+    items = parse_document(read_document(files.open("manifest.json"), name), list[_Item], name)
+    if tag is not None:
+        items = [item for item in items if tag in (item.repo_tags or ())]
+        if not items:
+            raise InvalidImage(f"{path}: no image is tagged {tag!r}")
+    for item in items:
+        try:
+            yield FoundImage(
+                config=_read_config(files, path, item.config),
+                layers=[FoundLayer(partial(files.open, layer), _digest_in(layer)) for layer in item.layers],
+                tags=item.repo_tags or (),
+                parent=ImageID(item.parent) if item.parent else None,
+            )
+        except (ImgfsError, OSError) as error:
+            logger.warning("%s: skipping image %s: %s", path, item.config, error)
+
+
+def _read_config(files: ArchiveFiles, path: str, name: str) -> bytes:
+    config = read_document(files.open(name), f"{path}: {name}")
+    named = _HEX.search(name)
+    if named and ImageID.of(config).hex != named[0]:
+        raise Corrupt(f"{path}: {name}: failed to verify, its content has the digest {ImageID.of(config)}")
+    return config
+
+
+def _digest_in(name: str) -> Digest | None:
+    """The digest in the name of a blob of the new form; names of the old form say nothing of stored bytes."""
+    return Digest.from_hex(name[-64:]) if _BLOB.fullmatch(name) else None
+
+
+_HEX = re.compile(r"[0-9a-f]{64}")
+_BLOB = re.compile(r"blobs/sha256/[0-9a-f]{64}")

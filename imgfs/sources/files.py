@@ -1,0 +1,104 @@
+"""The files of a layout or an archive, by name: a directory or a tar, read in place.
+
+Nothing outside can be named: absolute names, `..` and symbolic links that lead out are refused.
+"""
+
+import os
+import posixpath
+from collections.abc import Mapping
+from typing import Protocol
+
+from imgfs.blob import Blob, FileBlob, SharedBlob, Slice
+from imgfs.errors import Corrupt, InvalidImage, StoreError
+from imgfs.tar import Member, scan_blob
+
+_MAX_MEMBERS = 1_000_000
+_MAX_LINKS = 40  # as the kernel's limit on symbolic links in one path
+
+
+class Files(Protocol):
+    """Read-only files by relative name."""
+
+    def open(self, name: str) -> Blob:
+        """The file's bytes; the caller closes it. Raises FileNotFoundError, StoreError or OSError."""
+
+    def close(self) -> None:
+        """Let go of what is held; blobs already open stay readable."""
+
+
+class DirectoryFiles:
+    """The files under a directory."""
+
+    def __init__(self, root: str) -> None:
+        self._root = os.path.realpath(root)
+
+    def open(self, name: str) -> Blob:
+        path = os.path.realpath(os.path.join(self._root, name))
+        if os.path.commonpath([path, self._root]) != self._root:
+            raise StoreError(f"{self._root}: {name!r} leads out of it")
+        return FileBlob(path)
+
+    def close(self) -> None:
+        pass
+
+
+class ArchiveFiles:
+    """The files inside an uncompressed tar, as ranges of it.
+
+    Reads the archive's headers once, at construction. Raises Corrupt if they do not parse.
+    """
+
+    def __init__(self, blob: Blob, path: str) -> None:
+        self._path = path
+        self._archive = SharedBlob(blob)
+        try:
+            self._members = self._scan(blob)
+        except BaseException:
+            self._archive.close()
+            raise
+
+    def _scan(self, blob: Blob) -> Mapping[str, Member]:
+        members = {}
+        for member in scan_blob(blob):
+            # a later member of the same name replaces an earlier one, as when extracting
+            members[_normal(os.fsdecode(member.name))] = member
+            if len(members) > _MAX_MEMBERS:
+                raise InvalidImage(f"{self._path}: more than {_MAX_MEMBERS} members")
+        return members
+
+    def __contains__(self, name: str) -> bool:
+        return _normal(name) in self._members
+
+    def open(self, name: str) -> Blob:
+        member = self._resolve(_normal(name))
+        if member.sparse is not None:
+            raise StoreError(f"{self._path}: {name!r} is a sparse member")
+        try:
+            return Slice(self._archive.share(), member.data_offset, member.size)
+        except Corrupt as error:
+            raise Corrupt(f"{self._path}: {name!r}: {error}") from None
+
+    def close(self) -> None:
+        self._archive.close()
+
+    def _resolve(self, name: str) -> Member:
+        seen = name
+        for _ in range(_MAX_LINKS):
+            member = self._members.get(seen)
+            if member is None:
+                raise FileNotFoundError(f"{self._path}: no member {name!r}")
+            if member.type in _REGULAR:
+                return member
+            if member.type not in (b"1", b"2"):
+                raise StoreError(f"{self._path}: member {name!r} is not a regular file")
+            target = os.fsdecode(member.linkname)
+            seen = _normal(target if member.type == b"1" else posixpath.join(posixpath.dirname(seen), target))
+        raise StoreError(f"{self._path}: too many links from member {name!r}")
+
+
+_REGULAR = (b"0", b"\0", b"7")
+
+
+def _normal(name: str) -> str:
+    """A member's name as it is looked up: no leading `/`, `./` or `../`, no doubled slashes."""
+    return posixpath.normpath("/" + name).lstrip("/")

@@ -1,0 +1,147 @@
+"""Where our own store keeps what, and how its small records are written and read.
+
+    imgfs-store              the layout's version; what a store is recognised by
+    imagedb/                 configs, parents and dates: an `FSBackend`
+    layers/sha256/<chain>    one JSON record a layer, by the hex of its chain ID
+    blobs/sha256/<hex>       layers' bytes as they came, compressed or not, by the digest of those bytes
+    repositories.json        names, as moby writes them
+    tmp/<random>/            what one writer is staging; it holds a lock on the folder while it lives
+    lock                     held exclusively while a change is made visible; readers take no lock
+
+A change becomes visible bottom up: blobs, layer records, image, names. Whoever is killed on the way leaves
+files that nothing refers to, and the next writer sweeps them away.
+"""
+
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+import msgspec
+
+from imgfs.digest import ChainID, DiffID, Digest, ImageID
+from imgfs.errors import InvalidDigest, InvalidImage, LayerNotFound, StoreError
+from imgfs.sources.documents import parse_document
+
+_VERSION = b"1\n"
+
+
+class LayerRecord(msgspec.Struct, rename="camel", frozen=True):
+    """A layer in its place: `size` is that of its tar, `blob` the digest of its stored bytes."""
+
+    diff_id: str
+    blob: str
+    size: int
+    parent: str | None = None
+
+
+class _Repositories(msgspec.Struct, rename={"repositories": "Repositories"}):
+    repositories: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
+
+
+class Layout:
+    """The paths and records of the store at `root`, an absolute path."""
+
+    def __init__(self, root: str) -> None:
+        self.root = os.path.abspath(root)
+        self.imagedb = os.path.join(self.root, "imagedb")
+        self.repositories = os.path.join(self.root, "repositories.json")
+        self.staging = os.path.join(self.root, "tmp")
+        self.layers = os.path.join(self.root, "layers", "sha256")
+        self.blobs = os.path.join(self.root, "blobs", "sha256")
+
+    @property
+    def exists(self) -> bool:
+        """Whether a store is there. Raises StoreError if it was made by another version of imgfs."""
+        try:
+            with open(os.path.join(self.root, "imgfs-store"), "rb") as file:
+                version = file.read(64)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        if version != _VERSION:
+            raise StoreError(f"{self.root}: a store of an unknown version, {version.strip()!r}")
+        return True
+
+    def create(self) -> None:
+        """Make an empty store; does nothing where one is. Raises OSError."""
+        if self.exists:
+            return
+        content = os.path.join(self.imagedb, "content", "sha256")
+        for folder in (self.layers, self.blobs, self.staging, content):
+            os.makedirs(folder, exist_ok=True)
+        self._write(os.path.join(self.root, "imgfs-store"), _VERSION)
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store's exclusive lock, waiting for whoever else does."""
+        fd = os.open(os.path.join(self.root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX)
+            yield
+        finally:
+            os.close(fd)
+
+    def blob(self, digest: Digest) -> str:
+        """The path of a stored blob."""
+        return os.path.join(self.blobs, digest.hex)
+
+    def record(self, chain_id: ChainID) -> str:
+        """The path of a layer's record."""
+        return os.path.join(self.layers, chain_id.hex)
+
+    def read_record(self, chain_id: ChainID) -> LayerRecord:
+        """A layer's record. Raises LayerNotFound if there is none, InvalidImage if it does not parse."""
+        path = self.record(chain_id)
+        try:
+            with open(path, "rb") as file:
+                record = parse_document(file.read(), LayerRecord, path)
+        except FileNotFoundError:
+            raise LayerNotFound(f"{self.root}: no layer with chain ID {chain_id}") from None
+        try:
+            DiffID(record.diff_id), Digest(record.blob), ChainID(record.parent or chain_id)
+        except InvalidDigest as error:
+            raise InvalidImage(f"{path}: {error}") from None
+        return record
+
+    def write_record(self, chain_id: ChainID, record: LayerRecord) -> None:
+        """Write a layer's record; its blob is in place already."""
+        self._write(self.record(chain_id), msgspec.json.encode(record, enc_hook=str))
+
+    def read_tags(self) -> dict[str, ImageID]:
+        """All names, whether or not their images exist. Raises InvalidImage if they do not parse."""
+        try:
+            with open(self.repositories, "rb") as file:
+                parsed = parse_document(file.read(), _Repositories, self.repositories)
+        except FileNotFoundError:
+            return {}
+        names = (pair for repository in parsed.repositories.values() for pair in repository.items())
+        try:
+            return {name: ImageID(digest) for name, digest in names}
+        except InvalidDigest as error:
+            raise InvalidImage(f"{self.repositories}: {error}") from None
+
+    def write_tags(self, tags: Mapping[str, ImageID]) -> None:
+        """Replace all names; called with the lock held."""
+        repositories: dict[str, dict[str, str]] = {}
+        for name, image_id in sorted(tags.items()):
+            repositories.setdefault(name.rpartition(":")[0], {})[name] = image_id
+        self._write(self.repositories, msgspec.json.encode(_Repositories(repositories), enc_hook=str))
+
+    def _write(self, path: str, data: bytes) -> None:
+        """Make `path` hold `data`: whoever looks sees the old content or the new, after a crash too."""
+        temporary = os.path.join(self.staging, f"{os.getpid()}-{os.path.basename(path)}")
+        with open(temporary, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.rename(temporary, path)
+        sync_directory(os.path.dirname(path))
+
+
+def sync_directory(path: str) -> None:
+    """Make renames in a directory last through a crash of the machine."""
+    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)

@@ -1,0 +1,210 @@
+"""Changing our own store: stage, then make visible in one step under the store's lock.
+
+Layers' bytes are staged, hashed and decoded with no lock held, so several writers work at once and readers
+never wait. The order in which a change becomes visible, and what a killed writer leaves, is told in `own_layout`.
+"""
+
+import fcntl
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import BinaryIO, Self
+
+from imgfs.blob import Blob, FileBlob
+from imgfs.digest import ChainID, DiffID, Digest, ImageID
+from imgfs.errors import ImgfsError, InUse, InvalidImage
+from imgfs.layers import Indexer, LayerRegistry, chain_ids
+from imgfs.sources.own import find_layer
+from imgfs.sources.own_layout import LayerRecord, Layout, sync_directory
+from imgfs.store import FSBackend, Image, ImageStore
+
+CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class StagedLayer:
+    """A layer whose stored bytes lie in the staging folder, hashed and decoded once.
+
+    `damage` says what is wrong with its tar, empty when nothing is.
+    """
+
+    diff_id: DiffID
+    blob: Digest
+    size: int
+    path: str
+    damage: str = ""
+
+
+class Writer:
+    """One writer of the store at `layout`, with a staging folder of its own; a context manager.
+
+    Makes the store if it is not there. Raises OSError when it cannot be written.
+    """
+
+    def __init__(self, layout: Layout, indexer: Indexer) -> None:
+        layout.create()
+        self._layout = layout
+        self._indexer = indexer
+        os.makedirs(layout.staging, exist_ok=True)
+        with layout.lock():  # so that no sweep sees the folder before it is locked
+            self.folder = tempfile.mkdtemp(dir=layout.staging)
+            self._folder_lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
+            fcntl.flock(self._folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        shutil.rmtree(self.folder)
+        os.close(self._folder_lock)
+
+    def stage(self, chunks: Iterable[bytes], advance: Callable[[int], None]) -> StagedLayer:
+        """Take a layer's stored bytes, compressed or not; `advance` hears of every byte taken.
+
+        Raises Corrupt if they do not decode. What is learnt on the way is the layer's index.
+        """
+        fd, path = tempfile.mkstemp(dir=self.folder)
+        with open(fd, "wb") as file:
+            for chunk in chunks:
+                file.write(chunk)
+                advance(len(chunk))
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(path, 0o644)
+        facts = self._indexer.learn(FileBlob(path), "the new layer")
+        return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, path, facts.damage)
+
+    def stage_known(self, chain_id: ChainID) -> StagedLayer | None:
+        """A layer that the store has already, held against being swept; None if it has not."""
+        path = os.path.join(self.folder, chain_id.hex)
+        try:
+            record = self._layout.read_record(chain_id)
+            with suppress(FileExistsError):  # held for an earlier image
+                os.link(self._layout.blob(Digest(record.blob)), path)
+        except (ImgfsError, FileNotFoundError):
+            return None
+        return StagedLayer(DiffID(record.diff_id), Digest(record.blob), record.size, path)
+
+    def commit(
+        self, config: bytes, layers: Sequence[StagedLayer], parent: ImageID | None, tags: Iterable[str]
+    ) -> ImageID:
+        """Make an image visible, with its layers, bottom first, its parent if that is here, and its names.
+
+        Raises InvalidImage if the layers are not those of the config, or what `ImageStore.create` raises.
+        """
+        image = Image.from_config(config)
+        if [layer.diff_id for layer in layers] != list(image.diff_ids):
+            raise InvalidImage(f"image {image.id}: its layers are not the ones that its config names")
+        with self._changing() as store:
+            for layer in layers:
+                self._place(layer)
+            sync_directory(self._layout.blobs)
+            below = None
+            for chain_id, layer in zip(chain_ids(image.diff_ids), layers, strict=True):
+                self._layout.write_record(chain_id, LayerRecord(layer.diff_id, layer.blob, layer.size, below))
+                below = chain_id
+            image_id = store.create(config, parent=parent if parent in store.map() else None)
+            names = dict.fromkeys(tags, image_id)
+            if names:
+                self._layout.write_tags(self._layout.read_tags() | names)
+        return image_id
+
+    def tag(self, image_id: ImageID, name: str) -> None:
+        """Give an image a name, taking it from whichever image had it."""
+        with self._changing() as store:
+            store.get(image_id)
+            self._layout.write_tags(self._layout.read_tags() | {name: image_id})
+
+    def untag(self, names: Iterable[str]) -> None:
+        """Remove names; their images stay."""
+        gone = set(names)
+        with self._changing():
+            tags = self._layout.read_tags()
+            self._layout.write_tags({name: image_id for name, image_id in tags.items() if name not in gone})
+
+    def remove(self, image_id: ImageID, *, force: bool = False) -> None:
+        """Remove an image, its names, and the layers that nobody refers to any more.
+
+        Raises InUse if it has children, unless `force`, which leaves them without a parent.
+        """
+        with self._changing() as store:
+            store.get(image_id)
+            children = store.children(image_id)
+            if children and not force:
+                raise InUse(
+                    f"image {image_id.short} has {len(children)} dependent child images (--force to remove it)"
+                )
+            store.delete(image_id)
+            tags = self._layout.read_tags()
+            self._layout.write_tags({name: other for name, other in tags.items() if other != image_id})
+
+    @contextmanager
+    def _changing(self) -> Iterator[ImageStore]:
+        """The store as it is, for a change under its lock; afterwards what nobody refers to is swept away."""
+        with self._layout.lock():
+            layers = LayerRegistry(partial(find_layer, self._layout, self._indexer))
+            store = ImageStore(FSBackend(self._layout.imagedb), layers)
+            yield store
+            sweep(self._layout, store.map())
+
+    def _place(self, layer: StagedLayer) -> None:
+        place = self._layout.blob(layer.blob)
+        if not os.path.exists(place):
+            os.link(layer.path, place)
+
+
+def sweep(layout: Layout, images: Mapping[ImageID, Image]) -> None:
+    """Remove layers that none of `images` has, blobs that no layer has, and what dead writers left.
+
+    Called with the store's lock held.
+    """
+    wanted = {chain_id for image in images.values() for chain_id in chain_ids(image.diff_ids)}
+    blobs = set()
+    for chain_id in wanted:
+        try:
+            blobs.add(Digest(layout.read_record(chain_id).blob).hex)
+        except ImgfsError:
+            continue  # an image whose layer is missing; nothing to keep for it
+    _keep_only(layout.layers, {chain_id.hex for chain_id in wanted})
+    _keep_only(layout.blobs, blobs)
+    for entry in list(os.scandir(layout.staging)):
+        if entry.is_dir(follow_symlinks=False):
+            _remove_if_dead(entry.path)
+        else:
+            os.unlink(entry.path)  # a record being written by whoever was killed holding this lock
+
+
+def _keep_only(folder: str, names: set[str]) -> None:
+    for entry in list(os.scandir(folder)):
+        if entry.name not in names:
+            os.unlink(entry.path)
+
+
+def _remove_if_dead(folder: str) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return  # its writer lives
+    else:
+        shutil.rmtree(folder)
+    finally:
+        os.close(fd)
+
+
+def file_chunks(file: BinaryIO) -> Iterator[bytes]:
+    """What is left of a file, piece by piece."""
+    while chunk := file.read(CHUNK):
+        yield chunk
+
+
+def blob_chunks(blob: Blob) -> Iterator[bytes]:
+    """A whole blob, piece by piece; it is not closed."""
+    offset = 0
+    while chunk := blob.pread(CHUNK, offset):
+        yield chunk
+        offset += len(chunk)

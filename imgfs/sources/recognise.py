@@ -1,0 +1,36 @@
+"""Which kind of source a bare path is, by what lies there."""
+
+import os
+from collections.abc import Iterable
+
+from imgfs.blob import FileBlob
+from imgfs.errors import ImgfsError, StoreError
+from imgfs.sources.files import ArchiveFiles
+from imgfs.sources.own import is_own_store
+
+
+def recognise(path: str, schemes: Iterable[str]) -> str:
+    """The scheme that opens `path`.
+
+    Raises StoreError if nothing is there or nothing known; OSError if it cannot be looked at.
+    """
+    if not os.path.lexists(path):
+        hint = f" (sources are {', '.join(f'{scheme}:…' for scheme in schemes)} or a path)"
+        raise StoreError(f"{path}: no such source{hint}")
+    if os.path.isdir(path):
+        if is_own_store(path):
+            return "imgfs"
+        if os.path.exists(os.path.join(path, "index.json")):
+            return "oci"
+        raise StoreError(f"{path}: neither an image layout nor a store of imgfs")
+    try:
+        with_names = ArchiveFiles(FileBlob(path), path)
+    except ImgfsError as error:
+        raise StoreError(f"{path}: not an archive of images: {error}") from None
+    try:
+        for name, scheme in (("manifest.json", "docker-archive"), ("index.json", "oci-archive")):
+            if name in with_names:
+                return scheme
+    finally:
+        with_names.close()
+    raise StoreError(f"{path}: a tar, but neither made by docker save nor an OCI archive")

@@ -1,0 +1,48 @@
+"""What a source is, once open: an image store, and names for its images.
+
+The store itself is put together from a backend and a layer provider; see `imgfs.store`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+
+from imgfs.digest import ImageID
+from imgfs.layers import LayerProvider
+from imgfs.store import ImageStore
+
+
+class Source(ABC):
+    """One place that images come from.
+
+    `reference` is how the source is written, such as `oci:/srv/layout`; `layers` is what `store` takes its
+    layers from. Safe to use from several threads.
+    """
+
+    reference: str
+    store: ImageStore
+    layers: LayerProvider
+
+    @property
+    @abstractmethod
+    def tags(self) -> Mapping[str, ImageID]:
+        """Names of images in this source; every image named is in `store`."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is broken in the place and was left out, a line each; logged when it was found."""
+        return ()
+
+    @abstractmethod
+    def refresh(self) -> bool:
+        """Look whether the place has changed and follow it; answers whether anything did.
+
+        Cheap when nothing has changed. Raises ImgfsError or OSError when the place cannot be read any more, and
+        leaves what was known as it was.
+        """
+
+    def manifest(self, image_id: ImageID) -> bytes | None:
+        """The exact bytes of the image's manifest, None where the source has none."""
+        return None
+
+    def close(self) -> None:  # noqa: B027  # most hold nothing
+        """Let go of files; blobs already open stay readable."""

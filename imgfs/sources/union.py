@@ -1,0 +1,110 @@
+"""Several sources seen as one: the same image in two of them is one image.
+
+What is seen is a `Snapshot`, replaced as a whole when a source changes, so that whoever walks one sees one
+moment of all sources.
+"""
+
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from threading import Lock
+
+from imgfs.digest import ImageID
+from imgfs.errors import ImageNotFound, ImgfsError, NotFound
+from imgfs.sources.source import Source
+from imgfs.store import DigestIndex
+
+logger = logging.getLogger("imgfs")
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All images of all sources at one moment.
+
+    `sources` tells which sources have an image, the one to read it from first. A parent may be an image that no
+    source has; only images that are there have children. `heads` are the images no other is based on.
+    """
+
+    sources: Mapping[ImageID, Sequence[Source]]
+    parents: Mapping[ImageID, ImageID]
+    children: Mapping[ImageID, Sequence[ImageID]]
+    tags: Mapping[str, ImageID]
+    ids: DigestIndex
+
+    @property
+    def heads(self) -> list[ImageID]:
+        return [image_id for image_id in self.sources if not self.children.get(image_id)]
+
+    def tags_of(self, image_id: ImageID) -> list[str]:
+        """The names of one image."""
+        return [name for name, named in self.tags.items() if named == image_id]
+
+    def resolve(self, term: str) -> ImageID:
+        """The image that a person means: by name, ID or unique prefix of an ID.
+
+        Raises ImageNotFound or AmbiguousID.
+        """
+        for name in (term, f"{term}:latest"):
+            if name in self.tags:
+                return self.tags[name]
+        if not term:
+            raise ImageNotFound(term)
+        return ImageID(self.ids.search(term))
+
+
+class Union:
+    """The images of `sources`, earlier ones before later ones; owns them."""
+
+    def __init__(self, sources: Sequence[Source]) -> None:
+        self.sources = tuple(sources)
+        self._lock = Lock()
+        self._failed: dict[Source, str] = {}
+        self.snapshot = _snapshot(self.sources)
+
+    def refresh(self) -> bool:
+        """Follow changes in all sources; answers whether there were any. One that fails keeps what it had."""
+        with self._lock:
+            changed = [source for source in self.sources if self._refresh(source)]
+            if changed:
+                self.snapshot = _snapshot(self.sources)
+            return bool(changed)
+
+    def close(self) -> None:
+        """Close every source."""
+        for source in self.sources:
+            source.close()
+
+    def _refresh(self, source: Source) -> bool:
+        try:
+            changed = source.refresh()
+        except (ImgfsError, OSError) as error:
+            if self._failed.get(source) != str(error):
+                logger.warning("%s: %s", source.reference, error)
+            self._failed[source] = str(error)
+            return False
+        self._failed.pop(source, None)
+        return changed
+
+
+def _snapshot(sources: Iterable[Source]) -> Snapshot:
+    found: dict[ImageID, list[Source]] = {}
+    parents: dict[ImageID, ImageID] = {}
+    tags: dict[str, ImageID] = {}
+    for source in sources:
+        for image_id in source.store.map():
+            found.setdefault(image_id, []).append(source)
+            try:
+                parents.setdefault(image_id, source.store.get_parent(image_id))
+            except NotFound:
+                continue
+        for name, image_id in source.tags.items():
+            tags.setdefault(name, image_id)
+    found = dict(sorted(found.items()))
+    ids = DigestIndex()
+    children: dict[ImageID, list[ImageID]] = {}
+    for image_id in found:
+        ids.add(image_id)
+        parent = parents.get(image_id)
+        if parent in found:
+            children.setdefault(parent, []).append(image_id)
+    return Snapshot(found, parents, children, tags, ids)

@@ -1,0 +1,22 @@
+"""The image store: images, their parents and children, and the layers they hold."""
+
+from imgfs.store.backend import StoreBackend
+from imgfs.store.digest_index import DigestIndex
+from imgfs.store.fs_backend import FSBackend
+from imgfs.store.image import MAX_CONFIG_SIZE, HistoryEntry, Image, RunConfig
+from imgfs.store.image_store import ImageStore
+from imgfs.store.memory_backend import MemoryBackend
+from imgfs.store.platform import Platform
+
+__all__ = [
+    "MAX_CONFIG_SIZE",
+    "DigestIndex",
+    "FSBackend",
+    "HistoryEntry",
+    "Image",
+    "ImageStore",
+    "MemoryBackend",
+    "Platform",
+    "RunConfig",
+    "StoreBackend",
+]

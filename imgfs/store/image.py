@@ -1,0 +1,145 @@
+"""What an image's config says.
+
+Format: OCI image specification, config.md, and moby's image/spec, which share their fields. Parsing follows
+moby where the two leave a choice. Only what imgfs shows is kept besides the exact bytes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+import msgspec
+
+from imgfs.digest import ChainID, DiffID, ImageID
+from imgfs.errors import InvalidDigest, InvalidImage
+from imgfs.layers import chain_id
+from imgfs.store.platform import Platform
+from imgfs.store.timestamp import parse_time
+
+# Other readers of images have this limit for configs too. Parsing takes a multiple of it in memory.
+MAX_CONFIG_SIZE = 4 << 20
+
+
+class RunConfig(msgspec.Struct, rename="pascal", frozen=True):
+    """What to run in a container of the image; None where the config does not say.
+
+    Old configs give commands as one string instead of a list of words.
+    """
+
+    user: str | None = None
+    env: list[str] | None = None
+    entrypoint: list[str] | str | None = None
+    cmd: list[str] | str | None = None
+    working_dir: str | None = None
+    labels: dict[str, str | None] | None = None
+
+
+class HistoryEntry(msgspec.Struct, frozen=True):
+    """One step of how the image was made; those not `empty_layer` stand for one diff ID each, in order."""
+
+    recorded_time: object = msgspec.field(default=None, name="created")
+    created_by: str | None = None
+    author: str | None = None
+    comment: str | None = None
+    empty_layer: bool | None = None
+
+    @property
+    def created(self) -> datetime | None:
+        """When, in UTC; None if that is not recorded or no time."""
+        return parse_time(self.recorded_time)
+
+
+class _RootFS(msgspec.Struct):
+    diff_ids: list[str] | None = None
+
+
+class _Config(msgspec.Struct):
+    rootfs: _RootFS | None = None
+    os: str | None = None
+    architecture: str | None = None
+    variant: str | None = None
+    created: object = None
+    author: str | None = None
+    comment: str | None = None
+    config: RunConfig | None = None
+    history: list[HistoryEntry] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Image:
+    """A parsed config; strings are empty where it does not say.
+
+    `raw_config` is its exact bytes, of which `id` is the digest; `parent` is the recorded parent, which the
+    config does not hold; `diff_ids` lie bottom first; `created` is in UTC.
+    """
+
+    id: ImageID
+    raw_config: bytes = field(repr=False)
+    parent: ImageID | None
+    platform: Platform
+    created: datetime | None
+    author: str
+    comment: str
+    diff_ids: list[DiffID]
+    history: list[HistoryEntry] = field(repr=False)
+    config: RunConfig = field(repr=False)
+
+    @classmethod
+    def from_config(cls, data: bytes, parent: ImageID | None = None) -> "Image":
+        """The image whose config is `data`.
+
+        Raises InvalidImage if that is not a JSON object of at most MAX_CONFIG_SIZE bytes, if its fields are
+        not of the types that the formats say, if it has no rootfs, or if a diff ID is no digest.
+        """
+        image_id = ImageID.of(data)
+        config = _parse(data, image_id)
+        if config.rootfs is None:
+            raise InvalidImage(f"image {image_id}: invalid image JSON, no RootFS key")
+        return cls(
+            image_id,
+            data,
+            parent,
+            Platform(config.os or "", config.architecture or "", config.variant or ""),
+            parse_time(config.created),
+            config.author or "",
+            config.comment or "",
+            _diff_ids(config.rootfs.diff_ids or (), image_id),
+            config.history or [],
+            config.config or RunConfig(),
+        )
+
+    @property
+    def os(self) -> str:
+        return self.platform.os
+
+    @property
+    def architecture(self) -> str:
+        return self.platform.architecture
+
+    @property
+    def variant(self) -> str:
+        return self.platform.variant
+
+    @property
+    def chain_id(self) -> ChainID | None:
+        """The chain ID of the whole stack of layers; None if there are none."""
+        return chain_id(self.diff_ids)
+
+
+def _parse(data: bytes, image_id: ImageID) -> _Config:
+    if len(data) > MAX_CONFIG_SIZE:
+        raise InvalidImage(f"image {image_id}: {len(data)} bytes are too many for a config")
+    try:
+        return msgspec.json.decode(data, type=_Config)
+    except RecursionError:
+        raise InvalidImage(f"image {image_id}: its config is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidImage(f"image {image_id}: its config does not parse: {error}") from None
+
+
+def _diff_ids(texts: Sequence[str], image_id: ImageID) -> list[DiffID]:
+    try:
+        # moby takes a diff ID without its algorithm too
+        return [DiffID(text) if ":" in text else DiffID.from_hex(text) for text in texts]
+    except InvalidDigest as error:
+        raise InvalidImage(f"image {image_id}: diff ID: {error}") from None

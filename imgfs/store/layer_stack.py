@@ -1,0 +1,131 @@
+"""The layers of one image, bottom first, as a layer provider has them.
+
+Holding the top layer holds the whole stack. A tar that is open holds its own layer besides, so that it stays
+readable whatever becomes of the image.
+"""
+
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+from imgfs.digest import ChainID, DiffID
+from imgfs.errors import ImgfsError, LayerNotFound, StoreError
+from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids
+from imgfs.tar import TarBlob
+
+
+class LayerStack:
+    """Layers that `provider` has under the chain IDs of `diff_ids`; none is held before `take`.
+
+    Its user does the locking of `take` and `release`; the rest may be called at any time.
+    """
+
+    def __init__(self, provider: LayerProvider, diff_ids: Iterable[DiffID]) -> None:
+        self._provider = provider
+        self._chain_ids = tuple(chain_ids(diff_ids))
+        self._top: Layer | None = None
+        self._size: int | None = None if self._chain_ids else 0
+
+    def take(self) -> bool:
+        """Hold the stack; answers whether that is new. Raises LayerNotFound or OSError if it is not there."""
+        if self._top is not None or not self._chain_ids:
+            return False
+        self._top = self._provider.get(self._chain_ids[-1])
+        return self._top is not None
+
+    def release(self) -> list[LayerMetadata]:
+        """Hold the stack no longer; answers the layers that nobody refers to any more, top first."""
+        top, self._top = self._top, None
+        return self._provider.release(top) if top is not None else []
+
+    def open(self, *, tolerant: bool = False) -> list[TarBlob]:
+        """The tar of each layer; closing one lets go of its layer.
+
+        Raises LayerNotFound, or what `Layer.open` raises, if one of them is not there; with `tolerant`, only
+        reading that one does.
+        """
+        with ExitStack() as undo:
+            held = (self._open_layer(chain_id, tolerant) for chain_id in self._chain_ids)
+            tars = [undo.enter_context(tar) for tar in held]
+            undo.pop_all()
+        return tars
+
+    def _open_layer(self, chain_id: ChainID, tolerant: bool) -> TarBlob:
+        try:
+            return _HeldTar(self._provider, chain_id)
+        except (ImgfsError, OSError) as error:
+            if not tolerant:
+                raise
+            return _MissingTar(str(error))
+
+    @property
+    def known_size(self) -> int | None:
+        """The size in bytes of all the tars if it is known without reading them. Never blocks."""
+        if self._size is None and self._top is not None:
+            sizes = [self._known_size(chain_id) for chain_id in self._chain_ids]
+            known = [size for size in sizes if size is not None]
+            self._size = sum(known) if len(known) == len(sizes) else None
+        return self._size
+
+    def _known_size(self, chain_id: ChainID) -> int | None:
+        try:
+            layer = self._provider.get(chain_id)
+            try:
+                return layer.known_size
+            finally:
+                self._provider.release(layer)
+        except (ImgfsError, OSError):  # whoever opens it will be told
+            return None
+
+
+class _HeldTar(TarBlob):
+    """The tar of a layer taken from `provider`; closing it releases the layer."""
+
+    def __init__(self, provider: LayerProvider, chain_id: ChainID) -> None:
+        layer: Layer | None = provider.get(chain_id)
+        if layer is None:
+            raise LayerNotFound(f"no layer with chain ID {chain_id}")
+        with ExitStack() as held:
+            held.callback(provider.release, layer)
+            self._tar = held.enter_context(layer.open())
+            self._held = held.pop_all()
+
+    @property
+    def size(self) -> int:
+        return self._tar.size
+
+    @property
+    def known_size(self) -> int | None:
+        return self._tar.known_size
+
+    def pread(self, size: int, offset: int) -> bytes:
+        return self._tar.pread(size, offset)
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        return self._tar.try_pread(size, offset)
+
+    def ending_before(self, limit: int) -> int | None:
+        return self._tar.ending_before(limit)
+
+    def close(self) -> None:
+        self._held.close()
+
+
+class _MissingTar(TarBlob):
+    """The tar of a layer that could not be opened, and why."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    @property
+    def size(self) -> int:
+        raise StoreError(self._why)
+
+    @property
+    def known_size(self) -> int | None:
+        return None
+
+    def pread(self, size: int, offset: int) -> bytes:
+        raise StoreError(self._why)
+
+    def ending_before(self, limit: int) -> int | None:
+        raise StoreError(self._why)

@@ -1,0 +1,38 @@
+"""Which machines an image is for.
+
+Format: `os[/architecture[/variant]]` in Go's names, as the OCI image specification's config.md lists them.
+"""
+
+from dataclasses import dataclass
+from typing import Self
+
+from imgfs.errors import InvalidImage
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """An operating system, architecture and variant; an empty one leaves it open."""
+
+    os: str
+    architecture: str = ""
+    variant: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The platform written as `linux/arm/v7`. Raises InvalidImage for what is not written so."""
+        parts = text.split("/")
+        if not 1 <= len(parts) <= 3 or not all(parts):
+            raise InvalidImage(f"invalid platform {text!r}: not OS[/ARCHITECTURE[/VARIANT]]")
+        return cls(*parts)
+
+    def accepts(self, other: "Platform") -> bool:
+        """Whether nothing that both say differs."""
+        pairs = (
+            (self.os, other.os),
+            (self.architecture, other.architecture),
+            (self.variant, other.variant),
+        )
+        return all(mine == theirs or not mine or not theirs for mine, theirs in pairs)
+
+    def __str__(self) -> str:
+        return "/".join(part for part in (self.os, self.architecture, self.variant) if part)

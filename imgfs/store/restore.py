@@ -1,0 +1,61 @@
+"""Reading back what a backend has recorded, some of which may be damaged.
+
+What is damaged is left out and logged, each problem once, however often it is met. Nothing is repaired.
+"""
+
+import logging
+from collections.abc import Iterable
+
+from imgfs.digest import ImageID
+from imgfs.errors import ImgfsError, InvalidDigest, MetadataNotFound, NotFound
+from imgfs.store.backend import StoreBackend
+from imgfs.store.family import rings
+from imgfs.store.image import Image
+
+logger = logging.getLogger("imgfs")
+
+
+class Restorer:
+    """Reads from `backend` and remembers what it has complained of."""
+
+    def __init__(self, backend: StoreBackend) -> None:
+        self._backend = backend
+        self._complaints: set[str] = set()
+
+    def image(self, image_id: ImageID, parent: ImageID | None = None) -> Image | None:
+        """An image, to have this parent; None if its config is not what it should be, or is gone by now."""
+        try:
+            return Image.from_config(self._backend.get(image_id), parent)
+        except NotFound:
+            return None
+        except ImgfsError as error:
+            self.complain(f"skipping image {image_id}: {error}")
+            return None
+
+    def parents(self, image_ids: Iterable[ImageID]) -> dict[ImageID, ImageID]:
+        """The recorded parents of some images; in a ring of them, the ID that sorts first has none."""
+        parents = {image_id: parent for image_id in image_ids if (parent := self._parent(image_id))}
+        for ring in list(rings(parents)):
+            first = min(ring)
+            self.complain(f"image {first}: ignoring its parent {parents[first]}, which is based on it")
+            del parents[first]
+        return parents
+
+    def complain(self, problem: str) -> None:
+        """Log a problem, unless that was done before."""
+        if problem not in self._complaints:
+            self._complaints.add(problem)
+            logger.warning("%s", problem)
+
+    def _parent(self, image_id: ImageID) -> ImageID | None:
+        try:
+            data = self._backend.get_metadata(image_id, "parent")
+            return ImageID(data.decode("ascii", "replace").strip()) if data else None
+        except (MetadataNotFound, NotFound):
+            return None
+        except InvalidDigest as error:
+            self.complain(f"image {image_id}: its parent is not readable: {error}")
+            return None
+        except ImgfsError as error:
+            self.complain(f"image {image_id}: {error}")
+            return None

@@ -1,0 +1,8 @@
+"""Tars: finding members and endings, and joining several into one."""
+
+from imgfs.tar.joined import JoinedTar
+from imgfs.tar.member import Member
+from imgfs.tar.scan import Scanner, scan_blob
+from imgfs.tar.tar_blob import ScannedTar, TarBlob
+
+__all__ = ["JoinedTar", "Member", "ScannedTar", "Scanner", "TarBlob", "scan_blob"]

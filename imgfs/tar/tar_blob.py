@@ -1,0 +1,83 @@
+"""A layer's tar as a blob that knows where its end-of-archive region begins."""
+
+import logging
+from abc import abstractmethod
+from threading import Lock
+
+from imgfs.blob import Blob
+from imgfs.errors import Corrupt
+from imgfs.tar.scan import Scanner
+
+logger = logging.getLogger("imgfs")
+
+_READ_SIZE = 64 << 10
+
+
+class TarBlob(Blob):
+    """The bytes of a tar."""
+
+    @abstractmethod
+    def ending_before(self, limit: int) -> int | None:
+        """Where the end-of-archive region begins, if that is before `limit`; it lasts to the tar's end.
+
+        It begins with the first zero block where a header is due. Reads no further than it takes to know; may
+        block. Raises what `pread` raises.
+        """
+
+    def knows_ending_before(self, limit: int) -> bool:
+        """Whether `ending_before(limit)` would answer without blocking."""
+        return False
+
+
+class ScannedTar(TarBlob):
+    """A tar whose ending is found by walking the headers of `blob`, as far as has been asked; closes `blob`.
+
+    From where a header is none, there is no ending, and the bytes stand for themselves.
+    """
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+        self._scanner = Scanner()
+        self._broken = False
+        self._lock = Lock()
+
+    @property
+    def size(self) -> int:
+        return self._blob.size
+
+    @property
+    def known_size(self) -> int | None:
+        return self._blob.known_size
+
+    def pread(self, size: int, offset: int) -> bytes:
+        return self._blob.pread(size, offset)
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        return self._blob.try_pread(size, offset)
+
+    def ending_before(self, limit: int) -> int | None:
+        with self._lock:
+            while not self.knows_ending_before(limit):
+                self._walk_on()
+        ending = self._scanner.ending
+        return ending if ending is not None and ending < limit else None
+
+    def knows_ending_before(self, limit: int) -> bool:
+        scanner = self._scanner
+        return self._broken or scanner.ending is not None or min(scanner.wanted, scanner.position) >= limit
+
+    def close(self) -> None:
+        self._blob.close()
+
+    def _walk_on(self) -> None:
+        scanner = self._scanner
+        scanner.skip_to(scanner.wanted)
+        chunk = self._blob.pread(_READ_SIZE, scanner.position)
+        try:
+            if not chunk:
+                self._broken = True  # the end of the bytes, with no ending before it
+                return
+            scanner.feed(chunk)
+        except Corrupt as error:
+            self._broken = True
+            logger.warning("a layer's tar is not sound, its ending is shown as it is: %s", error)

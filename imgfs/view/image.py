@@ -1,0 +1,70 @@
+"""`images/<id>/`: what is known of one image."""
+
+import datetime
+from collections.abc import Callable, Iterator, Mapping
+
+from imgfs.digest import ImageID
+from imgfs.errors import ImageNotFound
+from imgfs.sources import Source
+from imgfs.sources.union import Union
+from imgfs.store import Image
+from imgfs.view.node import Directory, Node
+from imgfs.view.options import ViewOptions
+from imgfs.view.relatives import ChildrenDirectory
+from imgfs.view.rootfs_tar import RootfsTar
+from imgfs.view.texts import TextFile
+
+
+class ImageDirectory(Directory):
+    """The directory of one image. Its files are made when they are looked at."""
+
+    def __init__(self, key: str, image_id: ImageID, union: Union, options: ViewOptions) -> None:
+        self.key = key
+        self._id = image_id
+        self._union = union
+        self._options = options
+        self.mtime_ns = _nanoseconds(self._image.created)
+        self._entries: Mapping[bytes, Callable[[], Node]] = {
+            b"config.json": self._config,
+            b"parent": self._parent,
+            b"children": self._children,
+            b"rootfs.tar": self._rootfs_tar,
+        }
+
+    def lookup(self, name: bytes) -> Node | None:
+        make = self._entries.get(name)
+        return make() if make else None
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for name, make in self._entries.items():
+            yield name, make()
+
+    @property
+    def _source(self) -> Source:
+        try:
+            return self._union.snapshot.sources[self._id][0]
+        except KeyError:
+            raise ImageNotFound(self._id) from None
+
+    @property
+    def _image(self) -> Image:
+        return self._source.store.get(self._id)
+
+    def _config(self) -> Node:
+        return TextFile(f"{self.key}/config.json", self._image.raw_config, self.mtime_ns)
+
+    def _parent(self) -> Node:
+        parent = self._union.snapshot.parents.get(self._id)
+        return TextFile(f"{self.key}/parent", f"{parent}\n".encode() if parent else b"", self.mtime_ns)
+
+    def _children(self) -> Node:
+        return ChildrenDirectory(f"{self.key}/children", self._id, self._union, self.mtime_ns)
+
+    def _rootfs_tar(self) -> Node:
+        return RootfsTar(
+            f"{self.key}/rootfs.tar", self._id, self._source.store, self._options.verbatim_tar, self.mtime_ns
+        )
+
+
+def _nanoseconds(when: datetime.datetime | None) -> int:
+    return int(when.timestamp()) * 1_000_000_000 if when else 0

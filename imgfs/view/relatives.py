@@ -1,0 +1,34 @@
+"""`children/`: links to the images that are based on one."""
+
+from collections.abc import Iterator
+
+from imgfs.digest import ImageID
+from imgfs.sources.union import Union
+from imgfs.view.node import Directory, Node, Symlink
+
+
+class ImageLink(Symlink):
+    """A link from an image's own folder to another image."""
+
+    def __init__(self, key: str, image_id: ImageID) -> None:
+        self.key = key
+        self.target = b"../../" + image_id.hex.encode()
+
+
+class ChildrenDirectory(Directory):
+    """The children of an image as they are now."""
+
+    mutable = True
+
+    def __init__(self, key: str, image_id: ImageID, union: Union, mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._id = image_id
+        self._union = union
+
+    def lookup(self, name: bytes) -> Node | None:
+        return dict(self.entries()).get(name)
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for child in self._union.snapshot.children.get(self._id, ()):
+            yield child.hex.encode(), ImageLink(f"{self.key}/{child.hex}", child)

@@ -1,0 +1,38 @@
+"""`rootfs.tar`: all layer tars of an image as one virtual, seekable tar."""
+
+from imgfs.blob import Blob, Concatenation
+from imgfs.digest import ImageID
+from imgfs.store import ImageStore
+from imgfs.tar import JoinedTar
+from imgfs.view.node import File
+
+
+class RootfsTar(File):
+    """The joined layer tars, or with `verbatim` their plain concatenation; nothing is read before it must be."""
+
+    def __init__(self, key: str, image_id: ImageID, store: ImageStore, verbatim: bool, mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._id = image_id
+        self._store = store
+        self._verbatim = verbatim
+
+    @property
+    def known_size(self) -> int | None:
+        return self._store.known_tar_size(self._id)
+
+    def find_size(self) -> int:
+        with self.open() as blob:
+            return blob.size
+
+    def open(self) -> Blob:
+        return open_rootfs_tar(self._store, self._id, verbatim=self._verbatim)
+
+
+def open_rootfs_tar(store: ImageStore, image_id: ImageID, *, verbatim: bool) -> Blob:
+    """The rootfs.tar of an image; the caller closes it. Raises ImageNotFound.
+
+    A layer that is not there fails when a read gets to it, not before.
+    """
+    layers = store.open_layers(image_id, tolerant=True)
+    return Concatenation(layers) if verbatim else JoinedTar(layers)

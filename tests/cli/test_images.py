@@ -1,0 +1,98 @@
+"""Listing: `imgfs ls`, `imgfs tree`, `imgfs inspect`, `imgfs export`."""
+
+import json
+import os
+import subprocess
+import sys
+import tarfile
+from pathlib import Path
+
+from tests.conftest import Imgfs
+from tests.images import TestImage, docker_archive, layer_tar
+
+
+def test_ls_of_a_new_store_is_empty(imgfs: Imgfs) -> None:
+    assert imgfs("ls").stdout.decode().split() == ["TAG", "IMAGE", "ID", "CREATED", "LAYERS", "SIZE"]
+    assert json.loads(imgfs("ls", "--json").stdout) == []
+
+
+def test_ls_shows_one_line_a_name(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:
+    lines = imgfs("ls", archive).stdout.decode().splitlines()[1:]
+    assert len(lines) == 4
+    for image in images:
+        for tag in image.tags:
+            (line,) = (line for line in lines if line.startswith(tag))
+            assert image.id[7:19] in line
+            assert "2024-01-02 03:04:05" in line
+
+
+def test_heads_are_what_nothing_is_based_on(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:
+    rows = json.loads(imgfs("ls", "--heads", "--json", archive).stdout)
+    assert [row["id"] for row in rows] == [images[-1].id]
+
+
+def test_an_image_in_two_sources_is_listed_once(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:
+    other = docker_archive(archive.parent / "other.tar", images[:1])
+    rows = json.loads(imgfs("ls", "--json", archive, other).stdout)
+    assert len(rows) == 3
+    (base,) = (row for row in rows if row["id"] == images[0].id)
+    assert base["sources"] == [f"docker-archive:{archive}", f"docker-archive:{other}"]
+
+
+def test_tree_draws_children_below_parents(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:
+    lines = imgfs("tree", archive).stdout.decode().splitlines()
+    assert [line.index(image.id[7:19]) for line, image in zip(lines, images, strict=True)] == [0, 4, 8]
+
+
+def test_cyclic_parents_are_drawn_once(imgfs: Imgfs, tmp_path: Path) -> None:
+    """Two images that each name the other as parent, in an archive made by an attacker."""
+    one, two = TestImage([layer_tar({"1": b""})]), TestImage([layer_tar({"2": b""})])
+    path = docker_archive(tmp_path / "cycle.tar", [one, two])
+    with tarfile.open(path) as archive:
+        member = archive.extractfile("manifest.json")
+        assert member is not None
+        manifest = json.loads(member.read())
+    manifest[0]["Parent"], manifest[1]["Parent"] = two.id, one.id
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest))
+    subprocess.run(["tar", "-C", tmp_path, "-rf", path, "manifest.json"], check=True)
+    lines = imgfs("tree", path).stdout.decode().splitlines()
+    assert sorted(line.split()[-1] for line in lines) == sorted([one.id[7:19], two.id[7:19]])
+
+
+def test_inspect_shows_the_config_and_where_the_image_is(
+    imgfs: Imgfs, archive: Path, images: list[TestImage]
+) -> None:
+    (described,) = json.loads(imgfs("inspect", "--source", archive, "example/child").stdout)
+    assert described["Id"] == images[1].id
+    assert described["RepoTags"] == list(images[1].tags)
+    assert described["Parent"] == images[0].id
+    assert described["Children"] == [images[2].id]
+    assert described["Config"] == json.loads(images[1].config)
+
+
+def test_export_to_a_file_is_all_or_nothing(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:
+    target = archive.parent / "out.tar"
+    imgfs("export", "--source", archive, images[-1].id, "-o", target)
+    assert target.stat().st_size == len(images[-1].verbatim)
+    data = archive.read_bytes()
+    archive.write_bytes(data[: data.index(images[-1].layers[-1][:512]) + 100] + data[-2048:])
+    imgfs("export", "--source", archive, images[-1].id, "-o", archive.parent / "failed.tar", status=1)
+    assert not any(name.startswith("failed") for name in os.listdir(archive.parent))
+
+
+def test_a_reader_that_goes_away_is_no_traceback(
+    imgfs: Imgfs, archive: Path, images: list[TestImage]
+) -> None:
+    command = [sys.executable, "-m", "imgfs", "export", "--source", str(archive), images[-1].id]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None and process.stderr is not None
+        process.stdout.read(1)
+        process.stdout.close()
+        assert process.stderr.read() == b""
+
+
+def test_control_characters_in_names_do_not_reach_the_terminal(imgfs: Imgfs, tmp_path: Path) -> None:
+    path = docker_archive(
+        tmp_path / "evil.tar", [TestImage([layer_tar({"a": b""})], ["evil\x1b]0;title\x07:1"])]
+    )
+    assert b"\x1b" not in imgfs("ls", path).stdout + imgfs("tree", path).stdout

@@ -1,0 +1,177 @@
+"""Filling the store: `imgfs load` and `imgfs import`."""
+
+import gzip
+import json
+import os
+import subprocess
+import tarfile
+from pathlib import Path
+
+from tests.conftest import Imgfs
+from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
+from tests.tools import require_tool
+
+
+def _ids(imgfs: Imgfs) -> dict[str, dict[str, object]]:
+    return {row["id"]: row for row in json.loads(imgfs("ls", "--json").stdout)}
+
+
+def _last_line(output: bytes) -> str:
+    return output.decode().splitlines()[-1]
+
+
+def test_load_takes_every_image_with_names_and_parents(
+    imgfs: Imgfs, archive: Path, images: list[TestImage]
+) -> None:
+    done = imgfs("load", archive)
+    assert _last_line(done.stdout) == images[-1].id
+    rows = _ids(imgfs)
+    assert rows.keys() == {image.id for image in images}
+    for image in images:
+        assert rows[image.id]["tags"] == list(image.tags)
+        assert rows[image.id]["parent"] == (image.parent.id if image.parent else None)
+        assert rows[image.id]["size"] == len(image.verbatim)
+
+
+def test_load_reads_standard_input_compressed_or_not(
+    imgfs: Imgfs, archive: Path, images: list[TestImage]
+) -> None:
+    imgfs("load", stdin=archive.read_bytes())
+    imgfs(
+        "--debug",
+        "load",
+        "-",
+        "--store",
+        archive.parent / "other",
+        stdin=gzip.compress(archive.read_bytes(), 1),
+    )
+    assert _ids(imgfs).keys() == {image.id for image in images}
+    listed = json.loads(imgfs("ls", "--json", f"imgfs:{archive.parent / 'other'}").stdout)
+    assert {row["id"] for row in listed} == {image.id for image in images}
+
+
+def test_loading_again_changes_nothing(imgfs: Imgfs, archive: Path) -> None:
+    imgfs("load", archive)
+    before = _ids(imgfs)
+    imgfs("load", "-i", archive)
+    assert _ids(imgfs) == before
+
+
+def test_load_keeps_layers_compressed_as_they_came(
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage]
+) -> None:
+    layout = oci_layout(tmp_path / "layout", images[:1])
+    imgfs("load", f"oci:{layout}")
+    stored = set(os.listdir(tmp_path / "data/imgfs/blobs/sha256"))
+    assert stored < set(os.listdir(layout / "blobs/sha256"))
+    assert len(stored) == len(images[0].layers)
+
+
+def test_load_refuses_a_layer_that_is_not_what_the_config_says(imgfs: Imgfs, tmp_path: Path) -> None:
+    image = TestImage([layer_tar({"a": b"a"})])
+    path = docker_archive(tmp_path / "bad.tar", [image])
+    data = path.read_bytes()
+    path.write_bytes(data.replace(image.layers[0], layer_tar({"b": b"a"})))
+    done = imgfs("load", path, status=1)
+    assert digest(image.layers[0]) in done.stderr.decode()
+    assert not _ids(imgfs)
+    assert not os.listdir(tmp_path / "data/imgfs/blobs/sha256")
+    assert not os.listdir(tmp_path / "data/imgfs/tmp")
+
+
+def test_load_refuses_what_is_no_archive(imgfs: Imgfs, tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("hello" * 1000)
+    for arguments in (("load", tmp_path / "text"), ("load", tmp_path / "absent")):
+        stderr = imgfs(*arguments, status=1).stderr.decode()
+        assert stderr.startswith("imgfs: ")
+        assert stderr.count("\n") == 1
+
+
+def test_import_makes_an_image_of_a_tar(imgfs: Imgfs, tmp_path: Path) -> None:
+    layer = layer_tar({"hello": b"world"})
+    (tmp_path / "layer.tar").write_bytes(layer)
+    image_id = _last_line(imgfs("import", tmp_path / "layer.tar", "-t", "me/hello").stdout)
+    assert _ids(imgfs)[image_id]["tags"] == ["me/hello:latest"]
+    assert imgfs("export", "me/hello").stdout == layer
+    assert imgfs("export", image_id[7:20], "--tar", "verbatim").stdout == layer
+
+
+def test_import_takes_compressed_tars_and_standard_input(imgfs: Imgfs) -> None:
+    layer = layer_tar({"hello": b"world" * 10_000})
+    image_id = _last_line(imgfs("import", "-", stdin=gzip.compress(layer)).stdout)
+    assert imgfs("export", image_id).stdout == layer
+
+
+def test_import_puts_layers_on_a_parent(imgfs: Imgfs, tmp_path: Path) -> None:
+    for name in ("one", "two", "three"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / name).write_text(name)
+    base = _last_line(
+        imgfs("import", tmp_path / "one", tmp_path / "two", "--tag", "base", "-c", "ENV A=1").stdout
+    )
+    child = _last_line(imgfs("import", tmp_path / "three", "--parent", "base", "-c", "ENV B=2").stdout)
+    described = json.loads(imgfs("inspect", child).stdout)[0]
+    assert described["Parent"] == base
+    assert described["Config"]["config"]["Env"] == ["A=1", "B=2"]
+    assert len(described["Config"]["rootfs"]["diff_ids"]) == len(described["Config"]["history"]) == 3
+    assert json.loads(imgfs("inspect", "base").stdout)[0]["Children"] == [child]
+
+
+def test_an_imported_directory_is_what_gnu_tar_unpacks(imgfs: Imgfs, tmp_path: Path) -> None:
+    """Modes, links, fifos, long and non-UTF-8 names and extended attributes come back."""
+    tar, diff = require_tool("tar"), require_tool("diff")
+    source = tmp_path / "source"
+    deep = source / ("d" * 200) / ("e" * 200)
+    deep.mkdir(parents=True)
+    (deep / "file").write_bytes(os.urandom(3_000_000))
+    (source / "setuid").touch()
+    (source / "setuid").chmod(0o4755)
+    (source / "link").symlink_to("nowhere")
+    os.link(source / "setuid", source / "hard")
+    os.mkfifo(source / "fifo")
+    (Path(os.fsdecode(bytes(source) + b"/caf\xe9"))).write_bytes(b"latin")
+    os.setxattr(source / "setuid", "user.note", b"\xff\x00binary")
+    image_id = _last_line(imgfs("import", source).stdout)
+    unpacked = tmp_path / "unpacked"
+    unpacked.mkdir()
+    exported = imgfs("export", image_id).stdout
+    subprocess.run([tar, "--xattrs", "-xpf", "-", "-C", unpacked], input=exported, check=True)
+    subprocess.run([diff, "-r", "--no-dereference", "-x", "fifo", source, unpacked], check=True)
+    assert os.stat(unpacked / "setuid").st_mode == os.stat(source / "setuid").st_mode
+    assert os.stat(unpacked / "setuid").st_ino == os.stat(unpacked / "hard").st_ino
+    assert os.stat(unpacked / "fifo").st_mode == os.stat(source / "fifo").st_mode
+    assert os.getxattr(unpacked / "setuid", "user.note") == b"\xff\x00binary"
+
+
+def test_import_refuses_what_is_no_tar(imgfs: Imgfs, tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"hello" * 1000)
+    assert b"Traceback" not in imgfs("import", tmp_path / "text", status=1).stderr
+    assert imgfs("import", tmp_path / "absent", status=1).stderr.count(b"\n") == 1
+    truncated = gzip.compress(layer_tar({"a": os.urandom(100_000)}))[:-1000]
+    imgfs("import", "-", stdin=truncated, status=1)
+    assert not _ids(imgfs)
+
+
+def test_imports_are_reproducible(imgfs: Imgfs, tmp_path: Path, monkeypatch: object) -> None:
+    os.environ["SOURCE_DATE_EPOCH"] = "1700000000"
+    try:
+        first, second = (imgfs("import", "-", stdin=layer_tar({"a": b"a"})).stdout for _ in range(2))
+    finally:
+        del os.environ["SOURCE_DATE_EPOCH"]
+    assert first == second
+
+
+def test_what_docker_save_compatible_tools_write_is_loaded(
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage]
+) -> None:
+    skopeo = require_tool("skopeo")
+    layout = oci_layout(tmp_path / "layout", images)
+    target = tmp_path / "skopeo.tar"
+    tag = images[-1].tags[0]
+    subprocess.run(
+        [skopeo, "copy", "-q", f"oci:{layout}:{tag}", f"docker-archive:{target}:{tag}"], check=True
+    )
+    imgfs("load", target)
+    with tarfile.open(target) as saved:
+        assert "manifest.json" in saved.getnames()
+    assert imgfs("export", images[-1].id, "--tar", "verbatim").stdout == images[-1].verbatim

@@ -1,0 +1,81 @@
+"""Fixtures that several rooms' tests use."""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.images import TestImage, docker_archive, family
+
+Imgfs = Callable[..., subprocess.CompletedProcess[bytes]]
+Mount = Callable[..., AbstractContextManager[Path]]
+
+
+@pytest.fixture
+def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Data and caches of the program under test lie in the test's own folder."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def imgfs(environment: None) -> Imgfs:
+    """Runs the command: `imgfs("ls", "--json", status=0, stdin=b"")`."""
+
+    def run(
+        *arguments: str | Path, status: int = 0, stdin: bytes = b""
+    ) -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-m", "imgfs", *map(str, arguments)]
+        done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+        assert done.returncode == status, done.stderr.decode()
+        assert b"Traceback" not in done.stderr
+        return done
+
+    return run
+
+
+@pytest.fixture
+def mount(imgfs: Imgfs, tmp_path: Path) -> Mount:
+    """Mounts sources for the length of a `with`: `with mount("oci:…", options="tar=verbatim") as top`."""
+
+    @contextmanager
+    def mounted(*sources: str | Path, options: str = "") -> Iterator[Path]:
+        top = tmp_path / "mnt"
+        top.mkdir(exist_ok=True)
+        log = tmp_path / "log"
+        imgfs("mount", "--log-file", log, *(["-o", options] if options else []), *sources, top)
+        try:
+            yield top
+        finally:
+            imgfs("umount", top)
+            assert not os.path.ismount(top)
+            assert "Traceback" not in (log.read_text() if log.exists() else "")
+
+    return mounted
+
+
+@pytest.fixture(scope="session")
+def images() -> list[TestImage]:
+    """A family of images; see `tests.images.family`."""
+    return family()
+
+
+@pytest.fixture
+def archive(tmp_path: Path, images: list[TestImage]) -> Path:
+    """The family as a docker archive."""
+    return docker_archive(tmp_path / "family.tar", images)
+
+
+def eventually(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
+    """Whether something becomes true within some seconds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        if time.monotonic() > end:
+            return False
+        time.sleep(0.02)
+    return True

@@ -1,0 +1,175 @@
+"""What every source does alike, whatever its format: each runs through the same tests."""
+
+import hashlib
+import os
+import random
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from imgfs.digest import ImageID
+from imgfs.layers import chain_ids
+from imgfs.sources import Source, open_source
+from imgfs.sources.loading import load_image, parents_first
+from imgfs.sources.own_layout import Layout
+from imgfs.sources.own_writer import Writer
+from tests.conftest import eventually
+from tests.images import TestImage, docker_archive, family, new_docker_archive, oci_layout
+from tests.indexing import indexing, no_progress
+from tests.tools import require_tool
+
+Maker = Callable[[Path, list[TestImage]], str]
+
+
+def _docker_archive(folder: Path, images: list[TestImage]) -> str:
+    return f"docker-archive:{docker_archive(folder / 'old.tar', images)}"
+
+
+def _new_docker_archive(folder: Path, images: list[TestImage]) -> str:
+    return f"docker-archive:{new_docker_archive(folder / 'new.tar', images)}"
+
+
+def _new_docker_archive_as_oci(folder: Path, images: list[TestImage]) -> str:
+    return f"oci-archive:{new_docker_archive(folder / 'new.tar', images)}"
+
+
+def _oci(folder: Path, images: list[TestImage]) -> str:
+    return f"oci:{oci_layout(folder / 'layout', images)}"
+
+
+def _oci_archive(folder: Path, images: list[TestImage]) -> str:
+    layout = oci_layout(folder / "layout", images)
+    with tarfile.open(folder / "layout.tar", "w") as archive:
+        archive.add(layout, ".")
+    return f"oci-archive:{folder / 'layout.tar'}"
+
+
+def _own(folder: Path, images: list[TestImage]) -> str:
+    with indexing(folder) as indexer, Writer(Layout(str(folder / "store")), indexer) as writer:
+        archive = open_source(_docker_archive(folder, images), indexer)
+        for image_id in parents_first(archive):
+            load_image(archive, image_id, writer, no_progress)
+        archive.close()
+    return f"imgfs:{folder / 'store'}"
+
+
+def _skopeo(destination: str, *options: str) -> Maker:
+    def make(folder: Path, images: list[TestImage]) -> str:
+        skopeo = require_tool("skopeo")
+        layout = oci_layout(folder / "layout", images)
+        for image in images:
+            for tag in image.tags:
+                target = f"{destination}:{folder / 'copy'}:{tag}"
+                command = [skopeo, "copy", "-q", *options, f"oci:{layout}:{tag}", target]
+                subprocess.run(command, check=True)
+        return f"{destination}:{folder / 'copy'}"
+
+    return make
+
+
+MAKERS: dict[str, Maker] = {
+    "docker-archive": _docker_archive,
+    "docker-archive-new": _new_docker_archive,
+    "docker-archive-new-as-oci": _new_docker_archive_as_oci,
+    "oci": _oci,
+    "oci-archive": _oci_archive,
+    "imgfs": _own,
+    "skopeo-oci": _skopeo("oci"),
+    "skopeo-oci-gzip": _skopeo("oci", "--dest-compress", "--dest-compress-format=gzip"),
+    "skopeo-oci-zstd": _skopeo("oci", "-f", "oci", "--dest-compress", "--dest-compress-format=zstd"),
+}
+KEEPS_PARENTS = ("docker-archive", "docker-archive-new", "imgfs")
+
+
+@pytest.fixture(scope="module")
+def images() -> list[TestImage]:
+    return family()
+
+
+@pytest.fixture(scope="module", params=MAKERS)
+def made(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, images: list[TestImage]
+) -> str:
+    return MAKERS[request.param](tmp_path_factory.mktemp(request.param), images)
+
+
+@pytest.fixture
+def source(made: str, tmp_path: Path) -> Iterator[Source]:
+    with indexing(tmp_path) as indexer:
+        source = open_source(made, indexer)
+        yield source
+        source.close()
+
+
+def test_has_every_image_and_no_other(source: Source, images: list[TestImage]) -> None:
+    assert set(source.store.map()) == {image.id for image in images}
+
+
+def test_configs_are_byte_for_byte_what_their_ids_say(source: Source, images: list[TestImage]) -> None:
+    for image in images:
+        assert source.store.get(ImageID(image.id)).raw_config == image.config
+
+
+def test_tags_lead_to_their_images(source: Source, images: list[TestImage]) -> None:
+    assert source.tags == {tag: image.id for image in images for tag in image.tags}
+
+
+def test_every_layer_hashes_to_its_diff_id(source: Source, images: list[TestImage]) -> None:
+    for image_id in source.store.map():
+        for chain_id in chain_ids(source.store.get(image_id).diff_ids):
+            layer = source.layers.get(chain_id)
+            with layer.open() as blob:
+                assert "sha256:" + hashlib.sha256(blob.pread(1 << 30, 0)).hexdigest() == layer.diff_id
+            source.layers.release(layer)
+
+
+def test_tar_stream_is_the_plain_concatenation(source: Source, images: list[TestImage]) -> None:
+    for image in images:
+        with source.store.get_tar_seek_stream(ImageID(image.id)) as stream:
+            assert stream.read() == image.verbatim
+
+
+def test_tar_stream_reads_any_range(source: Source, images: list[TestImage]) -> None:
+    image = images[-1]
+    rng = random.Random(1)
+    with source.store.get_tar_seek_stream(ImageID(image.id)) as stream:
+        for _ in range(100):
+            offset, size = rng.randrange(len(image.verbatim) + 10), rng.choice([1, 512, 4096, 100_000])
+            stream.seek(offset)
+            assert stream.read(size) == image.verbatim[offset : offset + size]
+        assert stream.seek(0, os.SEEK_END) == len(image.verbatim)
+
+
+def test_parents_are_those_recorded(
+    source: Source, made: str, images: list[TestImage], request: pytest.FixtureRequest
+) -> None:
+    expected = {image.id: image.parent.id for image in images if image.parent}
+    if request.node.callspec.params["made"] not in KEEPS_PARENTS:
+        expected = {}
+    assert {
+        image_id: child_of for child_of in source.store.map() for image_id in source.store.children(child_of)
+    } == expected
+
+
+def test_a_bare_path_is_recognised(made: str, tmp_path: Path) -> None:
+    scheme, _, path = made.partition(":")
+    with indexing(tmp_path) as indexer, closing(open_source(path, indexer)) as source:
+        assert source.reference.partition(":")[0] in (scheme, "docker-archive")
+
+
+def test_nothing_changes_while_nothing_changes(source: Source) -> None:
+    assert eventually(lambda: not source.refresh())
+    assert not source.refresh()
+
+
+def test_every_layer_is_released_at_the_end(source: Source) -> None:
+    for image_id in source.store.map():
+        source.store.get_tar_seek_stream(image_id).close()
+    before = source.layers.references()  # type: ignore[attr-defined]
+    for image_id in source.store.map():
+        source.store.get_tar_seek_stream(image_id).close()
+    assert source.layers.references() == before  # type: ignore[attr-defined]

@@ -1,0 +1,43 @@
+"""Rooms know only the rooms below them, and FUSE and its event loop stay in one."""
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+PACKAGE = Path(__file__).parent.parent / "imgfs"
+ROOMS = ["cli", "mount", "view", "sources", "store", "layers", "tar", "codec", "blob", "digest", "errors"]
+ONLY_IN_MOUNT = {"pyfuse3", "trio"}
+MODULES = sorted(PACKAGE.rglob("*.py"))
+
+
+def _imports(path: Path) -> Iterator[str]:
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{path}: relative import"
+            yield str(node.module)
+            if node.module == "imgfs":
+                yield from (f"imgfs.{alias.name}" for alias in node.names)
+
+
+def _room(path: Path) -> str | None:
+    """The room a module is in; None for those at the top, which begin the program."""
+    first = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
+    return first if first in ROOMS else None
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_room_imports_only_from_below(path: Path) -> None:
+    room = _room(path)
+    if room is None:
+        assert path.name in ("__init__.py", "__main__.py")
+        return
+    below = ROOMS[ROOMS.index(room) :]
+    for name in _imports(path):
+        parts = name.split(".")
+        if parts[0] == "imgfs" and len(parts) > 1:
+            assert parts[1] in below, f"{room} must not know {name}"
+        assert parts[0] not in ONLY_IN_MOUNT or room == "mount", f"{room} must not know {name}"
