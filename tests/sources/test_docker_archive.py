@@ -1,0 +1,101 @@
+"""Archives of `docker save`, whole and broken."""
+
+import io
+import json
+import logging
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgfs.errors import InvalidImage, LayerNotFound
+from imgfs.layers import Indexer
+from imgfs.sources import open_source
+from tests.images import TestImage, docker_archive, family
+from tests.indexing import indexing
+
+
+@pytest.fixture
+def indexer(tmp_path: Path) -> Iterator[Indexer]:
+    with indexing(tmp_path) as made:
+        yield made
+
+
+def _rewritten(path: Path, **changed: bytes | None) -> Path:
+    """The archive with members replaced, or left out where None is given; `manifest` stands for manifest.json."""
+    changes = {name.replace("manifest", "manifest.json"): data for name, data in changed.items()}
+    target = path.with_suffix(".changed.tar")
+    with tarfile.open(path) as old, tarfile.open(target, "w") as new:
+        for member in old:
+            content = old.extractfile(member) if member.isreg() else None
+            data = content.read() if content else b""
+            data = changes.get(member.name, data) or b""
+            if member.name in changes and changes[member.name] is None:
+                continue
+            member.size = len(data)
+            new.addfile(member, io.BytesIO(data))
+    return target
+
+
+def test_a_tag_in_the_reference_chooses(tmp_path: Path, indexer: Indexer) -> None:
+    images = family()
+    path = docker_archive(tmp_path / "x.tar", images)
+    source = open_source(f"docker-archive:{path}:example/child:latest", indexer)
+    assert list(source.store.map()) == [images[1].id]
+    with pytest.raises(InvalidImage, match="nonesuch"):
+        open_source(f"docker-archive:{path}:nonesuch", indexer)
+
+
+def test_a_tar_that_is_no_archive_of_images_is_refused(tmp_path: Path, indexer: Indexer) -> None:
+    with tarfile.open(tmp_path / "x.tar", "w"):
+        pass
+    with pytest.raises(InvalidImage, match=r"no manifest\.json"):
+        open_source(f"docker-archive:{tmp_path / 'x.tar'}", indexer)
+
+
+@pytest.mark.parametrize("content", [b"{}", b"[1]", b'[{"Config": 1}]', b"[" * 100_000, b"nonsense"])
+def test_a_manifest_that_does_not_parse_is_named(tmp_path: Path, indexer: Indexer, content: bytes) -> None:
+    path = _rewritten(docker_archive(tmp_path / "x.tar", family()), manifest=content)
+    with pytest.raises(InvalidImage, match=r"manifest\.json"):
+        open_source(str(path), indexer)
+
+
+@pytest.mark.parametrize("config", [None, b"{}", b"tampered"])
+def test_an_image_whose_config_is_broken_is_left_out(
+    tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture, config: bytes | None
+) -> None:
+    images = family()
+    path = _rewritten(docker_archive(tmp_path / "x.tar", images), **{f"{images[0].id[7:]}.json": config})
+    source = open_source(str(path), indexer)
+    assert set(source.store.map()) == {image.id for image in images[1:]}
+    (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert images[0].id[7:] in record.getMessage()
+
+
+def test_a_layer_that_is_not_there_spoils_only_its_own_bytes(tmp_path: Path, indexer: Indexer) -> None:
+    images = family()
+    original = docker_archive(tmp_path / "x.tar", images)
+    with tarfile.open(original) as archive:
+        manifest = json.loads(archive.extractfile("manifest.json").read())  # type: ignore[union-attr]
+    path = _rewritten(original, **{manifest[-1]["Layers"][-1]: None})
+    source = open_source(str(path), indexer)
+    assert len(source.store.map()) == 3
+    with pytest.raises((LayerNotFound, OSError)):
+        source.store.get_tar_seek_stream(source.tags["example/grandchild:1"])
+    with source.store.get_tar_seek_stream(source.tags["example/base:1"]) as stream:
+        assert stream.read() == images[0].verbatim
+
+
+def test_the_oldest_form_is_refused_by_name(tmp_path: Path, indexer: Indexer) -> None:
+    path = _rewritten(docker_archive(tmp_path / "x.tar", family()), manifest=None)
+    with pytest.raises(InvalidImage, match=r"no manifest\.json"):
+        open_source(f"docker-archive:{path}", indexer)
+
+
+def test_images_given_twice_are_one(tmp_path: Path, indexer: Indexer) -> None:
+    images = family()
+    twice = [TestImage(images[0].layers, ["a:1"]), TestImage(images[0].layers, ["b:1"])]
+    source = open_source(str(docker_archive(tmp_path / "x.tar", twice)), indexer)
+    assert list(source.store.map()) == [images[0].id]
+    assert source.tags == {"a:1": images[0].id, "b:1": images[0].id}

@@ -1,0 +1,164 @@
+"""Image layouts as the specification allows them, and as attackers make them."""
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgfs.errors import InvalidImage
+from imgfs.layers import Indexer
+from imgfs.sources import open_source
+from tests.images import TestImage, digest, layer_tar, oci_layout
+from tests.indexing import indexing
+
+INDEX = "application/vnd.oci.image.index.v1+json"
+MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+
+
+@pytest.fixture
+def indexer(tmp_path: Path) -> Iterator[Indexer]:
+    with indexing(tmp_path) as made:
+        yield made
+
+
+class Layout:
+    """A layout built by hand."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        (path / "blobs/sha256").mkdir(parents=True)
+
+    def blob(self, data: bytes, **more: object) -> dict[str, object]:
+        (self.path / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
+        return {"mediaType": MANIFEST, "digest": digest(data), "size": len(data)} | more
+
+    def image(self, name: str, architecture: str = "amd64", **more: object) -> tuple[str, dict[str, object]]:
+        """An image of one layer holding the file `name`; its ID and its manifest's descriptor."""
+        layer = layer_tar({name: b""})
+        image = TestImage([layer], extra={"architecture": architecture})
+        config = self.blob(image.config) | {"mediaType": "application/vnd.oci.image.config.v1+json"}
+        manifest = {"schemaVersion": 2, "config": config, "layers": [self.blob(layer)]}
+        return image.id, self.blob(json.dumps(manifest).encode(), **more)
+
+    def index(self, *manifests: dict[str, object], **more: object) -> dict[str, object]:
+        data = json.dumps({"schemaVersion": 2, "manifests": manifests}).encode()
+        return self.blob(data, **more) | {"mediaType": INDEX}
+
+    def finish(self, *manifests: dict[str, object]) -> str:
+        (self.path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
+        return f"oci:{self.path}"
+
+
+def _tagged(tag: str) -> dict[str, Any]:
+    return {"annotations": {"org.opencontainers.image.ref.name": tag}}
+
+
+def test_every_platform_of_nested_indexes_is_there(tmp_path: Path, indexer: Indexer) -> None:
+    layout = Layout(tmp_path / "layout")
+    arm, arm_entry = layout.image("a", "arm64", platform={"os": "linux", "architecture": "arm64"})
+    here, here_entry = layout.image("b", "amd64", platform={"os": "linux", "architecture": "amd64"})
+    third, third_entry = layout.image("c")
+    inner = layout.index(arm_entry, here_entry)
+    source = open_source(layout.finish(layout.index(inner, **_tagged("t")), third_entry), indexer)
+    assert set(source.store.map()) == {arm, here, third}
+
+
+def test_a_tag_on_an_index_means_the_image_for_this_machine(
+    tmp_path: Path, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    arm, arm_entry = layout.image("a", "arm64", platform={"os": "linux", "architecture": "arm64"})
+    amd, amd_entry = layout.image("b", "amd64", platform={"os": "linux", "architecture": "amd64"})
+    reference = layout.finish(layout.index(arm_entry, amd_entry, **_tagged("t")))
+    for machine, expected in (("x86_64", amd), ("aarch64", arm)):
+        monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
+        assert open_source(reference, indexer).tags == {"t": expected}
+
+
+def test_a_tag_in_the_reference_chooses(tmp_path: Path, indexer: Indexer) -> None:
+    layout = Layout(tmp_path / "layout")
+    one, one_entry = layout.image("a", **_tagged("one"))
+    _, two_entry = layout.image("b", **_tagged("two"))
+    reference = layout.finish(one_entry, two_entry)
+    assert list(open_source(f"{reference}:one", indexer).store.map()) == [one]
+    with pytest.raises(InvalidImage, match="'three'"):
+        open_source(f"{reference}:three", indexer)
+
+
+def test_attestations_and_artifacts_are_no_images(
+    tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
+    _, attestation = layout.image("b", annotations={"vnd.docker.reference.type": "attestation-manifest"})
+    config = layout.blob(b"{}") | {"mediaType": "application/vnd.cncf.helm.config.v1+json"}
+    chart = layout.blob(json.dumps({"schemaVersion": 2, "config": config, "layers": []}).encode())
+    assert list(open_source(layout.finish(entry, attestation, chart), indexer).store.map()) == [image]
+    assert not caplog.records
+
+
+def test_the_same_manifest_named_often_is_read_once(tmp_path: Path, indexer: Indexer) -> None:
+    """An index of a hundred thousand entries that are all the same neither takes long nor fails."""
+    layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
+    many = layout.index(*[entry] * 10_000)
+    assert list(open_source(layout.finish(*[many] * 100, entry), indexer).store.map()) == [image]
+
+
+@pytest.mark.parametrize(
+    "name", ["../../secret", "sha256:../../secret", "sha256:" + "0" * 64, "md5:" + "0" * 32, ""]
+)
+def test_a_digest_that_is_none_is_skipped_and_named(
+    tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture, name: str
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
+    source = open_source(layout.finish({"mediaType": MANIFEST, "digest": name, "size": 1}, entry), indexer)
+    assert list(source.store.map()) == [image]
+    (record,) = caplog.records
+    assert record.levelno == logging.WARNING
+    assert name in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"[]", b"{}", b'{"manifests": 1}', b"[" * 100_000, b"\xff\xfe", b" " * (5 << 20)]
+)
+def test_an_index_that_is_none_is_a_clear_error(tmp_path: Path, indexer: Indexer, content: bytes) -> None:
+    (tmp_path / "index.json").write_bytes(content)
+    with pytest.raises(InvalidImage, match=r"index\.json"):
+        open_source(f"oci:{tmp_path}", indexer)
+
+
+def test_a_layout_is_followed_when_it_changes(tmp_path: Path, indexer: Indexer) -> None:
+    layout = Layout(tmp_path / "layout")
+    one, one_entry = layout.image("a", **_tagged("one"))
+    two, two_entry = layout.image("b", **_tagged("two"))
+    source = open_source(layout.finish(one_entry), indexer)
+    assert not source.refresh()
+    layout.finish(one_entry, two_entry)
+    assert source.refresh()
+    assert set(source.store.map()) == {one, two}
+    layout.finish(two_entry)
+    assert source.refresh()
+    assert list(source.store.map()) == [two]
+    assert source.tags == {"two": two}
+
+
+def test_layers_of_another_number_than_the_config_says_are_not_readable(
+    tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture
+) -> None:
+    image = TestImage([layer_tar({"a": b""}), layer_tar({"b": b""})])
+    path = oci_layout(tmp_path / "layout", [TestImage(image.layers, ["t"])])
+    entry = json.loads((path / "index.json").read_text())["manifests"][0]
+    manifest = json.loads((path / "blobs/sha256" / entry["digest"][7:]).read_text())
+    manifest["layers"].pop()
+    data = json.dumps(manifest).encode()
+    (path / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
+    entry["digest"] = digest(data)
+    (path / "index.json").write_text(json.dumps({"manifests": [entry]}))
+    source = open_source(f"oci:{path}", indexer)
+    assert list(source.store.map()) == [image.id]
+    assert "1 layers where its config has 2" in caplog.text
