@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from imgfs.digest import ImageID
+
 
 def layer_tar(files: Mapping[str, bytes | None], *, padding: bool = True) -> bytes:
     """A layer's tar: None makes a directory; times and owners are fixed.
@@ -62,8 +64,8 @@ class TestImage:
         return json.dumps(document | dict(self.extra)).encode()
 
     @property
-    def id(self) -> str:
-        return digest(self.config)
+    def id(self) -> ImageID:
+        return ImageID.of(self.config)
 
     @property
     def verbatim(self) -> bytes:

@@ -37,6 +37,9 @@ class FoundImage:
     manifest: bytes | None = None
 
 
+Report = Callable[[str], None]
+
+
 @dataclass(slots=True)
 class _Contents:
     """All that one look at the place yields."""
@@ -44,12 +47,13 @@ class _Contents:
     configs: dict[ImageID, bytes] = field(default_factory=dict)
     parents: dict[ImageID, ImageID] = field(default_factory=dict)
     layers: dict[ChainID, StoredLayer] = field(default_factory=dict)
+    problems: list[str] = field(default_factory=list)
     tags: dict[str, ImageID] = field(default_factory=dict)
     manifests: dict[ImageID, bytes] = field(default_factory=dict)
 
 
 class CatalogSource(Source):
-    """A read-only source over what `find` finds.
+    """A read-only source over what `find` finds; what is broken and left out it reports, a line each.
 
     `stamp` answers something that changes whenever `find` may answer differently, such as a file's
     modification time. `close` lets go of what `find` reads from.
@@ -59,7 +63,7 @@ class CatalogSource(Source):
         self,
         reference: str,
         indexer: Indexer,
-        find: Callable[[], Iterable[FoundImage]],
+        find: Callable[[Report], Iterable[FoundImage]],
         stamp: Callable[[], object],
         close: Callable[[], None] = lambda: None,
     ) -> None:
@@ -78,6 +82,10 @@ class CatalogSource(Source):
     @property
     def tags(self) -> Mapping[str, ImageID]:
         return self._contents.tags
+
+    @property
+    def problems(self) -> Sequence[str]:
+        return self._contents.problems
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         return self._contents.manifests.get(image_id)
@@ -98,14 +106,19 @@ class CatalogSource(Source):
 
     def _look(self) -> _Contents:
         contents = _Contents()
-        for found in self._find():
+
+        def report(problem: str) -> None:
+            logger.warning("%s: %s", self.reference, problem)
+            contents.problems.append(problem)
+
+        for found in self._find(report):
             try:
-                self._add(contents, found)
+                self._add(contents, found, report)
             except ImgfsError as error:
-                logger.warning("%s: skipping an image: %s", self.reference, error)
+                report(f"skipping an image: {error}")
         return contents
 
-    def _add(self, contents: _Contents, found: FoundImage) -> None:
+    def _add(self, contents: _Contents, found: FoundImage, report: Report) -> None:
         image = Image.from_config(found.config)
         contents.configs[image.id] = found.config
         if found.parent is not None:
@@ -115,9 +128,9 @@ class CatalogSource(Source):
         for tag in found.tags:
             contents.tags.setdefault(tag, image.id)
         if len(found.layers) != len(image.diff_ids):
-            logger.warning(
-                "%s: image %s has %d layers where its config has %d diff IDs: its layers are not readable",
-                *(self.reference, image.id, len(found.layers), len(image.diff_ids)),
+            report(
+                f"image {image.id} has {len(found.layers)} layers where its config has "
+                f"{len(image.diff_ids)} diff IDs: its layers are not readable"
             )
             return
         parent = None

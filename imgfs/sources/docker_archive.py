@@ -5,7 +5,6 @@ image's config, layers and tags. The old form keeps layers as `<id>/layer.tar`, 
 images is a symbolic link; the new form (Docker 25) is an OCI layout as well. `Parent` is moby's own addition.
 """
 
-import logging
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -16,12 +15,10 @@ from imgfs.blob import FileBlob
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage
 from imgfs.layers import Indexer
-from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer
+from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer, Report
 from imgfs.sources.documents import parse_document, read_document
 from imgfs.sources.files import ArchiveFiles
 from imgfs.sources.source import Source
-
-logger = logging.getLogger("imgfs")
 
 
 class _Item(msgspec.Struct, rename="pascal"):
@@ -46,7 +43,7 @@ def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
         raise
 
 
-def find_images(files: ArchiveFiles, path: str, tag: str | None) -> Iterator[FoundImage]:
+def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report) -> Iterator[FoundImage]:
     """Every image that the archive's manifest names; raises InvalidImage if there is no such manifest."""
     if "manifest.json" not in files:
         raise InvalidImage(f"{path}: no manifest.json, so not an archive made by docker save")
@@ -65,7 +62,7 @@ def find_images(files: ArchiveFiles, path: str, tag: str | None) -> Iterator[Fou
                 parent=ImageID(item.parent) if item.parent else None,
             )
         except (ImgfsError, OSError) as error:
-            logger.warning("%s: skipping image %s: %s", path, item.config, error)
+            report(f"skipping image {item.config}: {error}")
 
 
 def _read_config(files: ArchiveFiles, path: str, name: str) -> bytes:

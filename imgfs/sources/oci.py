@@ -16,7 +16,7 @@ from imgfs.blob import Blob, FileBlob
 from imgfs.digest import Digest
 from imgfs.errors import ImgfsError, InvalidImage
 from imgfs.layers import Indexer
-from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer
+from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer, Report
 from imgfs.sources.documents import parse_document, read_document
 from imgfs.sources.files import ArchiveFiles, DirectoryFiles, Files
 from imgfs.sources.source import Source
@@ -81,15 +81,15 @@ def _reference(scheme: str, path: str, tag: str | None) -> str:
     return f"{scheme}:{path}" + (f":{tag}" if tag else "")
 
 
-def find_images(files: Files, path: str, tag: str | None) -> Iterator[FoundImage]:
-    """Every image that the layout's index leads to, in its order; what is broken is logged and left out.
+def find_images(files: Files, path: str, tag: str | None, report: Report) -> Iterator[FoundImage]:
+    """Every image that the layout's index leads to, in its order; what is broken is reported and left out.
 
     Raises InvalidImage if there is no readable index, or nothing called `tag`.
     """
     index = _parse(read_document(files.open("index.json"), f"{path}/index.json"), f"{path}/index.json")
     if index.manifests is None:
         raise InvalidImage(f"{path}/index.json: no manifests")
-    walk = _Walk(files, path)
+    walk = _Walk(files, path, report)
     named = [descriptor for descriptor in index.manifests if tag in (None, _tag(descriptor))]
     if tag is not None and not named:
         raise InvalidImage(f"{path}: no image is tagged {tag!r}")
@@ -100,9 +100,10 @@ def find_images(files: Files, path: str, tag: str | None) -> Iterator[FoundImage
 class _Walk:
     """Follows descriptors down from an index."""
 
-    def __init__(self, files: Files, path: str) -> None:
+    def __init__(self, files: Files, path: str, report: Report) -> None:
         self._files = files
         self._path = path
+        self._report = report
         self._visited: set[tuple[str, str | None]] = set()
 
     def images(self, descriptor: _Descriptor, tag: str | None) -> Iterator[FoundImage]:
@@ -123,7 +124,7 @@ class _Walk:
                     continue
                 image = self._image(descriptor, document, data, tag)
             except (ImgfsError, OSError) as error:
-                logger.warning("%s: skipping manifest %s: %s", self._path, descriptor.digest, error)
+                self._report(f"skipping manifest {descriptor.digest}: {error}")
                 continue
             if image is not None:
                 yield image

@@ -1,0 +1,88 @@
+"""Several sources seen as one."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgfs.errors import AmbiguousID, ImageNotFound
+from imgfs.layers import Indexer
+from imgfs.sources import open_source
+from imgfs.sources.own import open_store
+from imgfs.sources.own_layout import Layout
+from imgfs.sources.own_writer import Writer
+from imgfs.sources.union import Union
+from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.indexing import indexing
+
+
+@pytest.fixture
+def indexer(tmp_path: Path) -> Iterator[Indexer]:
+    with indexing(tmp_path) as made:
+        yield made
+
+
+def test_an_image_in_two_sources_is_one_with_what_both_say(
+    tmp_path: Path, indexer: Indexer, images: list[TestImage]
+) -> None:
+    """The layout records no parents, the archive does; both have names."""
+    layout = open_source(str(oci_layout(tmp_path / "layout", images)), indexer)
+    archive = open_source(str(docker_archive(tmp_path / "x.tar", images[:2])), indexer)
+    snapshot = Union([layout, archive]).snapshot
+    assert set(snapshot.sources) == {image.id for image in images}
+    assert list(snapshot.sources[images[1].id]) == [layout, archive]
+    assert snapshot.parents == {images[1].id: images[0].id}
+    assert snapshot.children == {images[0].id: [images[1].id]}
+    assert set(snapshot.heads) == {images[1].id, images[2].id}
+
+
+def test_children_in_another_source_are_children(
+    tmp_path: Path, indexer: Indexer, images: list[TestImage]
+) -> None:
+    one = open_source(str(docker_archive(tmp_path / "one.tar", images[:1])), indexer)
+    two = open_source(str(docker_archive(tmp_path / "two.tar", images[1:2])), indexer)
+    assert Union([one, two]).snapshot.children == {images[0].id: [images[1].id]}
+
+
+def test_a_name_means_the_image_of_the_first_source_that_has_it(tmp_path: Path, indexer: Indexer) -> None:
+    first, second = (TestImage([layer_tar({name: b""})], ["same:1"]) for name in "ab")
+    sources = [
+        open_source(str(docker_archive(tmp_path / f"{number}.tar", [image])), indexer)
+        for number, image in enumerate((first, second))
+    ]
+    assert Union(sources).snapshot.tags == {"same:1": first.id}
+    assert Union(sources[::-1]).snapshot.tags == {"same:1": second.id}
+
+
+def test_terms_are_names_ids_and_unique_prefixes(tmp_path: Path, indexer: Indexer) -> None:
+    images = [TestImage([layer_tar({f"{n}": b""})], [f"n{n}:latest"]) for n in range(40)]
+    snapshot = Union([open_source(str(docker_archive(tmp_path / "x.tar", images)), indexer)]).snapshot
+    image = images[7]
+    for term in ("n7", "n7:latest", image.id, image.id[7:], image.id[:30], image.id[7:30]):
+        assert snapshot.resolve(term) == image.id
+    for term in ("", "n7:other", "sha256:", "zz", image.id + "0"):
+        with pytest.raises(ImageNotFound, match="No such image"):
+            snapshot.resolve(term)
+    digits = [image.id[7] for image in images]
+    shared = next(digit for digit in digits if digits.count(digit) > 1)
+    with pytest.raises(AmbiguousID):
+        snapshot.resolve(shared)
+
+
+def test_a_source_that_fails_keeps_what_it_had(
+    tmp_path: Path, indexer: Indexer, images: list[TestImage], caplog: pytest.LogCaptureFixture
+) -> None:
+    """A layout that is taken away is one line in the log, and the other source is still followed."""
+    layout = oci_layout(tmp_path / "layout", images[:1])
+    own = Layout(str(tmp_path / "store"))
+    own.create()
+    union = Union([open_source(str(layout), indexer), open_store(own.root, indexer)])
+    layout.rename(tmp_path / "elsewhere")
+    with Writer(own, indexer) as writer:
+        staged = [writer.stage([layer], lambda count: None) for layer in images[1].layers]
+        writer.commit(images[1].config, staged, None, [])
+    assert union.refresh()
+    union.refresh()
+    assert set(union.snapshot.sources) == {images[0].id, images[1].id}
+    (record,) = caplog.records
+    assert str(layout) in record.getMessage()
