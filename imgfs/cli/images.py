@@ -35,7 +35,7 @@ def ls(sources: tuple[str, ...], heads: bool, as_json: bool, store: str | None) 
     """List the images of each SOURCE, or of the store of imgfs."""
     with opened(sources, store) as union:
         snapshot = union.snapshot
-        rows = [_row(snapshot, image_id) for image_id in (snapshot.heads if heads else snapshot.sources)]
+        rows = [_row(snapshot, image_id) for image_id in (snapshot.heads if heads else snapshot.images)]
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows, enc_hook=str)).decode() + "\n")
     else:
@@ -57,7 +57,7 @@ def tree(sources: tuple[str, ...], store: str | None) -> None:
 
 def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
     sources = snapshot.sources[image_id]
-    image = sources[0].store.get(image_id)
+    image = snapshot.images[image_id]
     return _Row(
         id=image_id,
         tags=snapshot.tags_of(image_id),
@@ -93,10 +93,10 @@ def _console() -> Console:
 def _roots(snapshot: Snapshot) -> list[ImageID]:
     """Where families begin; of a cycle of parents, the image that sorts first."""
     roots = [
-        image_id for image_id in snapshot.sources if snapshot.parents.get(image_id) not in snapshot.sources
+        image_id for image_id in snapshot.images if snapshot.parents.get(image_id) not in snapshot.images
     ]
     reached = set(roots)
-    for image_id in [*roots, *snapshot.sources]:
+    for image_id in [*roots, *snapshot.images]:
         if image_id not in reached:
             roots.append(image_id)
         waiting = [image_id]

@@ -96,9 +96,9 @@ def _layers(union: Union, terms: Sequence[str]) -> Iterator[tuple[Source, ChainI
     """Each layer of the images meant, or of all, once."""
     snapshot = union.snapshot
     seen = set()
-    for image_id in map(snapshot.resolve, terms) if terms else snapshot.sources:
+    for image_id in map(snapshot.resolve, terms) if terms else snapshot.images:
         source = snapshot.sources[image_id][0]
-        for chain_id in chain_ids(source.store.get(image_id).diff_ids):
+        for chain_id in chain_ids(snapshot.images[image_id].diff_ids):
             if chain_id not in seen:
                 seen.add(chain_id)
                 yield source, chain_id

@@ -19,7 +19,6 @@ def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None
         descriptions = []
         for image_id in map(snapshot.resolve, images):
             found_in = snapshot.sources[image_id]
-            image = found_in[0].store.get(image_id)
             descriptions.append(
                 {
                     "Id": image_id,
@@ -28,7 +27,7 @@ def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None
                     "Children": snapshot.children.get(image_id, []),
                     "Sources": [source.reference for source in found_in],
                     "Size": found_in[0].store.known_tar_size(image_id),
-                    "Config": msgspec.Raw(image.raw_config),
+                    "Config": msgspec.Raw(snapshot.images[image_id].raw_config),
                 }
             )
     sys.stdout.write(

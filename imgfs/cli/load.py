@@ -68,7 +68,7 @@ def import_(
         if parent is not None:
             with opened([], store) as union:
                 image_id = union.snapshot.resolve(parent)
-                base = union.snapshot.sources[image_id][0].store.get(image_id)
+                base = union.snapshot.images[image_id]
         layers = []
         for name in inputs:
             with _input(name) as (chunks, total), progress_bar(name, total) as advance:

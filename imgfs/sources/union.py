@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from threading import Lock
 
 from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound, ImgfsError, NotFound
+from imgfs.errors import ImageNotFound, ImgfsError
 from imgfs.sources.source import Source
-from imgfs.store import DigestIndex
+from imgfs.store import DigestIndex, Image
 
 logger = logging.getLogger("imgfs")
 
@@ -22,9 +22,10 @@ class Snapshot:
     """All images of all sources at one moment.
 
     `sources` tells which sources have an image, the one to read it from first. A parent may be an image that no
-    source has; only images that are there have children. `heads` are the images no other is based on.
+    source has; only images that are there have children.
     """
 
+    images: Mapping[ImageID, Image]
     sources: Mapping[ImageID, Sequence[Source]]
     parents: Mapping[ImageID, ImageID]
     children: Mapping[ImageID, Sequence[ImageID]]
@@ -33,7 +34,8 @@ class Snapshot:
 
     @property
     def heads(self) -> list[ImageID]:
-        return [image_id for image_id in self.sources if not self.children.get(image_id)]
+        """The images that no other is based on."""
+        return [image_id for image_id in self.images if not self.children.get(image_id)]
 
     def tags_of(self, image_id: ImageID) -> list[str]:
         """The names of one image."""
@@ -87,24 +89,24 @@ class Union:
 
 
 def _snapshot(sources: Iterable[Source]) -> Snapshot:
+    images: dict[ImageID, Image] = {}
     found: dict[ImageID, list[Source]] = {}
     parents: dict[ImageID, ImageID] = {}
     tags: dict[str, ImageID] = {}
     for source in sources:
-        for image_id in source.store.map():
+        for image_id, image in source.store.map().items():
+            images.setdefault(image_id, image)
             found.setdefault(image_id, []).append(source)
-            try:
-                parents.setdefault(image_id, source.store.get_parent(image_id))
-            except NotFound:
-                continue
+            if image.parent is not None:
+                parents.setdefault(image_id, image.parent)
         for name, image_id in source.tags.items():
             tags.setdefault(name, image_id)
-    found = dict(sorted(found.items()))
+    images = dict(sorted(images.items()))
     ids = DigestIndex()
     children: dict[ImageID, list[ImageID]] = {}
-    for image_id in found:
+    for image_id in images:
         ids.add(image_id)
         parent = parents.get(image_id)
-        if parent in found:
+        if parent in images:
             children.setdefault(parent, []).append(image_id)
-    return Snapshot(found, parents, children, tags, ids)
+    return Snapshot(images, found, parents, children, tags, ids)

@@ -3,8 +3,6 @@
 import datetime
 from collections.abc import Callable, Iterator, Mapping
 
-from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound
 from imgfs.sources import Source
 from imgfs.sources.union import Union
 from imgfs.store import Image
@@ -16,14 +14,15 @@ from imgfs.view.texts import TextFile
 
 
 class ImageDirectory(Directory):
-    """The directory of one image. Its files are made when they are looked at."""
+    """The directory of `image`, its layers read from `source`. Its files are made when they are looked at."""
 
-    def __init__(self, key: str, image_id: ImageID, union: Union, options: ViewOptions) -> None:
+    def __init__(self, key: str, image: Image, source: Source, union: Union, options: ViewOptions) -> None:
         self.key = key
-        self._id = image_id
+        self.mtime_ns = _nanoseconds(image.created)
+        self._image = image
+        self._source = source
         self._union = union
         self._options = options
-        self.mtime_ns = _nanoseconds(self._image.created)
         self._entries: Mapping[bytes, Callable[[], Node]] = {
             b"config.json": self._config,
             b"parent": self._parent,
@@ -39,31 +38,19 @@ class ImageDirectory(Directory):
         for name, make in self._entries.items():
             yield name, make()
 
-    @property
-    def _source(self) -> Source:
-        try:
-            return self._union.snapshot.sources[self._id][0]
-        except KeyError:
-            raise ImageNotFound(self._id) from None
-
-    @property
-    def _image(self) -> Image:
-        return self._source.store.get(self._id)
-
     def _config(self) -> Node:
         return TextFile(f"{self.key}/config.json", self._image.raw_config, self.mtime_ns)
 
     def _parent(self) -> Node:
-        parent = self._union.snapshot.parents.get(self._id)
+        parent = self._union.snapshot.parents.get(self._image.id)
         return TextFile(f"{self.key}/parent", f"{parent}\n".encode() if parent else b"", self.mtime_ns)
 
     def _children(self) -> Node:
-        return ChildrenDirectory(f"{self.key}/children", self._id, self._union, self.mtime_ns)
+        return ChildrenDirectory(f"{self.key}/children", self._image.id, self._union, self.mtime_ns)
 
     def _rootfs_tar(self) -> Node:
-        return RootfsTar(
-            f"{self.key}/rootfs.tar", self._id, self._source.store, self._options.verbatim_tar, self.mtime_ns
-        )
+        key, verbatim = f"{self.key}/rootfs.tar", self._options.verbatim_tar
+        return RootfsTar(key, self._image.id, self._source.store, verbatim, self.mtime_ns)
 
 
 def _nanoseconds(when: datetime.datetime | None) -> int:

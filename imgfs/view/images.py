@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
-from imgfs.sources.union import Union
+from imgfs.sources.union import Snapshot, Union
 from imgfs.view.image import ImageDirectory
 from imgfs.view.node import Directory, Node, Symlink
 from imgfs.view.options import ViewOptions
@@ -31,15 +31,17 @@ class ImagesDirectory(Directory):
         except ImgfsError:
             return None
         if image_id.hex == term:
-            return self._image(image_id)
+            return self._image(snapshot, image_id)
         return AliasLink(f"{self.key}/{term}", image_id.hex.encode())
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
-        for image_id in self._union.snapshot.sources:
-            yield image_id.hex.encode(), self._image(image_id)
+        snapshot = self._union.snapshot
+        for image_id in snapshot.images:
+            yield image_id.hex.encode(), self._image(snapshot, image_id)
 
-    def _image(self, image_id: ImageID) -> ImageDirectory:
-        return ImageDirectory(f"{self.key}/{image_id.hex}", image_id, self._union, self._options)
+    def _image(self, snapshot: Snapshot, image_id: ImageID) -> ImageDirectory:
+        image, source = snapshot.images[image_id], snapshot.sources[image_id][0]
+        return ImageDirectory(f"{self.key}/{image_id.hex}", image, source, self._union, self._options)
 
 
 class AliasLink(Symlink):

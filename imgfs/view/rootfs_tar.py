@@ -2,6 +2,7 @@
 
 from imgfs.blob import Blob, Concatenation
 from imgfs.digest import ImageID
+from imgfs.errors import ImageNotFound
 from imgfs.store import ImageStore
 from imgfs.tar import JoinedTar
 from imgfs.view.node import File
@@ -19,7 +20,10 @@ class RootfsTar(File):
 
     @property
     def known_size(self) -> int | None:
-        return self._store.known_tar_size(self._id)
+        try:
+            return self._store.known_tar_size(self._id)
+        except ImageNotFound:  # removed since; a size that is asked for in earnest says so
+            return None
 
     def find_size(self) -> int:
         with self.open() as blob:
