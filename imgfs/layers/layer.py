@@ -1,10 +1,11 @@
 """What a layer is and how the store takes and releases one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from imgfs.digest import ChainID, DiffID
-from imgfs.tar import TarBlob
+from imgfs.tar import Member, TarBlob
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,12 @@ class Layer(Protocol):
 
         Cheap: pins what is stored, so that it stays readable when the store drops it; decodes nothing before
         the first read. Raises ImgfsError or OSError if the layer's bytes are not there.
+        """
+
+    def members(self) -> Sequence[Member]:
+        """Every member of the layer's tar, in order; of one that is damaged, those before the damage, which is logged.
+
+        May block until the layer is indexed. Raises what reading the layer raises.
         """
 
 

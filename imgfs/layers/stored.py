@@ -4,7 +4,7 @@ What compression it has is decided from its first bytes, never from a media type
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imgfs.blob import Blob
@@ -12,7 +12,7 @@ from imgfs.codec import Compression, detect
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.layers.indexer import Indexer, Subject
 from imgfs.layers.stored_tar import StoredTar
-from imgfs.tar import TarBlob
+from imgfs.tar import Member, TarBlob, sound_members
 
 _SAMPLE = 4096
 
@@ -50,6 +50,13 @@ class StoredLayer:
         except BaseException:
             blob.close()
             raise
+
+    def members(self) -> Sequence[Member]:
+        with self.open_blob() as blob:
+            subject = self._subject(blob)
+            if subject.compression is Compression.PLAIN and self.indexer.find(subject) is None:
+                return sound_members(blob, subject.name)
+        return self.indexer.index(subject, with_copy=False).members()
 
     def subject(self) -> Subject:
         """The layer as indexing sees it. Raises what `open` raises."""

@@ -2,7 +2,7 @@
 
 from imgfs.tar.joined import JoinedTar
 from imgfs.tar.member import Member
-from imgfs.tar.scan import Scanner, scan_blob
+from imgfs.tar.scan import Scanner, scan_blob, sound_members
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
 
-__all__ = ["JoinedTar", "Member", "ScannedTar", "Scanner", "TarBlob", "scan_blob"]
+__all__ = ["JoinedTar", "Member", "ScannedTar", "Scanner", "TarBlob", "scan_blob", "sound_members"]

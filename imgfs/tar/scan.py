@@ -5,6 +5,7 @@ ustar, pax and GNU tar (see `fields`, `pax`, `sparse`); where they leave a choic
 archive/tar, is followed, since it is what unpacks layers.
 """
 
+import logging
 import struct
 from collections.abc import Iterator
 
@@ -23,6 +24,8 @@ from imgfs.tar.member import (
     SYMLINK,
     Member,
 )
+
+logger = logging.getLogger("imgfs")
 
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _ZEROS = bytes(BLOCK)
@@ -264,3 +267,13 @@ def scan_blob(blob: Blob) -> Iterator[Member]:
         raise Corrupt(f"tar is cut off at offset {blob.size}")
     if scanner.position >= blob.size:
         scanner.finish()
+
+
+def sound_members(blob: Blob, name: str) -> list[Member]:
+    """The members of a tar up to where it is damaged, which is logged with `name`. Raises what reading raises."""
+    members: list[Member] = []
+    try:
+        members.extend(scan_blob(blob))  # keeps what came before an error
+    except Corrupt as error:
+        logger.warning("%s: not all of its members can be read: %s", name, error)
+    return members

@@ -8,7 +8,7 @@ from imgfs.blob import MemoryBlob
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import LayerNotFound
 from imgfs.layers import Layer, LayerRegistry, chain_ids
-from imgfs.tar import ScannedTar, TarBlob
+from imgfs.tar import Member, ScannedTar, TarBlob, sound_members
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,9 @@ class PlainLayer:
 
     def open(self) -> TarBlob:
         return ScannedTar(MemoryBlob(self.data))
+
+    def members(self) -> Sequence[Member]:
+        return sound_members(MemoryBlob(self.data), self.diff_id)
 
 
 class Layers(LayerRegistry):
