@@ -247,7 +247,8 @@ class Merger:
             if name in directory.fresh:
                 return
             directory.fresh.add(name)
-            directory, name = directory.parent, directory.name
+            name = directory.name
+            directory = directory.parent
 
     def _white_out(self, parts: list[bytes], name: bytes) -> None:
         directory = self._directory(parts)
