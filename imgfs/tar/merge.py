@@ -8,6 +8,7 @@ whatever else meets what is there replaces it. A whiteout hides what lower layer
 Members that no file system could have made are left out, and said to be.
 """
 
+import logging
 import stat
 from collections.abc import Callable, Iterable
 
@@ -25,10 +26,13 @@ from imgfs.tar.member import (
 from imgfs.tar.paths import MAX_PATH, components, steps
 from imgfs.tar.tree import NO_LAYER, Tree
 
+logger = logging.getLogger("imgfs")
+
 WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 """How the names of whiteouts begin, the one that hides all that a directory has below, those of AUFS's own files."""
 
 MAX_ENTRIES = 20_000_000
+_MAX_REPORTED = 20  # members left out that are logged one by one
 _MAX_LINKS = 40  # symbolic links followed on the way to one name, as Linux has it
 _MAX_STEPS = 50_000_000  # components looked up because of symbolic links, all in all
 _TYPES = {
@@ -110,7 +114,7 @@ class Merger:
     def tree(self) -> Tree:
         """The tree that all layers so far make."""
         tree = Tree()
-        _append(tree, 0, b"", self._root)
+        _append(tree, 0, b"", b"", self._root)
         waiting, entry = [self._root], 0
         firsts: dict[int, int] = {}
         # breadth first, so that siblings follow each other: directories come up in the order of their numbers
@@ -119,8 +123,10 @@ class Merger:
                 entry += 1
             tree.set_children(entry, len(tree), len(branch.children))
             subdirectories = 0
+            path = tree.path(entry)
+            before = path + b"/" if path else b""
             for name, child in sorted(branch.children.items()):
-                number = _append(tree, entry, name, child)
+                number = _append(tree, entry, name, before + name, child)
                 if isinstance(child, Branch):
                     subdirectories += 1
                     waiting.append(child)
@@ -288,28 +294,49 @@ class Merger:
                     waiting.append(child)
 
 
-def _append(tree: Tree, parent: int, name: bytes, node: Leaf | Branch) -> int:
+def merge(layers: Iterable[Iterable[Member]], name: str, *, raw: bool = False) -> Tree:
+    """The tree that layers make, bottom first; what is left out is logged with `name`. Raises as `Merger` does."""
+    left_out = 0
+
+    def report(problem: str) -> None:
+        nonlocal left_out
+        left_out += 1
+        if left_out <= _MAX_REPORTED:
+            logger.warning("%s: %s", name, problem)
+
+    merger = Merger(report, raw=raw)
+    for members in layers:
+        merger.apply(members)
+    if left_out > _MAX_REPORTED:
+        logger.warning("%s: %d more members are left out", name, left_out - _MAX_REPORTED)
+    return merger.tree()
+
+
+def _append(tree: Tree, parent: int, name: bytes, path: bytes, node: Leaf | Branch) -> int:
     member = node.member
     if member is None or node.layer == NO_LAYER:
         mtime = member.mtime_ns if member is not None else 0
         return tree.append(parent, name, stat.S_IFDIR | 0o755, (0, 0), 0, mtime, (NO_LAYER, 0, 0))
-    place = (node.layer, member.offset, member.data_offset - member.offset)
-    owner = (member.uid, member.gid)
-    if isinstance(node, Branch):
-        number = tree.append(parent, name, stat.S_IFDIR | member.mode, owner, 0, member.mtime_ns, place)
-    elif member.type == SYMLINK:
-        target = member.linkname
-        mode = stat.S_IFLNK | 0o777
-        number = tree.append(parent, name, mode, owner, len(target), member.mtime_ns, place, target)
-    else:
-        size = member.size if member.is_file else 0
-        number = tree.append(
-            parent, name, _TYPES[member.type] | member.mode, owner, size, member.mtime_ns, place
-        )
+    kind, size, target = _TYPES.get(member.type, stat.S_IFDIR) | member.mode, 0, b""
+    if member.type == SYMLINK:
+        kind, size, target = stat.S_IFLNK | 0o777, len(member.linkname), member.linkname
+    elif member.is_file:
+        size = member.size
+    number = tree.append(
+        parent,
+        name,
+        kind,
+        (member.uid, member.gid),
+        size,
+        member.mtime_ns,
+        (node.layer, member.offset, member.data_offset - member.offset),
+        target,
+        faithful=not member.inherits and member.name.removeprefix(b"./").rstrip(b"/") == path,
+    )
     if member.xattrs:
         tree.xattrs[number] = member.xattrs
     if member.sparse is not None:
         tree.sparse[number] = member.sparse
     if member.type in (CHARACTER_DEVICE, BLOCK_DEVICE):
-        tree.devices[number] = (member.devmajor, member.devminor)
+        tree.devices[number] = (member.devmajor & 0xFFFFFFFF, member.devminor & 0xFFFFFFFF)
     return number

@@ -23,7 +23,7 @@ class Tree:
     `modes` are as in st_mode, type included. `links` are as in st_nlink. `sizes` in bytes; for a symbolic link that
     of its target. `mtimes` in nanoseconds since the epoch. `layers` are numbered from 0, the bottom, or NO_LAYER.
     `records` and `headers`: where the entry's member begins in its layer's tar, and how many bytes of headers come
-    before its data.
+    before its data. `faithful` is 1 where those headers, as they stand, say of this very entry what it is.
     """
 
     def __init__(self) -> None:
@@ -37,6 +37,7 @@ class Tree:
         self.layers = array("I")
         self.records = array("Q")
         self.headers = array("Q")
+        self.faithful = bytearray()
         self.xattrs: dict[int, dict[bytes, bytes]] = {}
         self.devices: dict[int, tuple[int, int]] = {}
         """Major and minor number of every device node."""
@@ -116,6 +117,8 @@ class Tree:
         mtime_ns: int,
         place: tuple[int, int, int],
         target: bytes = b"",
+        *,
+        faithful: bool = False,
     ) -> int:
         """Add the next entry, whose siblings come right before and after it; answers its number.
 
@@ -138,6 +141,7 @@ class Tree:
         self.layers.append(layer)
         self.records.append(record)
         self.headers.append(header)
+        self.faithful.append(faithful)
         return entry
 
     def set_children(self, directory: int, first: int, count: int) -> None:
