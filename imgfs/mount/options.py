@@ -39,7 +39,10 @@ class MountOptions:
     @property
     def for_kernel(self) -> set[str]:
         """The options as libfuse takes them."""
-        options = {*_ALWAYS, "default_permissions", "subtype=imgfs", f"fsname={self.fsname}"}
+        options = {*_ALWAYS, "subtype=imgfs", f"fsname={self.fsname}"}
+        if self.allow_other:
+            # whoever mounts can read the images anyway; others see what the modes in the tree let them
+            options.add("default_permissions")
         return options | {name for name in ("allow_other", "noexec") if getattr(self, name)}
 
 

@@ -3,16 +3,18 @@
 from imgfs.tar.flat import FlatPlan, FlatTar
 from imgfs.tar.joined import JoinedTar
 from imgfs.tar.member import Member
-from imgfs.tar.merge import Merger, merge
+from imgfs.tar.merge import Branch, Leaf, Merger, merge
 from imgfs.tar.scan import Scanner, scan_blob, sound_members
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
 from imgfs.tar.tree import NO_LAYER, Tree
 
 __all__ = [
     "NO_LAYER",
+    "Branch",
     "FlatPlan",
     "FlatTar",
     "JoinedTar",
+    "Leaf",
     "Member",
     "Merger",
     "ScannedTar",
