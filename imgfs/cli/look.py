@@ -17,7 +17,7 @@ from imgfs.digest import ImageID
 from imgfs.errors import NotFound
 from imgfs.sources.union import Snapshot
 from imgfs.store import LayerStack
-from imgfs.tar import Member, merge
+from imgfs.tar import Member, merge_layers
 from imgfs.view.compare import Change, Difference, Side, State, differences
 from imgfs.view.loaded import LoadedTree
 from imgfs.view.origins import Event, origins
@@ -40,7 +40,7 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
     whole = "/" in pattern
     with opened(sources, store) as union:
         snapshot = union.snapshot
-        tree = merge(_layers(snapshot, image_id := snapshot.resolve(image)).members(), image_id.short)
+        tree = merge_layers(_layers(snapshot, image_id := snapshot.resolve(image)).members(), image_id.short)
         for entry in tree.walk():
             path = b"/" + tree.path(entry)
             if matches(os.fsdecode(path if whole else tree.name(entry))):
@@ -94,7 +94,7 @@ def diff(
         sides = []
         for image_id in map(snapshot.resolve, (before, after)):
             layers = _layers(snapshot, image_id)
-            loaded = LoadedTree(merge(layers.members(), image_id.short), layers.open_one)
+            loaded = LoadedTree(merge_layers(layers.members(), image_id.short), layers.open_one)
             stack.callback(loaded.close)
             sides.append(Side(loaded, snapshot.images[image_id].diff_ids))
         found = differences(*sides)

@@ -3,7 +3,7 @@
 from imgfs.tar.flat import FlatPlan, FlatTar
 from imgfs.tar.joined import JoinedTar
 from imgfs.tar.member import Member
-from imgfs.tar.merge import Branch, Leaf, Merger, merge
+from imgfs.tar.merge import Branch, Leaf, Merger, merge_layers
 from imgfs.tar.scan import Scanner, scan_blob, sound_members
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
 from imgfs.tar.tree import NO_LAYER, Tree
@@ -21,7 +21,7 @@ __all__ = [
     "Scanner",
     "TarBlob",
     "Tree",
-    "merge",
+    "merge_layers",
     "scan_blob",
     "sound_members",
 ]

@@ -294,7 +294,7 @@ class Merger:
                     waiting.append(child)
 
 
-def merge(layers: Iterable[Iterable[Member]], name: str, *, raw: bool = False) -> Tree:
+def merge_layers(layers: Iterable[Iterable[Member]], name: str, *, raw: bool = False) -> Tree:
     """The tree that layers make, bottom first; what is left out is logged with `name`. Raises as `Merger` does."""
     left_out = 0
 

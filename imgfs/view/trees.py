@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import count
 from threading import Lock
 
-from imgfs.tar import Member, merge
+from imgfs.tar import Member, merge_layers
 from imgfs.view.loaded import LayerOpener, LoadedTree
 from imgfs.view.node import Directory, Node, NodeTable
 from imgfs.view.tree_nodes import TreeDirectory, tree_node
@@ -126,7 +126,7 @@ class TreeTable(NodeTable):
         with self._loading:
             loaded = self._loaded
             if loaded is None:
-                loaded = LoadedTree(merge(self._members(), self.key, raw=self._raw), self._open_layer)
+                loaded = LoadedTree(merge_layers(self._members(), self.key, raw=self._raw), self._open_layer)
                 self._loaded = loaded
                 self.last_used = next(self._trees.clock)
                 self._trees.keep(self)
