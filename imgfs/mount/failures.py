@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import pyfuse3
 
-from imgfs.errors import ImgfsError
+from imgfs.errors import ImgfsError, describe
 
 logger = logging.getLogger("imgfs")
 
@@ -21,10 +21,8 @@ class Failures:
 
     def translate(self, error: Exception, name: str) -> pyfuse3.FUSEError:
         """What the kernel is told when `error` came up at the node called `name`."""
-        if isinstance(error, ImgfsError):
-            number, text = error.errno, str(error)
-        elif isinstance(error, OSError):
-            number, text = error.errno or errno.EIO, str(error)
+        if isinstance(error, (ImgfsError, OSError)):
+            number, text = error.errno or errno.EIO, describe(error)
         else:
             number, text = errno.EIO, f"internal error: {error!r}"
             logger.debug("%s", name, exc_info=error)

@@ -7,7 +7,7 @@ thread; so do opening, and finding out a size.
 import errno
 import os
 from collections.abc import Callable, Sequence
-from itertools import count, islice
+from itertools import count
 from typing import NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
@@ -72,8 +72,11 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         node = self._inodes[inode]
         if isinstance(node, File) and node.known_size is None and not self._options.lazy_size:
-            size = await self._in_thread(node, node.find_size)
-            return attributes(node, inode, self._options, size)
+            try:
+                return attributes(node, inode, self._options, await self._in_thread(node, node.find_size))
+            except pyfuse3.FUSEError as error:
+                if error.errno != errno.ENOENT or not self._is_open(node):
+                    raise  # whoever has open what was removed reads on, and its size stays unknown
         return self._attributes(node, inode)
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
@@ -96,12 +99,13 @@ class Operations(pyfuse3.Operations):
 
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         directory, entries = self._directories[fh]
-        for position, (name, node) in enumerate(islice(entries, start_id, None), start_id + 1):
+        for position in range(start_id, len(entries)):
+            name, node = entries[position]
             number = self._inodes.number(node)
             entry = self._attributes(node, number, fleeting=directory.mutable)
-            if not pyfuse3.readdir_reply(token, name, entry, position):
+            if not pyfuse3.readdir_reply(token, name, entry, position + 1):
                 return
-            if position > 2:  # the kernel holds what is listed, but for the first two, . and ..
+            if position >= 2:  # the kernel holds what is listed, but for the first two, . and ..
                 self._inodes.remember(node)
 
     async def releasedir(self, fh: int) -> None:
@@ -156,6 +160,9 @@ class Operations(pyfuse3.Operations):
     def _attributes(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
         size = node.known_size if isinstance(node, File) else 0
         return attributes(node, number, self._options, size, fleeting=fleeting)
+
+    def _is_open(self, node: Node) -> bool:
+        return any(name == node.key for _, name in self._files.values())
 
     async def _in_thread(self, node: Node, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         try:

@@ -1,0 +1,91 @@
+import pyfuse3
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imgfs.mount import inodes as module
+from imgfs.mount.inodes import Inodes
+from tests.mount.trees import Folder, Text
+
+
+def node(key: str) -> Text:
+    return Text(key, b"")
+
+
+@pytest.fixture
+def inodes() -> Inodes:
+    return Inodes(Folder("/", {}))
+
+
+def test_the_root_has_its_number_and_is_never_forgotten(inodes: Inodes) -> None:
+    assert inodes.remember(Folder("/", {})) == pyfuse3.ROOT_INODE
+    inodes.forget(pyfuse3.ROOT_INODE, 5)
+    assert inodes[pyfuse3.ROOT_INODE].key == "/"
+
+
+def test_a_number_is_the_same_for_the_same_key_even_after_it_was_forgotten(inodes: Inodes) -> None:
+    number = inodes.remember(node("/a"))
+    assert inodes.number(node("/a")) == inodes.remember(node("/a")) == number
+    inodes.forget(number, 2)
+    assert len(inodes) == 1
+    assert inodes.remember(node("/a")) == number
+    assert Inodes(Folder("/", {})).number(node("/a")) == number
+
+
+def test_a_node_stays_until_it_is_forgotten_as_often_as_it_was_remembered(inodes: Inodes) -> None:
+    number = {inodes.remember(node("/a")) for _ in range(3)}.pop()
+    inodes.forget(number, 2)
+    assert inodes[number].key == "/a"
+    inodes.forget(number, 1)
+    with pytest.raises(KeyError):
+        inodes[number]
+    inodes.forget(number, 1)
+
+
+def test_asking_for_a_number_remembers_nothing(inodes: Inodes) -> None:
+    with pytest.raises(KeyError):
+        inodes[inodes.number(node("/a"))]
+
+
+def test_the_newest_node_of_a_key_is_the_one_that_answers(inodes: Inodes) -> None:
+    old, new = node("/a"), node("/a")
+    number = inodes.remember(old)
+    inodes.remember(new)
+    assert inodes[number] is new
+
+
+def test_keys_with_the_same_hash_get_different_numbers(
+    inodes: Inodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also at the end of all numbers, where counting on begins anew behind the root's."""
+    monkeypatch.setattr(module, "_hash", lambda key: (1 << 64) - 2)
+    numbers = [inodes.remember(node(f"/{n}")) for n in range(5)]
+    assert numbers == [(1 << 64) - 2, (1 << 64) - 1, 2, 3, 4]
+    assert [inodes[number].key for number in numbers] == [f"/{n}" for n in range(5)]
+    assert [inodes.remember(node(f"/{n}")) for n in range(5)] == numbers
+
+
+def test_names_that_are_no_text_have_numbers(inodes: Inodes) -> None:
+    key = b"/\xff\xfe".decode("utf-8", "surrogateescape")
+    assert inodes[inodes.remember(node(key))].key == key
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(st.tuples(st.booleans(), st.integers(0, 5), st.integers(1, 3))))
+def test_what_is_known_is_what_was_remembered_more_often_than_forgotten(
+    steps: list[tuple[bool, int, int]],
+) -> None:
+    inodes, held = Inodes(Folder("/", {})), dict.fromkeys(range(6), 0)
+    for remembers, which, times in steps:
+        key = f"/{which}"
+        if remembers:
+            for _ in range(times):
+                inodes.remember(node(key))
+            held[which] += times
+        elif held[which] >= times:  # the kernel never forgets more than it holds
+            inodes.forget(inodes.number(node(key)), times)
+            held[which] -= times
+    assert len(inodes) == 1 + sum(count > 0 for count in held.values())
+    for which, count in held.items():
+        if count:
+            assert inodes[inodes.number(node(f"/{which}"))].key == f"/{which}"
