@@ -43,10 +43,7 @@ def _child(start: Callable[[Callable[[], None]], None], pipe: int, log_file: str
 
     def ready() -> None:
         nonlocal waiting
-        try:
-            os.write(pipe, _READY)
-        except BrokenPipeError:
-            raise MountError("not mounted: whoever asked for it is gone") from None
+        os.write(pipe, _READY)  # raises if whoever asked is gone, which ends this
         os.close(pipe)
         waiting = False
         leave_stderr()
