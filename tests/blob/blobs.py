@@ -6,7 +6,7 @@ from imgfs.blob import Blob
 class Shy(Blob):
     """Bytes in memory that can be had in place only if `ready`, and whose size is known once it was asked for.
 
-    A read that ends short makes it known too. Counts the reads, and how often it was closed.
+    Counts the reads, and how often it was closed.
     """
 
     def __init__(self, data: bytes, *, known: bool = True, ready: bool = True) -> None:
@@ -30,9 +30,7 @@ class Shy(Blob):
         assert offset >= 0
         assert not self.closed
         self.reads += 1
-        data = self._data[offset : offset + size]
-        self._known = self._known or len(data) < size
-        return data
+        return self._data[offset : offset + size]
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
         return self.pread(size, offset) if self._ready else None

@@ -1,9 +1,8 @@
 """One store, many threads: every call answers or fails as it does for one, and no layer stays held."""
 
 import random
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -19,6 +18,8 @@ CONFIGS = [config(f"image {number}", STACKS[number % len(STACKS)]) for number in
 IDS = [ImageID.of(data) for data in CONFIGS]
 CONTENT = {image_id: b"".join(STACKS[number % len(STACKS)]) for number, image_id in enumerate(IDS)}
 THREADS = 8
+
+pytestmark = pytest.mark.usefixtures("hasty_threads")
 
 
 def hammer(store: ImageStore, seed: int, steps: int) -> int:
@@ -78,15 +79,6 @@ def hammer(store: ImageStore, seed: int, steps: int) -> int:
             continue
         done += 1
     return done
-
-
-@pytest.fixture(autouse=True)
-def hasty_threads() -> Iterator[None]:
-    """Threads take turns so often that they meet everywhere."""
-    usual = sys.getswitchinterval()
-    sys.setswitchinterval(1e-5)
-    yield
-    sys.setswitchinterval(usual)
 
 
 @pytest.mark.parametrize(("kind", "steps"), [("memory", 2000), ("fs", 150)])
