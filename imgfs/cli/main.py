@@ -17,7 +17,7 @@ from imgfs.cli.load import import_, load
 from imgfs.cli.look import diff, find, which
 from imgfs.cli.mount import mount, umount
 from imgfs.cli.names import rm, tag
-from imgfs.errors import ImgfsError
+from imgfs.errors import ImgfsError, describe
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -57,10 +57,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is quiet
         status = 1
-    except ImgfsError as error:
-        status = _fail(str(error))
-    except OSError as error:
-        status = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (ImgfsError, OSError) as error:
+        status = _fail(describe(error))
     except Exception as error:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
         status = _fail(f"internal error: {error!r} (imgfs --debug shows where; please report it)")
