@@ -10,7 +10,8 @@
     ├── AmbiguousID (ENOENT)          a prefix that several images share
     ├── Corrupt (EIO)                 bytes that are not what their digest or format says
     ├── StoreError (EIO)              a store, source or cache that cannot be read or written
-    ├── InUse (EBUSY)                 an image that others are based on
+    │   └── SourceNotFound (ENOENT)   a place where there is no source of that kind
+    ├── InUse (EBUSY)                 an image that others are based on, a database that never holds still
     └── MountError (EIO)              the file system cannot be mounted or unmounted
 
 The message always names the thing: a digest, a path, a member. Errors become an errno in `mount.operations`
@@ -68,6 +69,10 @@ class Corrupt(ImgfsError):
 
 class StoreError(ImgfsError):
     pass
+
+
+class SourceNotFound(StoreError):
+    errno = errno.ENOENT
 
 
 class InUse(ImgfsError):
