@@ -83,6 +83,7 @@ class Bucket:
         self._pages = pages
         self._header = header
         self._entries: dict[bytes, tuple[int, bytes]] | None = None
+        self._inside: dict[bytes, Bucket] = {}  # those asked for, as pages are read once
 
     def get(self, key: bytes) -> bytes | None:
         """The value of a key; None if there is none, or a bucket."""
@@ -91,19 +92,25 @@ class Bucket:
 
     def bucket(self, *path: bytes) -> "Bucket | None":
         """The bucket inside this one that a path of keys leads to; None if there is none."""
-        found = self
+        found: Bucket | None = self
         for key in path:
-            flags, value = found._all().get(key, (0, b""))
-            if not flags & _BUCKET:
-                return None
-            found = Bucket(self._pages, value)
+            found = found._child(key) if found is not None else None
         return found
 
     def buckets(self) -> "Iterator[tuple[bytes, Bucket]]":
         """The buckets inside this one, sorted by key."""
-        for key, (flags, value) in sorted(self._all().items()):
-            if flags & _BUCKET:
-                yield key, Bucket(self._pages, value)
+        for key in sorted(self._all()):
+            inside = self._child(key)
+            if inside is not None:
+                yield key, inside
+
+    def _child(self, key: bytes) -> "Bucket | None":
+        if key not in self._inside:
+            flags, value = self._all().get(key, (0, b""))
+            if not flags & _BUCKET:
+                return None
+            self._inside[key] = Bucket(self._pages, value)
+        return self._inside[key]
 
     def _all(self) -> dict[bytes, tuple[int, bytes]]:
         if self._entries is None:

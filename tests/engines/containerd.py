@@ -1,14 +1,17 @@
 """A containerd of one's own, in a folder of its own, and images brought into it by real tools."""
 
+import gzip
+import json
 import os
+import socket
 import subprocess
 import tarfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import eventually
-from tests.images import TestImage, oci_layout
+from tests.images import TestImage, digest, oci_layout
 from tests.tools import require_tool
 
 _CONFIG = """
@@ -21,6 +24,7 @@ address = "{folder}/grpc.sock"
 [ttrpc]
 address = "{folder}/ttrpc.sock"
 """
+_MEDIA_TYPE = "application/vnd.oci."
 
 
 class Containerd:
@@ -89,6 +93,55 @@ def archives(folder: Path, images: Sequence[TestImage], *options: str) -> list[P
             subprocess.run(command, check=True)
             made.append(path)
     return made
+
+
+def multi_platform_layout(path: Path, images: Mapping[str, TestImage], tag: str) -> Path:
+    """A layout whose tag is an index of one image for each architecture, with media types everywhere."""
+    blobs = path / "blobs/sha256"
+    blobs.mkdir(parents=True)
+
+    def blob(data: bytes, kind: str, **more: object) -> dict[str, object]:
+        (blobs / digest(data)[7:]).write_bytes(data)
+        return {"mediaType": f"{_MEDIA_TYPE}{kind}", "digest": digest(data), "size": len(data)} | more
+
+    def document(kind: str, **content: object) -> bytes:
+        return json.dumps({"schemaVersion": 2, "mediaType": f"{_MEDIA_TYPE}{kind}"} | content).encode()
+
+    manifests = []
+    for architecture, image in images.items():
+        layers = [blob(gzip.compress(layer), "image.layer.v1.tar+gzip") for layer in image.layers]
+        config = blob(image.config, "image.config.v1+json")
+        manifest = document("image.manifest.v1+json", config=config, layers=layers)
+        platform = {"os": "linux", "architecture": architecture}
+        manifests.append(blob(manifest, "image.manifest.v1+json", platform=platform))
+    index = blob(document("image.index.v1+json", manifests=manifests), "image.index.v1+json")
+    index["annotations"] = {"org.opencontainers.image.ref.name": tag}
+    (path / "index.json").write_bytes(document("image.index.v1+json", manifests=[index]))
+    (path / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return path
+
+
+@contextmanager
+def running_registry(folder: Path) -> Iterator[str]:
+    """A registry on this machine, `HOST:PORT`, that runs as long as the `with`."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{free.getsockname()[1]}"
+    config = {
+        "version": 0.1,
+        "storage": {"filesystem": {"rootdirectory": str(folder / "registry")}},
+        "http": {"addr": address},
+    }
+    (folder / "registry.json").write_text(json.dumps(config))
+    command = [require_tool("docker-registry"), "serve", str(folder / "registry.json")]
+    with (folder / "registry-log").open("wb") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        assert eventually(lambda: b"listening on" in (folder / "registry-log").read_bytes(), 20)
+        yield address
+    finally:
+        process.terminate()
+        process.wait(20)
 
 
 def archive_of(layout: Path) -> Path:
