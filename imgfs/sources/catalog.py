@@ -73,6 +73,7 @@ class CatalogSource(Source):
         self._stamp = stamp
         self._close = close
         self._seen = stamp()
+        self._contents = _Contents()
         self._contents = self._look()
         self._backend = MemoryBackend()
         self._store_changes(_Contents(), self._contents)
@@ -108,7 +109,8 @@ class CatalogSource(Source):
         contents = _Contents()
 
         def report(problem: str) -> None:
-            logger.warning("%s: %s", self.reference, problem)
+            if problem not in self._contents.problems:  # those of the last look were logged then
+                logger.warning("%s: %s", self.reference, problem)
             contents.problems.append(problem)
 
         for found in self._find(report):

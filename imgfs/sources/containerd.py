@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
-from imgfs.errors import ImgfsError, InUse, SourceNotFound
+from imgfs.errors import Corrupt, ImgfsError, SourceNotFound
 from imgfs.layers import Indexer
 from imgfs.sources.bolt import State, read_state
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
@@ -35,7 +35,8 @@ def open_store(rest: str, indexer: Indexer) -> Source:
 
     Raises SourceNotFound if ROOT is no root of containerd or has no such namespace, OSError if it cannot be read.
     """
-    path, sign, namespace = (rest, "", "") if os.path.lexists(rest) else rest.partition("#")
+    whole = "#" not in rest or os.path.lexists(rest)
+    path, sign, namespace = (rest, "", "") if whole else rest.rpartition("#")
     root = _Root(path or DEFAULT_ROOT, namespace if sign else None)
     if sign:
         root.check_namespace()
@@ -71,9 +72,8 @@ class _Root:
     """A root directory of containerd, or one namespace of it."""
 
     def __init__(self, path: str, namespace: str | None, *, familiar: bool = False) -> None:
-        if not is_root(path):
-            raise SourceNotFound(f"{path}: no containerd there")
         self.path = path
+        self._check()
         self._namespace = namespace
         self._familiar = familiar
         self._blobs = os.path.join(path, _CONTENT, "blobs", "sha256")
@@ -124,14 +124,20 @@ class _Root:
         try:
             path = self._database.path("meta.db")
             state = read_state(path)
-            if state != self._state:
-                self._names = read_names(path, self._namespace)
-        except InUse:
-            raise
         except (ImgfsError, OSError) as error:
-            self._names = state = str(error)
+            self._check()
+            state = self._names = str(error)
+        if isinstance(state, State) and state != self._state:
+            try:
+                self._names = read_names(path, self._namespace)
+            except Corrupt as error:
+                self._names = str(error)
         self._state = state
         return self._names
+
+    def _check(self) -> None:
+        if not is_root(self.path):
+            raise SourceNotFound(f"{self.path}: no containerd there")
 
     def _open_blob(self, digest: Digest) -> Blob:
         return self._content.open(f"blobs/{digest.algorithm}/{digest.hex}")

@@ -24,8 +24,11 @@ def scan_manifests(folder: str) -> Iterator[str]:
 
     Raises InvalidImage if there are too many to look at, OSError if the folder cannot be read.
     """
-    with os.scandir(folder) as entries:
-        names = [entry.name for entry in islice(entries, _MAX_BLOBS + 1)]
+    try:
+        with os.scandir(folder) as entries:
+            names = [entry.name for entry in islice(entries, _MAX_BLOBS + 1)]
+    except FileNotFoundError:  # before the first blob there is no folder
+        return
     if len(names) > _MAX_BLOBS:
         raise InvalidImage(f"{folder}: more than {_MAX_BLOBS} blobs")
     for name in sorted(names):

@@ -57,7 +57,7 @@ def database(*pages: bytes, root: int = 3, transaction: int = 7, page_size: int 
     return b"".join(head) + bytes(page_size) + body
 
 
-def database_of(tree: Tree, page_size: int = 4096, fan_out: int = 8) -> bytes:
+def database_of(tree: Tree, page_size: int = 4096, fan_out: int = 8, transaction: int = 7) -> bytes:
     """A sound database that holds a tree, buckets of more than `fan_out` entries spread over several pages."""
     pages: list[bytes] = []
 
@@ -92,7 +92,7 @@ def database_of(tree: Tree, page_size: int = 4096, fan_out: int = 8) -> bytes:
         return level[0][1]
 
     root = spread(entries(tree))
-    return database(*pages, root=root, page_size=page_size)
+    return database(*pages, root=root, page_size=page_size, transaction=transaction)
 
 
 def _page(number: int, flags: int, count: int, body: bytes, page_size: int) -> bytes:
