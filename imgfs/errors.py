@@ -19,6 +19,7 @@ and an exit code in `cli.main`, nowhere else.
 """
 
 import errno
+import os
 
 
 class ImgfsError(Exception):
@@ -81,3 +82,10 @@ class InUse(ImgfsError):
 
 class MountError(ImgfsError):
     pass
+
+
+def describe(error: Exception) -> str:
+    """What went wrong in one line, for people: an error of the operating system by its file, without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

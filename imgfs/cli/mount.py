@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 
 from imgfs.cli.common import cache_size_option, opened
-from imgfs.mount import background, parse_options, serve, unmount
+from imgfs.errors import MountError
 from imgfs.view import RootDirectory, ViewOptions
 
 
@@ -40,6 +40,10 @@ def mount(
       size=exact|lazy         a stat of a tar whose size is not known yet waits for
                               it, or answers 0
     """
+    try:
+        from imgfs.mount import background, parse_options, serve  # here, as all else works without libfuse
+    except ImportError as error:
+        raise MountError(f"pyfuse3 cannot be loaded: {error} (imgfs doctor says more)") from None
     parsed = parse_options(",".join(options))
     target = os.path.abspath(mountpoint)
 
@@ -59,4 +63,6 @@ def mount(
 @click.option("-l", "--lazy", is_flag=True, help="Take it out of the tree now, even while it is in use.")
 def umount(mountpoint: str, lazy: bool) -> None:
     """Unmount what imgfs mount has mounted at MOUNTPOINT."""
+    from imgfs.mount.unmount import unmount
+
     unmount(mountpoint, lazy=lazy)

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
-from imgfs.errors import Corrupt, ImgfsError, SourceNotFound
+from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, describe
 from imgfs.layers import Indexer
 from imgfs.sources.bolt import State, read_state
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
@@ -72,14 +72,14 @@ class _Root:
     """A root directory of containerd, or one namespace of it."""
 
     def __init__(self, path: str, namespace: str | None, *, familiar: bool = False) -> None:
-        self.path = path
+        path = self.path = os.path.abspath(path)  # a process in the background works elsewhere
         self._check()
         self._namespace = namespace
         self._familiar = familiar
         self._blobs = os.path.join(path, _CONTENT, "blobs", "sha256")
         self._content = DirectoryFiles(os.path.join(path, _CONTENT))
         self._database = DirectoryFiles(os.path.join(path, _DATABASE))
-        self._state: State | str | None = None
+        self._version: tuple[State, int, int] | None = None
         self._names: Names | str = ""
 
     def check_namespace(self) -> None:
@@ -119,20 +119,21 @@ class _Root:
         return familiar_name(name) if self._familiar else name
 
     def _read(self) -> Names | str:
-        """The names, or why they cannot be read; read again only after there was a transaction."""
-        state: State | str
+        """The names, or why they cannot be read; read again only if the database has changed."""
         try:
             path = self._database.path("meta.db")
-            state = read_state(path)
+            status = os.stat(path)
+            version = read_state(path), status.st_ino, status.st_mtime_ns
         except (ImgfsError, OSError) as error:
             self._check()
-            state = self._names = str(error)
-        if isinstance(state, State) and state != self._state:
+            self._version, self._names = None, describe(error)
+            return self._names
+        if version != self._version:
             try:
                 self._names = read_names(path, self._namespace)
             except Corrupt as error:
-                self._names = str(error)
-        self._state = state
+                self._names = describe(error)
+            self._version = version
         return self._names
 
     def _check(self) -> None:

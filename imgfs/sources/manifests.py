@@ -13,7 +13,7 @@ import msgspec
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
-from imgfs.errors import ImgfsError, InvalidImage, StoreError
+from imgfs.errors import ImgfsError, InvalidImage, StoreError, describe
 from imgfs.sources.catalog import FoundImage, FoundLayer, Report
 from imgfs.sources.documents import parse_document, read_document
 
@@ -95,12 +95,14 @@ class ManifestWalk:
                 image = self._image(descriptor, document, data, tag)
             except FileNotFoundError as error:
                 if self._partial_indexes and descriptor is not top:
-                    logger.info("%s: leaving out manifest %s: %s", self._place, descriptor.digest, error)
+                    logger.info(
+                        "%s: leaving out manifest %s: %s", self._place, descriptor.digest, describe(error)
+                    )
                 else:
-                    self._report(f"skipping manifest {descriptor.digest}: {error}")
+                    self._report(f"skipping manifest {descriptor.digest}: {describe(error)}")
                 continue
             except (ImgfsError, OSError) as error:
-                self._report(f"skipping manifest {descriptor.digest}: {error}")
+                self._report(f"skipping manifest {descriptor.digest}: {describe(error)}")
                 continue
             if image is not None:
                 yield image
