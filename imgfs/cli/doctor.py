@@ -28,14 +28,15 @@ def doctor() -> None:
 
     Exit status 1 if mounting does not work.
     """
-    click.echo("Images")
-    with indexing() as indexer, _quiet():
-        for reference in default_sources():
-            _line(*_look_at(reference, indexer))
-    click.echo("Mounting")
-    works = _check_mounting()
-    click.echo("Cache")
-    _check_cache()
+    with _quiet():
+        click.echo("Images")
+        with indexing() as indexer:
+            for reference in default_sources():
+                _line(*_look_at(reference, indexer))
+        click.echo("Mounting")
+        works = _check_mounting()
+        click.echo("Cache")
+        _check_cache()
     click.get_current_context().exit(not works)
 
 
@@ -134,7 +135,7 @@ def _line(state: str, text: str, *hints: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What is wrong with single images is counted here, not logged."""
+    """What is wrong is said here, not logged."""
     logging.disable(logging.WARNING)
     try:
         yield

@@ -31,6 +31,7 @@ _BUCKET_HEADER = struct.Struct("=QQ")  # root page, sequence
 
 _PAGE_SIZES = tuple(1 << n for n in range(9, 17))
 _MAX_DEPTH = 32  # of branches above a leaf; fan-out is at least two, so no real tree comes near
+_SMALL = 16 << 20  # bytes
 _MAX_READ = 256 << 20  # bytes of pages and entries read for one look
 _ENTRY_COST = 256  # bytes that an entry takes here besides its content
 _PATIENCE = 2.0  # seconds to try for a state that holds still
@@ -62,13 +63,18 @@ def read_bolt(path: str, look: Callable[["Bucket"], T]) -> T:
     while time.monotonic() < until:
         with FileBlob(path) as file:
             state = _newest(file)
+            size = state.pages * state.page_size
+            # a small database is copied first, which takes no longer than a transaction does
+            copy = os.pread(file.fileno(), size, 0) if size <= _SMALL else None
+            if copy is not None and _newest(file) != state:
+                continue
             try:
-                result = look(Bucket(_Pages(file, state), _BUCKET_HEADER.pack(state.root, 0)))
+                result = look(Bucket(_Pages(file, copy, state), _BUCKET_HEADER.pack(state.root, 0)))
             except ImgfsError:
-                if _newest(file).transaction == state.transaction:
+                if copy is not None or _newest(file) == state:
                     raise
                 continue
-            if _newest(file).transaction == state.transaction:
+            if copy is not None or _newest(file) == state:
                 return result
     raise InUse(f"{path}: changes faster than it can be read")
 
@@ -128,9 +134,10 @@ class Bucket:
 class _Pages:
     """The pages of one state, each of which belongs to one tree in one place."""
 
-    def __init__(self, file: FileBlob, state: State) -> None:
+    def __init__(self, file: FileBlob, copy: bytes | None, state: State) -> None:
         self.path = file.path
         self._file = file
+        self._copy = copy
         self._state = state
         self._seen: set[int] = set()
         self._budget = _MAX_READ
@@ -182,8 +189,7 @@ class _Pages:
         if number in self._seen:
             raise self._corrupt(name, "is used twice")
         self._seen.add(number)
-        # not by the file's size when it was opened, as it may have grown since
-        data = os.pread(self._file.fileno(), size, number * size)
+        data = self._pread(size, number * size)
         if len(data) < size:
             raise self._corrupt(name, "is cut off")
         own_number, _, _, more = _PAGE.unpack_from(data)
@@ -194,10 +200,16 @@ class _Pages:
         if number + more >= self._state.pages or self._budget < 0:
             raise self._corrupt(name, f"is too large, {whole} bytes")
         if more:
-            data += os.pread(self._file.fileno(), whole - size, (number + 1) * size)
+            data += self._pread(whole - size, (number + 1) * size)
             if len(data) < whole:
                 raise self._corrupt(name, "is cut off")
         return data
+
+    def _pread(self, size: int, offset: int) -> bytes:
+        if self._copy is not None:
+            return self._copy[offset : offset + size]
+        # not by way of the blob, which knows only the size that the file had when it was opened
+        return os.pread(self._file.fileno(), size, offset)
 
     def _corrupt(self, page: str, why: str) -> Corrupt:
         return Corrupt(f"{self.path}: {page} {why}")

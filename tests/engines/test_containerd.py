@@ -256,8 +256,12 @@ def test_hundreds_of_names_are_what_containerd_lists(
     assert read_bolt(str(containerd.database), annotation) == b"x" * 15_000
 
 
-def test_every_look_is_at_one_state_while_containerd_writes(containerd: Containerd, names: list[str]) -> None:
+@pytest.mark.parametrize("small", [True, False])
+def test_every_look_is_at_one_state_while_containerd_writes(
+    containerd: Containerd, names: list[str], monkeypatch: pytest.MonkeyPatch, small: bool
+) -> None:
     """Hundreds of transactions a second: what was there before always is, and no look finds damage."""
+    monkeypatch.setattr("imgfs.sources.bolt._SMALL", 16 << 20 if small else 0)
     stop, failures = threading.Event(), []
     database = str(containerd.database)
 
@@ -277,7 +281,7 @@ def test_every_look_is_at_one_state_while_containerd_writes(containerd: Containe
     sizes = set()
     before = read_state(database).transaction
     try:
-        end = time.monotonic() + 3
+        end = time.monotonic() + 2
         while time.monotonic() < end:
             found = read_names(database, "many")
             assert not found.problems
