@@ -3,6 +3,7 @@
     ImgfsError (EIO)
     ├── InvalidDigest (EINVAL)        a string that is no digest
     ├── InvalidImage (EINVAL)         a config, manifest or archive that does not parse or is refused
+    │   └── TooMuch                   more of something than any place of honest images has
     ├── NotFound (ENOENT)
     │   ├── ImageNotFound             "No such image: TERM"
     │   ├── LayerNotFound             no layer with that chain ID
@@ -34,6 +35,10 @@ class InvalidDigest(ImgfsError):
 
 class InvalidImage(ImgfsError):
     errno = errno.EINVAL
+
+
+class TooMuch(InvalidImage):
+    pass
 
 
 class NotFound(ImgfsError):

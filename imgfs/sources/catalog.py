@@ -37,6 +37,8 @@ class FoundImage:
     manifest: bytes | None = None
 
 
+_MAX_PROBLEMS = 1000
+
 Report = Callable[[str], None]
 
 
@@ -107,9 +109,14 @@ class CatalogSource(Source):
 
     def _look(self) -> _Contents:
         contents = _Contents()
+        told = set(self._contents.problems)  # at the last look
 
         def report(problem: str) -> None:
-            if problem not in self._contents.problems:  # those of the last look were logged then
+            if len(contents.problems) == _MAX_PROBLEMS:
+                problem = "there are more problems, which are not told"
+            if len(contents.problems) > _MAX_PROBLEMS:
+                return
+            if problem not in told:
                 logger.warning("%s: %s", self.reference, problem)
             contents.problems.append(problem)
 

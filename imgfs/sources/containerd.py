@@ -12,7 +12,7 @@ from collections.abc import Iterator
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
-from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, describe
+from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, TooMuch, describe
 from imgfs.layers import Indexer
 from imgfs.sources.bolt import State, read_state
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
@@ -26,7 +26,6 @@ from imgfs.sources.source import Source
 DEFAULT_ROOT = "/var/lib/containerd"
 _CONTENT = "io.containerd.content.v1.content"
 _DATABASE = "io.containerd.metadata.v1.bolt"
-_MAX_MANIFESTS = 200_000
 _CLOCK_GRAIN_NS = 50_000_000  # a change this soon after another may leave the same modification time
 
 
@@ -101,16 +100,22 @@ class _Root:
     def find(self, report: Report) -> Iterator[FoundImage]:
         """Every image whose manifest and config are there."""
         names = self._read()
-        walk = ManifestWalk(self._open_blob, self.path, report, partial_indexes=True, limit=_MAX_MANIFESTS)
         if isinstance(names, str):
             report(f"its names cannot be read, so images are found by scanning its blobs: {names}")
+            walk = self._walk(report)
             for digest in scan_manifests(self._blobs):
                 yield from walk.images(Descriptor(digest), None)
             return
         for problem in names.problems:
             report(problem)
         for name in names.names:
-            yield from walk.images(Descriptor(name.digest), self._tag(name.name))
+            try:
+                yield from self._walk(report).images(Descriptor(name.digest), self._tag(name.name))
+            except TooMuch as error:  # whoever made one image does not decide about all others
+                report(f"leaving out what else {name.name} leads to: {error}")
+
+    def _walk(self, report: Report) -> ManifestWalk:
+        return ManifestWalk(self._open_blob, self.path, report, partial_indexes=True)
 
     def _tag(self, name: str) -> str | None:
         """What an image is called here; None for names that engines give to images without one."""

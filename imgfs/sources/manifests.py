@@ -13,9 +13,9 @@ import msgspec
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
-from imgfs.errors import ImgfsError, InvalidImage, StoreError, describe
+from imgfs.errors import ImgfsError, InvalidImage, StoreError, TooMuch, describe
 from imgfs.sources.catalog import FoundImage, FoundLayer, Report
-from imgfs.sources.documents import parse_document, read_document
+from imgfs.sources.documents import MAX_LAYERS, Budget, parse_document, read_document
 
 logger = logging.getLogger("imgfs")
 
@@ -64,35 +64,37 @@ class ManifestWalk:
         report: Report,
         *,
         partial_indexes: bool = False,
-        limit: int = _MAX_MANIFESTS,
     ) -> None:
         self._open_blob = open_blob
         self._place = place
         self._report = report
         self._partial_indexes = partial_indexes
-        self._limit = limit
+        self._budget = Budget(place)
         self._visited: set[tuple[str, str | None]] = set()
 
     def images(self, top: Descriptor, tag: str | None) -> Iterator[FoundImage]:
         """The images below a descriptor; the first of them carries the tag.
 
-        Raises InvalidImage if the walk becomes too long.
+        Raises TooMuch if there is no end of them.
         """
         waiting = [top]
         while waiting:
             descriptor = waiting.pop()
             if (descriptor.digest, tag) in self._visited or _is_attestation(descriptor):
                 continue
-            if len(self._visited) >= self._limit:
-                raise InvalidImage(f"{self._place}: more than {self._limit} manifests")
+            if max(len(self._visited), len(waiting)) >= _MAX_MANIFESTS:
+                raise TooMuch(f"{self._place}: more than {_MAX_MANIFESTS} manifests")
             self._visited.add((descriptor.digest, tag))
             try:
                 data = self._read(descriptor)
                 document = parse_document(data, Document, f"{self._place}: {descriptor.digest}")
                 if document.manifests is not None:
-                    waiting.extend(reversed(this_platform_first(document.manifests)))
+                    inside = {entry.digest: entry for entry in reversed(document.manifests)}  # each but once
+                    waiting += reversed(this_platform_first(list(reversed(inside.values()))))
                     continue
                 image = self._image(descriptor, document, data, tag)
+            except TooMuch:
+                raise
             except FileNotFoundError as error:
                 if self._partial_indexes and descriptor is not top:
                     logger.info(
@@ -116,6 +118,8 @@ class ManifestWalk:
         if manifest.config.media_type not in _IMAGE_CONFIGS:
             logger.debug("%s: %s is an artifact, not an image", self._place, descriptor.digest)
             return None
+        if len(manifest.layers) > MAX_LAYERS:
+            raise InvalidImage(f"{len(manifest.layers)} layers are too many")
         layers = []
         for layer in manifest.layers:
             digest = Digest(layer.digest)
@@ -130,7 +134,7 @@ class ManifestWalk:
 
     def _read(self, descriptor: Descriptor) -> bytes:
         digest = Digest(descriptor.digest)
-        return read_document(self._open_blob(digest), f"blob {digest}", digest)
+        return read_document(self._open_blob(digest), f"blob {digest}", digest, self._budget)
 
 
 def this_platform_first(descriptors: list[Descriptor]) -> list[Descriptor]:

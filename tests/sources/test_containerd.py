@@ -11,7 +11,7 @@ from imgfs.errors import SourceNotFound
 from imgfs.layers import Indexer
 from imgfs.sources import open_source
 from imgfs.sources.containerd import open_docker
-from tests.images import TestImage, layer_tar, oci_layout
+from tests.images import TestImage, digest, layer_tar, oci_layout
 from tests.indexing import indexing
 from tests.sources.bolt_files import Tree, database_of
 
@@ -147,6 +147,18 @@ def test_a_root_that_is_taken_away_is_an_error(root: Root, indexer: Indexer) -> 
     with pytest.raises(SourceNotFound):
         source.refresh()
     assert source.tags == {"x": ONE.id}
+
+
+def test_a_name_that_leads_to_no_end_of_manifests_does_not_spoil_the_others(
+    root: Root, indexer: Indexer, caplog: pytest.LogCaptureFixture
+) -> None:
+    one, two = root.manifests
+    index = json.dumps({"manifests": [{"digest": f"sha256:{n:064x}"} for n in range(20_000)]}).encode()
+    (root.content / "blobs/sha256" / digest(index)[7:]).write_bytes(index)
+    root.name({"default": {"a": one, "hostile": digest(index), "z": two}})
+    assert open_source(f"containerd:{root.path}", indexer).tags == {"a": ONE.id, "z": TWO.id}
+    (record,) = caplog.records
+    assert "hostile" in record.getMessage()
 
 
 def test_what_is_no_root_is_a_clear_error(tmp_path: Path, indexer: Indexer) -> None:
