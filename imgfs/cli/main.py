@@ -24,7 +24,7 @@ from imgfs.errors import ImgfsError, describe
 @click.version_option(None, "-V", "--version", package_name="imgfs", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Log more, and show where an unexpected error comes from.")
 def imgfs(debug: bool) -> None:
-    r"""See into container images as files, without running, unpacking or saving them.
+    """See into container images as files, without running, unpacking or saving them.
 
     \b
     A SOURCE is a place that images come from:

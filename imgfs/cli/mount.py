@@ -26,9 +26,10 @@ def mount(
     foreground: bool,
     log_file: str | None,
 ) -> None:
-    r"""Mount the images of each SOURCE at MOUNTPOINT.
+    """Mount the images of each SOURCE at MOUNTPOINT.
 
-    Goes to the background once the file system answers. Unmount with imgfs umount, fusermount3 -u or umount.
+    A SOURCE written without its place, such as containerd:, is left out if this machine has none and another one
+    is there. Goes to the background once the file system answers. Unmount with imgfs umount, fusermount3 -u or umount.
 
     \b
     Options of -o:

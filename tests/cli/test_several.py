@@ -116,3 +116,10 @@ def test_the_doctor_tells_what_is_there(run: Run, tmp_path: Path, containerd: Te
     lines = [line.split(maxsplit=1) for line in run("doctor").stdout.decode().splitlines()]
     assert ["ok", f"containerd:{tmp_path / 'containerd'}: 1 image"] in lines
     assert ["FAILS", "docker: cannot be read: /var/lib/docker: Permission denied"] in lines
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["mount", "--help"], ["doctor", "--help"]])
+def test_help_is_laid_out_as_written(run: Run, arguments: list[str]) -> None:
+    output = run(*arguments).stdout
+    assert b"\\b" not in output
+    assert b"\b" not in output
