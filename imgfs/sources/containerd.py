@@ -9,14 +9,15 @@ before `k8s.io` before `moby`).
 import os
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 
 from imgfs.blob import Blob
-from imgfs.digest import Digest
+from imgfs.digest import Digest, ImageID
 from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, TooMuch, describe
 from imgfs.layers import Indexer
 from imgfs.sources.bolt import State, read_state
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
-from imgfs.sources.containerd_names import Names, read_names
+from imgfs.sources.containerd_names import Name, Names, read_names
 from imgfs.sources.files import DirectoryFiles
 from imgfs.sources.manifests import Descriptor, ManifestWalk
 from imgfs.sources.names import familiar_name
@@ -108,11 +109,17 @@ class _Root:
             return
         for problem in names.problems:
             report(problem)
-        for name in names.names:
-            try:
-                yield from self._walk(report).images(Descriptor(name.digest), self._tag(name.name))
-            except TooMuch as error:  # whoever made one image does not decide about all others
-                report(f"leaving out what else {name.name} leads to: {error}")
+        found = [(name, list(self._images_of(name, report))) for name in names.names]
+        targets = {name.digest: ImageID.of(images[0].config) for name, images in found if images}
+        for name, images in found:
+            for image in images:
+                yield replace(image, parent=targets.get(name.parent or ""))
+
+    def _images_of(self, name: Name, report: Report) -> Iterator[FoundImage]:
+        try:
+            yield from self._walk(report).images(Descriptor(name.digest), self._tag(name.name))
+        except TooMuch as error:  # whoever made one image does not decide about all others
+            report(f"leaving out what else {name.name} leads to: {error}")
 
     def _walk(self, report: Report) -> ManifestWalk:
         return ManifestWalk(self._open_blob, self.path, report, partial_indexes=True)

@@ -1,7 +1,8 @@
 """What containerd's database says of images: their names and what each leads to, by namespace.
 
 Format: containerd, metadata/buckets.go: buckets `v1/<namespace>/images/<name>/target`, which hold a descriptor
-under `digest`, `mediatype` and `size`.
+under `digest`, `mediatype` and `size`, and `labels` beside them. Docker's builder records an image's parent as a
+label, `org.mobyproject.image.parent`.
 """
 
 from collections.abc import Sequence
@@ -11,15 +12,20 @@ from imgfs.errors import Corrupt
 from imgfs.sources.bolt import Bucket, read_bolt
 
 _MAX_NAMES = 100_000
+_PARENT = b"org.mobyproject.image.parent"
 
 
 @dataclass(frozen=True, slots=True)
 class Name:
-    """An image's name in its namespace, and the digest, not validated yet, of its manifest or index."""
+    """An image's name in its namespace, and the digest, not validated yet, of its manifest or index.
+
+    `parent` is that of the image that it was built on, where that is recorded.
+    """
 
     namespace: str
     name: str
     digest: str
+    parent: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ def _names(root: Bucket, wanted: str | None, path: str) -> Names:
                 if len(names) >= _MAX_NAMES:
                     raise Corrupt(f"{path}: more than {_MAX_NAMES} names")
                 try:
-                    names.append(Name(namespace, _text(name), _target(image)))
+                    names.append(Name(namespace, _text(name), _target(image), _parent(image)))
                 except Corrupt as error:
                     problems.append(f"skipping image {_text(name)} of namespace {namespace}: {error}")
         except Corrupt as error:
@@ -69,6 +75,12 @@ def _target(image: Bucket) -> str:
     if digest is None:
         raise Corrupt("it has no target")
     return _text(digest)
+
+
+def _parent(image: Bucket) -> str | None:
+    labels = image.bucket(b"labels")
+    parent = labels.get(_PARENT) if labels is not None else None
+    return _text(parent) if parent else None
 
 
 def _text(data: bytes) -> str:

@@ -297,6 +297,18 @@ def test_every_look_is_at_one_state_while_containerd_writes(
     assert read_state(database).transaction > before + 100
 
 
+def test_parents_are_those_that_dockers_builder_records(
+    filled: Containerd, indexer: Indexer, images: list[TestImage], tmp_path: Path
+) -> None:
+    base, child, _ = images
+    listed = filled.ctr("images", "ls", f"name=={base.tags[0]}").splitlines()[1].split()
+    filled.ctr("images", "label", child.tags[0], f"org.mobyproject.image.parent={listed[2]}")
+    with closing(open_source(f"containerd:{filled.root}", indexer)) as source:
+        assert source.store.get_parent(ImageID(child.id)) == base.id
+        assert source.store.children(ImageID(base.id)) == [child.id]
+    filled.ctr("images", "label", child.tags[0], "org.mobyproject.image.parent=")
+
+
 @pytest.mark.parametrize("damage", ["absent", "nonsense", "zeros"])
 def test_without_a_database_images_are_found_by_their_blobs(
     filled: Containerd,
