@@ -156,6 +156,12 @@ class CatalogSource(Source):
         for image_id in after.configs.keys() - before.configs.keys():
             parent = after.parents.get(image_id)
             self._backend.set(after.configs[image_id], {"parent": parent.encode()} if parent else {})
+        for image_id in after.configs.keys() & before.configs.keys():
+            parent = after.parents.get(image_id)
+            if parent is None:
+                self._backend.delete_metadata(image_id, "parent")
+            elif parent != before.parents.get(image_id):
+                self._backend.set_metadata(image_id, "parent", parent.encode())
 
     def _find_layer(self, chain_id: ChainID) -> Layer:
         try:

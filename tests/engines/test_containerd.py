@@ -302,11 +302,11 @@ def test_parents_are_those_that_dockers_builder_records(
 ) -> None:
     base, child, _ = images
     listed = filled.ctr("images", "ls", f"name=={base.tags[0]}").splitlines()[1].split()
-    filled.ctr("images", "label", child.tags[0], f"org.mobyproject.image.parent={listed[2]}")
     with closing(open_source(f"containerd:{filled.root}", indexer)) as source:
-        assert source.store.get_parent(ImageID(child.id)) == base.id
-        assert source.store.children(ImageID(base.id)) == [child.id]
-    filled.ctr("images", "label", child.tags[0], "org.mobyproject.image.parent=")
+        for target, children in ((listed[2], [child.id]), ("", [])):
+            filled.ctr("images", "label", child.tags[0], f"org.mobyproject.image.parent={target}")
+            assert source.refresh()
+            assert source.store.children(ImageID(base.id)) == children
 
 
 @pytest.mark.parametrize("damage", ["absent", "nonsense", "zeros"])
