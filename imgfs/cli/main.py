@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from imgfs.cli.doctor import doctor
 from imgfs.cli.export import export
 from imgfs.cli.images import ls, tree
 from imgfs.cli.index import cache_, index, verify
@@ -24,7 +25,7 @@ from imgfs.errors import ImgfsError, describe
 @click.version_option(None, "-V", "--version", package_name="imgfs", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Log more, and show where an unexpected error comes from.")
 def imgfs(debug: bool) -> None:
-    r"""See into container images as files, without running, unpacking or saving them.
+    """See into container images as files, without running, unpacking or saving them.
 
     \b
     A SOURCE is a place that images come from:
@@ -32,6 +33,8 @@ def imgfs(debug: bool) -> None:
       oci:PATH[:TAG]         an OCI image layout
       oci-archive:FILE       one in a tar
       docker-archive:FILE    what docker save writes
+      containerd:[ROOT][#NAMESPACE]
+                             containerd's images (default: /var/lib/containerd)
       PATH                   any of these, recognised by what lies there
     """
     logging.basicConfig(format="imgfs: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
@@ -39,7 +42,7 @@ def imgfs(debug: bool) -> None:
 
 for command in (
     *(mount, umount, ls, tree, inspect, find, which, diff, export, load, import_, tag, rm),
-    *(index, verify, cache_),
+    *(index, verify, cache_, doctor),
 ):
     imgfs.add_command(command)
 
@@ -47,7 +50,7 @@ for command in (
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        status = imgfs.main(prog_name="imgfs", standalone_mode=False) or 0  # what a command exits with
+        status = int(imgfs.main(prog_name="imgfs", standalone_mode=False) or 0)  # what a command exits with
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
