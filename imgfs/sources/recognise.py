@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from imgfs.blob import FileBlob
 from imgfs.errors import ImgfsError, StoreError
+from imgfs.sources.docker import is_docker_root
 from imgfs.sources.files import ArchiveFiles
 from imgfs.sources.own import is_own_store
 
@@ -22,7 +23,9 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
             return "imgfs"
         if os.path.exists(os.path.join(path, "index.json")):
             return "oci"
-        raise StoreError(f"{path}: neither an image layout nor a store of imgfs")
+        if is_docker_root(path):
+            return "docker"
+        raise StoreError(f"{path}: neither an image layout nor a store of images that imgfs knows")
     try:
         with_names = ArchiveFiles(FileBlob(path), path)
     except ImgfsError as error:
