@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from imgfs.blob import FileBlob
 from imgfs.errors import ImgfsError, StoreError
+from imgfs.sources.containers_storage import is_graph_root
 from imgfs.sources.docker import is_docker_root
 from imgfs.sources.files import ArchiveFiles
 from imgfs.sources.own import is_own_store
@@ -25,6 +26,8 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
             return "oci"
         if is_docker_root(path):
             return "docker"
+        if is_graph_root(path):
+            return "containers-storage"
         raise StoreError(f"{path}: neither an image layout nor a store of images that imgfs knows")
     try:
         with_names = ArchiveFiles(FileBlob(path), path)
