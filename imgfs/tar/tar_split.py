@@ -139,8 +139,6 @@ def parse_tar_split(blob: Blob, name: str) -> TarSplit:
         for lines in _lines(open_forward(blob, detect(blob))):
             for line in lines:
                 _add(split, line)
-            if split.size > _MAX_SIZE:
-                raise ValueError("a tar that is too large")
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise Corrupt(f"{name}: not a tar-split that can be read: {error}") from None
     split.finish()
@@ -149,13 +147,13 @@ def parse_tar_split(blob: Blob, name: str) -> TarSplit:
 
 def _lines(text: Blob) -> Iterator[Sequence[_Line]]:
     decoder = msgspec.json.Decoder(_Line)
-    offset, begun = 0, b""
+    offset, begun = 0, bytearray()
     while chunk := text.pread(_CHUNK, offset):
         offset += len(chunk)
         whole, newline, rest = chunk.rpartition(b"\n")
         if newline:
             yield decoder.decode_lines(begun + whole)
-            begun = rest
+            begun = bytearray(rest)
         else:
             begun += chunk
         if len(begun) > _MAX_LINE or offset > _MAX_TEXT:
@@ -168,7 +166,7 @@ def _add(split: TarSplit, line: _Line) -> None:
         split.add_literal(line.payload or b"")
     elif line.type == _FILE:
         name = line.name_raw if line.name_raw is not None else line.name.encode()
-        if not 0 <= line.size <= _MAX_SIZE:
+        if not 0 <= line.size <= _MAX_SIZE - split.size:
             raise ValueError(f"{name!r} with a size of {line.size} bytes")
         if line.size and (line.payload is None or len(line.payload) != _CRC_SIZE):
             raise ValueError(f"{name!r} without its checksum")

@@ -107,7 +107,8 @@ class Podman(Engine):
         self.driver = driver
         self.root = folder / "g"
         self.source = f"containers-storage:{self.root}"
-        self.options = ["--root", str(self.root), "--runroot", str(folder / "r"), "--storage-driver", driver]
+        self.run_root = folder / "r"
+        self.options = ["--root", str(self.root), "--runroot", str(self.run_root), "--storage-driver", driver]
 
     def build(self, context: Path, text: str, tag: str) -> str:
         file = context / f"Containerfile.{tag.replace(':', '.')}"
