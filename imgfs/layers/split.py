@@ -13,7 +13,7 @@ from threading import Lock
 from imgfs.blob import FileBlob
 from imgfs.blob.tree import FileTree
 from imgfs.digest import ChainID, DiffID
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, ImgfsError
 from imgfs.tar import Member, TarBlob
 from imgfs.tar.split_tar import Split, SplitTar
 from imgfs.tar.tar_split import parse_tar_split
@@ -88,10 +88,13 @@ class SplitLayer:
     @property
     def known_size(self) -> int | None:
         if self._size is None:
-            place = self.locate()
-            if place.size is not None or os.stat(place.tar_split).st_size > _SMALL:
-                return place.size
-            self._load(FileBlob(place.tar_split), place)
+            try:
+                place = self.locate()
+                if place.size is not None or os.stat(place.tar_split).st_size > _SMALL:
+                    return place.size
+                self._load(FileBlob(place.tar_split), place)
+            except (ImgfsError, OSError):  # whoever opens it will be told
+                return None
         return self._size
 
     def open(self) -> TarBlob:

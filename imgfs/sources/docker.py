@@ -67,6 +67,7 @@ class DockerStore(Source):
         self._root = root
         self._splits = Splits()
         self._problems: list[str] = []
+        self._reported: set[str] = set()
         self._seen = self._stamp()
         self._drivers = self._find_drivers()
         self._tags = self._read_tags()
@@ -87,7 +88,7 @@ class DockerStore(Source):
         stamp = self._stamp()
         if stamp == self._seen:
             return False
-        tags = self._tags
+        tags, self._problems = self._tags, []
         self._drivers = self._find_drivers()
         self._tags = self._read_tags()
         self._backend.databases = [backend for _, backend in self._drivers]
@@ -108,7 +109,7 @@ class DockerStore(Source):
             newest = max(newest, status.st_mtime_ns)
             parts.append((status.st_mtime_ns, status.st_ino, status.st_size))
         now = time.time_ns()
-        return (*parts, now if now - newest < _SETTLED_NS else 0)
+        return (*parts, now if abs(now - newest) < _SETTLED_NS else 0)
 
     def _watched(self) -> list[str]:
         paths = [os.path.join(self._root, "image")]
@@ -146,9 +147,10 @@ class DockerStore(Source):
         raise LayerNotFound(f"{self.reference}: no layer with chain ID {chain_id}")
 
     def _report(self, problem: str) -> None:
-        if problem not in self._problems:
+        self._problems.append(problem)
+        if problem not in self._reported:
+            self._reported.add(problem)
             logger.warning("%s: %s", self.reference, problem)
-            self._problems.append(problem)
 
 
 class _Databases:

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable
 from functools import cached_property
+from threading import Lock
 
 from imgfs.blob.tree import FileTree
 from imgfs.errors import Corrupt
@@ -60,13 +61,14 @@ class Split:
 
 
 class SplitTar(TarBlob):
-    """One reader's view of a tar; `load` answers the split when it is needed. Closing it closes `tree`."""
+    """One reader's view of a tar; `load` is called once, when the split is needed. Closing it closes `tree`."""
 
     def __init__(self, load: Callable[[], Split], tree: FileTree, known_size: int | None) -> None:
         self._load = load
         self._tree = tree
         self._known_size = known_size
         self._loaded: Split | None = None
+        self._lock = Lock()
 
     @property
     def size(self) -> int:
@@ -110,5 +112,7 @@ class SplitTar(TarBlob):
 
     def _split(self) -> Split:
         if self._loaded is None:
-            self._loaded = self._load()
+            with self._lock:
+                if self._loaded is None:
+                    self._loaded = self._load()
         return self._loaded

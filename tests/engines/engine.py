@@ -80,8 +80,7 @@ class Docker(Engine):
         self.driver = driver
         self.root = folder / "root"
         self.source = f"docker:{self.root}"
-        self._docker = require_tool("docker")
-        self._socket = f"unix://{folder / 'd.sock'}"
+        self.client = (require_tool("docker"), "-H", f"unix://{folder / 'd.sock'}")
         self._environment = {"DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": str(folder / "config")}
 
     def build(self, context: Path, text: str, tag: str) -> str:
@@ -90,7 +89,7 @@ class Docker(Engine):
         return self.command("build", "-q", "--network=none", "-f", file, "-t", tag, context)[-64:]
 
     def command(self, *arguments: str | Path) -> str:
-        return run(self._docker, "-H", self._socket, *arguments, environment=self._environment)
+        return run(*self.client, *arguments, environment=self._environment)
 
     def save(self, tag: str, path: Path) -> None:
         self.command("save", "-o", path, tag)

@@ -12,7 +12,7 @@ from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, StoreError
 from imgfs.sources import Source, open_source
 from tests.conftest import eventually
-from tests.images import TestImage, digest
+from tests.images import TestImage, digest, layer_tar
 from tests.indexing import indexing
 from tests.splitting import docker_root
 
@@ -123,6 +123,19 @@ def test_images_come_and_go_and_names_move(tmp_path: Path, images: list[TestImag
         assert source.refresh()
         assert set(source.store.map()) == {base.id, grandchild.id}
         assert not source.refresh()
+
+
+def test_an_image_that_goes_with_its_layers_is_let_go(tmp_path: Path, images: list[TestImage]) -> None:
+    """Its layers are many, so that nobody has read their tar-splits yet."""
+    many = TestImage([layer_tar({f"file-{number:05}": b"x" for number in range(5_000)})])
+    root = docker_root(tmp_path / "root", [many, images[0]])
+    with _opened(tmp_path) as source:
+        assert source.store.known_tar_size(ImageID(many.id)) is None
+        shutil.rmtree(_layer(root, many))
+        (root / "image/overlay2/imagedb/content/sha256" / many.id[7:]).unlink()
+        assert source.refresh()
+        assert list(source.store.map()) == [images[0].id]
+        assert len(source.layers.references()) == len(images[0].layers)  # type: ignore[attr-defined]
 
 
 def test_a_layer_that_moved_is_found_again(tmp_path: Path, images: list[TestImage]) -> None:

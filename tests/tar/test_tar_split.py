@@ -3,6 +3,7 @@
 import gzip
 import random
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -42,6 +43,20 @@ def test_a_tar_is_put_together_again(tmp_path: Path) -> None:
         for _ in range(500):
             offset, size = rng.randrange(len(tar)), rng.choice([1, 512, 5_000, 300_000])
             assert blob.pread(size, offset) == tar[offset : offset + size]
+
+
+def test_many_readers_may_begin_at_once(tmp_path: Path) -> None:
+    tar = layer_tar({f"{number}": bytes([number]) * 300_000 for number in range(8)})
+    stored, loads = split_layer(tar, tmp_path), []
+
+    def load() -> Split:
+        loads.append(1)
+        return _split(stored)
+
+    with SplitTar(load, FileTree(str(tmp_path)), None) as blob, ThreadPoolExecutor(8) as pool:
+        offsets = range(0, len(tar), 100_000)
+        assert b"".join(pool.map(lambda offset: blob.pread(100_000, offset), offsets)) == tar
+    assert len(loads) == 1
 
 
 @pytest.mark.parametrize("zeros", [512, 1_000, 5_120, 70_000])
