@@ -4,6 +4,7 @@ Parsed tar-splits stay in memory, the least recently used going first; they are 
 were read from.
 """
 
+import hashlib
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -12,14 +13,16 @@ from threading import Lock
 
 from imgfs.blob import FileBlob
 from imgfs.blob.tree import FileTree
-from imgfs.digest import ChainID, DiffID
+from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.tar import Member, TarBlob
 from imgfs.tar.split_tar import Split, SplitTar
 from imgfs.tar.tar_split import parse_tar_split
 
 _LIMIT = 128 << 20  # bytes of memory; a thousand members take about 100 kB
-_SMALL = 32 << 10  # a tar-split of this size is parsed in a few milliseconds
+_SMALL = 64 << 10  # a tar-split of this size is parsed in ten milliseconds
+
+_CHUNK = 1 << 20
 
 _Key = tuple[int, ...]
 
@@ -84,6 +87,7 @@ class SplitLayer:
     locate: Callable[[], SplitPlace]
     splits: Splits
     _size: int | None = field(default=None, init=False)
+    _digest: Digest | None = field(default=None, init=False)  # of a tar that was doubtful
 
     @property
     def known_size(self) -> int | None:
@@ -92,9 +96,10 @@ class SplitLayer:
                 place = self.locate()
                 if place.size is not None or os.stat(place.tar_split).st_size > _SMALL:
                     return place.size
-                self._load(FileBlob(place.tar_split), place)
+                split = self.splits.load(FileBlob(place.tar_split), self._name)
             except (ImgfsError, OSError):  # whoever opens it will be told
                 return None
+            self._size = None if split.table.doubtful else split.table.size
         return self._size
 
     def open(self) -> TarBlob:
@@ -107,13 +112,34 @@ class SplitLayer:
         place = self.locate()
         return self._load(FileBlob(place.tar_split), place).members()
 
+    @property
+    def _name(self) -> str:
+        return f"layer {self.diff_id}"
+
     def _load(self, stored: FileBlob, place: SplitPlace) -> Split:
-        name = f"layer {self.diff_id}"
-        split = self.splits.load(stored, name)
-        if place.size not in (None, split.table.size):
-            raise Corrupt(f"{name}: its tar has {split.table.size} bytes where {place.size} are recorded")
-        self._size = split.table.size
+        split = self.splits.load(stored, self._name)
+        size = split.table.size
+        if place.size not in (None, size):
+            raise Corrupt(f"{self._name}: its tar has {size} bytes where {place.size} are recorded")
+        if split.table.doubtful:
+            self._verify(split, place)
+        self._size = size
         return split
+
+    def _verify(self, split: Split, place: SplitPlace) -> None:
+        if self._digest is None:
+            with SplitTar(lambda: split, FileTree(place.files), None) as tar:
+                self._digest = _digest(tar)
+        if self._digest != self.diff_id:
+            raise Corrupt(f"{self._name}: failed to verify, what its tar-split makes is {self._digest}")
+
+
+def _digest(tar: TarBlob) -> Digest:
+    sha, offset = hashlib.sha256(), 0
+    while chunk := tar.pread(_CHUNK, offset):
+        sha.update(chunk)
+        offset += len(chunk)
+    return Digest.from_hex(sha.hexdigest())
 
 
 def _identity(blob: FileBlob) -> _Key:

@@ -44,7 +44,6 @@ def open_store(rest: str, indexer: Indexer) -> Source:
     conf = default_storage()
     root = os.path.abspath(named or conf.graph_root)
     roots = [root, *(conf.additional if root == conf.graph_root else ())]
-    os.stat(root)
     if not any(find_parts(path, driver) for path in roots):
         raise StoreError(
             f"{root}: no store of podman or buildah there" + (f" with driver {driver}" if driver else "")

@@ -45,7 +45,6 @@ def open_store(root: str, indexer: Indexer) -> Source:
     Raises StoreError if there are no images of Docker, OSError if it cannot be read.
     """
     root = os.path.abspath(root or DEFAULT_ROOT)
-    os.stat(root)
     if not drivers(root):
         path = containerd_root(root)
         if path is not None:

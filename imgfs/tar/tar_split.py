@@ -23,6 +23,7 @@ _MAX_TEXT = 8 << 30  # ten million members
 _MAX_SIZE = 1 << 60
 _FILE, _LITERAL = 1, 2
 _CRC_SIZE = 8
+_SPARSE = b"GNU.sparse."
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -47,12 +48,14 @@ class TarSplit:
     """Where in a tar of `size` bytes which file lies; all else is literal. Immutable once parsed.
 
     `members_end` is where the bytes of the last member end, before their padding. A file here has at least one
-    byte; the others need none.
+    byte; the others need none. `doubtful` says that what it describes may not be the tar it was made from: the
+    engines' library for this counts the bytes of a sparse file in the pax format wrongly.
     """
 
     def __init__(self) -> None:
         self.size = 0
         self.members_end = 0
+        self.doubtful = False
         self._starts = array("Q")
         self._totals = array("Q", [0])  # bytes of all files before each of them, and of all
         self._crcs = array("Q")
@@ -103,6 +106,8 @@ class TarSplit:
         """Add literal bytes to the end of the tar."""
         self._literals.append(data)
         self.size += len(data)
+        if _SPARSE in data:
+            self.doubtful = True
 
     def add_file(self, name: bytes, size: int, crc: int) -> None:
         """Add a member's bytes to the end of the tar."""
