@@ -3,8 +3,9 @@
 Pieces are appended, and read back by their offset in all of them end to end.
 """
 
-import zlib
 from threading import Lock
+
+from isal import isal_zlib
 
 _CHUNK = 128 << 10
 
@@ -29,13 +30,13 @@ class PackedBytes:
         self._filling += piece
         self.size += len(piece)
         while len(self._filling) >= _CHUNK:
-            self._chunks.append(zlib.compress(self._filling[:_CHUNK], 1))
+            self._chunks.append(isal_zlib.compress(self._filling[:_CHUNK], 1))
             del self._filling[:_CHUNK]
 
     def finish(self) -> None:
         """Say that all has been appended."""
         if self._filling:
-            self._chunks.append(zlib.compress(self._filling, 1))
+            self._chunks.append(isal_zlib.compress(self._filling, 1))
             self._filling.clear()
 
     def read(self, size: int, offset: int) -> bytes:
@@ -54,7 +55,7 @@ class PackedBytes:
         with self._lock:
             last, data = self._last
         if last != number:
-            data = zlib.decompress(self._chunks[number])
+            data = isal_zlib.decompress(self._chunks[number])
             with self._lock:
                 self._last = (number, data)
         return data

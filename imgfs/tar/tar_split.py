@@ -19,7 +19,7 @@ from imgfs.tar.packed import PackedBytes
 
 _CHUNK = 256 << 10
 _MAX_LINE = 64 << 20  # an ending with much behind it is one line
-_MAX_TEXT = 8 << 30  # ten million members
+_MAX_TEXT = 4 << 30  # some million members
 _MAX_SIZE = 1 << 60
 _FILE, _LITERAL = 1, 2
 _CRC_SIZE = 8
