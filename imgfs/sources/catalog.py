@@ -84,7 +84,6 @@ class CatalogSource(Source):
         self._stamp = stamp
         self._close = close
         self._seen = stamp()
-        self._contents = _Contents()
         self._contents = self._look()
         self._backend = MemoryBackend()
         self._store_changes(_Contents(), self._contents)
@@ -120,8 +119,7 @@ class CatalogSource(Source):
         contents = _Contents()
 
         def report(problem: str) -> None:
-            if problem not in self._contents.problems:  # said when it was met first
-                logger.warning("%s: %s", self.reference, problem)
+            logger.warning("%s: %s", self.reference, problem)
             contents.problems.append(problem)
 
         for found in self._find(report):

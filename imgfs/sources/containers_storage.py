@@ -7,14 +7,14 @@ its builder wrote into the config.
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, StoreError
-from imgfs.layers import Indexer, Layer, SplitLayer, Splits
+from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
 from imgfs.sources.graph_root import FILES, ImageRecord, LayerRecord, Part, find_parts
 from imgfs.sources.source import Source
@@ -49,12 +49,20 @@ def open_store(rest: str, indexer: Indexer) -> Source:
             f"{root}: no store of podman or buildah there" + (f" with driver {driver}" if driver else "")
         )
     reference = f"containers-storage:{f'[{driver}@{root}]' if driver else root}"
-    find = partial(find_images, roots, driver, Splits())
+    find = partial(find_images, roots, driver, _Layers())
     return CatalogSource(reference, indexer, find, partial(_stamp, roots, driver))
 
 
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """Where each layer lies now: one that was removed and came back lies elsewhere."""
+
+    splits: Splits = field(default_factory=Splits)
+    places: dict[ChainID, SplitPlace] = field(default_factory=dict)
+
+
 def find_images(
-    roots: Sequence[str], driver: str | None, splits: Splits, report: Report
+    roots: Sequence[str], driver: str | None, known: _Layers, report: Report
 ) -> Iterator[FoundImage]:
     """Every image in the stores at `roots`, earlier ones first; what is broken is reported and left out.
 
@@ -70,7 +78,7 @@ def find_images(
             report(f"skipping the additional store {root}: {error}")
     layers: dict[str, _Stored] = {}
     for part, records, _ in reversed(parts):
-        layers |= {record.id: _Stored(part, record, splits) for record in records}
+        layers |= {record.id: _Stored(part, record, known) for record in records}
     for part, _, images in parts:
         if part.driver not in FILES and images:
             report(f"layers of driver {part.driver} cannot be read")
@@ -90,15 +98,15 @@ class _Stored:
 
     part: Part
     record: LayerRecord
-    splits: Splits
+    known: _Layers
 
     def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        place = self.part.place(self.record)
         if self.record.diff_digest not in ("", diff_id):
             raise Corrupt(
                 f"layer {self.record.id[:64]}: is {self.record.diff_digest[:80]} where {diff_id} is wanted"
             )
-        return SplitLayer(chain_id, diff_id, parent, lambda: place, self.splits)
+        self.known.places[chain_id] = self.part.place(self.record)
+        return SplitLayer(chain_id, diff_id, parent, lambda: self.known.places[chain_id], self.known.splits)
 
 
 def _image(
@@ -119,8 +127,16 @@ def _image(
         layers=_stack(record, layers, report),
         tags=[name for name in record.names or () if "@" not in name],
         parent=_parent(config),
-        manifest=part.read_document(record.id, "manifest") if "manifest" in documents else None,
+        manifest=_manifest(part, record, report) if "manifest" in documents else None,
     )
+
+
+def _manifest(part: Part, record: ImageRecord, report: Report) -> bytes | None:
+    try:
+        return part.read_document(record.id, "manifest")
+    except (ImgfsError, OSError) as error:
+        report(f"image {record.id[:64]}: its manifest is missing: {error}")
+        return None
 
 
 def _stack(record: ImageRecord, layers: Mapping[str, _Stored], report: Report) -> list[_Stored]:

@@ -188,6 +188,34 @@ def test_a_parent_in_the_config_is_the_parent(tmp_path: Path, images: list[TestI
         assert len(source.store.map()) == 3
 
 
+def test_a_layer_that_moved_is_found_again(tmp_path: Path, images: list[TestImage]) -> None:
+    """Removed and loaded again between two looks: the same image, its layer under another ID."""
+    root = graph_root(tmp_path / "graph", images[:1])
+    with _opened(str(root), tmp_path) as source:
+        assert _tar(source, images[0]) == images[0].verbatim
+        old = json.loads((root / "overlay-layers/layers.json").read_text())[1]["id"]
+        (root / "overlay" / old).rename(root / "overlay/moved")
+        (root / f"overlay-layers/{old}.tar-split.gz").rename(root / "overlay-layers/moved.tar-split.gz")
+        for listed in ("overlay-layers/layers.json", "overlay-images/images.json"):
+            text = (root / listed).read_text().replace(f'"id": "{old}"', '"id": "moved"')
+            (root / listed).write_text(text.replace(f'"layer": "{old}"', '"layer": "moved"'))
+        source.refresh()
+        assert _tar(source, images[0]) == images[0].verbatim
+
+
+def test_a_manifest_is_shown_and_one_that_is_missing_is_told(tmp_path: Path, images: list[TestImage]) -> None:
+    root = graph_root(tmp_path / "graph", images[:2])
+    listed = json.loads((root / "overlay-images/images.json").read_text())
+    for record in listed:
+        record["big-data-names"].append("manifest")
+    (root / "overlay-images/images.json").write_text(json.dumps(listed))
+    (root / "overlay-images" / images[0].id[7:] / "manifest").write_bytes(b"{}")
+    with _opened(str(root), tmp_path) as source:
+        assert source.manifest(ImageID(images[0].id)) == b"{}"
+        assert source.manifest(ImageID(images[1].id)) is None
+        assert len(source.problems) == 1
+
+
 def test_lists_that_are_null_or_not_there_yet_are_empty(tmp_path: Path, images: list[TestImage]) -> None:
     root = graph_root(tmp_path / "graph", images)
     (root / "overlay-images/images.json").write_text("null\n")
