@@ -7,25 +7,24 @@ images are seen.
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import NoReturn, TypeVar
+from collections.abc import Mapping, Sequence
 
 from imgfs.digest import ChainID, ImageID
-from imgfs.errors import ImgfsError, LayerNotFound, MetadataNotFound, NotFound, StoreError
+from imgfs.errors import ImgfsError, LayerNotFound, StoreError
 from imgfs.layers import Indexer, Layer, LayerRegistry, Splits
 from imgfs.sources.docker_root import FILES, DriverStore, drivers
 from imgfs.sources.source import Source
-from imgfs.store import FSBackend, ImageStore, StoreBackend
+from imgfs.store import FSBackend, ImageStore, JoinedBackend, StoreBackend
 
 logger = logging.getLogger("imgfs")
 
 DEFAULT_ROOT = "/var/lib/docker"
+_SYSTEM_CONTAINERD = "/var/lib/containerd"
+_CONTENT = "io.containerd.content.v1.content"
 
 # The engine writes an image's config first and its parent after that, synced to disk each; a change is followed
 # until this long after it.
 _SETTLED_NS = 2_000_000_000
-
-T = TypeVar("T")
 
 
 def is_docker_root(path: str) -> bool:
@@ -34,9 +33,14 @@ def is_docker_root(path: str) -> bool:
 
 
 def containerd_root(root: str) -> str | None:
-    """Where the containerd that Docker runs for itself keeps images; None if this data root has none such."""
-    path = os.path.join(root, "containerd", "daemon")
-    return path if os.path.isdir(os.path.join(path, "io.containerd.content.v1.content")) else None
+    """The root of the containerd that keeps images for the Docker whose data root this is; None if none can.
+
+    Docker runs a containerd of its own there where the system has none.
+    """
+    places = [_own_containerd(root)]
+    if root == DEFAULT_ROOT and os.path.isdir(root):
+        places.append(_SYSTEM_CONTAINERD)
+    return next((path for path in places if os.path.isdir(os.path.join(path, _CONTENT))), None)
 
 
 def open_store(root: str, indexer: Indexer) -> Source:
@@ -70,7 +74,7 @@ class DockerStore(Source):
         self._seen = self._stamp()
         self._drivers = self._find_drivers()
         self._tags = self._read_tags()
-        self._backend = _Databases([backend for _, backend in self._drivers])
+        self._backend = JoinedBackend([backend for _, backend in self._drivers])
         self.layers = LayerRegistry(self._find_layer)
         self.store = ImageStore(self._backend, self.layers)
 
@@ -90,7 +94,7 @@ class DockerStore(Source):
         tags, self._problems = self._tags, []
         self._drivers = self._find_drivers()
         self._tags = self._read_tags()
-        self._backend.databases = [backend for _, backend in self._drivers]
+        self._backend.backends = [backend for _, backend in self._drivers]
         changed = self.store.refresh()
         self._seen = stamp
         return changed or tags != self._tags
@@ -126,6 +130,11 @@ class DockerStore(Source):
                 found.append((store, FSBackend(store.imagedb, read_only=True)))
             except StoreError as error:
                 self._report(f"skipping the images of driver {driver}: {error}")
+        own = _own_containerd(self._root)
+        if os.path.isdir(
+            os.path.join(own, _CONTENT, "blobs")
+        ):  # not there while all it does is run containers
+            self._report(f"images that Docker keeps in containerd are not shown here: containerd:{own}#moby")
         return found
 
     def _read_tags(self) -> dict[str, ImageID]:
@@ -152,42 +161,5 @@ class DockerStore(Source):
             logger.warning("%s: %s", self.reference, problem)
 
 
-class _Databases:
-    """Several store backends, which may be replaced, seen as one that is only read; earlier ones go first."""
-
-    def __init__(self, databases: Sequence[StoreBackend]) -> None:
-        self.databases = databases
-
-    def walk(self) -> list[ImageID]:
-        return sorted({image_id for database in self.databases for image_id in database.walk()})
-
-    def get(self, image_id: ImageID) -> bytes:
-        absent = NotFound(f"failed to get digest {image_id}: there is none")
-        return self._first(lambda database: database.get(image_id), absent)
-
-    def get_metadata(self, image_id: ImageID, key: str) -> bytes:
-        absent = MetadataNotFound(f"failed to read metadata {key} of {image_id}: there is none")
-        return self._first(lambda database: database.get_metadata(image_id, key), absent)
-
-    def set(self, data: bytes, metadata: Mapping[str, bytes] = {}) -> ImageID:
-        self._refuse()
-
-    def delete(self, image_id: ImageID) -> None:
-        self._refuse()
-
-    def set_metadata(self, image_id: ImageID, key: str, data: bytes) -> None:
-        self._refuse()
-
-    def delete_metadata(self, image_id: ImageID, key: str) -> None:
-        self._refuse()
-
-    def _first(self, ask: Callable[[StoreBackend], T], absent: NotFound) -> T:
-        for database in self.databases:
-            try:
-                return ask(database)
-            except NotFound as error:
-                absent = error
-        raise absent
-
-    def _refuse(self) -> NoReturn:
-        raise StoreError("the store of another engine is only read")
+def _own_containerd(root: str) -> str:
+    return os.path.join(root, "containerd", "daemon")

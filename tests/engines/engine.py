@@ -30,6 +30,7 @@ def run(*command: str | Path, stdin: bytes = b"", environment: Mapping[str, str]
 class Engine(ABC):
     """An engine whose store lies in `root`, read by imgfs as `source`. Tags are given as `name:tag`."""
 
+    driver: str
     root: Path
     source: str
 

@@ -17,7 +17,7 @@ from imgfs.blob import MemoryBlob
 from imgfs.digest import ImageID
 from imgfs.layers import chain_ids
 from imgfs.sources import Source, open_source
-from imgfs.tar import scan_blob
+from imgfs.tar import Member, ScannedTar, scan_blob
 from tests.conftest import Imgfs, Mount, eventually
 from tests.engines.conftest import Built
 from tests.engines.hurting import BIG_FILE, LONG_NAME, LONG_PATH, NOT_UTF8, STAGES
@@ -62,7 +62,7 @@ def test_has_every_image_with_its_parent_and_its_names(built: Built, tmp_path: P
 
 
 def test_every_layer_hashes_to_its_diff_id_and_lists_its_members(built: Built, tmp_path: Path) -> None:
-    names = set()
+    seen: list[Member] = []
     with _opened(built.engine.source, tmp_path) as source:
         for image_id in source.store.map():
             for chain_id in chain_ids(source.store.get(image_id).diff_ids):
@@ -73,12 +73,16 @@ def test_every_layer_hashes_to_its_diff_id_and_lists_its_members(built: Built, t
                     assert "sha256:" + hashlib.sha256(data).hexdigest() == layer.diff_id
                     members = list(scan_blob(MemoryBlob(data)))
                     assert list(layer.members()) == members
-                    assert tar.ending_before(tar.size) == len(data.rstrip(b"\0")) + -len(
-                        data.rstrip(b"\0")
-                    ) % 512 or (members[-1].is_file)
-                names |= {member.name for member in members}
+                    with ScannedTar(MemoryBlob(data)) as scanned:
+                        assert tar.ending_before(len(data)) == scanned.ending_before(len(data)) is not None
+                seen += members
                 source.layers.release(layer)
+    names = {member.name for member in seen}
     assert {NOT_UTF8, LONG_NAME.encode(), LONG_PATH.encode(), b".wh.names", b"remove/.wh.me"} <= names
+    assert b"opaque/.wh..wh..opq" in names or "vfs" in built.engine.driver
+    assert {member.type for member in seen} == {b"0", b"1", b"2", b"3", b"4", b"5", b"6"}
+    assert {member.name for member in seen if member.mode & 0o4000} == {b"bin/setuid", b"made/setuid"}
+    assert {member.name for member in seen if member.xattrs} == {b"bin/capable"}
 
 
 def test_rootfs_tar_and_config_are_what_the_engine_saves(built: Built, mount: Mount, tmp_path: Path) -> None:

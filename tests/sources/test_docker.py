@@ -170,3 +170,16 @@ def test_a_root_without_a_classic_store_is_refused_by_name(tmp_path: Path, made:
     ):
         open_source(f"docker:{root}", indexer)
     assert ("containerd" in str(caught.value)) == (made == "containerd")
+
+
+def test_images_in_containerd_beside_a_classic_store_are_told(
+    tmp_path: Path, images: list[TestImage]
+) -> None:
+    content = docker_root(tmp_path / "root", images) / "containerd/daemon/io.containerd.content.v1.content"
+    content.mkdir(parents=True)
+    with _opened(tmp_path) as source:
+        assert not source.problems
+    (content / "blobs/sha256").mkdir(parents=True)
+    with _opened(tmp_path) as source:
+        assert len(source.store.map()) == 3
+        assert ["#moby" in problem for problem in source.problems] == [True]
