@@ -5,6 +5,7 @@ import json
 import os
 import random
 import stat
+import subprocess
 import tarfile
 import tempfile
 from collections.abc import Iterator
@@ -93,6 +94,20 @@ def test_rootfs_tar_and_config_are_what_the_engine_saves(built: Built, mount: Mo
             assert (folder / "config.json").read_bytes() == config
             assert (folder / "rootfs.tar").stat().st_size == sum(map(len, layers))
             assert (folder / "rootfs.tar").read_bytes() == b"".join(layers)
+
+
+def test_tar_tools_read_every_layer_of_the_joined_tar(built: Built, mount: Mount, tmp_path: Path) -> None:
+    _, layers = _saved(built, "top", tmp_path)
+    names = [member.name for layer in layers for member in scan_blob(MemoryBlob(layer))]
+    with mount(built.engine.source) as top:
+        path = top / "images" / built.family["top"] / "rootfs.tar"
+        listed = subprocess.run(
+            ["tar", "--quoting-style=literal", "--show-transformed-names", "-tf", path],
+            capture_output=True,
+            check=True,
+        )
+        assert listed.stderr == b""
+        assert sorted(listed.stdout.split(b"\n")) == sorted(b"\n".join([*names, b""]).split(b"\n"))
 
 
 def test_any_range_of_any_size_is_right(built: Built, tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from imgfs.blob import MemoryBlob
 from imgfs.blob.tree import FileTree
 from imgfs.errors import Corrupt, ImgfsError, StoreError
-from imgfs.tar import ScannedTar, scan_blob
+from imgfs.tar import ScannedTar, scan_blob, split_files
 from imgfs.tar.split_tar import Split, SplitTar
 from imgfs.tar.tar_split import parse_tar_split
 from tests.images import layer_tar
@@ -163,6 +163,16 @@ def test_a_file_that_changes_while_it_is_read_is_never_wrong_bytes(tmp_path: Pat
                 blob.pread(wanted, 512 + offset)
         (tmp_path / "file").write_bytes(content)
         assert blob.pread(size, 512) == content
+
+
+def test_a_file_too_large_to_be_read_at_once_is_right(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(split_files, "_AT_ONCE", 300_000)
+    content = random.Random(3).randbytes(1_000_000)
+    (tmp_path / "file").write_bytes(content)
+    with _tar(tar_split([literal(b"h" * 512), file_line("file", content)]), tmp_path) as blob:
+        assert blob.pread(2_000_000, 0) == b"h" * 512 + content
 
 
 _NAMES = st.one_of(st.text(max_size=20).filter(str.isprintable), st.binary(max_size=20))
