@@ -15,6 +15,7 @@ from imgfs.cli.images import ls, tree
 from imgfs.cli.index import cache_, index, verify
 from imgfs.cli.inspect import inspect
 from imgfs.cli.load import import_, load
+from imgfs.cli.look import diff, find, which
 from imgfs.cli.mount import mount, umount
 from imgfs.cli.names import rm, tag
 from imgfs.errors import ImgfsError, describe
@@ -40,20 +41,8 @@ def imgfs(debug: bool) -> None:
 
 
 for command in (
-    mount,
-    umount,
-    ls,
-    tree,
-    inspect,
-    export,
-    load,
-    import_,
-    tag,
-    rm,
-    index,
-    verify,
-    cache_,
-    doctor,
+    *(mount, umount, ls, tree, inspect, find, which, diff, export, load, import_, tag, rm),
+    *(index, verify, cache_, doctor),
 ):
     imgfs.add_command(command)
 
@@ -61,7 +50,7 @@ for command in (
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        status = int(imgfs.main(prog_name="imgfs", standalone_mode=False) or 0)
+        status = imgfs.main(prog_name="imgfs", standalone_mode=False) or 0  # what a command exits with
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()
