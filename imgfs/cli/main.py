@@ -50,7 +50,7 @@ for command in (
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        status = imgfs.main(prog_name="imgfs", standalone_mode=False) or 0  # what a command exits with
+        status = int(imgfs.main(prog_name="imgfs", standalone_mode=False) or 0)  # what a command exits with
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

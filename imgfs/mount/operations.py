@@ -75,8 +75,12 @@ class Operations(pyfuse3.Operations):
             return self._attributes(held.top(), inode)
         node = await self._node(inode)
         if isinstance(node, File) and node.known_size is None and not self._lazy_size:
-            size = await self._in_thread(node.label, node.find_size)
-            return self._attributes_of(node, inode, size)
+            try:
+                size = await self._in_thread(node.label, node.find_size)
+                return self._attributes_of(node, inode, size)
+            except pyfuse3.FUSEError as error:
+                if error.errno != errno.ENOENT or not self._is_open(node):
+                    raise  # whoever has open what was removed reads on, and its size stays unknown
         return self._attributes(node, inode)
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
@@ -173,6 +177,9 @@ class Operations(pyfuse3.Operations):
     def _attributes(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
         size = node.known_size if isinstance(node, File) else _size(node)
         return self._attributes_of(node, number, size, fleeting=fleeting)
+
+    def _is_open(self, node: Node) -> bool:
+        return any(open_node.key == node.key for _, open_node, _ in self._files.values())
 
     async def _in_thread(self, label: str, work: Callable[[], T]) -> T:
         try:

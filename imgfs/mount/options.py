@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from imgfs.errors import MountError
 
+_NOBODY = 0xFFFF_FFFF  # as a user or group: none, so no number of one
 _ALWAYS = ("ro", "nosuid", "nodev")
 # What mount(8) passes along from fstab and what changes nothing here.
 _ACCEPTED = (
@@ -67,9 +68,10 @@ def parse_options(text: str) -> MountOptions:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal():
+    value = int(text) if text.isdecimal() else -1
+    if not 0 <= value < _NOBODY:
         raise ValueError(text)
-    return int(text)
+    return value
 
 
 def _octal(text: str) -> int:

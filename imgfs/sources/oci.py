@@ -24,7 +24,7 @@ def open_layout(path: str, tag: str | None, indexer: Indexer) -> Source:
     Raises InvalidImage if `path` is no image layout, OSError if it cannot be read.
     """
     files = DirectoryFiles(path)
-    index = os.path.join(path, "index.json")
+    index = os.path.abspath(os.path.join(path, "index.json"))  # a process in the background works elsewhere
 
     def stamp() -> object:
         status = os.stat(index)

@@ -157,6 +157,37 @@ def test_images_come_and_go_without_remounting(
                 assert [m.name for m in left] == [name.rstrip("/") for name in _members(grandchild)]
 
 
+def test_a_layout_given_by_a_relative_path_is_followed_from_the_background(
+    mount: Mount, tmp_path: Path, images: list[TestImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = oci_layout(tmp_path / "layout", images) / "index.json"
+    monkeypatch.chdir(tmp_path)
+    with mount("oci:layout") as top:
+        document = json.loads(index.read_text())
+        index.write_text(json.dumps(document | {"manifests": document["manifests"][:1]}))
+        assert eventually(lambda: os.listdir(top / "images") == [images[0].id[7:]])
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_what_is_removed_while_open_can_still_be_measured_and_read(
+    mount: Mount, tmp_path: Path, images: list[TestImage]
+) -> None:
+    """By programs that first ask for the size, which nobody knew when the image went."""
+    index = oci_layout(tmp_path / "layout", images) / "index.json"
+    with mount(index.parent, options="tar=verbatim") as top:
+        path = top / "images" / images[-1].id[7:] / "rootfs.tar"
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            document = json.loads(index.read_text())
+            index.write_text(json.dumps(document | {"manifests": document["manifests"][:1]}))
+            assert eventually(lambda: not path.exists())
+            assert os.fstat(fd).st_size in (0, len(images[-1].verbatim))
+            done = subprocess.run(["cat"], stdin=fd, capture_output=True, check=True)
+        finally:
+            os.close(fd)
+        assert done.stdout == images[-1].verbatim
+
+
 def test_several_sources_are_one_tree(mount: Mount, tmp_path: Path, images: list[TestImage]) -> None:
     one = docker_archive(tmp_path / "one.tar", images[:2])
     two = oci_layout(tmp_path / "two", images[1:])
