@@ -7,24 +7,23 @@ is Corrupt, and the index is made anew. A cache is the only place these files co
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
 from typing import BinaryIO, NoReturn
 
 import msgspec
-import zstandard
 
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.codec import Compression, SeekTable
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, InvalidDigest
+from imgfs.layers.member_list import unpack_members
 from imgfs.tar import Member
 
-_MAGIC = b"imgfs layer index, version 1\n"
+_MAGIC = b"imgfs layer index, version 2\n"
 _LENGTH = struct.Struct("<I")
 _HASH_SIZE = 16
 _MAX_FACTS = 1 << 16
-_MAX_MEMBERS_SIZE = 2 << 30  # of the members' msgpack form
 
 
 class Section(msgspec.Struct, frozen=True, array_like=True):
@@ -79,13 +78,7 @@ class LayerIndex:
 
     def members(self) -> list[Member]:
         """Every member of the tar, in order."""
-        packed = self._section("members")
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
-                data = reader.read(_MAX_MEMBERS_SIZE)
-            return msgspec.msgpack.decode(data, type=list[Member])
-        except (zstandard.ZstdError, msgspec.MsgspecError, MemoryError) as error:
-            self._fail(f"members: {error}")
+        return unpack_members(self._section("members"))
 
     def close(self) -> None:
         """Close the file."""
@@ -130,11 +123,6 @@ def write_index(file: BinaryIO, facts: Facts, sections: Mapping[str, bytes]) -> 
     file.write(start + _hash(start))
     for data in sections.values():
         file.write(data)
-
-
-def pack_members(members: Sequence[Member]) -> bytes:
-    """Members as the section `members` holds them."""
-    return zstandard.ZstdCompressor(level=3).compress(msgspec.msgpack.encode(members))
 
 
 def _hash(data: bytes) -> bytes:

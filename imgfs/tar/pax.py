@@ -14,6 +14,8 @@ Records = dict[bytes, bytes]
 _SCHILY, _LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
 _SPARSE_OFFSET, _SPARSE_LENGTH = b"GNU.sparse.offset", b"GNU.sparse.numbytes"
 SPARSE_MAP = b"GNU.sparse.map"
+_KEYWORDS = frozenset((b"path", b"linkpath", b"size", b"uid", b"gid", b"uname", b"gname", b"mtime"))
+_XATTRS = (_SCHILY, _LIBARCHIVE)
 
 
 def parse_records(payload: bytes) -> Records:
@@ -40,6 +42,11 @@ def parse_records(payload: bytes) -> Records:
     if pairs:
         records[SPARSE_MAP] = b",".join(pairs)
     return records
+
+
+def of_members(records: Records) -> Records:
+    """Those of some records that say something of members; a comment does not."""
+    return {key: value for key, value in records.items() if key in _KEYWORDS or key.startswith(_XATTRS)}
 
 
 def decimal(value: bytes) -> int:

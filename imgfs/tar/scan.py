@@ -31,7 +31,8 @@ _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
 _ZEROS = bytes(BLOCK)
 _USTAR = b"ustar\x0000"
 _NO_DATA = frozenset((HARDLINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO))
-_MAX_EXTENSION = 8 << 20  # bytes of one extended header, or of one sparse map
+_MAX_EXTENSION = 1 << 20  # bytes of one extended header, or of one sparse map; Go's reader takes no more
+_MAX_GLOBAL = 64 << 10  # bytes of all global records that say something of members
 _MAX_SIZE = 1 << 60
 _READ_SIZE = 64 << 10
 
@@ -62,17 +63,22 @@ class Scanner:
         self._local: pax.Records = {}
         self._long_name: bytes | None = None
         self._long_link: bytes | None = None
+        self._failure: Corrupt | None = None
 
     def feed(self, chunk: bytes | memoryview) -> list[Member]:
         """Take the bytes that come next; answers the members whose headers are complete by now.
 
-        Raises Corrupt, naming the offset, where what should be a header is none.
+        Where what should be a header is none, answers those before it; the next call raises Corrupt, naming the offset.
         """
+        if self._failure is not None:
+            raise self._failure
         base = self.position - len(self._pending)
-        data = self._pending + chunk if self._pending else bytes(chunk)
         self.position += len(chunk)
-        self._pending = b""
         members: list[Member] = []
+        if self.ending is not None or (not self._pending and self.wanted >= self.position):
+            return members  # nearly all of a tar is data
+        data = self._pending + chunk if self._pending else bytes(chunk)
+        self._pending = b""
         end = len(data)
         while self.ending is None:
             place = self.wanted - base
@@ -87,14 +93,14 @@ class Scanner:
             try:
                 member = self._header(block, data, place)
             except _NeedMore:
-                if end - place > 2 * _MAX_EXTENSION:
-                    raise Corrupt(
-                        f"tar header at offset {self.wanted}: its extensions are too long"
-                    ) from None
-                self._pending = data[place:]
+                if end - place <= 2 * _MAX_EXTENSION:
+                    self._pending = data[place:]
+                else:
+                    self._fail("its extensions are too long")
                 break
             except ValueError as error:
-                raise Corrupt(f"tar header at offset {self.wanted}: {error}") from None
+                self._fail(str(error))
+                break
             if member is not None:
                 members.append(member)
         return members
@@ -105,9 +111,14 @@ class Scanner:
             self.position = offset
 
     def finish(self) -> None:
-        """Say that all has been fed. Raises Corrupt if the tar stops in the middle of a member."""
+        """Say that all has been fed. Raises Corrupt as `feed` does, and if the tar stops in the middle of a member."""
+        if self._failure is not None:
+            raise self._failure
         if self.ending is None and (self._pending or self._first is not None or self.wanted > self.position):
             raise Corrupt(f"tar is cut off at offset {self.position}")
+
+    def _fail(self, why: str) -> None:
+        self._failure = Corrupt(f"tar header at offset {self.wanted}: {why}")
 
     def _header(self, block: bytes, data: bytes, place: int) -> Member | None:
         """Take the header at `place`; None if it extends the one to come."""
@@ -129,8 +140,8 @@ class Scanner:
         if kind == b"x":
             self._local = pax.parse_records(payload)
         elif kind == b"g":
-            self._global |= pax.parse_records(payload)
-            if sum(len(key) + len(value) for key, value in self._global.items()) > _MAX_EXTENSION:
+            self._global |= pax.of_members(pax.parse_records(payload))
+            if sum(len(key) + len(value) for key, value in self._global.items()) > _MAX_GLOBAL:
                 raise ValueError("too many global records")
         elif kind == b"L":
             self._long_name = text(payload)
@@ -208,10 +219,8 @@ class Scanner:
                     member.gname = value
                 case b"mtime" if value:
                     member.mtime_ns = pax.nanoseconds(value)
-                case b"GNU.sparse.name" if value:
-                    member.name = value
-        if b"GNU.sparse.name" in records:
-            member.name = records[b"GNU.sparse.name"]
+        if sparse_name := records.get(b"GNU.sparse.name"):
+            member.name = sparse_name
         member.xattrs = pax.xattrs(records)
 
     def _old_sparse(self, member: Member, block: bytes, data: bytes, place: int) -> int:
