@@ -56,7 +56,7 @@ class StoredLayer:
             subject = self._subject(blob)
             if subject.compression is Compression.PLAIN and self.indexer.find(subject) is None:
                 return sound_members(blob, subject.name)
-        return self.indexer.index(subject, with_copy=False).members()
+        return self.indexer.members(subject)
 
     def subject(self) -> Subject:
         """The layer as indexing sees it. Raises what `open` raises."""
