@@ -15,9 +15,9 @@ from imgfs.layers.survey import Findings, Survey
 class Building:
     """A pass that runs in a thread of its own, shared by all who wait for it.
 
-    `copy` takes the decoded bytes. `turn` is held while the pass runs. When it succeeds, `finish` is called in its
-    thread, with what was found and the copy if it is whole; `end` is called last, with what went wrong, and
-    closes what the pass has used.
+    `copy` takes the decoded bytes, and is closed at the end. `turn` is held while the pass runs. When it succeeds,
+    `finish` is called in its thread, with what was found and the copy if it is whole; `end` in any case, with what
+    went wrong, before those who wait hear of it.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Building:
         end: Callable[[Exception | None], None],
     ) -> None:
         self._survey = survey
-        self._copy = copy
+        self._whole = self._copy = copy
         self._turn = turn
         self._finish = finish
         self._end = end
@@ -46,8 +46,11 @@ class Building:
         self._thread.start()
 
     def cancel(self) -> None:
-        """Stop unless all but done, and wait until it has."""
+        """Make it stop soon, unless it is all but done."""
         self._survey.cancel()
+
+    def join(self) -> None:
+        """Wait until its thread has ended."""
         self._thread.join()
 
     @property
@@ -104,13 +107,15 @@ class Building:
             self._finish(findings, self._copy)
         except Exception as caught:  # handed to whoever waits
             error = caught
+        self._end(error)
         with self._changed:
             self._error = error
             self._done = True
             self._changed.notify_all()
             self._changed.wait_for(lambda: not self._followers)
             self._copy = None
-        self._end(error)
+        if self._whole is not None:
+            self._whole.close()
 
     def _survey_in_turn(self) -> Findings:
         if not self._running:

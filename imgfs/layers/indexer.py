@@ -80,19 +80,14 @@ class Indexer:
                 self._loaded.move_to_end(subject.key)
             return index
 
-    def build(self, subject: Subject, *, with_copy: bool = True) -> Building:
-        """The pass over the layer that is running, or one that starts now.
+    def build(self, subject: Subject, *, with_copy: bool = True) -> Building | None:
+        """The pass over the layer that is running, or one that starts now; None if the index turns out to be known.
 
         `with_copy` lets readers follow it, and keeps what it decodes while the cache has room. Raises Corrupt if the
         layer turned out to be so before: it stays so, and is not decoded again.
         """
         with self._lock:
-            if subject.key in self._failures:
-                raise Corrupt(self._failures[subject.key])
-            building = self._buildings.get(subject.key)
-            if building is None:
-                building = self._buildings[subject.key] = self._begin(subject, with_copy)
-            return building
+            return None if subject.key in self._loaded else self._join(subject, with_copy)
 
     def follow(self, subject: Subject) -> Building | None:
         """A pass to take decoded bytes from; None if the index turns out to be known, or nothing can be kept.
@@ -101,16 +96,16 @@ class Indexer:
         """
         with self._lock:
             building = self._buildings.get(subject.key)
-        if building is None:
-            if self.find(subject) is not None:
-                return None
+        if building is None and self.find(subject) is None:
             building = self.build(subject)
-        return building if building.readable else None
+        return building if building and building.readable else None
 
     def index(self, subject: Subject, *, with_copy: bool = True) -> LayerIndex:
         """The layer's index, built now if it never was. Raises Corrupt, or what reading raises."""
         while (index := self.find(subject)) is None:
-            self.build(subject, with_copy=with_copy).wait()
+            building = self.build(subject, with_copy=with_copy)
+            if building is not None:
+                building.wait()
         return index
 
     def members(self, subject: Subject) -> list[Member]:
@@ -136,7 +131,8 @@ class Indexer:
         """A pass that makes a decoded copy of an indexed layer; None if none can be kept."""
         if index.facts.size > self._cache.limit or subject.key in self._uncopied:
             return None
-        building = self.build(subject)
+        with self._lock:
+            building = self._join(subject, with_copy=True)
         return building if building.readable else None
 
     def open_copy(self, subject: Subject, index: LayerIndex) -> Blob | None:
@@ -160,6 +156,16 @@ class Indexer:
             buildings = list(self._buildings.values())
         for building in buildings:
             building.cancel()
+        for building in buildings:
+            building.join()
+
+    def _join(self, subject: Subject, with_copy: bool) -> Building:
+        if subject.key in self._failures:
+            raise Corrupt(self._failures[subject.key])
+        building = self._buildings.get(subject.key)
+        if building is None:
+            building = self._buildings[subject.key] = self._begin(subject, with_copy)
+        return building
 
     def _begin(self, subject: Subject, with_copy: bool) -> Building:
         blob = subject.open_blob()
@@ -179,8 +185,6 @@ class Indexer:
 
         def end(error: Exception | None) -> None:
             blob.close()
-            if copy is not None:
-                copy.close()
             with self._lock:
                 if isinstance(error, Corrupt):
                     self._failures[subject.key] = str(error)

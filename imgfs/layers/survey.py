@@ -6,10 +6,9 @@ long as decoding does.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
 from threading import Event
 
 from imgfs.blob import Blob, WatchedBlob
@@ -19,7 +18,7 @@ from imgfs.layers.ahead import Ahead
 from imgfs.layers.hashing import Hashes, StoredHasher, read_through
 from imgfs.layers.index import Facts
 from imgfs.layers.member_list import MemberPacker
-from imgfs.tar import Scanner
+from imgfs.tar import Member, Scanner
 
 logger = logging.getLogger("imgfs")
 
@@ -49,6 +48,7 @@ class Survey:
         self._hashes = Hashes()
         self._members = MemberPacker()
         self._damage = ""
+        self._scanning = self._listing = True
         self._size = 0
         self.scanner = Scanner()
 
@@ -66,7 +66,7 @@ class Survey:
                 points = self._decode(WatchedBlob(self._blob, stored.advance), take).dump()
                 stored_digest, stored_checksums = stored.finish()
             diff_id, plain_checksums = self._hashes.finish()
-        self._attempt(self.scanner.finish)
+        self._finish_scan()
         facts = Facts(
             compression=self._compression,
             stored_digest=stored_digest,
@@ -99,19 +99,33 @@ class Survey:
             if self._cancelled.is_set():
                 raise Cancelled(f"{self._name}: indexing was stopped")
             self._hashes.update(chunk)
-            self._attempt(partial(self._scan, chunk))
+            self._scan(chunk)
             self._size += len(chunk)
             take(chunk)
 
     def _scan(self, chunk: bytes | memoryview) -> None:
-        self._members.add(self.scanner.feed(chunk))
+        if self._scanning:
+            try:
+                self._list(self.scanner.feed(chunk))
+            except Corrupt as error:
+                self._scanning = False
+                self._broken(error)
 
-    def _attempt(self, scan: Callable[[], None]) -> None:
-        """Go on scanning, unless the tar turned out damaged."""
-        if self._damage:
-            return
-        try:
-            scan()
-        except Corrupt as error:
-            self._damage = str(error)
-            logger.warning("%s: not all of its members can be read: %s", self._name, error)
+    def _list(self, members: Sequence[Member]) -> None:
+        if self._listing:
+            try:
+                self._members.add(members)
+            except Corrupt as error:
+                self._listing = False  # but the ending is still to be found
+                self._broken(error)
+
+    def _finish_scan(self) -> None:
+        if self._scanning:
+            try:
+                self.scanner.finish()
+            except Corrupt as error:
+                self._broken(error)
+
+    def _broken(self, error: Corrupt) -> None:
+        self._damage = self._damage or str(error)
+        logger.warning("%s: not all of its members can be read: %s", self._name, error)
