@@ -88,7 +88,10 @@ class Building:
                 end = offset + size
                 self._changed.wait_for(lambda: self._done or self._copy is None or self._position >= end)
                 if self._copy is not None and self._position >= end:
-                    return self._copy.pread(size, offset)
+                    data = self._copy.pread(size, offset)
+                    if data is None:
+                        self._copy = None  # somebody has cut it off
+                    return data
                 self._raise_error()
                 return None
             finally:

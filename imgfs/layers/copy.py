@@ -23,6 +23,8 @@ class Copy:
         """Take the bytes that come next; False, and the copy is of no more use, if the cache has no room for them."""
         view = memoryview(data)
         try:
+            if os.fstat(self.partial.fd).st_size != self._size:
+                return False  # somebody has cut it off
             for start in range(0, len(view), _BLOCK):
                 block = view[start : start + _BLOCK]
                 if _ZEROS.startswith(block):  # compares as memcmp does, unlike ==

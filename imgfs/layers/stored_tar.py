@@ -63,7 +63,11 @@ class StoredTar(TarBlob):
             size = min(size, known - offset)
         if size <= 0:
             return b""
-        data = self._read(size, offset)
+        try:
+            data = self._read(size, offset)
+        except Corrupt as error:
+            name = self._subject.name
+            raise Corrupt(str(error) if name in str(error) else f"{name}: {error}") from error
         if known is not None and len(data) < size:
             raise Corrupt(f"{self._subject.name}: ends at {offset + len(data)} of {known} bytes")
         return data

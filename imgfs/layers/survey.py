@@ -91,7 +91,10 @@ class Survey:
     def _decode(self, blob: Blob, take: Take) -> SeekTable:
         with ExitStack() as stack:
             decoding = stack.enter_context(decode(blob, self._compression))
-            self._follow(stack.enter_context(Ahead(iter(decoding))), take)
+            try:
+                self._follow(stack.enter_context(Ahead(iter(decoding))), take)
+            except Corrupt as error:
+                raise Corrupt(f"{self._name}: {error}") from error
             return decoding.table
 
     def _follow(self, chunks: "Ahead[bytes | memoryview] | Iterator[bytes]", take: Take) -> None:
