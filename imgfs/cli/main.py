@@ -43,9 +43,8 @@ for command in (mount, umount, ls, tree, inspect, export, load, import_, tag, rm
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        imgfs.main(prog_name="imgfs", standalone_mode=False)
+        status = imgfs.main(prog_name="imgfs", standalone_mode=False) or 0
         sys.stdout.flush()
-        status = 0
     except click.ClickException as error:
         error.show()
         status = error.exit_code
