@@ -14,6 +14,7 @@ from imgfs.cli.images import ls, tree
 from imgfs.cli.index import cache_, index, verify
 from imgfs.cli.inspect import inspect
 from imgfs.cli.load import import_, load
+from imgfs.cli.look import diff, find, which
 from imgfs.cli.mount import mount, umount
 from imgfs.cli.names import rm, tag
 from imgfs.errors import ImgfsError, describe
@@ -36,7 +37,10 @@ def imgfs(debug: bool) -> None:
     logging.basicConfig(format="imgfs: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
 
 
-for command in (mount, umount, ls, tree, inspect, export, load, import_, tag, rm, index, verify, cache_):
+for command in (
+    *(mount, umount, ls, tree, inspect, find, which, diff, export, load, import_, tag, rm),
+    *(index, verify, cache_),
+):
     imgfs.add_command(command)
 
 

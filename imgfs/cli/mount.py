@@ -46,7 +46,10 @@ def mount(
     def run(ready: Callable[[], None]) -> None:
         with opened(sources) as union:
             root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar))
-            serve(root, target, parsed, polls=[union.refresh], ready=ready)
+            try:
+                serve(root, target, parsed, polls=[union.refresh], ready=ready)
+            finally:
+                root.close()
 
     if foreground:
         run(lambda: None)

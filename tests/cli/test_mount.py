@@ -73,10 +73,21 @@ def test_verbatim_tar_is_the_concatenated_layer_tars(
 def test_the_tree_is_the_one_documented(mount: Mount, archive: Path, images: list[TestImage]) -> None:
     base, child, grandchild = images
     with mount(archive) as top:
-        assert os.listdir(top) == ["images"]
+        assert sorted(os.listdir(top)) == ["heads", "images", "tags"]
         assert sorted(os.listdir(top / "images")) == sorted(image.id[7:] for image in images)
         folder = top / "images" / child.id[7:]
-        assert sorted(os.listdir(folder)) == ["children", "config.json", "parent", "rootfs.tar"]
+        files = [
+            "children",
+            "config.json",
+            "flat.tar",
+            "history",
+            "layers",
+            "parent",
+            "rootfs",
+            "rootfs.tar",
+            "tags",
+        ]
+        assert sorted(os.listdir(folder)) == files
         assert (folder / "config.json").read_bytes() == child.config
         assert (folder / "parent").read_text() == f"{base.id}\n"
         assert (top / "images" / base.id[7:] / "parent").read_bytes() == b""

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from imgfs.mount import inodes as module
 from imgfs.mount.inodes import Inodes
-from tests.mount.trees import Folder, Text
+from tests.mount.trees import Folder, Table, Text
 
 
 def node(key: str) -> Text:
@@ -58,11 +58,57 @@ def test_keys_with_the_same_hash_get_different_numbers(
     inodes: Inodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also at the end of all numbers, where counting on begins anew behind the root's."""
-    monkeypatch.setattr(module, "_hash", lambda key: (1 << 64) - 2)
+    monkeypatch.setattr(module, "_hash", lambda key: (1 << 62) - 2)
     numbers = [inodes.remember(node(f"/{n}")) for n in range(5)]
-    assert numbers == [(1 << 64) - 2, (1 << 64) - 1, 2, 3, 4]
+    assert numbers == [(1 << 62) - 2, (1 << 62) - 1, 2, 3, 4]
     assert [inodes[number].key for number in numbers] == [f"/{n}" for n in range(5)]
     assert [inodes.remember(node(f"/{n}")) for n in range(5)] == numbers
+
+
+def test_the_nodes_of_a_table_are_found_by_their_place_in_it(inodes: Inodes) -> None:
+    table = Table("/table", 1000)
+    table.load()
+    numbers = [inodes.remember(table.nodes[place]) for place in (0, 1, 999)]
+    assert len(set(numbers)) == 3
+    assert [inodes[number] for number in numbers] == [table.nodes[place] for place in (0, 1, 999)]
+    assert len(inodes) == 2
+    again = Inodes(Folder("/", {}))
+    assert [again.number(table.nodes[place]) for place in (0, 1, 999)] == numbers
+
+
+def test_a_table_stays_until_all_its_nodes_are_forgotten(inodes: Inodes) -> None:
+    table = Table("/table", 10)
+    table.load()
+    first, second = (inodes.remember(table.nodes[place]) for place in (1, 2))
+    inodes.remember(table.nodes[2])
+    inodes.forget(first, 1)
+    inodes.forget(second, 1)
+    assert inodes[second] is table.nodes[2]
+    inodes.forget(second, 1)
+    inodes.forget(second, 1)
+    assert len(inodes) == 1
+
+
+def test_for_a_node_of_a_table_that_is_not_loaded_any_more_the_table_stands(inodes: Inodes) -> None:
+    table = Table("/table", 10)
+    table.load()
+    number = inodes.remember(table.nodes[5])
+    table.nodes = []
+    assert inodes[number] is table
+    table.load()
+    assert inodes[number] is table.nodes[5]
+
+
+def test_tables_with_the_same_hash_get_different_numbers(
+    inodes: Inodes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_table_hash", lambda key: (1 << 31) - 1)
+    tables = [Table(f"/{number}", 3) for number in range(3)]
+    for table in tables:
+        table.load()
+    numbers = [inodes.remember(table.nodes[2]) for table in tables]
+    assert len(set(numbers)) == 3
+    assert [inodes[number] for number in numbers] == [table.nodes[2] for table in tables]
 
 
 def test_names_that_are_no_text_have_numbers(inodes: Inodes) -> None:

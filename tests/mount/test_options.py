@@ -1,13 +1,11 @@
-import os
-
 import pytest
 
 from imgfs.errors import MountError
 from imgfs.mount import MountOptions, parse_options
 
 
-def test_without_options_everything_is_owned_by_whoever_mounts() -> None:
-    assert parse_options("") == MountOptions(uid=os.getuid(), gid=os.getgid())
+def test_without_options_nothing_is_chosen() -> None:
+    assert parse_options("") == MountOptions(uid=None, gid=None)
 
 
 def test_every_option_is_understood() -> None:
@@ -58,7 +56,9 @@ def test_what_images_are_never_shown_with_is_refused(option: str) -> None:
 
 
 def test_the_kernel_is_always_told_to_be_careful() -> None:
-    assert MountOptions().for_kernel == {
-        *("ro", "nosuid", "nodev", "default_permissions", "subtype=imgfs", "fsname=imgfs")
-    }
-    assert MountOptions(allow_other=True, noexec=True).for_kernel >= {"ro", "allow_other", "noexec"}
+    assert MountOptions().for_kernel == {*("ro", "nosuid", "nodev", "subtype=imgfs", "fsname=imgfs")}
+    assert MountOptions(noexec=True).for_kernel >= {"ro", "noexec"}
+
+
+def test_others_are_let_in_only_as_far_as_the_modes_in_the_tree_let_them() -> None:
+    assert MountOptions(allow_other=True).for_kernel >= {"ro", "allow_other", "default_permissions"}

@@ -155,7 +155,7 @@ def test_it_is_mounted_read_only_with_nothing_that_gives_rights(top: Path) -> No
     (line,) = [line for line in Path("/proc/self/mounts").read_text().splitlines() if f" {top} " in line]
     source, _, kind, options, *_ = line.split()
     assert (source, kind) == ("imgfs", "fuse.imgfs")
-    assert {"ro", "nosuid", "nodev", "default_permissions"} <= set(options.split(","))
+    assert {"ro", "nosuid", "nodev"} <= set(options.split(","))
     assert "allow_other" not in options
 
 
