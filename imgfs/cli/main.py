@@ -24,7 +24,7 @@ from imgfs.errors import ImgfsError, describe
 @click.version_option(None, "-V", "--version", package_name="imgfs", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Log more, and show where an unexpected error comes from.")
 def imgfs(debug: bool) -> None:
-    r"""See into container images as files, without running, unpacking or saving them.
+    """See into container images as files, without running, unpacking or saving them.
 
     \b
     A SOURCE is a place that images come from:
@@ -33,7 +33,7 @@ def imgfs(debug: bool) -> None:
       oci-archive:FILE       one in a tar
       docker-archive:FILE    what docker save writes
       PATH                   any of these, recognised by what lies there
-    """
+    """  # noqa: D301  # click reads the character, not the escape
     logging.basicConfig(format="imgfs: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
 
 

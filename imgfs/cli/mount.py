@@ -13,7 +13,7 @@ from imgfs.view import RootDirectory, ViewOptions
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("mountpoint")
-@click.option("-o", "options", multiple=True, metavar="OPT[,OPT]...", help="Mount options, see below.")
+@click.option("-o", "options", multiple=True, metavar="OPT[,OPT]...", help="Mount options, see above.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in front, log to standard error.")
 @cache_size_option
 @click.option(
@@ -26,7 +26,7 @@ def mount(
     foreground: bool,
     log_file: str | None,
 ) -> None:
-    r"""Mount the images of each SOURCE at MOUNTPOINT.
+    """Mount the images of each SOURCE at MOUNTPOINT.
 
     Goes to the background once the file system answers. Unmount with imgfs umount, fusermount3 -u or umount.
 
@@ -39,7 +39,7 @@ def mount(
                               the layer tars end to end byte for byte
       size=exact|lazy         a stat of a tar whose size is not known yet waits for
                               it, or answers 0
-    """
+    """  # noqa: D301  # click reads the character, not the escape
     parsed = parse_options(",".join(options))
     target = os.path.abspath(mountpoint)
 
