@@ -100,7 +100,8 @@ def _snapshot(sources: Iterable[Source]) -> Snapshot:
             if image.parent is not None:
                 parents.setdefault(image_id, image.parent)
         for name, image_id in source.tags.items():
-            tags.setdefault(name, image_id)
+            if image_id in images:
+                tags.setdefault(name, image_id)
     images = dict(sorted(images.items()))
     ids = DigestIndex()
     children: dict[ImageID, list[ImageID]] = {}
