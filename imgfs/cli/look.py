@@ -115,7 +115,7 @@ def _print_lines(found: Iterable[Difference]) -> int:
     return count
 
 
-class _State(msgspec.Struct):
+class _State(msgspec.Struct, omit_defaults=True):
     type: str
     mode: str
     uid: int

@@ -47,9 +47,8 @@ for command in (
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        imgfs.main(prog_name="imgfs", standalone_mode=False)
+        status = imgfs.main(prog_name="imgfs", standalone_mode=False) or 0  # what a command exits with
         sys.stdout.flush()
-        status = 0
     except click.ClickException as error:
         error.show()
         status = error.exit_code

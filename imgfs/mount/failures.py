@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import pyfuse3
 
-from imgfs.errors import ImgfsError, describe
+from imgfs.errors import ImgfsError, LayerNotFound, describe
 
 logger = logging.getLogger("imgfs")
 
@@ -26,6 +26,8 @@ class Failures:
         else:
             number, text = errno.EIO, f"internal error: {error!r}"
             logger.debug("%s", name, exc_info=error)
+        if isinstance(error, (LayerNotFound, FileNotFoundError)):
+            number = errno.EIO  # the node is there; something that it is made of is not
         line = f"{name}: {text}"
         if line not in self._logged:
             self._logged[line] = None

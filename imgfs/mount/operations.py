@@ -76,7 +76,8 @@ class Operations(pyfuse3.Operations):
         node = await self._node(inode)
         if isinstance(node, File) and node.known_size is None and not self._lazy_size:
             try:
-                return self._attributes_of(node, inode, await self._in_thread(node.label, node.find_size))
+                size = await self._in_thread(node.label, node.find_size)
+                return self._attributes_of(node, inode, size)
             except pyfuse3.FUSEError as error:
                 if error.errno != errno.ENOENT or not self._is_open(node):
                     raise  # whoever has open what was removed reads on, and its size stays unknown
@@ -178,7 +179,7 @@ class Operations(pyfuse3.Operations):
         return self._attributes_of(node, number, size, fleeting=fleeting)
 
     def _is_open(self, node: Node) -> bool:
-        return any(other.label == node.label for _, other, _ in self._files.values())
+        return any(open_node.key == node.key for _, open_node, _ in self._files.values())
 
     async def _in_thread(self, label: str, work: Callable[[], T]) -> T:
         try:

@@ -12,8 +12,9 @@ ERRORS = [
     (errors.AmbiguousID("a"), errno.ENOENT, "multiple IDs"),
     (errors.Corrupt("failed to verify"), errno.EIO, "failed to verify"),
     (errors.InUse("used"), errno.EBUSY, "used"),
+    (errors.LayerNotFound("no layer abc"), errno.EIO, "no layer abc"),
     (OSError(errno.EACCES, "Permission denied", "/x/blob"), errno.EACCES, "/x/blob: Permission denied"),
-    (FileNotFoundError(errno.ENOENT, "No such file", b"/x/\xff"), errno.ENOENT, "/x/\udcff: No such file"),
+    (FileNotFoundError(errno.ENOENT, "No such file", b"/x/\xff"), errno.EIO, "/x/\udcff: No such file"),
     (OSError("no number"), errno.EIO, "no number"),
     (ZeroDivisionError("oops"), errno.EIO, "internal error: ZeroDivisionError('oops')"),
 ]
