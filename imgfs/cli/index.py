@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import click
 
-from imgfs.cli.common import cache, cache_size_option, human_size, opened, printable, progress_bar
+from imgfs.cli.common import cache, cache_size_option, human_size, opened, progress_bar
 from imgfs.digest import ChainID
-from imgfs.errors import ImgfsError
+from imgfs.errors import ImgfsError, printable
 from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size, verify_layer
 from imgfs.sources import Source
 from imgfs.sources.union import Union
