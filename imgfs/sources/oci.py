@@ -14,7 +14,7 @@ import msgspec
 
 from imgfs.blob import Blob, FileBlob
 from imgfs.digest import Digest
-from imgfs.errors import ImgfsError, InvalidImage
+from imgfs.errors import ImgfsError, InvalidImage, describe
 from imgfs.layers import Indexer
 from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer, Report
 from imgfs.sources.documents import parse_document, read_document
@@ -124,7 +124,7 @@ class _Walk:
                     continue
                 image = self._image(descriptor, document, data, tag)
             except (ImgfsError, OSError) as error:
-                self._report(f"skipping manifest {descriptor.digest}: {error}")
+                self._report(f"skipping manifest {descriptor.digest}: {describe(error)}")
                 continue
             if image is not None:
                 yield image

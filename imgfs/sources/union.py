@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound, ImgfsError
+from imgfs.errors import ImageNotFound, ImgfsError, describe
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image
 
@@ -80,9 +80,9 @@ class Union:
         try:
             changed = source.refresh()
         except (ImgfsError, OSError) as error:
-            if self._failed.get(source) != str(error):
-                logger.warning("%s: %s", source.reference, error)
-            self._failed[source] = str(error)
+            if self._failed.get(source) != describe(error):
+                logger.warning("%s: %s", source.reference, describe(error))
+            self._failed[source] = describe(error)
             return False
         self._failed.pop(source, None)
         return changed
