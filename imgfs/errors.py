@@ -3,6 +3,7 @@
     ImgfsError (EIO)
     ├── InvalidDigest (EINVAL)        a string that is no digest
     ├── InvalidImage (EINVAL)         a config, manifest or archive that does not parse or is refused
+    │   └── TooMuch                   more of something than any place of honest images has
     ├── NotFound (ENOENT)
     │   ├── ImageNotFound             "No such image: TERM"
     │   ├── LayerNotFound             no layer with that chain ID
@@ -10,7 +11,8 @@
     ├── AmbiguousID (ENOENT)          a prefix that several images share
     ├── Corrupt (EIO)                 bytes that are not what their digest or format says
     ├── StoreError (EIO)              a store, source or cache that cannot be read or written
-    ├── InUse (EBUSY)                 an image that others are based on
+    │   └── SourceNotFound (ENOENT)   a place where there is no source of that kind
+    ├── InUse (EBUSY)                 an image that others are based on, a database that never holds still
     └── MountError (EIO)              the file system cannot be mounted or unmounted
 
 The message always names the thing: a digest, a path, a member. Errors become an errno in `mount.operations`
@@ -33,6 +35,10 @@ class InvalidDigest(ImgfsError):
 
 class InvalidImage(ImgfsError):
     errno = errno.EINVAL
+
+
+class TooMuch(InvalidImage):
+    pass
 
 
 class NotFound(ImgfsError):
@@ -69,6 +75,10 @@ class Corrupt(ImgfsError):
 
 class StoreError(ImgfsError):
     pass
+
+
+class SourceNotFound(StoreError):
+    errno = errno.ENOENT
 
 
 class InUse(ImgfsError):

@@ -9,6 +9,7 @@ import sys
 
 import click
 
+from imgfs.cli.doctor import doctor
 from imgfs.cli.export import export
 from imgfs.cli.images import ls, tree
 from imgfs.cli.index import cache_, index, verify
@@ -18,7 +19,7 @@ from imgfs.cli.look import diff, find, which
 from imgfs.cli.mount import mount, umount
 from imgfs.cli.names import rm, tag
 from imgfs.errors import ImgfsError, describe, printable
-from imgfs.mount import log_to_stderr
+from imgfs.logs import log_to_stderr
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -33,14 +34,16 @@ def imgfs(debug: bool) -> None:
       oci:PATH[:TAG]         an OCI image layout
       oci-archive:FILE       one in a tar
       docker-archive:FILE    what docker save writes
+      containerd:[ROOT][#NAMESPACE]
+                             containerd's images (default: /var/lib/containerd)
       PATH                   any of these, recognised by what lies there
-    """  # noqa: D301  # click reads the character, not the escape
+    """  # click reads the character, not the escape
     log_to_stderr(logging.DEBUG if debug else logging.WARNING)
 
 
 for command in (
     *(mount, umount, ls, tree, inspect, find, which, diff, export, load, import_, tag, rm),
-    *(index, verify, cache_),
+    *(index, verify, cache_, doctor),
 ):
     imgfs.add_command(command)
 
@@ -48,7 +51,7 @@ for command in (
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        status = imgfs.main(prog_name="imgfs", standalone_mode=False) or 0  # what a command exits with
+        status = int(imgfs.main(prog_name="imgfs", standalone_mode=False) or 0)  # what a command exits with
         sys.stdout.flush()
     except click.ClickException as error:
         error.show()

@@ -18,6 +18,7 @@ from imgfs.sources.loading import load_image, parents_first
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.own_writer import Writer
 from tests.conftest import eventually
+from tests.engines.containerd import archives, running_containerd
 from tests.images import TestImage, docker_archive, family, new_docker_archive, oci_layout
 from tests.indexing import indexing, no_progress
 from tests.tools import require_tool
@@ -71,6 +72,14 @@ def _skopeo(destination: str, *options: str) -> Maker:
     return make
 
 
+def _containerd(folder: Path, images: list[TestImage]) -> str:
+    (folder / "archives").mkdir()
+    with running_containerd(folder) as running:
+        for archive in archives(folder / "archives", images):
+            running.load(archive)
+    return f"containerd:{running.root}"
+
+
 MAKERS: dict[str, Maker] = {
     "docker-archive": _docker_archive,
     "docker-archive-new": _new_docker_archive,
@@ -78,6 +87,7 @@ MAKERS: dict[str, Maker] = {
     "oci": _oci,
     "oci-archive": _oci_archive,
     "imgfs": _own,
+    "containerd": _containerd,
     "skopeo-oci": _skopeo("oci"),
     "skopeo-oci-gzip": _skopeo("oci", "--dest-compress", "--dest-compress-format=gzip"),
     "skopeo-oci-zstd": _skopeo("oci", "-f", "oci", "--dest-compress", "--dest-compress-format=zstd"),

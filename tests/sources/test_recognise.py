@@ -49,7 +49,7 @@ def test_a_path_where_nothing_known_lies_is_refused_by_its_name(tmp_path: Path) 
     (tmp_path / "folder").mkdir()
     for name, problem in (
         ("pipe", "not an archive of images: not a regular file"),
-        ("folder", "neither an image layout nor a store of imgfs"),
+        ("folder", "neither an image layout nor a store"),
         ("absent", "no such source"),
     ):
         with pytest.raises(StoreError, match=f"^{tmp_path / name}: {problem}"):

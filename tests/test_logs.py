@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.mount import log_to, log_to_stderr
+from imgfs.logs import log_to, log_to_stderr
 
 HOSTILE = b"bad\xff\x1b[31mred\nnext line \xc3\xa9".decode("utf-8", "surrogateescape")
 SHOWN = "bad\\udcff\\x1b[31mred\\nnext line é"
