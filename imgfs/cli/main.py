@@ -31,6 +31,9 @@ def imgfs(debug: bool) -> None:
     \b
     A SOURCE is a place that images come from:
       imgfs:[PATH]           a store of imgfs (default: $XDG_DATA_HOME/imgfs)
+      docker:[ROOT]          Docker's images (default: /var/lib/docker)
+      containers-storage:[GRAPHROOT]
+                             those of podman and buildah
       oci:PATH[:TAG]         an OCI image layout
       oci-archive:FILE       one in a tar
       docker-archive:FILE    what docker save writes

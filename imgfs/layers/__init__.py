@@ -5,6 +5,7 @@ from imgfs.layers.chain import chain_id, chain_ids
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.provider import LayerRegistry
+from imgfs.layers.split import SplitLayer, SplitPlace, Splits
 from imgfs.layers.stored import StoredLayer
 from imgfs.layers.verify import index_layer, stored_size, verify_layer
 
@@ -16,6 +17,9 @@ __all__ = [
     "LayerMetadata",
     "LayerProvider",
     "LayerRegistry",
+    "SplitLayer",
+    "SplitPlace",
+    "Splits",
     "StoredLayer",
     "chain_id",
     "chain_ids",

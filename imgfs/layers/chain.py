@@ -9,11 +9,16 @@ from collections.abc import Iterable, Iterator
 from imgfs.digest import ChainID, DiffID
 
 
+def stacked(below: ChainID | None, diff_id: DiffID) -> ChainID:
+    """The chain ID of a layer on top of the stack `below`."""
+    return ChainID(diff_id) if below is None else ChainID.of(f"{below} {diff_id}".encode())
+
+
 def chain_ids(diff_ids: Iterable[DiffID]) -> Iterator[ChainID]:
     """The chain ID of each layer of a stack, bottom first."""
     below: ChainID | None = None
     for diff_id in diff_ids:
-        below = ChainID(diff_id) if below is None else ChainID.of(f"{below} {diff_id}".encode())
+        below = stacked(below, diff_id)
         yield below
 
 

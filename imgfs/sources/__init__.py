@@ -7,7 +7,7 @@ there.
 from collections.abc import Callable, Mapping
 
 from imgfs.layers import Indexer
-from imgfs.sources import containerd, docker_archive, oci, own
+from imgfs.sources import containerd, containers_storage, docker, docker_archive, oci, own
 from imgfs.sources.recognise import recognise
 from imgfs.sources.reference import split_tag
 from imgfs.sources.source import Source
@@ -19,6 +19,8 @@ SCHEMES: Mapping[str, Callable[[str, Indexer], Source]] = {
     "imgfs": own.open_store,
     "oci": lambda rest, indexer: oci.open_layout(*split_tag(rest), indexer),
     "oci-archive": lambda rest, indexer: oci.open_archive(*split_tag(rest), indexer),
+    "docker": docker.open_store,
+    "containers-storage": containers_storage.open_store,
     "docker-archive": lambda rest, indexer: docker_archive.open_archive(*split_tag(rest), indexer),
     "containerd": containerd.open_store,
 }

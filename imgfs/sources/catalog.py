@@ -7,15 +7,23 @@ in step when the place changes.
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from imgfs.blob import Blob
-from imgfs.digest import ChainID, Digest, ImageID
+from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound
 from imgfs.layers import Indexer, Layer, LayerRegistry, StoredLayer, chain_ids
 from imgfs.sources.source import Source
 from imgfs.store import Image, ImageStore, MemoryBackend
 
 logger = logging.getLogger("imgfs")
+
+
+class Placeable(Protocol):
+    """What was found of a layer, which becomes one in its place in a stack."""
+
+    def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        """The layer with this chain ID, on top of `parent`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,13 +33,16 @@ class FoundLayer:
     open_blob: Callable[[], Blob]
     digest: Digest | None = None
 
+    def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        return StoredLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest)
+
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
     """An image as a format describes it; `layers` lie bottom first, one for each diff ID of the config."""
 
     config: bytes
-    layers: Sequence[FoundLayer]
+    layers: Sequence[Placeable]
     tags: Sequence[str] = ()
     parent: ImageID | None = None
     manifest: bytes | None = None
@@ -48,7 +59,7 @@ class _Contents:
 
     configs: dict[ImageID, bytes] = field(default_factory=dict)
     parents: dict[ImageID, ImageID] = field(default_factory=dict)
-    layers: dict[ChainID, StoredLayer] = field(default_factory=dict)
+    layers: dict[ChainID, Layer] = field(default_factory=dict)
     problems: list[str] = field(default_factory=list)
     tags: dict[str, ImageID] = field(default_factory=dict)
     manifests: dict[ImageID, bytes] = field(default_factory=dict)
@@ -146,8 +157,12 @@ class CatalogSource(Source):
         for chain_id, diff_id, layer in zip(
             chain_ids(image.diff_ids), image.diff_ids, found.layers, strict=True
         ):
-            stored = StoredLayer(chain_id, diff_id, parent, layer.open_blob, self._indexer, layer.digest)
-            contents.layers.setdefault(chain_id, stored)
+            if chain_id not in contents.layers:
+                try:
+                    contents.layers[chain_id] = layer.at(chain_id, diff_id, parent, self._indexer)
+                except ImgfsError as error:
+                    report(f"image {image.id}: its layers are not readable: {error}")
+                    return
             parent = chain_id
 
     def _store_changes(self, before: _Contents, after: _Contents) -> None:

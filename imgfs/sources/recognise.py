@@ -6,6 +6,8 @@ from collections.abc import Iterable
 from imgfs.blob import FileBlob
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError
 from imgfs.sources.containerd import is_root
+from imgfs.sources.containers_storage import is_graph_root
+from imgfs.sources.docker import is_docker_root
 from imgfs.sources.files import ArchiveFiles
 from imgfs.sources.own import is_own_store
 
@@ -23,9 +25,13 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
             return "imgfs"
         if os.path.exists(os.path.join(path, "index.json")):
             return "oci"
+        if is_docker_root(path):
+            return "docker"
+        if is_graph_root(path):
+            return "containers-storage"
         if is_root(path):
             return "containerd"
-        raise StoreError(f"{path}: neither an image layout nor a store")
+        raise StoreError(f"{path}: neither an image layout nor a store of images that imgfs knows")
     try:
         with_names = ArchiveFiles(FileBlob(path), path)
     except ImgfsError as error:

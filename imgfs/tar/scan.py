@@ -49,13 +49,13 @@ class Scanner:
 
     `ending` is the offset of the first zero block where a header is due, once it was seen. `wanted` is the offset
     of the byte it needs next: what lies before may be left out, see `skip_to`. Holds no more than a header and
-    its extensions, which are limited to some MiB.
+    its extensions, which are limited to some MiB. The first byte fed is that at offset `start`, where a header is due.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: int = 0) -> None:
         self.ending: int | None = None
-        self.position = 0
-        self.wanted = 0
+        self.position = start
+        self.wanted = start
         self._pending = b""
         self._first: int | None = None  # where the extensions of the next member begin
         self._global: pax.Records = {}

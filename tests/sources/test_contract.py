@@ -5,6 +5,7 @@ import os
 import random
 import subprocess
 import tarfile
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +20,7 @@ from imgfs.sources.own_layout import Layout
 from imgfs.sources.own_writer import Writer
 from tests.conftest import eventually
 from tests.engines.containerd import archives, running_containerd
+from tests.engines.engine import podman, run, running_docker, unmount_below
 from tests.images import TestImage, docker_archive, family, new_docker_archive, oci_layout
 from tests.indexing import indexing, no_progress
 from tests.tools import require_tool
@@ -80,6 +82,29 @@ def _containerd(folder: Path, images: list[TestImage]) -> str:
     return f"containerd:{running.root}"
 
 
+def _docker(driver: str) -> Maker:
+    def make(folder: Path, images: list[TestImage]) -> str:
+        with running_docker(folder, driver) as engine:
+            engine.load(docker_archive(folder / "family.tar", images))
+        return engine.source
+
+    return make
+
+
+def _containers_storage(driver: str) -> Maker:
+    def make(folder: Path, images: list[TestImage]) -> str:
+        archive = docker_archive(folder / "family.tar", images)
+        with tempfile.TemporaryDirectory(prefix="imgfs-") as short, podman(Path(short), driver) as engine:
+            for image in images:
+                for tag in image.tags:
+                    target = f"containers-storage:[{driver}@{folder / 'store'}+{engine.run_root}]{tag}"
+                    run(require_tool("skopeo"), "copy", "-q", f"docker-archive:{archive}:{tag}", target)
+        unmount_below(folder)
+        return f"containers-storage:{folder / 'store'}"
+
+    return make
+
+
 MAKERS: dict[str, Maker] = {
     "docker-archive": _docker_archive,
     "docker-archive-new": _new_docker_archive,
@@ -88,11 +113,16 @@ MAKERS: dict[str, Maker] = {
     "oci-archive": _oci_archive,
     "imgfs": _own,
     "containerd": _containerd,
+    "docker-overlay2": _docker("overlay2"),
+    "docker-vfs": _docker("vfs"),
+    "containers-storage-overlay": _containers_storage("overlay"),
+    "containers-storage-vfs": _containers_storage("vfs"),
     "skopeo-oci": _skopeo("oci"),
     "skopeo-oci-gzip": _skopeo("oci", "--dest-compress", "--dest-compress-format=gzip"),
     "skopeo-oci-zstd": _skopeo("oci", "-f", "oci", "--dest-compress", "--dest-compress-format=zstd"),
 }
-KEEPS_PARENTS = ("docker-archive", "docker-archive-new", "imgfs")
+KEEPS_PARENTS = ("docker-archive", "docker-archive-new", "imgfs", "docker-overlay2", "docker-vfs")
+WRITES_DOMAINS = ("containers-storage-overlay", "containers-storage-vfs")
 
 
 @pytest.fixture(scope="module")
@@ -124,8 +154,11 @@ def test_configs_are_byte_for_byte_what_their_ids_say(source: Source, images: li
         assert source.store.get(ImageID(image.id)).raw_config == image.config
 
 
-def test_tags_lead_to_their_images(source: Source, images: list[TestImage]) -> None:
-    assert source.tags == {tag: image.id for image in images for tag in image.tags}
+def test_tags_lead_to_their_images(
+    source: Source, images: list[TestImage], request: pytest.FixtureRequest
+) -> None:
+    domain = "docker.io/" if request.node.callspec.params["made"] in WRITES_DOMAINS else ""
+    assert source.tags == {domain + tag: image.id for image in images for tag in image.tags}
 
 
 def test_every_layer_hashes_to_its_diff_id(source: Source, images: list[TestImage]) -> None:

@@ -1,0 +1,147 @@
+"""A layer as Docker and containers-storage keep it: its files in a directory, and a tar-split to make its tar with.
+
+Parsed tar-splits stay in memory, the least recently used going first; they are found again by the file they
+were read from.
+"""
+
+import hashlib
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from threading import Lock
+
+from imgfs.blob import FileBlob
+from imgfs.blob.tree import FileTree
+from imgfs.digest import ChainID, DiffID, Digest
+from imgfs.errors import Corrupt, ImgfsError
+from imgfs.tar import Member, TarBlob
+from imgfs.tar.split_tar import Split, SplitTar
+from imgfs.tar.tar_split import parse_tar_split
+
+_LIMIT = 128 << 20  # bytes of memory; a thousand members take about 100 kB
+_SMALL = 64 << 10  # a tar-split of this size is parsed in ten milliseconds
+
+_CHUNK = 1 << 20
+
+_Key = tuple[int, ...]
+
+
+class Splits:
+    """The parsed tar-splits of a source, `limit` bytes of them. Safe to use from several threads."""
+
+    def __init__(self, limit: int = _LIMIT) -> None:
+        self._limit = limit
+        self._kept: OrderedDict[_Key, Split] = OrderedDict()
+        self._lock = Lock()
+        self._turn = Lock()  # parsing holds the interpreter anyway
+
+    def load(self, blob: FileBlob, name: str) -> Split:
+        """The split that is stored in `blob`, parsed now if it is not at hand; closes `blob`.
+
+        Raises Corrupt naming `name`, or what reading raises.
+        """
+        with blob:
+            key = _identity(blob)
+            split = self._find(key)
+            if split is None:
+                with self._turn:
+                    split = self._find(key)
+                    if split is None:
+                        split = Split(parse_tar_split(blob, name), name)
+                        self._keep(key, split)
+            return split
+
+    def _find(self, key: _Key) -> Split | None:
+        with self._lock:
+            split = self._kept.get(key)
+            if split is not None:
+                self._kept.move_to_end(key)
+            return split
+
+    def _keep(self, key: _Key, split: Split) -> None:
+        with self._lock:
+            self._kept[key] = split
+            room = self._limit - sum(kept.table.footprint for kept in self._kept.values())
+            while room < 0 and len(self._kept) > 1:
+                _, dropped = self._kept.popitem(last=False)
+                room += dropped.table.footprint
+
+
+@dataclass(frozen=True, slots=True)
+class SplitPlace:
+    """The tar-split's file and the directory of the layer's files; `size` is the tar's where it is recorded."""
+
+    tar_split: str
+    files: str
+    size: int | None = None
+
+
+@dataclass(slots=True)
+class SplitLayer:
+    """A `Layer` that `locate` finds, anew at each call; it raises what `Layer.open` does."""
+
+    chain_id: ChainID
+    diff_id: DiffID
+    parent: ChainID | None
+    locate: Callable[[], SplitPlace]
+    splits: Splits
+    _size: int | None = field(default=None, init=False)
+    _digest: Digest | None = field(default=None, init=False)  # of a tar that was doubtful
+
+    @property
+    def known_size(self) -> int | None:
+        if self._size is None:
+            try:
+                place = self.locate()
+                if place.size is not None or os.stat(place.tar_split).st_size > _SMALL:
+                    return place.size
+                split = self.splits.load(FileBlob(place.tar_split), self._name)
+            except (ImgfsError, OSError):  # whoever opens it will be told
+                return None
+            self._size = None if split.table.doubtful else split.table.size
+        return self._size
+
+    def open(self) -> TarBlob:
+        place = self.locate()
+        tree = FileTree(place.files)
+        stored = FileBlob(place.tar_split)
+        return SplitTar(lambda: self._load(stored, place), tree, self._size or place.size)
+
+    def members(self) -> Sequence[Member]:
+        place = self.locate()
+        return self._load(FileBlob(place.tar_split), place).members()
+
+    @property
+    def _name(self) -> str:
+        return f"layer {self.diff_id}"
+
+    def _load(self, stored: FileBlob, place: SplitPlace) -> Split:
+        split = self.splits.load(stored, self._name)
+        size = split.table.size
+        if place.size not in (None, size):
+            raise Corrupt(f"{self._name}: its tar has {size} bytes where {place.size} are recorded")
+        if split.table.doubtful:
+            self._verify(split, place)
+        self._size = size
+        return split
+
+    def _verify(self, split: Split, place: SplitPlace) -> None:
+        if self._digest is None:
+            with SplitTar(lambda: split, FileTree(place.files), None) as tar:
+                self._digest = _digest(tar)
+        if self._digest != self.diff_id:
+            raise Corrupt(f"{self._name}: failed to verify, what its tar-split makes is {self._digest}")
+
+
+def _digest(tar: TarBlob) -> Digest:
+    sha, offset = hashlib.sha256(), 0
+    while chunk := tar.pread(_CHUNK, offset):
+        sha.update(chunk)
+        offset += len(chunk)
+    return Digest.from_hex(sha.hexdigest())
+
+
+def _identity(blob: FileBlob) -> _Key:
+    status = os.fstat(blob.fileno())
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns

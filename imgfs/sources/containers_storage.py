@@ -1,0 +1,176 @@
+"""The store of podman, buildah and CRI-O, `containers-storage:[GRAPHROOT]`, read in place and without its locks.
+
+What lies where is `graph_root`'s. An image's layers are those its top layer stands on; its parent is the one that
+its builder wrote into the config.
+"""
+
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+
+from imgfs.digest import ChainID, DiffID, ImageID
+from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, SourceNotFound
+from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
+from imgfs.sources.catalog import CatalogSource, FoundImage, Report
+from imgfs.sources.graph_root import FILES, ImageRecord, LayerRecord, Part, find_parts
+from imgfs.sources.source import Source
+from imgfs.sources.storage_conf import default_storage
+
+_DEEPEST = 10_000
+_SKOPEO = re.compile(r"\[(?:([a-z0-9-]+)@)?([^+\]]+)(?:\+[^\]]*)?\]")
+
+
+class _Config(msgspec.Struct):
+    parent: str = ""
+
+
+def is_graph_root(path: str) -> bool:
+    """Whether `path` is a store of containers/storage."""
+    return bool(find_parts(path, None))
+
+
+def open_store(rest: str, indexer: Indexer) -> Source:
+    """Open the store at `rest`, by default this user's own with its additional stores.
+
+    Also as skopeo writes it, `[DRIVER@GRAPHROOT+RUNROOT]`. Raises SourceNotFound if there is no store, OSError if it
+    cannot be read.
+    """
+    match = _SKOPEO.fullmatch(rest)
+    driver, named = (match[1], match[2]) if match else (None, rest)
+    conf = default_storage()
+    root = os.path.abspath(named or conf.graph_root)
+    roots = [root, *(conf.additional if root == conf.graph_root else ())]
+    if not any(find_parts(path, driver) for path in roots):
+        raise SourceNotFound(
+            f"{root}: no store of podman or buildah there" + (f" with driver {driver}" if driver else "")
+        )
+    reference = f"containers-storage:{f'[{driver}@{root}]' if driver else root}"
+    find = partial(find_images, roots, driver, _Layers())
+    return CatalogSource(reference, indexer, find, partial(_stamp, roots, driver))
+
+
+@dataclass(frozen=True, slots=True)
+class _Layers:
+    """Where each layer lies now: one that was removed and came back lies elsewhere."""
+
+    splits: Splits = field(default_factory=Splits)
+    places: dict[ChainID, SplitPlace] = field(default_factory=dict)
+
+
+def find_images(
+    roots: Sequence[str], driver: str | None, known: _Layers, report: Report
+) -> Iterator[FoundImage]:
+    """Every image in the stores at `roots`, earlier ones first; what is broken is reported and left out.
+
+    Raises StoreError, InvalidImage or OSError if the first store's lists cannot be read.
+    """
+    parts = []
+    for root in roots:
+        try:
+            parts += [(part, part.read_layers(), part.read_images()) for part in find_parts(root, driver)]
+        except (ImgfsError, OSError) as error:
+            if root == roots[0]:
+                raise
+            report(f"skipping the additional store {root}: {error}")
+    layers: dict[str, _Stored] = {}
+    for part, records, _ in reversed(parts):
+        layers |= {record.id: _Stored(part, record, known) for record in records}
+    for part, _, images in parts:
+        if part.driver not in FILES and images:
+            report(f"layers of driver {part.driver} cannot be read")
+        for image in images:
+            try:
+                found = _image(part, image, layers, report)
+            except (ImgfsError, OSError) as error:
+                report(f"skipping image {image.id[:64]}: {error}")
+                continue
+            if found is not None:
+                yield found
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """A layer as a store lists it."""
+
+    part: Part
+    record: LayerRecord
+    known: _Layers
+
+    def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        if self.record.diff_digest not in ("", diff_id):
+            raise Corrupt(
+                f"layer {self.record.id[:64]}: is {self.record.diff_digest[:80]} where {diff_id} is wanted"
+            )
+        self.known.places[chain_id] = self.part.place(self.record)
+        return SplitLayer(chain_id, diff_id, parent, lambda: self.known.places[chain_id], self.known.splits)
+
+
+def _image(
+    part: Part, record: ImageRecord, layers: Mapping[str, _Stored], report: Report
+) -> FoundImage | None:
+    """An image with all that belongs to it; None for what is none, such as a list of manifests."""
+    documents = record.big_data_names or ()
+    configs = sorted(
+        (name for name in documents if name.startswith("sha256:")), key=f"sha256:{record.id}".__ne__
+    )
+    if not configs:
+        return None
+    config = part.read_document(record.id, configs[0])
+    if ImageID.of(config) != configs[0]:
+        raise Corrupt(f"failed to verify, its config has the digest {ImageID.of(config)}")
+    return FoundImage(
+        config=config,
+        layers=_stack(record, layers, report),
+        tags=[name for name in record.names or () if "@" not in name],
+        parent=_parent(config),
+        manifest=_manifest(part, record, report) if "manifest" in documents else None,
+    )
+
+
+def _manifest(part: Part, record: ImageRecord, report: Report) -> bytes | None:
+    try:
+        return part.read_document(record.id, "manifest")
+    except (ImgfsError, OSError) as error:
+        report(f"image {record.id[:64]}: its manifest is missing: {error}")
+        return None
+
+
+def _stack(record: ImageRecord, layers: Mapping[str, _Stored], report: Report) -> list[_Stored]:
+    """The layers of an image, bottom first; none if one is missing, which is reported."""
+    stack: list[_Stored] = []
+    wanted = record.layer
+    while wanted:
+        layer = layers.get(wanted)
+        if layer is None or len(stack) > _DEEPEST:
+            report(f"image {record.id[:64]}: its layer {wanted[:64]} is missing")
+            return []
+        stack.append(layer)
+        wanted = layer.record.parent
+    return stack[::-1]
+
+
+def _parent(config: bytes) -> ImageID | None:
+    """The parent that a builder recorded in the config; one in the OCI form has none."""
+    try:
+        parent = msgspec.json.decode(config, type=_Config).parent
+        return ImageID(parent) if parent else None
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidDigest):
+        return None
+
+
+def _stamp(roots: Sequence[str], driver: str | None) -> object:
+    """Changes when one of the lists is replaced."""
+    seen = []
+    for root in roots:
+        for part in find_parts(root, driver):
+            for path in part.lists:
+                try:
+                    status = os.stat(path)
+                    seen.append((path, status.st_mtime_ns, status.st_ino, status.st_size))
+                except FileNotFoundError:
+                    continue
+    return seen

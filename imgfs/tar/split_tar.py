@@ -1,0 +1,118 @@
+"""A layer's tar put together from a tar-split and the files of the layer's directory: random access, no copy."""
+
+import logging
+from collections.abc import Callable
+from functools import cached_property
+from threading import Lock
+
+from imgfs.blob.tree import FileTree
+from imgfs.errors import Corrupt
+from imgfs.tar.member import Member
+from imgfs.tar.scan import Scanner
+from imgfs.tar.split_files import SplitFiles
+from imgfs.tar.tar_blob import TarBlob
+from imgfs.tar.tar_split import TarSplit
+
+logger = logging.getLogger("imgfs")
+
+
+class Split:
+    """A parsed tar-split, and what has been learnt of the tar it describes; `name` is that of its layer in errors.
+
+    Serves any number of readers at once.
+    """
+
+    def __init__(self, table: TarSplit, name: str) -> None:
+        self.table = table
+        self.files = SplitFiles(name)
+        self._name = name
+
+    @cached_property
+    def ending(self) -> int | None:
+        """Where the end-of-archive region begins, None if there is none.
+
+        Whatever follows the last member's bytes is literal, so no file is touched.
+        """
+        table = self.table
+        start = table.members_end + -table.members_end % 512
+        scanner = Scanner(start)
+        try:
+            scanner.feed(table.literals(start, table.size))
+        except Corrupt as error:
+            logger.warning("%s: its tar is not sound, its ending is shown as it is: %s", self._name, error)
+        return scanner.ending
+
+    def members(self) -> list[Member]:
+        """Every member of the tar, up to where it is damaged, which is logged. Touches no file."""
+        members: list[Member] = []
+        scanner = Scanner()
+        try:
+            for start, end in self.table.runs():
+                scanner.skip_to(start)
+                if scanner.position < start:
+                    raise Corrupt(f"a header is due at offset {scanner.wanted}, inside of a file")
+                members += scanner.feed(self.table.literals(start, end))
+                if scanner.ending is not None:
+                    break
+            scanner.finish()
+        except Corrupt as error:
+            logger.warning("%s: not all of its members can be read: %s", self._name, error)
+        return members
+
+
+class SplitTar(TarBlob):
+    """One reader's view of a tar; `load` is called once, when the split is needed. Closing it closes `tree`."""
+
+    def __init__(self, load: Callable[[], Split], tree: FileTree, known_size: int | None) -> None:
+        self._load = load
+        self._tree = tree
+        self._known_size = known_size
+        self._loaded: Split | None = None
+        self._lock = Lock()
+
+    @property
+    def size(self) -> int:
+        return self._split().table.size
+
+    @property
+    def known_size(self) -> int | None:
+        return self._loaded.table.size if self._loaded else self._known_size
+
+    def ending_before(self, limit: int) -> int | None:
+        ending = self._split().ending
+        return ending if ending is not None and ending < limit else None
+
+    def knows_ending_before(self, limit: int) -> bool:
+        return self._loaded is not None
+
+    def pread(self, size: int, offset: int) -> bytes:
+        split = self._split()
+        table, tree, read_file = split.table, self._tree, split.files.read
+        end = min(offset + size, table.size)
+        if end <= offset:
+            return b""
+        literals = table.literals(offset, end)
+        pieces, position, taken = [], offset, 0
+        for extent in table.files(offset, end):
+            start = extent.start
+            if position < start:
+                pieces.append(literals[taken : taken + start - position])
+                taken += start - position
+                position = start
+            last = min(end - start, extent.size)
+            pieces.append(read_file(tree, extent, position - start, last))
+            position = start + last
+        if not pieces:
+            return literals
+        pieces.append(literals[taken:])
+        return b"".join(pieces)
+
+    def close(self) -> None:
+        self._tree.close()
+
+    def _split(self) -> Split:
+        if self._loaded is None:
+            with self._lock:
+                if self._loaded is None:
+                    self._loaded = self._load()
+        return self._loaded

@@ -1,0 +1,115 @@
+"""Layers as engines keep them, made from tars in code: a tar-split, and a directory of the files it names."""
+
+import base64
+import gzip
+import io
+import json
+import tarfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from fastcrc.crc64 import go_iso
+
+from tests.images import TestImage, digest
+
+
+def literal(data: bytes) -> dict[str, object]:
+    """The line of literal bytes."""
+    return {"type": 2, "payload": base64.b64encode(data).decode()}
+
+
+def file_line(name: str | bytes, content: bytes) -> dict[str, object]:
+    """The line that stands for a member's bytes."""
+    line: dict[str, object] = {"type": 1, "payload": None}
+    try:
+        line["name"] = name if isinstance(name, str) else name.decode()
+    except UnicodeDecodeError:
+        line["name_raw"] = base64.b64encode(bytes(name)).decode()  # type: ignore[arg-type]  # bytes by now
+    if content:
+        line["size"] = len(content)
+        line["payload"] = base64.b64encode(go_iso(content).to_bytes(8, "big")).decode()
+    return line
+
+
+def tar_split(lines: Iterable[dict[str, object]]) -> bytes:
+    """Lines as they are stored."""
+    numbered = (line | {"position": number} for number, line in enumerate(lines))
+    return gzip.compress(b"".join(json.dumps(line).encode() + b"\n" for line in numbered))
+
+
+def split_layer(tar: bytes, files: Path) -> bytes:
+    """The tar-split of a tar whose files are written below `files`."""
+    files.mkdir(parents=True, exist_ok=True)
+    lines, position = [], 0
+    with tarfile.open(fileobj=io.BytesIO(tar)) as archive:
+        for member in archive:
+            lines.append(literal(tar[position : member.offset_data]))
+            position = member.offset_data
+            content = tar[position : position + member.size] if member.isreg() else b""
+            lines.append(file_line(member.name, content))
+            position += len(content)
+            path = files / member.name.lstrip("/")
+            if member.isdir():
+                path.mkdir(exist_ok=True, parents=True)
+            elif member.isreg():
+                path.parent.mkdir(exist_ok=True, parents=True)
+                path.write_bytes(content)
+    lines.append(literal(tar[position:]))
+    return tar_split(lines)
+
+
+def docker_root(root: Path, images: Sequence[TestImage], driver: str = "overlay2") -> Path:
+    """A data root of Docker with these images."""
+    folder = root / "image" / driver
+    configs, parents = folder / "imagedb/content/sha256", folder / "imagedb/metadata/sha256"
+    configs.mkdir(parents=True, exist_ok=True)
+    parents.mkdir(parents=True, exist_ok=True)
+    names: dict[str, dict[str, str]] = {}
+    for image in images:
+        chain = ""
+        for tar in image.layers:
+            below, chain = chain, digest(f"{chain} {digest(tar)}".encode()) if chain else digest(tar)
+            layer = folder / "layerdb/sha256" / chain[7:]
+            layer.mkdir(parents=True, exist_ok=True)
+            cache_id = f"cache{chain[7:20]}"
+            files = root / {"vfs": f"vfs/dir/{cache_id}"}.get(driver, f"{driver}/{cache_id}/diff")
+            (layer / "tar-split.json.gz").write_bytes(split_layer(tar, files))
+            (layer / "diff").write_text(digest(tar))
+            (layer / "cache-id").write_text(cache_id)
+            if below:
+                (layer / "parent").write_text(below)
+        (configs / image.id[7:]).write_bytes(image.config)
+        if image.parent:
+            (parents / image.id[7:]).mkdir(exist_ok=True)
+            (parents / image.id[7:] / "parent").write_text(image.parent.id)
+        for tag in image.tags:
+            names.setdefault(tag.rpartition(":")[0], {})[tag] = image.id
+    (folder / "repositories.json").write_text(json.dumps({"Repositories": names}))
+    return root
+
+
+def graph_root(root: Path, images: Sequence[TestImage], driver: str = "overlay") -> Path:
+    """A store of containers/storage with these images."""
+    listed, layers = [], {}
+    for image in images:
+        chain = ""
+        for tar in image.layers:
+            below, chain = chain, digest(f"{chain} {digest(tar)}".encode()) if chain else digest(tar)
+            files = root / (f"vfs/dir/{chain[7:]}" if driver == "vfs" else f"{driver}/{chain[7:]}/diff")
+            (root / f"{driver}-layers").mkdir(parents=True, exist_ok=True)
+            (root / f"{driver}-layers/{chain[7:]}.tar-split.gz").write_bytes(split_layer(tar, files))
+            layer: dict[str, object] = {"id": chain[7:], "diff-digest": digest(tar), "diff-size": len(tar)}
+            layers[chain] = layer | ({"parent": below[7:]} if below else {})
+        documents = root / f"{driver}-images" / image.id[7:]
+        documents.mkdir(parents=True, exist_ok=True)
+        (documents / ("=" + base64.b64encode(image.id.encode()).decode())).write_bytes(image.config)
+        record = {
+            "id": image.id[7:],
+            "layer": chain[7:],
+            "names": list(image.tags),
+            "big-data-names": [image.id],
+        }
+        listed.append(record)
+    (root / f"{driver}-images" / "images.json").write_text(json.dumps(listed))
+    (root / f"{driver}-layers" / "layers.json").write_text(json.dumps(list(layers.values())))
+    return root
