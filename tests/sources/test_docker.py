@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imgfs.digest import ImageID
-from imgfs.errors import ImgfsError, StoreError
+from imgfs.errors import ImgfsError, SourceNotFound
 from imgfs.sources import Source, open_source
 from tests.conftest import eventually
 from tests.images import TestImage, digest, layer_tar
@@ -157,19 +157,24 @@ def test_an_open_tar_outlives_the_records_of_its_layers(tmp_path: Path, images: 
         assert stream.read() == images[0].verbatim
 
 
-@pytest.mark.parametrize("made", ["nothing", "empty", "containerd"])
-def test_a_root_without_a_classic_store_is_refused_by_name(tmp_path: Path, made: str) -> None:
+@pytest.mark.parametrize("made", ["nothing", "empty"])
+def test_a_root_without_images_is_refused_by_name(tmp_path: Path, made: str) -> None:
     root = tmp_path / "root"
-    if made != "nothing":
+    if made == "empty":
         root.mkdir()
-    if made == "containerd":
-        (root / "containerd/daemon/io.containerd.content.v1.content").mkdir(parents=True)
     with (
         indexing(tmp_path) as indexer,
-        pytest.raises((StoreError, FileNotFoundError), match=str(root)) as caught,
+        pytest.raises((SourceNotFound, FileNotFoundError), match=str(root)),
     ):
         open_source(f"docker:{root}", indexer)
-    assert ("containerd" in str(caught.value)) == (made == "containerd")
+
+
+def test_a_root_with_a_containerd_of_its_own_is_read_through_that(tmp_path: Path) -> None:
+    root = tmp_path / "root"
+    (root / "containerd/daemon/io.containerd.content.v1.content/blobs/sha256").mkdir(parents=True)
+    with _opened(tmp_path) as source:
+        assert source.reference == f"docker:{root}"
+        assert source.store.map() == {}
 
 
 def test_images_in_containerd_beside_a_classic_store_are_told(
