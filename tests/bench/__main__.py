@@ -4,11 +4,12 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import index
+from tests.bench import index, tree
 from tests.bench.report import Row, print_table
 
 BENCHMARKS: dict[str, Callable[[Path, int], Sequence[Row]]] = {
     "index": index.run,
+    "tree": tree.run,
 }
 WORK = Path(__file__).parents[2] / ".bench"
 

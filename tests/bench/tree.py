@@ -1,0 +1,152 @@
+"""Root file systems, looked through and read, against ratarmount on the same tar and squashfuse on the same tree."""
+
+import os
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+
+from tests.bench import material, rivals
+from tests.bench.report import Row, alternating, limit_row, ratio_row, seconds
+from tests.tools import require_tool
+
+_ENTRIES, _LARGEST = 62_000, 1 << 20
+_IMGFS = (sys.executable, "-m", "imgfs")
+_SMALL_FILES = "usr/include"
+
+
+def run(work: Path, repeats: int) -> Sequence[Row]:
+    """All rows. Each program starts anew for each run, with what it remembers of the tar in place."""
+    ratarmount = rivals.environment(work) / "ratarmount"
+    blob = material.layer(material.gzipped(_tar(work / "tree.tar")))
+    layout = material.layout(work / "tree", [[blob]])
+    image = _squashfs(work / "tree.tar", work / "tree.squashfs")
+    cache = {"XDG_CACHE_HOME": str(work / "tree-cache")}
+    subprocess.run([*_IMGFS, "index", str(layout)], check=True, env=os.environ | cache)
+    with tempfile.TemporaryDirectory(dir=work) as folder:
+        top = Path(folder)
+
+        @contextmanager
+        def imgfs() -> Iterator[Path]:
+            with _mounted([*_IMGFS, "mount", str(layout), str(top)], top, cache):
+                (name,) = os.listdir(top / "images")
+                yield top / "images" / name / "rootfs"
+
+        @contextmanager
+        def ratar() -> Iterator[Path]:
+            index = work / "tree.sqlite"
+            with _mounted([str(ratarmount), "--index-file", str(index), str(blob.path), str(top)], top):
+                yield top
+
+        @contextmanager
+        def squash() -> Iterator[Path]:
+            with _mounted([require_tool("squashfuse_ll"), str(image), str(top)], top):
+                yield top
+
+        mounts = {"imgfs": imgfs, "ratarmount": ratar, "squashfuse_ll": squash}
+        with ratar():
+            pass  # makes its index
+        finds = alternating({name: _timed(mount, _find) for name, mount in mounts.items()}, repeats)
+        reads = alternating({name: _timed(mount, _read) for name, mount in mounts.items()}, repeats)
+        return [
+            ratio_row(
+                f"find over {_ENTRIES} entries, to ratarmount", finds["imgfs"], finds["ratarmount"], 0.5
+            ),
+            Row("the same, squashfuse_ll", f"{finds['squashfuse_ll']:.2f} s"),
+            ratio_row(f"tar of {_SMALL_FILES}, to ratarmount", reads["imgfs"], reads["ratarmount"], 0.5),
+            ratio_row(
+                f"tar of {_SMALL_FILES}, to squashfuse_ll", reads["imgfs"], reads["squashfuse_ll"], 1.3
+            ),
+            _memory(layout, top, cache),
+        ]
+
+
+def _find(root: Path) -> object:
+    done = subprocess.run(["find", str(root)], capture_output=True, check=True)
+    if done.stdout.count(b"\n") < _ENTRIES:
+        raise RuntimeError("not everything was found")
+    return done
+
+
+def _read(root: Path) -> object:
+    reading = subprocess.Popen(["tar", "cf", "-", "-C", str(root), _SMALL_FILES], stdout=subprocess.PIPE)
+    return subprocess.run(["cat"], stdin=reading.stdout, stdout=subprocess.DEVNULL, check=True)
+
+
+def _timed(mount: Callable[[], object], work: Callable[[Path], object]) -> Callable[[], float]:
+    def run() -> float:
+        with mount() as root:  # type: ignore[attr-defined]
+            return seconds(lambda: work(root))
+
+    return run
+
+
+def _memory(layout: Path, top: Path, cache: dict[str, str]) -> Row:
+    """What the daemon takes more once all entries are known to the kernel."""
+    command = [*_IMGFS, "mount", "-f", str(layout), str(top)]
+    process = subprocess.Popen(command, env=os.environ | cache)
+    try:
+        while not os.path.ismount(top):
+            time.sleep(0.02)
+        (name,) = os.listdir(top / "images")
+        before = _resident(process.pid)
+        _find(top / "images" / name / "rootfs")
+        more = _resident(process.pid) - before
+    finally:
+        process.terminate()
+        process.wait()
+    return limit_row("memory for an entry", more / _ENTRIES, 400, "bytes")
+
+
+def _resident(pid: int) -> int:
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+@contextmanager
+def _mounted(command: Sequence[str], top: Path, environment: dict[str, str] | None = None) -> Iterator[None]:
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | (environment or {}))
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", str(top)], check=True)
+
+
+def _tar(path: Path) -> Path:
+    """Small and middling files of this machine's, those of `_SMALL_FILES` among them."""
+    if not path.exists():
+        partial = path.with_suffix(".partial")
+        with tarfile.open(partial, "w") as archive:
+            for name in islice(_names(), _ENTRIES):
+                archive.add(name, name, recursive=False)
+        partial.rename(path)
+    return path
+
+
+def _names() -> Iterator[str]:
+    seen = set()
+    for start in (f"/{_SMALL_FILES}", "/usr/share", "/usr/lib", "/usr"):
+        for folder, folders, files in os.walk(start):
+            folders.sort()
+            for path in sorted([folder, *(os.path.join(folder, name) for name in files)]):
+                status = os.lstat(path)
+                if path not in seen and status.st_size <= _LARGEST and os.access(path, os.R_OK):
+                    seen.add(path)
+                    yield path
+
+
+def _squashfs(tar: Path, path: Path) -> Path:
+    if not path.exists():
+        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
+            subprocess.run(["tar", "xf", str(tar), "-C", folder], check=True)
+            subprocess.run(
+                [require_tool("mksquashfs"), folder, str(path), "-quiet", "-no-progress"],
+                check=True,
+                stdout=subprocess.DEVNULL,
+            )
+    return path
