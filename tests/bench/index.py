@@ -204,7 +204,8 @@ def _mounted(layout: Path, cache: Path, option: str) -> Iterator[tuple[int, list
             if process.poll() is not None:
                 raise RuntimeError("imgfs mount failed")
             time.sleep(0.02)
-        yield process.pid, sorted((top / "images").glob("*/rootfs.tar"))
+        names = sorted(os.listdir(top / "images"))  # and not a glob, which would stat
+        yield process.pid, [top / "images" / name / "rootfs.tar" for name in names]
     finally:
         process.terminate()
         process.wait()
