@@ -42,7 +42,7 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
     layout = material.layout(work / "layout", [[blob]])
     large = material.gzipped(material.real_tar(work / "large.tar", _LARGE, ending=False))
     many = material.layout(work / "many", [[variant] for variant in material.variants(large, _READERS)])
-    headers = material.real_tar(work / "headers.tar", 600_000_000, "/usr/share")
+    headers = material.real_tar(work / "headers.tar", 600_000_000)
     with tempfile.TemporaryDirectory(dir=work) as folder:
         scratch = Path(folder)
         return [
