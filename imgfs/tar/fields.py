@@ -32,16 +32,16 @@ def _expected(field: bytes) -> int:
 
 def number(field: bytes) -> int:
     """A number in octal, blanks or NULs around it, or in base 256 with the first bit set. Blank means 0."""
-    if field[0] & 0x80:
-        if field[0] & 0x40:
-            return int.from_bytes(field, "big", signed=True)
-        return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
     digits = field[:-1]
-    if field[-1] not in b"\0 " or not digits.isdigit():  # the usual form is digits and one of these
-        digits = field.partition(b"\0")[0].strip() or field.strip(b" \0")
+    if not digits.isdigit() or field[-1] not in b"\0 ":  # the usual form is digits and one of these
+        if field[0] & 0x80:
+            # the two's complement of what follows the first bit, which says nothing else
+            value = int.from_bytes(field, "big", signed=True)
+            return value if field[0] & 0x40 else value + (1 << 8 * len(field) - 1)
+        digits = field.partition(b"\0")[0].strip() or field.strip(b" \0") or b"0"
     if digits.strip(b"01234567"):
         raise ValueError(f"{field!r} is not a number")
-    return int(digits or b"0", 8)
+    return int(digits, 8)
 
 
 def text(field: bytes) -> bytes:

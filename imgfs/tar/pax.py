@@ -64,6 +64,8 @@ def nanoseconds(value: bytes) -> int:
     seconds, _, fraction = value.partition(b".")
     if fraction and not fraction.isdigit():
         raise ValueError(f"{value[:32]!r} is not a time")
+    if len(fraction) == 9 and len(seconds) == 10 and seconds.isdigit():  # the usual form
+        return int(seconds + fraction)
     below = int(fraction[:9].ljust(9, b"0")) if fraction else 0
     whole = decimal(seconds or b"0") * 1_000_000_000
     return whole - below if seconds.startswith(b"-") else whole + below

@@ -136,7 +136,8 @@ class Scanner:
     def _extension(self, kind: bytes, size: int, data: bytes, start: int) -> None:
         if not 0 <= size <= _MAX_EXTENSION:
             raise ValueError(f"an extended header of {size} bytes")
-        if start + padded(size) > len(data):
+        length = padded(size)
+        if start + length > len(data):
             raise _NeedMore
         payload = data[start : start + size]
         if kind == b"x":
@@ -151,7 +152,7 @@ class Scanner:
             self._long_link = text(payload)
         if kind != b"g" and self._first is None:
             self._first = self.wanted
-        self.wanted += BLOCK + padded(size)
+        self.wanted += BLOCK + length
 
     def _member(self, block: bytes, fields: tuple[bytes, ...], data: bytes, place: int) -> Member:
         name, ownership, size, mtime, _, kind, link, newer = fields

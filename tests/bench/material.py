@@ -7,6 +7,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from imgfs.blob import FileBlob
@@ -14,6 +15,8 @@ from imgfs.codec import Compression, open_forward
 from tests.images import digest, layer_tar
 
 _CHUNK = 1 << 20
+TOPS = ("/usr/share", "/usr/include", "/usr/lib/python3", "/usr/bin", "/usr/lib")
+"""Small files first, so that there are as many as in an image of that size."""
 
 
 @dataclass(frozen=True)
@@ -25,14 +28,14 @@ class Blob:
     diff_id: str
 
 
-def real_tar(path: Path, size: int, top: str = "/usr", *, ending: bool = True) -> Path:
+def real_tar(path: Path, size: int, tops: Sequence[str] = TOPS, *, ending: bool = True) -> Path:
     """A tar of at least `size` bytes of this machine's files, as often as it takes."""
     if not path.exists():
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             archive = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
             for round_ in range(1000):
-                for name in _walk(top):
+                for name in chain.from_iterable(map(_walk, tops)):
                     if archive.offset >= size:
                         break
                     try:
