@@ -3,6 +3,7 @@
     ImgfsError (EIO)
     ├── InvalidDigest (EINVAL)        a string that is no digest
     ├── InvalidImage (EINVAL)         a config, manifest or archive that does not parse or is refused
+    │   └── TooMuch                   more of something than any place of honest images has
     ├── NotFound (ENOENT)
     │   ├── ImageNotFound             "No such image: TERM"
     │   ├── LayerNotFound             no layer with that chain ID
@@ -10,7 +11,8 @@
     ├── AmbiguousID (ENOENT)          a prefix that several images share
     ├── Corrupt (EIO)                 bytes that are not what their digest or format says
     ├── StoreError (EIO)              a store, source or cache that cannot be read or written
-    ├── InUse (EBUSY)                 an image that others are based on
+    │   └── SourceNotFound (ENOENT)   a place where there is no source of that kind
+    ├── InUse (EBUSY)                 an image that others are based on, a database that never holds still
     └── MountError (EIO)              the file system cannot be mounted or unmounted
 
 The message always names the thing: a digest, a path, a member. Errors become an errno in `mount.operations`
@@ -18,6 +20,7 @@ and an exit code in `cli.main`, nowhere else.
 """
 
 import errno
+import os
 
 
 class ImgfsError(Exception):
@@ -32,6 +35,10 @@ class InvalidDigest(ImgfsError):
 
 class InvalidImage(ImgfsError):
     errno = errno.EINVAL
+
+
+class TooMuch(InvalidImage):
+    pass
 
 
 class NotFound(ImgfsError):
@@ -70,9 +77,20 @@ class StoreError(ImgfsError):
     pass
 
 
+class SourceNotFound(StoreError):
+    errno = errno.ENOENT
+
+
 class InUse(ImgfsError):
     errno = errno.EBUSY
 
 
 class MountError(ImgfsError):
     pass
+
+
+def describe(error: Exception) -> str:
+    """What went wrong in one line, for people: an error of the operating system by its file, without its number."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    return str(error)

@@ -59,6 +59,15 @@ def mount(imgfs: Imgfs, tmp_path: Path) -> Mount:
     return mounted
 
 
+@pytest.fixture
+def hasty_threads() -> Iterator[None]:
+    """Threads take turns so often that they meet everywhere."""
+    usual = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(usual)
+
+
 @pytest.fixture(scope="session")
 def images() -> list[TestImage]:
     """A family of images; see `tests.images.family`."""

@@ -7,6 +7,7 @@ from imgfs.blob.file import FileBlob
 from imgfs.blob.memory import MemoryBlob
 from imgfs.blob.shared import SharedBlob
 from imgfs.blob.slice import Slice
+from imgfs.blob.sparse import SparseBlob
 from imgfs.blob.stream import BlobStream
 from imgfs.blob.watched import WatchedBlob
 
@@ -20,6 +21,7 @@ __all__ = [
     "MemoryBlob",
     "SharedBlob",
     "Slice",
+    "SparseBlob",
     "WatchedBlob",
     "checksums",
 ]

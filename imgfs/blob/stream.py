@@ -21,17 +21,27 @@ class BlobStream(io.RawIOBase):
         return True
 
     def tell(self) -> int:
+        self._check_open()
         return self._position
 
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
-        base = {os.SEEK_SET: 0, os.SEEK_CUR: self._position}.get(whence)
-        position = offset + (self._blob.size if base is None else base)
+        self._check_open()
+        match whence:
+            case os.SEEK_SET:
+                position = offset
+            case os.SEEK_CUR:
+                position = self._position + offset
+            case os.SEEK_END:
+                position = self._blob.size + offset
+            case _:
+                raise ValueError(f"no way to seek: {whence}")
         if position < 0:
             raise ValueError(f"negative seek position {position}")
         self._position = position
         return position
 
     def readinto(self, buffer: memoryview) -> int:  # type: ignore[override]  # typeshed's Buffer is 3.12
+        self._check_open()
         data = self._blob.pread(len(buffer), self._position)
         buffer[: len(data)] = data
         self._position += len(data)
@@ -41,3 +51,7 @@ class BlobStream(io.RawIOBase):
         if not self.closed:
             self._blob.close()
         super().close()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ValueError("I/O operation on closed file")

@@ -1,9 +1,10 @@
 """What several commands share: opening sources, options that mean the same everywhere, progress, sizes."""
 
+import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
@@ -18,12 +19,15 @@ from rich.progress import (
     TransferSpeedColumn,
 )
 
+from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Cache, Indexer
-from imgfs.sources import Source, open_source
+from imgfs.sources import Source, has_no_place, open_source
 from imgfs.sources.own import default_path
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.own_writer import Writer
 from imgfs.sources.union import Union
+
+logger = logging.getLogger("imgfs")
 
 store_option = click.option(
     "--store", metavar="PATH", help="Another store of imgfs than the default one.", envvar="IMGFS_STORE"
@@ -77,17 +81,47 @@ def indexing() -> Iterator[Indexer]:
 
 
 @contextmanager
-def opened(references: Sequence[str], store: str | None = None) -> Iterator[Union]:
-    """The sources named, or the store of imgfs when none is; closed afterwards."""
+def opened(
+    references: Sequence[str], store: str | None = None, *, also: Sequence[str] = ()
+) -> Iterator[Union]:
+    """The sources named, or the store of imgfs when none is; closed afterwards.
+
+    One given without a place, such as `docker:`, is left out with a warning if it cannot be opened and another can:
+    no machine has every engine. One given with its place has to be there. Those in `also` are left out without a
+    word where they are not there.
+    """
     sources: list[Source] = []
+    missing: dict[str, Exception] = {}
     with indexing() as indexer:
         try:
-            for reference in references or [f"imgfs:{store or ''}"]:
-                sources.append(open_source(reference, indexer))
+            for reference in (*(references or [f"imgfs:{store or ''}"]), *also):
+                try:
+                    sources.append(open_source(reference, indexer))
+                except (ImgfsError, OSError) as error:
+                    if not has_no_place(reference):
+                        raise
+                    missing[reference] = error
+            _tell_missing(missing, also, any_left=bool(sources))
             yield Union(sources)
         finally:
             for source in sources:
                 source.close()
+
+
+def _tell_missing(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> None:
+    if not any_left and len(missing) == 1:
+        raise next(iter(missing.values()))
+    if not any_left:
+        reasons = "; ".join(f"{reference} {describe(error)}" for reference, error in missing.items())
+        raise StoreError(f"none of the sources can be opened: {reasons}")
+    for reference, error in missing.items():
+        if reference not in also or not is_absence(error):
+            logger.warning("leaving out %s %s", reference, describe(error))
+
+
+def is_absence(error: Exception) -> bool:
+    """Whether what opening a source raised says that there is nothing, rather than something unreadable."""
+    return isinstance(error, (SourceNotFound, FileNotFoundError))
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from rich.tree import Tree
 
 from imgfs.cli.common import human_size, opened, printable, store_option
 from imgfs.digest import ImageID
+from imgfs.sources import default_sources
 from imgfs.sources.union import Snapshot
 
 
@@ -28,18 +29,19 @@ class _Row(msgspec.Struct):
 
 @click.command()
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option("-a", "--all", "everywhere", is_flag=True, help="Also what every engine has on this machine.")
 @click.option("--heads", is_flag=True, help="Only images that no other image is based on.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
 @store_option
-def ls(sources: tuple[str, ...], heads: bool, as_json: bool, store: str | None) -> None:
+def ls(sources: tuple[str, ...], everywhere: bool, heads: bool, as_json: bool, store: str | None) -> None:
     """List the images of each SOURCE, or of the store of imgfs."""
-    with opened(sources, store) as union:
+    with opened(sources, store, also=default_sources() if everywhere else ()) as union:
         snapshot = union.snapshot
         rows = [_row(snapshot, image_id) for image_id in (snapshot.heads if heads else snapshot.images)]
     if as_json:
         sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows, enc_hook=str)).decode() + "\n")
     else:
-        _print_table(rows, with_source=len(sources) > 1)
+        _print_table(rows, with_source=everywhere or len(sources) > 1)
 
 
 @click.command()

@@ -9,21 +9,23 @@ import sys
 
 import click
 
+from imgfs.cli.doctor import doctor
 from imgfs.cli.export import export
 from imgfs.cli.images import ls, tree
 from imgfs.cli.index import cache_, index, verify
 from imgfs.cli.inspect import inspect
 from imgfs.cli.load import import_, load
+from imgfs.cli.look import diff, find, which
 from imgfs.cli.mount import mount, umount
 from imgfs.cli.names import rm, tag
-from imgfs.errors import ImgfsError
+from imgfs.errors import ImgfsError, describe
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(None, "-V", "--version", package_name="imgfs", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Log more, and show where an unexpected error comes from.")
 def imgfs(debug: bool) -> None:
-    r"""See into container images as files, without running, unpacking or saving them.
+    """See into container images as files, without running, unpacking or saving them.
 
     \b
     A SOURCE is a place that images come from:
@@ -34,21 +36,25 @@ def imgfs(debug: bool) -> None:
       oci:PATH[:TAG]         an OCI image layout
       oci-archive:FILE       one in a tar
       docker-archive:FILE    what docker save writes
+      containerd:[ROOT][#NAMESPACE]
+                             containerd's images (default: /var/lib/containerd)
       PATH                   any of these, recognised by what lies there
     """
     logging.basicConfig(format="imgfs: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
 
 
-for command in (mount, umount, ls, tree, inspect, export, load, import_, tag, rm, index, verify, cache_):
+for command in (
+    *(mount, umount, ls, tree, inspect, find, which, diff, export, load, import_, tag, rm),
+    *(index, verify, cache_, doctor),
+):
     imgfs.add_command(command)
 
 
 def main() -> None:
     """Run the command line; never returns."""
     try:
-        imgfs.main(prog_name="imgfs", standalone_mode=False)
+        status = int(imgfs.main(prog_name="imgfs", standalone_mode=False) or 0)  # what a command exits with
         sys.stdout.flush()
-        status = 0
     except click.ClickException as error:
         error.show()
         status = error.exit_code
@@ -57,10 +63,8 @@ def main() -> None:
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is quiet
         status = 1
-    except ImgfsError as error:
-        status = _fail(str(error))
-    except OSError as error:
-        status = _fail(f"{error.filename}: {error.strerror}" if error.filename else str(error))
+    except (ImgfsError, OSError) as error:
+        status = _fail(describe(error))
     except Exception as error:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
         status = _fail(f"internal error: {error!r} (imgfs --debug shows where; please report it)")

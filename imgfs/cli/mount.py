@@ -6,7 +6,7 @@ from collections.abc import Callable
 import click
 
 from imgfs.cli.common import cache_size_option, opened
-from imgfs.mount import background, parse_options, serve, unmount
+from imgfs.errors import MountError
 from imgfs.view import RootDirectory, ViewOptions
 
 
@@ -26,9 +26,10 @@ def mount(
     foreground: bool,
     log_file: str | None,
 ) -> None:
-    r"""Mount the images of each SOURCE at MOUNTPOINT.
+    """Mount the images of each SOURCE at MOUNTPOINT.
 
-    Goes to the background once the file system answers. Unmount with imgfs umount, fusermount3 -u or umount.
+    A SOURCE written without its place, such as containerd:, is left out if this machine has none and another one
+    is there. Goes to the background once the file system answers. Unmount with imgfs umount, fusermount3 -u or umount.
 
     \b
     Options of -o:
@@ -40,13 +41,20 @@ def mount(
       size=exact|lazy         a stat of a tar whose size is not known yet waits for
                               it, or answers 0
     """
+    try:
+        from imgfs.mount import background, parse_options, serve  # here, as all else works without libfuse
+    except ImportError as error:
+        raise MountError(f"pyfuse3 cannot be loaded: {error} (imgfs doctor says more)") from None
     parsed = parse_options(",".join(options))
     target = os.path.abspath(mountpoint)
 
     def run(ready: Callable[[], None]) -> None:
         with opened(sources) as union:
             root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar))
-            serve(root, target, parsed, polls=[union.refresh], ready=ready)
+            try:
+                serve(root, target, parsed, polls=[union.refresh], ready=ready)
+            finally:
+                root.close()
 
     if foreground:
         run(lambda: None)
@@ -59,4 +67,6 @@ def mount(
 @click.option("-l", "--lazy", is_flag=True, help="Take it out of the tree now, even while it is in use.")
 def umount(mountpoint: str, lazy: bool) -> None:
     """Unmount what imgfs mount has mounted at MOUNTPOINT."""
+    from imgfs.mount.unmount import unmount
+
     unmount(mountpoint, lazy=lazy)

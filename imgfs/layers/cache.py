@@ -40,6 +40,7 @@ class Cache:
 
     def __init__(self, folder: str, limit: int) -> None:
         self.limit = limit
+        self.folder = folder
         self._folder = os.path.join(folder, _VERSION)
         self._complained = False
         try:

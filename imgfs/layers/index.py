@@ -20,7 +20,7 @@ from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, InvalidDigest
 from imgfs.tar import Member
 
-_MAGIC = b"imgfs layer index, version 1\n"
+_MAGIC = b"imgfs layer index, version 2\n"
 _LENGTH = struct.Struct("<I")
 _HASH_SIZE = 16
 _MAX_FACTS = 1 << 16

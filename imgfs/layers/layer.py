@@ -36,7 +36,10 @@ class Layer(Protocol):
 
     @property
     def known_size(self) -> int | None:
-        """The exact size of the layer's tar if it is known without reading it. Never blocks."""
+        """The exact size of the layer's tar; None if it is not known without reading it, or the layer is not there.
+
+        Never blocks, and raises nothing.
+        """
 
     def open(self) -> TarBlob:
         """The layer's tar, byte for byte; the caller closes it.

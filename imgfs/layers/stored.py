@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from imgfs.blob import Blob
 from imgfs.codec import Compression, detect
 from imgfs.digest import ChainID, DiffID, Digest
+from imgfs.errors import ImgfsError
 from imgfs.layers.indexer import Indexer, Subject
 from imgfs.layers.stored_tar import StoredTar
 from imgfs.tar import Member, TarBlob, sound_members
@@ -36,12 +37,14 @@ class StoredLayer:
     def known_size(self) -> int | None:
         if self.recorded_size is not None:
             return self.recorded_size
-        with self.open_blob() as blob:
-            subject = self._subject(blob)
-            index = self.indexer.find(subject)
-            return (
-                index.facts.size if index else blob.size if subject.compression is Compression.PLAIN else None
-            )
+        try:
+            with self.open_blob() as blob:
+                subject = self._subject(blob)
+                index = self.indexer.find(subject)
+                is_plain = subject.compression is Compression.PLAIN
+                return index.facts.size if index else blob.size if is_plain else None
+        except (ImgfsError, OSError):  # whoever opens it will be told
+            return None
 
     def open(self) -> TarBlob:
         blob = self.open_blob()

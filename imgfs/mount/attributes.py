@@ -1,47 +1,50 @@
 """From a node to what the kernel is told of it."""
 
-import stat
+import os
 
 import pyfuse3
 
 from imgfs.mount.options import MountOptions
-from imgfs.view import Directory, File, Node, Symlink
+from imgfs.view import Node
 
 _FOREVER = 86_400.0  # seconds; content never changes
 _BLOCK = 512
 
 
-def attributes(
-    node: Node, number: int, options: MountOptions, size: int | None, *, fleeting: bool = False
-) -> pyfuse3.EntryAttributes:
-    """What stat(2) answers, and for how long the kernel may believe it.
+class Attributes:
+    """Makes attributes as `options` say."""
 
-    `size` is that of a file in bytes, None while it is unknown: then it reads as 0 and is asked for again.
-    `fleeting` says that the name by which the node was found may lead elsewhere at any time.
-    """
-    entry = pyfuse3.EntryAttributes()
-    entry.st_ino = number
-    entry.st_mode = _mode(node) & ~options.umask
-    entry.st_nlink = 1
-    entry.st_uid = options.uid
-    entry.st_gid = options.gid
-    entry.st_rdev = 0
-    entry.st_size = size or 0
-    entry.st_blksize = 4096
-    entry.st_blocks = -(-(size or 0) // _BLOCK)
-    entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = node.mtime_ns
-    entry.generation = 0
-    entry.entry_timeout = 0.0 if fleeting else _FOREVER
-    entry.attr_timeout = 0.0 if node.mutable or size is None else _FOREVER
-    return entry
+    def __init__(self, options: MountOptions) -> None:
+        self._kept = ~options.umask
+        self._uid, self._gid = options.uid, options.gid
+        self._own_uid, self._own_gid = os.getuid(), os.getgid()
+
+    def of(
+        self, node: Node, number: int, size: int | None, *, fleeting: bool = False
+    ) -> pyfuse3.EntryAttributes:
+        """What stat(2) answers, and for how long the kernel may believe it.
+
+        `size` is that of a file in bytes, None while it is unknown: then it reads as 0 and is asked for again.
+        `fleeting` says that the name by which the node was found may lead elsewhere at any time.
+        """
+        entry = pyfuse3.EntryAttributes()
+        entry.st_ino = number
+        entry.st_mode = node.mode & self._kept
+        entry.st_nlink = node.links
+        entry.st_uid = _first(self._uid, node.uid, self._own_uid)
+        entry.st_gid = _first(self._gid, node.gid, self._own_gid)
+        entry.st_rdev = node.device
+        entry.st_size = size or 0
+        entry.st_blksize = 4096
+        entry.st_blocks = -(-(size or 0) // _BLOCK)
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = node.mtime_ns
+        entry.entry_timeout = 0.0 if fleeting else _FOREVER
+        entry.attr_timeout = 0.0 if node.mutable or size is None else _FOREVER
+        return entry
 
 
-def _mode(node: Node) -> int:
-    match node:
-        case Directory():
-            return stat.S_IFDIR | 0o555
-        case Symlink():
-            return stat.S_IFLNK | 0o777
-        case File():
-            return stat.S_IFREG | 0o444
-    raise TypeError(f"no kind of node: {node!r}")
+def _first(chosen: int | None, recorded: int | None, own: int) -> int:
+    """The owner to show: the one chosen by option, else the one recorded, else whoever mounts."""
+    if chosen is not None:
+        return chosen
+    return own if recorded is None else recorded

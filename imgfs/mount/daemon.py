@@ -8,9 +8,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from typing import NoReturn
 
-from imgfs.errors import ImgfsError, MountError
+from imgfs.errors import ImgfsError, MountError, describe
 from imgfs.mount.logs import leave_stderr, log_to
 
 logger = logging.getLogger("imgfs")
@@ -42,9 +43,9 @@ def _child(start: Callable[[Callable[[], None]], None], pipe: int, log_file: str
 
     def ready() -> None:
         nonlocal waiting
-        waiting = False
-        os.write(pipe, _READY)
+        os.write(pipe, _READY)  # raises if whoever asked is gone, which ends this
         os.close(pipe)
+        waiting = False
         leave_stderr()
         os.chdir("/")
         null = os.open(os.devnull, os.O_RDWR)
@@ -57,11 +58,11 @@ def _child(start: Callable[[Callable[[], None]], None], pipe: int, log_file: str
         start(ready)
         status = 0
     except BaseException as error:  # whatever it was, this process ends here and must say why
-        known = isinstance(error, (ImgfsError, OSError))
-        text = str(error) if known else f"internal error: {error!r}"
+        text = describe(error) if isinstance(error, (ImgfsError, OSError)) else f"internal error: {error!r}"
         logger.debug("where it happened", exc_info=error)
         if waiting:
-            os.write(pipe, text.encode(errors="replace"))
+            with suppress(BrokenPipeError):
+                os.write(pipe, text.encode(errors="replace"))
         else:
             logger.error("%s", text)
     finally:

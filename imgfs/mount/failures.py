@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import pyfuse3
 
-from imgfs.errors import ImgfsError
+from imgfs.errors import ImgfsError, LayerNotFound, describe
 
 logger = logging.getLogger("imgfs")
 
@@ -21,13 +21,13 @@ class Failures:
 
     def translate(self, error: Exception, name: str) -> pyfuse3.FUSEError:
         """What the kernel is told when `error` came up at the node called `name`."""
-        if isinstance(error, ImgfsError):
-            number, text = error.errno, str(error)
-        elif isinstance(error, OSError):
-            number, text = error.errno or errno.EIO, str(error)
+        if isinstance(error, (ImgfsError, OSError)):
+            number, text = error.errno or errno.EIO, describe(error)
         else:
             number, text = errno.EIO, f"internal error: {error!r}"
             logger.debug("%s", name, exc_info=error)
+        if isinstance(error, (LayerNotFound, FileNotFoundError)):
+            number = errno.EIO  # the node is there; something that it is made of is not
         line = f"{name}: {text}"
         if line not in self._logged:
             self._logged[line] = None

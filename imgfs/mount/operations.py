@@ -7,23 +7,22 @@ thread; so do opening, and finding out a size.
 import errno
 import os
 from collections.abc import Callable, Sequence
-from itertools import count, islice
-from typing import NoReturn, ParamSpec, TypeVar
+from itertools import count
+from typing import NoReturn, TypeVar
 
 import pyfuse3
 import trio
 
 from imgfs.blob import Blob
-from imgfs.mount.attributes import attributes
+from imgfs.mount.attributes import Attributes
 from imgfs.mount.failures import Failures
 from imgfs.mount.inodes import Inodes
 from imgfs.mount.options import MountOptions
-from imgfs.view import Directory, File, Node, Symlink
+from imgfs.view import Directory, File, Node, NodeTable, Symlink
 
 _THREADS = 16
 _NAME_MAX = 255
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 
@@ -36,17 +35,18 @@ class Operations(pyfuse3.Operations):
 
     def __init__(self, root: Directory, options: MountOptions) -> None:
         super().__init__()
-        self._options = options
+        self._attributes_of = Attributes(options).of
+        self._lazy_size = options.lazy_size
         self._inodes = Inodes(root)
         self._failures = Failures()
         self._threads = trio.CapacityLimiter(_THREADS)
         self._handles = count(1)
-        self._files: dict[int, tuple[Blob, str]] = {}
+        self._files: dict[int, tuple[Blob, Node, bool]] = {}
         self._directories: dict[int, tuple[Directory, Sequence[tuple[bytes, Node]]]] = {}
 
     def close(self) -> None:
         """Close what is still open."""
-        for blob, _ in self._files.values():
+        for blob, _, _ in self._files.values():
             blob.close()
         self._files.clear()
         self._directories.clear()
@@ -54,13 +54,13 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
-        parent = self._inodes[parent_inode]
+        parent = await self._node(parent_inode)
         node = None
         if isinstance(parent, Directory):
             try:
                 node = parent.lookup(name)
             except Exception as error:
-                raise self._failures.translate(error, parent.key) from None
+                raise self._failures.translate(error, parent.label) from None
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
         return self._attributes(node, self._inodes.remember(node), fleeting=parent.mutable)
@@ -70,58 +70,67 @@ class Operations(pyfuse3.Operations):
             self._inodes.forget(number, times)
 
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
-        node = self._inodes[inode]
-        if isinstance(node, File) and node.known_size is None and not self._options.lazy_size:
-            size = await self._in_thread(node, node.find_size)
-            return attributes(node, inode, self._options, size)
+        held = self._inodes[inode]
+        if isinstance(held, NodeTable) and self._lazy_size and self._inodes.number(held.top()) == inode:
+            return self._attributes(held.top(), inode)
+        node = await self._node(inode)
+        if isinstance(node, File) and node.known_size is None and not self._lazy_size:
+            try:
+                size = await self._in_thread(node.label, node.find_size)
+                return self._attributes_of(node, inode, size)
+            except pyfuse3.FUSEError as error:
+                if error.errno != errno.ENOENT or not self._is_open(node):
+                    raise  # whoever has open what was removed reads on, and its size stays unknown
         return self._attributes(node, inode)
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
-        node = self._inodes[inode]
+        node = await self._node(inode)
         if not isinstance(node, Symlink):
             raise pyfuse3.FUSEError(errno.EINVAL)
         return node.target
 
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
-        node = self._inodes[inode]
+        node = await self._node(inode)
         if not isinstance(node, Directory):
             raise pyfuse3.FUSEError(errno.ENOTDIR)
         try:
             entries = [(b".", node), (b"..", node), *node.entries()]
         except Exception as error:
-            raise self._failures.translate(error, node.key) from None
+            raise self._failures.translate(error, node.label) from None
         handle = next(self._handles)
         self._directories[handle] = (node, entries)
         return handle
 
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         directory, entries = self._directories[fh]
-        for position, (name, node) in enumerate(islice(entries, start_id, None), start_id + 1):
+        for position in range(start_id, len(entries)):
+            name, node = entries[position]
             number = self._inodes.number(node)
             entry = self._attributes(node, number, fleeting=directory.mutable)
-            if not pyfuse3.readdir_reply(token, name, entry, position):
+            if not pyfuse3.readdir_reply(token, name, entry, position + 1):
                 return
-            if position > 2:  # the kernel holds what is listed, but for the first two, . and ..
+            if position > 1:  # the kernel holds what is listed, but for the first two, . and ..
                 self._inodes.remember(node)
 
     async def releasedir(self, fh: int) -> None:
         del self._directories[fh]
 
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
-        node = self._inodes[inode]
+        node = await self._node(inode)
         if flags & os.O_ACCMODE != os.O_RDONLY:
             raise pyfuse3.FUSEError(errno.EROFS)
         if not isinstance(node, File):
             raise pyfuse3.FUSEError(errno.EINVAL)
-        known = node.known_size is not None
-        blob = await self._in_thread(node, node.open)
+        final = node.known_size is not None and not node.mutable
+        at_once = node.opens_at_once
+        blob = node.open() if at_once else await self._in_thread(node.label, node.open)
         handle = next(self._handles)
-        self._files[handle] = (blob, node.key)
-        # while the size is unknown the kernel must not cut reads off at the one it was told
-        return pyfuse3.FileInfo(fh=handle, direct_io=not known, keep_cache=known)
+        self._files[handle] = (blob, node, at_once)
+        # while the size is not final the kernel must not cut reads off at the one it was told
+        return pyfuse3.FileInfo(fh=handle, direct_io=not final, keep_cache=final)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        blob, name = self._files[fh]
+        blob, node, _ = self._files[fh]
         try:
             data = blob.try_pread(size, off)
             if data is None:
@@ -129,15 +138,18 @@ class Operations(pyfuse3.Operations):
                     blob.pread, size, off, abandon_on_cancel=True, limiter=self._threads
                 )
         except Exception as error:
-            raise self._failures.translate(error, name) from None
+            raise self._failures.translate(error, node.label) from None
         return data
 
     async def flush(self, fh: int) -> None:
         raise pyfuse3.FUSEError(errno.ENOSYS)  # so that the kernel never asks again
 
     async def release(self, fh: int) -> None:
-        blob, _ = self._files.pop(fh)
-        await trio.to_thread.run_sync(blob.close, limiter=self._threads)
+        blob, _, at_once = self._files.pop(fh)
+        if at_once:
+            blob.close()
+        else:
+            await trio.to_thread.run_sync(blob.close, limiter=self._threads)
 
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         data = pyfuse3.StatvfsData()
@@ -148,20 +160,36 @@ class Operations(pyfuse3.Operations):
         return data
 
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
-        raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        value = (await self._node(inode)).xattrs.get(name)
+        if value is None:
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        return value
 
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
-        return []
+        return list((await self._node(inode)).xattrs)
+
+    async def _node(self, inode: int) -> Node:
+        """The node with a number, its table loaded first if need be."""
+        while isinstance(held := self._inodes[inode], NodeTable):
+            await self._in_thread(held.key, held.load)
+        return held
 
     def _attributes(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
-        size = node.known_size if isinstance(node, File) else 0
-        return attributes(node, number, self._options, size, fleeting=fleeting)
+        size = node.known_size if isinstance(node, File) else _size(node)
+        return self._attributes_of(node, number, size, fleeting=fleeting)
 
-    async def _in_thread(self, node: Node, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    def _is_open(self, node: Node) -> bool:
+        return any(open_node.key == node.key for _, open_node, _ in self._files.values())
+
+    async def _in_thread(self, label: str, work: Callable[[], T]) -> T:
         try:
             return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
         except Exception as error:
-            raise self._failures.translate(error, node.key) from None
+            raise self._failures.translate(error, label) from None
+
+
+def _size(node: Node) -> int:
+    return len(node.target) if isinstance(node, Symlink) else 0
 
 
 async def _refuse(*arguments: object) -> NoReturn:

@@ -1,11 +1,11 @@
 """The options of `-o`, written as mount(8) and sshfs take them."""
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from imgfs.errors import MountError
 
+_NOBODY = 0xFFFF_FFFF  # as a user or group: none, so no number of one
 _ALWAYS = ("ro", "nosuid", "nodev")
 # What mount(8) passes along from fstab and what changes nothing here.
 _ACCEPTED = (
@@ -23,12 +23,15 @@ _ACCEPTED = (
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """How the tree is shown. `umask` takes permissions away; `lazy_size` answers 0 while a size is unknown."""
+    """How the tree is shown. `umask` takes permissions away; `lazy_size` answers 0 while a size is unknown.
+
+    `uid` and `gid` own everything; without them, whoever mounts owns all but what images say the owners of.
+    """
 
     allow_other: bool = False
     noexec: bool = False
-    uid: int = field(default_factory=os.getuid)
-    gid: int = field(default_factory=os.getgid)
+    uid: int | None = None
+    gid: int | None = None
     umask: int = 0
     fsname: str = "imgfs"
     verbatim_tar: bool = False
@@ -37,7 +40,10 @@ class MountOptions:
     @property
     def for_kernel(self) -> set[str]:
         """The options as libfuse takes them."""
-        options = {*_ALWAYS, "default_permissions", "subtype=imgfs", f"fsname={self.fsname}"}
+        options = {*_ALWAYS, "subtype=imgfs", f"fsname={self.fsname}"}
+        if self.allow_other:
+            # whoever mounts can read the images anyway; others see what the modes in the tree let them
+            options.add("default_permissions")
         return options | {name for name in ("allow_other", "noexec") if getattr(self, name)}
 
 
@@ -62,9 +68,10 @@ def parse_options(text: str) -> MountOptions:
 
 
 def _number(text: str) -> int:
-    if not text.isdecimal():
+    value = int(text) if text.isdecimal() else -1
+    if not 0 <= value < _NOBODY:
         raise ValueError(text)
-    return int(text)
+    return value
 
 
 def _octal(text: str) -> int:

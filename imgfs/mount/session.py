@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 import pyfuse3
 import trio
 
-from imgfs.errors import ImgfsError, MountError
+from imgfs.errors import ImgfsError, MountError, describe
 from imgfs.mount.operations import Operations
 from imgfs.mount.options import MountOptions
 from imgfs.view import Directory
@@ -47,6 +47,8 @@ def serve(
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
     try:
         trio.run(_serve, mountpoint, polls, ready)
+    except BaseExceptionGroup as group:
+        raise _first(group) from None
     finally:
         pyfuse3.close(unmount=True)
         operations.close()
@@ -60,6 +62,13 @@ async def _serve(mountpoint: str, polls: Sequence[Callable[[], object]], ready: 
             nursery.start_soon(_poll, poll)
         await pyfuse3.main()
         nursery.cancel_scope.cancel()
+
+
+def _first(error: BaseException) -> BaseException:
+    """The error that a group of errors began with."""
+    while isinstance(error, BaseExceptionGroup):
+        error = error.exceptions[0]
+    return error
 
 
 async def _stop_on_signal(scope: trio.CancelScope) -> None:
@@ -82,13 +91,14 @@ async def _poll(poll: Callable[[], object]) -> None:
         try:
             await trio.to_thread.run_sync(poll, abandon_on_cancel=True)
         except (ImgfsError, OSError) as error:
-            logger.warning("%s", error)
+            logger.warning("%s", describe(error))
         await trio.sleep(_POLL_SECONDS)
 
 
 def _check_mountpoint(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
+        os.statvfs(path)  # a dead mount may have answered the stat from the kernel's memory
     except OSError as error:
         why = "is dead: unmount it first" if error.errno == errno.ENOTCONN else error.strerror
         raise MountError(f"{path}: {why}") from None

@@ -7,12 +7,12 @@ there.
 from collections.abc import Callable, Mapping
 
 from imgfs.layers import Indexer
-from imgfs.sources import containers_storage, docker, docker_archive, oci, own
+from imgfs.sources import containerd, containers_storage, docker, docker_archive, oci, own
 from imgfs.sources.recognise import recognise
 from imgfs.sources.reference import split_tag
 from imgfs.sources.source import Source
 
-__all__ = ["SCHEMES", "Source", "open_source"]
+__all__ = ["SCHEMES", "Source", "default_sources", "has_no_place", "open_source"]
 
 
 SCHEMES: Mapping[str, Callable[[str, Indexer], Source]] = {
@@ -22,7 +22,21 @@ SCHEMES: Mapping[str, Callable[[str, Indexer], Source]] = {
     "docker": docker.open_store,
     "containers-storage": containers_storage.open_store,
     "docker-archive": lambda rest, indexer: docker_archive.open_archive(*split_tag(rest), indexer),
+    "containerd": containerd.open_store,
 }
+
+# those that know where their images lie when nothing follows the colon, in the order in which to look
+_HAVE_DEFAULT = ("imgfs", "docker", "containers-storage", "containerd")
+
+
+def default_sources() -> list[str]:
+    """The stores that a machine may have where they lie by default, as references, such as `containerd:`."""
+    return [f"{scheme}:" for scheme in _HAVE_DEFAULT if scheme in SCHEMES]
+
+
+def has_no_place(reference: str) -> bool:
+    """Whether a reference leaves it to the source where its images lie."""
+    return reference in default_sources()
 
 
 def open_source(reference: str, indexer: Indexer) -> Source:
@@ -30,7 +44,7 @@ def open_source(reference: str, indexer: Indexer) -> Source:
 
     `indexer` makes its compressed layers readable at random.
 
-    Raises StoreError or InvalidImage if there is no such source, OSError if it cannot be read.
+    Raises SourceNotFound, StoreError or InvalidImage if there is no such source, OSError if it cannot be read.
     """
     scheme, colon, rest = reference.partition(":")
     if colon and scheme in SCHEMES:

@@ -48,6 +48,8 @@ class FoundImage:
     manifest: bytes | None = None
 
 
+_MAX_PROBLEMS = 1000
+
 Report = Callable[[str], None]
 
 
@@ -84,6 +86,7 @@ class CatalogSource(Source):
         self._stamp = stamp
         self._close = close
         self._seen = stamp()
+        self._contents = _Contents()
         self._contents = self._look()
         self._backend = MemoryBackend()
         self._store_changes(_Contents(), self._contents)
@@ -117,9 +120,15 @@ class CatalogSource(Source):
 
     def _look(self) -> _Contents:
         contents = _Contents()
+        told = set(self._contents.problems)  # at the last look
 
         def report(problem: str) -> None:
-            logger.warning("%s: %s", self.reference, problem)
+            if len(contents.problems) == _MAX_PROBLEMS:
+                problem = "there are more problems, which are not told"
+            if len(contents.problems) > _MAX_PROBLEMS:
+                return
+            if problem not in told:
+                logger.warning("%s: %s", self.reference, problem)
             contents.problems.append(problem)
 
         for found in self._find(report):
@@ -162,6 +171,12 @@ class CatalogSource(Source):
         for image_id in after.configs.keys() - before.configs.keys():
             parent = after.parents.get(image_id)
             self._backend.set(after.configs[image_id], {"parent": parent.encode()} if parent else {})
+        for image_id in after.configs.keys() & before.configs.keys():
+            parent = after.parents.get(image_id)
+            if parent is None:
+                self._backend.delete_metadata(image_id, "parent")
+            elif parent != before.parents.get(image_id):
+                self._backend.set_metadata(image_id, "parent", parent.encode())
 
     def _find_layer(self, chain_id: ChainID) -> Layer:
         try:

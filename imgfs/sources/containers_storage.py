@@ -13,7 +13,7 @@ from functools import partial
 import msgspec
 
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, StoreError
+from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, SourceNotFound
 from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
 from imgfs.sources.graph_root import FILES, ImageRecord, LayerRecord, Part, find_parts
@@ -36,7 +36,7 @@ def is_graph_root(path: str) -> bool:
 def open_store(rest: str, indexer: Indexer) -> Source:
     """Open the store at `rest`, by default this user's own with its additional stores.
 
-    Also as skopeo writes it, `[DRIVER@GRAPHROOT+RUNROOT]`. Raises StoreError if there is no store, OSError if it
+    Also as skopeo writes it, `[DRIVER@GRAPHROOT+RUNROOT]`. Raises SourceNotFound if there is no store, OSError if it
     cannot be read.
     """
     match = _SKOPEO.fullmatch(rest)
@@ -45,7 +45,7 @@ def open_store(rest: str, indexer: Indexer) -> Source:
     root = os.path.abspath(named or conf.graph_root)
     roots = [root, *(conf.additional if root == conf.graph_root else ())]
     if not any(find_parts(path, driver) for path in roots):
-        raise StoreError(
+        raise SourceNotFound(
             f"{root}: no store of podman or buildah there" + (f" with driver {driver}" if driver else "")
         )
     reference = f"containers-storage:{f'[{driver}@{root}]' if driver else root}"

@@ -10,8 +10,9 @@ import time
 from collections.abc import Mapping, Sequence
 
 from imgfs.digest import ChainID, ImageID
-from imgfs.errors import ImgfsError, LayerNotFound, StoreError
+from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError
 from imgfs.layers import Indexer, Layer, LayerRegistry, Splits
+from imgfs.sources import containerd
 from imgfs.sources.docker_root import FILES, DriverStore, drivers
 from imgfs.sources.source import Source
 from imgfs.store import FSBackend, ImageStore, JoinedBackend, StoreBackend
@@ -19,8 +20,6 @@ from imgfs.store import FSBackend, ImageStore, JoinedBackend, StoreBackend
 logger = logging.getLogger("imgfs")
 
 DEFAULT_ROOT = "/var/lib/docker"
-_SYSTEM_CONTAINERD = "/var/lib/containerd"
-_CONTENT = "io.containerd.content.v1.content"
 
 # The engine writes an image's config first and its parent after that, synced to disk each; a change is followed
 # until this long after it.
@@ -39,27 +38,23 @@ def containerd_root(root: str) -> str | None:
     """
     places = [_own_containerd(root)]
     if root == DEFAULT_ROOT and os.path.isdir(root):
-        places.append(_SYSTEM_CONTAINERD)
-    return next((path for path in places if os.path.isdir(os.path.join(path, _CONTENT))), None)
+        places.append(containerd.DEFAULT_ROOT)
+    return next((path for path in places if containerd.is_root(path)), None)
 
 
 def open_store(root: str, indexer: Indexer) -> Source:
     """Open the data root `root`, by default Docker's own.
 
-    Raises StoreError if there are no images of Docker, OSError if it cannot be read.
+    One that keeps its images in containerd is read there. Raises SourceNotFound if there is no image store, OSError if
+    it cannot be read.
     """
     root = os.path.abspath(root or DEFAULT_ROOT)
     if not drivers(root):
         path = containerd_root(root)
         if path is not None:
-            return _open_containerd(root, path, indexer)
-        raise StoreError(f"{root}: no image store of Docker there")
+            return containerd.open_docker(path, f"docker:{root}", indexer)
+        raise SourceNotFound(f"{root}: no image store of Docker there")
     return DockerStore(root)
-
-
-def _open_containerd(root: str, path: str, indexer: Indexer) -> Source:
-    """The images of Docker's containerd at `path`, which are in the namespace `moby`."""
-    raise StoreError(f"{root}: this Docker keeps its images in containerd: containerd:{path}#moby")
 
 
 class DockerStore(Source):
@@ -132,7 +127,7 @@ class DockerStore(Source):
                 self._report(f"skipping the images of driver {driver}: {error}")
         own = _own_containerd(self._root)
         if os.path.isdir(
-            os.path.join(own, _CONTENT, "blobs")
+            os.path.join(own, "io.containerd.content.v1.content", "blobs")
         ):  # not there while all it does is run containers
             self._report(f"images that Docker keeps in containerd are not shown here: containerd:{own}#moby")
         return found

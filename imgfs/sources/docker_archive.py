@@ -13,10 +13,10 @@ import msgspec
 
 from imgfs.blob import FileBlob
 from imgfs.digest import Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidImage
+from imgfs.errors import Corrupt, ImgfsError, InvalidImage, TooMuch
 from imgfs.layers import Indexer
 from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer, Report
-from imgfs.sources.documents import parse_document, read_document
+from imgfs.sources.documents import MAX_LAYERS, Budget, parse_document, read_document
 from imgfs.sources.files import ArchiveFiles
 from imgfs.sources.source import Source
 
@@ -44,7 +44,7 @@ def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
 
 
 def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report) -> Iterator[FoundImage]:
-    """Every image that the archive's manifest names; raises InvalidImage if there is no such manifest."""
+    """Every image that the archive's manifest names; raises InvalidImage if there is no such manifest, or no end."""
     if "manifest.json" not in files:
         raise InvalidImage(f"{path}: no manifest.json, so not an archive made by docker save")
     name = f"{path}: manifest.json"
@@ -53,20 +53,25 @@ def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report)
         items = [item for item in items if tag in (item.repo_tags or ())]
         if not items:
             raise InvalidImage(f"{path}: no image is tagged {tag!r}")
+    budget = Budget(path)
     for item in items:
         try:
+            if len(item.layers) > MAX_LAYERS:
+                raise InvalidImage(f"{len(item.layers)} layers are too many")
             yield FoundImage(
-                config=_read_config(files, path, item.config),
+                config=_read_config(files, path, item.config, budget),
                 layers=[FoundLayer(partial(files.open, layer), _digest_in(layer)) for layer in item.layers],
                 tags=item.repo_tags or (),
                 parent=ImageID(item.parent) if item.parent else None,
             )
+        except TooMuch:
+            raise
         except (ImgfsError, OSError) as error:
             report(f"skipping image {item.config}: {error}")
 
 
-def _read_config(files: ArchiveFiles, path: str, name: str) -> bytes:
-    config = read_document(files.open(name), f"{path}: {name}")
+def _read_config(files: ArchiveFiles, path: str, name: str, budget: Budget) -> bytes:
+    config = read_document(files.open(name), f"{path}: {name}", budget=budget)
     named = _HEX.search(name)
     if named and ImageID.of(config).hex != named[0]:
         raise Corrupt(f"{path}: {name}: failed to verify, its content has the digest {ImageID.of(config)}")

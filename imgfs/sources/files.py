@@ -33,10 +33,14 @@ class DirectoryFiles:
         self._root = os.path.realpath(root)
 
     def open(self, name: str) -> Blob:
+        return FileBlob(self.path(name))
+
+    def path(self, name: str) -> str:
+        """Where a file lies. Raises StoreError if that is outside."""
         path = os.path.realpath(os.path.join(self._root, name))
         if os.path.commonpath([path, self._root]) != self._root:
             raise StoreError(f"{self._root}: {name!r} leads out of it")
-        return FileBlob(path)
+        return path
 
     def close(self) -> None:
         pass

@@ -22,3 +22,8 @@ def full_name(text: str) -> str:
     if len(repository) > 255 or not _NAME.fullmatch(repository) or not _TAG.fullmatch(tag):
         raise InvalidImage(f"{text!r} is not a valid name for an image (REPOSITORY[:TAG], in lower case)")
     return f"{repository}:{tag}"
+
+
+def familiar_name(name: str) -> str:
+    """A full name as docker shows it: without the registry and the folder that it takes by itself."""
+    return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name

@@ -12,7 +12,7 @@ import platformdirs
 
 from imgfs.blob import FileBlob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import StoreError
+from imgfs.errors import SourceNotFound
 from imgfs.layers import Indexer, Layer, LayerRegistry, StoredLayer
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.source import Source
@@ -34,13 +34,13 @@ def is_own_store(path: str) -> bool:
 def open_store(path: str, indexer: Indexer) -> "OwnStore":
     """Open the store at `path`, or for an empty path the default one, which is made if it is not there yet.
 
-    Raises StoreError if there is no store at `path`, OSError if it cannot be read.
+    Raises SourceNotFound if there is no store at `path`, OSError if it cannot be read.
     """
     layout = Layout(path or default_path())
     if not path:
         layout.create()
     elif not layout.exists:
-        raise StoreError(f"{path}: no store of imgfs there")
+        raise SourceNotFound(f"{path}: no store of imgfs there")
     return OwnStore(layout, indexer)
 
 

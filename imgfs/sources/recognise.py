@@ -4,7 +4,8 @@ import os
 from collections.abc import Iterable
 
 from imgfs.blob import FileBlob
-from imgfs.errors import ImgfsError, StoreError
+from imgfs.errors import ImgfsError, SourceNotFound, StoreError
+from imgfs.sources.containerd import is_root
 from imgfs.sources.containers_storage import is_graph_root
 from imgfs.sources.docker import is_docker_root
 from imgfs.sources.files import ArchiveFiles
@@ -14,11 +15,11 @@ from imgfs.sources.own import is_own_store
 def recognise(path: str, schemes: Iterable[str]) -> str:
     """The scheme that opens `path`.
 
-    Raises StoreError if nothing is there or nothing known; OSError if it cannot be looked at.
+    Raises SourceNotFound if nothing is there, StoreError if nothing known; OSError if it cannot be looked at.
     """
     if not os.path.lexists(path):
         hint = f" (sources are {', '.join(f'{scheme}:…' for scheme in schemes)} or a path)"
-        raise StoreError(f"{path}: no such source{hint}")
+        raise SourceNotFound(f"{path}: no such source{hint}")
     if os.path.isdir(path):
         if is_own_store(path):
             return "imgfs"
@@ -28,7 +29,9 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
             return "docker"
         if is_graph_root(path):
             return "containers-storage"
-        raise StoreError(f"{path}: neither an image layout nor a store of images that imgfs knows")
+        if is_root(path):
+            return "containerd"
+        raise StoreError(f"{path}: neither an image layout nor a store")
     try:
         with_names = ArchiveFiles(FileBlob(path), path)
     except ImgfsError as error:

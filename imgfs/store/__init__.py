@@ -6,6 +6,7 @@ from imgfs.store.fs_backend import FSBackend
 from imgfs.store.image import MAX_CONFIG_SIZE, HistoryEntry, Image, RunConfig
 from imgfs.store.image_store import ImageStore
 from imgfs.store.joined_backend import JoinedBackend
+from imgfs.store.layer_stack import LayerStack
 from imgfs.store.memory_backend import MemoryBackend
 from imgfs.store.platform import Platform
 
@@ -17,6 +18,7 @@ __all__ = [
     "Image",
     "ImageStore",
     "JoinedBackend",
+    "LayerStack",
     "MemoryBackend",
     "Platform",
     "RunConfig",

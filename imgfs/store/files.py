@@ -15,9 +15,8 @@ from imgfs.errors import StoreError
 
 def read_file(path: str, limit: int) -> bytes:
     """All of a regular file of at most `limit` bytes. Raises StoreError if it is none, or OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
-    with open(fd, "rb", buffering=0) as file:
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
+    with open(path, "rb", buffering=0, opener=_open_warily) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
             raise StoreError(f"{path}: not a regular file")
         pieces, size = [], 0
         while piece := file.read(limit + 1 - size):
@@ -26,6 +25,10 @@ def read_file(path: str, limit: int) -> bytes:
     if size > limit:
         raise StoreError(f"{path}: larger than {limit} bytes")
     return b"".join(pieces)
+
+
+def _open_warily(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_NONBLOCK)
 
 
 def write_file(path: str, data: bytes, staging: str) -> None:

@@ -121,19 +121,21 @@ class FSBackend:
             remove(os.path.join(self._values(image_id), key))
 
     def _check(self) -> None:
-        for path in (self.root, os.path.dirname(self._content), self._content):
-            with _failing_as("failed to open storage backend"):
+        needed = (self.root, os.path.dirname(self._content), self._content)
+        optional = (os.path.dirname(self._metadata), self._metadata)
+        with _failing_as("failed to open storage backend"):
+            for path in (*needed, *filter(os.path.lexists, optional)):
                 if not stat.S_ISDIR(os.stat(path).st_mode):
                     raise StoreError(f"{path}: not a directory")
-        metadata = os.path.dirname(self._metadata)
-        if os.path.lexists(metadata) and not os.path.isdir(metadata):
-            raise StoreError(f"failed to open storage backend: {metadata}: not a directory")
 
     def _create(self) -> None:
-        for path in (self.root, self._content, self._metadata, self._staging):
-            with _failing_as("failed to create storage backend"):
-                os.makedirs(os.path.dirname(path), exist_ok=True)
-                os.makedirs(path, exist_ok=True)
+        with _failing_as("failed to create storage backend"):
+            try:
+                for path in (self.root, self._content, self._metadata, self._staging):
+                    os.makedirs(os.path.dirname(path), exist_ok=True)
+                    os.makedirs(path, exist_ok=True)
+            except FileExistsError as error:
+                raise StoreError(f"{error.filename}: not a directory") from None
         for entry in list(os.scandir(self._staging)):
             with suppress(OSError):
                 if time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED:

@@ -103,6 +103,10 @@ class ImageStore:
         """
         return self._stack(image_id).open(tolerant=tolerant)
 
+    def layers(self, image_id: ImageID) -> LayerStack:
+        """The image's layers, for looking at one by one. Raises ImageNotFound."""
+        return self._stack(image_id)
+
     def known_tar_size(self, image_id: ImageID) -> int | None:
         """The size in bytes of the image's layer tars end to end, None if learning it takes reading them.
 

@@ -4,13 +4,13 @@ Holding the top layer holds the whole stack. A tar that is open holds its own la
 readable whatever becomes of the image.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError
 from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids
-from imgfs.tar import TarBlob
+from imgfs.tar import Member, TarBlob
 
 
 class LayerStack:
@@ -48,6 +48,31 @@ class LayerStack:
             tars = [undo.enter_context(tar) for tar in held]
             undo.pop_all()
         return tars
+
+    def open_one(self, number: int) -> TarBlob:
+        """The tar of one layer, counted from the bottom; closing it lets go of the layer. Raises as `open` does."""
+        return _HeldTar(self._provider, self._chain_ids[number])
+
+    def members(self) -> Iterator[Sequence[Member]]:
+        """The members of each layer's tar, bottom first. Raises LayerNotFound, and what `Layer.members` raises."""
+        for number in range(len(self._chain_ids)):
+            yield self.members_of(number)
+
+    def members_of(self, number: int) -> Sequence[Member]:
+        """The members of one layer's tar. Raises as `members` does."""
+        layer = self._provider.get(self._chain_ids[number])
+        try:
+            return layer.members()
+        finally:
+            self._provider.release(layer)
+
+    def sizes(self) -> list[int | None]:
+        """The size in bytes of each layer's tar as far as known without reading it. Never blocks."""
+        return [self._known_size(chain_id) for chain_id in self._chain_ids]
+
+    def size_of(self, number: int) -> int | None:
+        """The size in bytes of one layer's tar if it is known without reading it. Never blocks."""
+        return self._known_size(self._chain_ids[number])
 
     def _open_layer(self, chain_id: ChainID, tolerant: bool) -> TarBlob:
         try:

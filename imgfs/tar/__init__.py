@@ -1,8 +1,27 @@
 """Tars: finding members and endings, and joining several into one."""
 
+from imgfs.tar.flat import FlatPlan, FlatTar
 from imgfs.tar.joined import JoinedTar
 from imgfs.tar.member import Member
+from imgfs.tar.merge import Branch, Leaf, Merger, merge_layers
 from imgfs.tar.scan import Scanner, scan_blob, sound_members
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
+from imgfs.tar.tree import NO_LAYER, Tree
 
-__all__ = ["JoinedTar", "Member", "ScannedTar", "Scanner", "TarBlob", "scan_blob", "sound_members"]
+__all__ = [
+    "NO_LAYER",
+    "Branch",
+    "FlatPlan",
+    "FlatTar",
+    "JoinedTar",
+    "Leaf",
+    "Member",
+    "Merger",
+    "ScannedTar",
+    "Scanner",
+    "TarBlob",
+    "Tree",
+    "merge_layers",
+    "scan_blob",
+    "sound_members",
+]

@@ -130,6 +130,7 @@ class Scanner:
             self._local = pax.parse_records(payload)
         elif kind == b"g":
             self._global |= pax.parse_records(payload)
+            self._global.pop(b"comment", None)
             if sum(len(key) + len(value) for key, value in self._global.items()) > _MAX_EXTENSION:
                 raise ValueError("too many global records")
         elif kind == b"L":
@@ -170,6 +171,7 @@ class Scanner:
         )
         if self._local or self._global:
             self._apply(member, self._global | self._local)
+            member.inherits = bool(self._global)
         if not 0 <= member.stored_size <= _MAX_SIZE:
             raise ValueError(f"a size of {member.stored_size} bytes")
         if kind == OLD_REGULAR and member.name.endswith(b"/"):

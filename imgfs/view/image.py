@@ -1,34 +1,44 @@
 """`images/<id>/`: what is known of one image."""
 
 import datetime
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 
 from imgfs.sources import Source
-from imgfs.sources.union import Union
 from imgfs.store import Image
+from imgfs.view.context import Context
+from imgfs.view.flat_tar import FlatTarFile
+from imgfs.view.history import history_table
+from imgfs.view.layers import LayersDirectory
 from imgfs.view.node import Directory, Node
-from imgfs.view.options import ViewOptions
 from imgfs.view.relatives import ChildrenDirectory
 from imgfs.view.rootfs_tar import RootfsTar
-from imgfs.view.texts import TextFile
+from imgfs.view.texts import LiveText, TextFile
+from imgfs.view.trees import TreeTable
 
 
 class ImageDirectory(Directory):
     """The directory of `image`, its layers read from `source`. Its files are made when they are looked at."""
 
-    def __init__(self, key: str, image: Image, source: Source, union: Union, options: ViewOptions) -> None:
+    def __init__(self, key: str, image: Image, source: Source, context: Context) -> None:
         self.key = key
         self.mtime_ns = _nanoseconds(image.created)
         self._image = image
         self._source = source
-        self._union = union
-        self._options = options
-        self._entries: Mapping[bytes, Callable[[], Node]] = {
+        self._context = context
+        self._entries: dict[bytes, Callable[[], Node]] = {
             b"config.json": self._config,
             b"parent": self._parent,
             b"children": self._children,
+            b"history": self._history,
+            b"tags": self._tags,
+            b"layers": self._layers,
+            b"rootfs": self._rootfs,
             b"rootfs.tar": self._rootfs_tar,
+            b"flat.tar": self._flat_tar,
         }
+        manifest = source.manifest(image.id)
+        if manifest is not None:
+            self._entries[b"manifest.json"] = lambda: self._text("manifest.json", manifest)
 
     def lookup(self, name: bytes) -> Node | None:
         make = self._entries.get(name)
@@ -38,19 +48,58 @@ class ImageDirectory(Directory):
         for name, make in self._entries.items():
             yield name, make()
 
+    def _text(self, name: str, content: bytes) -> Node:
+        return TextFile(f"{self.key}/{name}", content, self.mtime_ns)
+
+    def _live(self, name: str, make: Callable[[], str]) -> Node:
+        return LiveText(
+            f"{self.key}/{name}", lambda: make().encode("utf-8", "surrogateescape"), self.mtime_ns
+        )
+
     def _config(self) -> Node:
-        return TextFile(f"{self.key}/config.json", self._image.raw_config, self.mtime_ns)
+        return self._text("config.json", self._image.raw_config)
 
     def _parent(self) -> Node:
-        parent = self._union.snapshot.parents.get(self._image.id)
-        return TextFile(f"{self.key}/parent", f"{parent}\n".encode() if parent else b"", self.mtime_ns)
+        def text() -> str:
+            parent = self._context.union.snapshot.parents.get(self._image.id)
+            return f"{parent}\n" if parent else ""
+
+        return self._live("parent", text)
 
     def _children(self) -> Node:
-        return ChildrenDirectory(f"{self.key}/children", self._image.id, self._union, self.mtime_ns)
+        union = self._context.union
+        return ChildrenDirectory(f"{self.key}/children", self._image.id, union, self.mtime_ns)
+
+    def _history(self) -> Node:
+        return self._live(
+            "history", lambda: history_table(self._image, self._source.store.layers(self._image.id).sizes())
+        )
+
+    def _tags(self) -> Node:
+        def text() -> str:
+            names = self._context.union.snapshot.tags_of(self._image.id)
+            return "".join(f"{name}\n" for name in names if "\n" not in name)
+
+        return self._live("tags", text)
+
+    def _layers(self) -> Node:
+        store, trees = self._source.store, self._context.trees
+        return LayersDirectory(f"{self.key}/layers", self._image, store, trees, self.mtime_ns)
+
+    def _tree(self) -> TreeTable:
+        key = f"{self.key}/rootfs"
+        trees, layers = self._context.trees, self._source.store.layers(self._image.id)
+        return trees.table(key, lambda: TreeTable(key, trees, layers.members, layers.open_one, self.mtime_ns))
+
+    def _rootfs(self) -> Node:
+        return self._tree().top()
 
     def _rootfs_tar(self) -> Node:
-        key, verbatim = f"{self.key}/rootfs.tar", self._options.verbatim_tar
+        key, verbatim = f"{self.key}/rootfs.tar", self._context.options.verbatim_tar
         return RootfsTar(key, self._image.id, self._source.store, verbatim, self.mtime_ns)
+
+    def _flat_tar(self) -> Node:
+        return FlatTarFile(f"{self.key}/flat.tar", self._tree(), self.mtime_ns)
 
 
 def _nanoseconds(when: datetime.datetime | None) -> int:

@@ -4,10 +4,11 @@ from collections.abc import Iterator
 
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
-from imgfs.sources.union import Snapshot, Union
+from imgfs.sources.union import Snapshot
+from imgfs.view.context import Context
 from imgfs.view.image import ImageDirectory
-from imgfs.view.node import Directory, Node, Symlink
-from imgfs.view.options import ViewOptions
+from imgfs.view.image_link import ImageLink
+from imgfs.view.node import Directory, Node
 
 
 class ImagesDirectory(Directory):
@@ -19,9 +20,9 @@ class ImagesDirectory(Directory):
     key = "/images"
     mutable = True
 
-    def __init__(self, union: Union, options: ViewOptions) -> None:
-        self._union = union
-        self._options = options
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._union = context.union
 
     def lookup(self, name: bytes) -> Node | None:
         term = name.decode("ascii", "replace")
@@ -32,7 +33,7 @@ class ImagesDirectory(Directory):
             return None
         if image_id.hex == term:
             return self._image(snapshot, image_id)
-        return AliasLink(f"{self.key}/{term}", image_id.hex.encode())
+        return ImageLink(f"{self.key}/{term}", b"", image_id)
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         snapshot = self._union.snapshot
@@ -41,14 +42,4 @@ class ImagesDirectory(Directory):
 
     def _image(self, snapshot: Snapshot, image_id: ImageID) -> ImageDirectory:
         image, source = snapshot.images[image_id], snapshot.sources[image_id][0]
-        return ImageDirectory(f"{self.key}/{image_id.hex}", image, source, self._union, self._options)
-
-
-class AliasLink(Symlink):
-    """A link to an image; what it leads to may change when images come and go."""
-
-    mutable = True
-
-    def __init__(self, key: str, target: bytes) -> None:
-        self.key = key
-        self.target = target
+        return ImageDirectory(f"{self.key}/{image_id.hex}", image, source, self._context)

@@ -1,29 +1,71 @@
-"""The three kinds of node that a mounted tree is made of.
+"""The kinds of node that a mounted tree is made of.
 
 Nodes know what they show and nothing of FUSE. They are cheap, made when somebody looks, and two nodes with
-the same `key` are the same file: the key becomes the inode number.
+the same `key`, or the same place in a table of the same key, are the same file: from that comes the inode number.
 """
 
+import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from imgfs.blob import Blob
+
+_NOTHING: Mapping[bytes, bytes] = {}
 
 
 class Node(ABC):
     """What every node has.
 
-    `key` names the node within its tree, for good. `mtime_ns` is its modification time in nanoseconds since
-    the epoch. `mutable` says whether what the node answers may change while the tree is mounted.
+    `key` names the node within its tree, for good; a node of a `table` is named by that and its `number` instead.
+    `mtime_ns` is its modification time in nanoseconds since the epoch; `mode`, `links` and `device` are as in stat(2),
+    `uid` and `gid` too, None for whoever mounts. `mutable` says whether what the node answers may change while the
+    tree is mounted.
     """
 
-    key: str
+    key: str = ""
+    table: "NodeTable | None" = None
+    number: int = 0
     mtime_ns: int = 0
+    mode: int
+    uid: int | None = None
+    gid: int | None = None
+    links: int = 1
+    device: int = 0
     mutable: bool = False
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        return self.key
+
+    @property
+    def xattrs(self) -> Mapping[bytes, bytes]:
+        """Extended attributes by name."""
+        return _NOTHING
+
+
+class NodeTable(ABC):
+    """Very many nodes that are numbered from 0, the directory that holds the others, and made when they are wanted."""
+
+    key: str
+
+    @abstractmethod
+    def node(self, number: int) -> Node | None:
+        """A node; None while the table is not loaded, which it may cease to be at any time. Never blocks."""
+
+    @abstractmethod
+    def load(self) -> None:
+        """Make the nodes available, however long it takes. Raises ImgfsError or OSError."""
+
+    @abstractmethod
+    def top(self) -> "Directory":
+        """The node numbered 0, or until the table is loaded one that stands for it. Never blocks."""
 
 
 class Directory(Node):
     """Names, each with a node."""
+
+    mode = stat.S_IFDIR | 0o555
 
     @abstractmethod
     def lookup(self, name: bytes) -> Node | None:
@@ -36,6 +78,8 @@ class Directory(Node):
 
 class File(Node):
     """Immutable content."""
+
+    mode = stat.S_IFREG | 0o444
 
     @property
     @abstractmethod
@@ -50,8 +94,18 @@ class File(Node):
     def open(self) -> Blob:
         """The content; the caller closes it. Raises ImgfsError or OSError."""
 
+    @property
+    def opens_at_once(self) -> bool:
+        """Whether neither `open` nor closing what it answers would block now."""
+        return False
+
 
 class Symlink(Node):
-    """A symbolic link; `target` is relative to the directory that holds it."""
+    """A symbolic link; `target` is relative to the directory that holds it, or goes its own ways."""
 
+    mode = stat.S_IFLNK | 0o777
     target: bytes
+
+
+class Special(Node):
+    """A device node or a pipe: nothing to read here."""

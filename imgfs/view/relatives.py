@@ -4,15 +4,8 @@ from collections.abc import Iterator
 
 from imgfs.digest import ImageID
 from imgfs.sources.union import Union
-from imgfs.view.node import Directory, Node, Symlink
-
-
-class ImageLink(Symlink):
-    """A link from an image's own folder to another image."""
-
-    def __init__(self, key: str, image_id: ImageID) -> None:
-        self.key = key
-        self.target = b"../../" + image_id.hex.encode()
+from imgfs.view.image_link import ImageLink
+from imgfs.view.node import Directory, Node
 
 
 class ChildrenDirectory(Directory):
@@ -31,4 +24,4 @@ class ChildrenDirectory(Directory):
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         for child in self._union.snapshot.children.get(self._id, ()):
-            yield child.hex.encode(), ImageLink(f"{self.key}/{child.hex}", child)
+            yield child.hex.encode(), ImageLink(f"{self.key}/{child.hex}", b"../../", child)

@@ -3,9 +3,12 @@
 from collections.abc import Iterator
 
 from imgfs.sources.union import Union
+from imgfs.view.context import Context
 from imgfs.view.images import ImagesDirectory
+from imgfs.view.links import HeadsDirectory, TagsDirectory
 from imgfs.view.node import Directory, Node
 from imgfs.view.options import ViewOptions
+from imgfs.view.trees import Trees
 
 
 class RootDirectory(Directory):
@@ -14,7 +17,16 @@ class RootDirectory(Directory):
     key = "/"
 
     def __init__(self, union: Union, options: ViewOptions) -> None:
-        self._entries: dict[bytes, Node] = {b"images": ImagesDirectory(union, options)}
+        self._trees = Trees()
+        self._entries: dict[bytes, Node] = {
+            b"images": ImagesDirectory(Context(union, options, self._trees)),
+            b"tags": TagsDirectory(union),
+            b"heads": HeadsDirectory(union),
+        }
+
+    def close(self) -> None:
+        """Let go of the layers that are open."""
+        self._trees.close()
 
     def lookup(self, name: bytes) -> Node | None:
         return self._entries.get(name)

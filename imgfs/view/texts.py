@@ -1,11 +1,15 @@
-"""Small files whose content is at hand: configs, parents."""
+"""Small files whose content is at hand: configs, parents, tables."""
+
+from collections.abc import Callable
 
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.view.node import File
 
 
 class TextFile(File):
-    """A file of bytes in memory."""
+    """A file of bytes in memory, the same for good."""
+
+    opens_at_once = True
 
     def __init__(self, key: str, content: bytes, mtime_ns: int) -> None:
         self.key = key
@@ -21,3 +25,25 @@ class TextFile(File):
 
     def open(self) -> Blob:
         return MemoryBlob(self._content)
+
+
+class LiveText(File):
+    """A file that says how things are when it is opened: what `make` answers then, without blocking."""
+
+    opens_at_once = True
+    mutable = True
+
+    def __init__(self, key: str, make: Callable[[], bytes], mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._make = make
+
+    @property
+    def known_size(self) -> int:
+        return len(self._make())
+
+    def find_size(self) -> int:
+        return self.known_size
+
+    def open(self) -> Blob:
+        return MemoryBlob(self._make())

@@ -8,7 +8,7 @@ import tarfile
 from pathlib import Path
 
 from tests.conftest import Imgfs
-from tests.images import TestImage, docker_archive, layer_tar
+from tests.images import TestImage, docker_archive, layer_tar, oci_layout
 
 
 def test_ls_of_a_new_store_is_empty(imgfs: Imgfs) -> None:
@@ -96,3 +96,10 @@ def test_control_characters_in_names_do_not_reach_the_terminal(imgfs: Imgfs, tmp
         tmp_path / "evil.tar", [TestImage([layer_tar({"a": b""})], ["evil\x1b]0;title\x07:1"])]
     )
     assert b"\x1b" not in imgfs("ls", path).stdout + imgfs("tree", path).stdout
+
+
+def test_verify_fails_if_anything_is_bad(imgfs: Imgfs, tmp_path: Path, images: list[TestImage]) -> None:
+    layout = oci_layout(tmp_path / "layout", images)
+    imgfs("verify", layout)
+    (layout / "blobs/sha256" / images[0].id[7:]).unlink()
+    assert b"BAD" in imgfs("verify", layout, status=1).stdout

@@ -73,10 +73,21 @@ def test_verbatim_tar_is_the_concatenated_layer_tars(
 def test_the_tree_is_the_one_documented(mount: Mount, archive: Path, images: list[TestImage]) -> None:
     base, child, grandchild = images
     with mount(archive) as top:
-        assert os.listdir(top) == ["images"]
+        assert sorted(os.listdir(top)) == ["heads", "images", "tags"]
         assert sorted(os.listdir(top / "images")) == sorted(image.id[7:] for image in images)
         folder = top / "images" / child.id[7:]
-        assert sorted(os.listdir(folder)) == ["children", "config.json", "parent", "rootfs.tar"]
+        files = [
+            "children",
+            "config.json",
+            "flat.tar",
+            "history",
+            "layers",
+            "parent",
+            "rootfs",
+            "rootfs.tar",
+            "tags",
+        ]
+        assert sorted(os.listdir(folder)) == files
         assert (folder / "config.json").read_bytes() == child.config
         assert (folder / "parent").read_text() == f"{base.id}\n"
         assert (top / "images" / base.id[7:] / "parent").read_bytes() == b""
@@ -144,6 +155,37 @@ def test_images_come_and_go_without_remounting(
             assert os.listdir(top / "images" / child.id[7:] / "children") == []
             with tarfile.open(fileobj=open_file) as left:
                 assert [m.name for m in left] == [name.rstrip("/") for name in _members(grandchild)]
+
+
+def test_a_layout_given_by_a_relative_path_is_followed_from_the_background(
+    mount: Mount, tmp_path: Path, images: list[TestImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = oci_layout(tmp_path / "layout", images) / "index.json"
+    monkeypatch.chdir(tmp_path)
+    with mount("oci:layout") as top:
+        document = json.loads(index.read_text())
+        index.write_text(json.dumps(document | {"manifests": document["manifests"][:1]}))
+        assert eventually(lambda: os.listdir(top / "images") == [images[0].id[7:]])
+    assert (tmp_path / "log").read_text() == ""
+
+
+def test_what_is_removed_while_open_can_still_be_measured_and_read(
+    mount: Mount, tmp_path: Path, images: list[TestImage]
+) -> None:
+    """By programs that first ask for the size, which nobody knew when the image went."""
+    index = oci_layout(tmp_path / "layout", images) / "index.json"
+    with mount(index.parent, options="tar=verbatim") as top:
+        path = top / "images" / images[-1].id[7:] / "rootfs.tar"
+        fd = os.open(path, os.O_RDONLY)
+        try:
+            document = json.loads(index.read_text())
+            index.write_text(json.dumps(document | {"manifests": document["manifests"][:1]}))
+            assert eventually(lambda: not path.exists())
+            assert os.fstat(fd).st_size in (0, len(images[-1].verbatim))
+            done = subprocess.run(["cat"], stdin=fd, capture_output=True, check=True)
+        finally:
+            os.close(fd)
+        assert done.stdout == images[-1].verbatim
 
 
 def test_several_sources_are_one_tree(mount: Mount, tmp_path: Path, images: list[TestImage]) -> None:

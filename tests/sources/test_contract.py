@@ -19,6 +19,7 @@ from imgfs.sources.loading import load_image, parents_first
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.own_writer import Writer
 from tests.conftest import eventually
+from tests.engines.containerd import archives, running_containerd
 from tests.engines.engine import podman, run, running_docker, unmount_below
 from tests.images import TestImage, docker_archive, family, new_docker_archive, oci_layout
 from tests.indexing import indexing, no_progress
@@ -96,6 +97,14 @@ def _containers_storage(driver: str) -> Maker:
     return make
 
 
+def _containerd(folder: Path, images: list[TestImage]) -> str:
+    (folder / "archives").mkdir()
+    with running_containerd(folder) as running:
+        for archive in archives(folder / "archives", images):
+            running.load(archive)
+    return f"containerd:{running.root}"
+
+
 MAKERS: dict[str, Maker] = {
     "docker-archive": _docker_archive,
     "docker-archive-new": _new_docker_archive,
@@ -107,6 +116,7 @@ MAKERS: dict[str, Maker] = {
     "docker-vfs": _docker("vfs"),
     "containers-storage-overlay": _containers_storage("overlay"),
     "containers-storage-vfs": _containers_storage("vfs"),
+    "containerd": _containerd,
     "skopeo-oci": _skopeo("oci"),
     "skopeo-oci-gzip": _skopeo("oci", "--dest-compress", "--dest-compress-format=gzip"),
     "skopeo-oci-zstd": _skopeo("oci", "-f", "oci", "--dest-compress", "--dest-compress-format=zstd"),

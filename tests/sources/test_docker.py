@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from imgfs.digest import ImageID
-from imgfs.errors import ImgfsError, StoreError
+from imgfs.errors import ImgfsError, SourceNotFound
 from imgfs.sources import Source, open_source
 from tests.conftest import eventually
 from tests.images import TestImage, digest, layer_tar
@@ -157,19 +157,22 @@ def test_an_open_tar_outlives_the_records_of_its_layers(tmp_path: Path, images: 
         assert stream.read() == images[0].verbatim
 
 
-@pytest.mark.parametrize("made", ["nothing", "empty", "containerd"])
-def test_a_root_without_a_classic_store_is_refused_by_name(tmp_path: Path, made: str) -> None:
+@pytest.mark.parametrize("made", ["nothing", "empty"])
+def test_a_root_without_an_image_store_is_refused_by_name(tmp_path: Path, made: str) -> None:
     root = tmp_path / "root"
-    if made != "nothing":
+    if made == "empty":
         root.mkdir()
-    if made == "containerd":
-        (root / "containerd/daemon/io.containerd.content.v1.content").mkdir(parents=True)
-    with (
-        indexing(tmp_path) as indexer,
-        pytest.raises((StoreError, FileNotFoundError), match=str(root)) as caught,
-    ):
+    with indexing(tmp_path) as indexer, pytest.raises(SourceNotFound, match=str(root)):
         open_source(f"docker:{root}", indexer)
-    assert ("containerd" in str(caught.value)) == (made == "containerd")
+
+
+@pytest.mark.parametrize("scheme", ["docker:", ""])
+def test_a_root_with_its_images_in_containerd_is_read_there(tmp_path: Path, scheme: str) -> None:
+    root = tmp_path / "root"
+    (root / "containerd/daemon/io.containerd.content.v1.content/blobs/sha256").mkdir(parents=True)
+    with indexing(tmp_path) as indexer, closing(open_source(f"{scheme}{root}", indexer)) as source:
+        assert source.reference == f"docker:{root}"
+        assert not source.store.map()
 
 
 def test_images_in_containerd_beside_a_classic_store_are_told(

@@ -2,13 +2,14 @@
 
 import json
 import logging
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from imgfs.errors import InvalidImage
+from imgfs.errors import InvalidImage, TooMuch
 from imgfs.layers import Indexer
 from imgfs.sources import open_source
 from tests.images import TestImage, digest, layer_tar, oci_layout
@@ -162,3 +163,49 @@ def test_layers_of_another_number_than_the_config_says_are_not_readable(
     source = open_source(f"oci:{path}", indexer)
     assert list(source.store.map()) == [image.id]
     assert "1 layers where its config has 2" in caplog.text
+
+
+def test_one_large_config_named_without_end_is_an_error_soon(tmp_path: Path, indexer: Indexer) -> None:
+    """Thousands of manifests that share a config which takes long to parse."""
+    layout = Layout(tmp_path / "layout")
+    history = [{"created_by": "x"}] * 150_000
+    config = layout.blob(TestImage([layer_tar({"a": b""})], extra={"history": history}).config)
+    config["mediaType"] = "application/vnd.oci.image.config.v1+json"
+    manifests = [
+        layout.blob(json.dumps({"config": config, "layers": [], "n": number}).encode())
+        for number in range(2000)
+    ]
+    began = time.monotonic()
+    with pytest.raises(TooMuch, match="configs and manifests"):
+        open_source(layout.finish(*manifests), indexer)
+    assert time.monotonic() - began < 30
+
+
+def test_indexes_without_end_are_an_error_soon(tmp_path: Path, indexer: Indexer) -> None:
+    layout = Layout(tmp_path / "layout")
+    missing: list[dict[str, object]] = [{"digest": f"sha256:{number:064x}"} for number in range(20_000)]
+    with pytest.raises(TooMuch, match="more than 10000 manifests"):
+        open_source(layout.finish(layout.index(*missing)), indexer)
+
+
+def test_problems_without_end_are_not_told_without_end(
+    tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
+    missing: list[dict[str, object]] = [{"digest": f"sha256:{number:064x}"} for number in range(2000)]
+    source = open_source(layout.finish(*missing, entry), indexer)
+    assert list(source.store.map()) == [image]
+    assert len(caplog.records) == len(source.problems) == 1001
+    assert "more problems" in source.problems[-1]
+
+
+def test_more_layers_than_any_image_has_are_refused(
+    tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    config = layout.blob(TestImage([]).config) | {"mediaType": ""}
+    layers = [{"digest": f"sha256:{number:064x}"} for number in range(20_000)]
+    entry = layout.blob(json.dumps({"config": config, "layers": layers}).encode())
+    assert not open_source(layout.finish(entry), indexer).store.map()
+    assert "20000 layers are too many" in caplog.text

@@ -5,10 +5,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from imgfs.blob import MemoryBlob
-from imgfs.digest import ChainID, DiffID
+from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import LayerNotFound
 from imgfs.layers import Layer, LayerRegistry, chain_ids
+from imgfs.store import ImageStore
 from imgfs.tar import Member, ScannedTar, TarBlob, sound_members
+
+ABSENT = ImageID.of(b"absent")
+BOTTOM, MIDDLE, TOP = b"bottom layer", b"the middle one", b"top"
 
 
 @dataclass(frozen=True)
@@ -61,3 +65,10 @@ def config(comment: str = "", layers: Sequence[bytes] = (), **fields: object) ->
     diff_ids = [str(DiffID.of(layer)) for layer in layers]
     document = {"comment": comment, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
     return json.dumps(document | fields).encode()
+
+
+def family(store: ImageStore) -> tuple[ImageID, ImageID, ImageID]:
+    """Create a base, a child of it and a grandchild, and answer their IDs."""
+    base = store.create(config("base", [BOTTOM]))
+    child = store.create(config("child", [BOTTOM, MIDDLE]), parent=base)
+    return base, child, store.create(config("grandchild", [BOTTOM, MIDDLE, TOP]), parent=child)

@@ -2,20 +2,14 @@
 
 import hashlib
 import os
-from pathlib import Path
 
 import pytest
 
 from imgfs.digest import ImageID
 from imgfs.errors import MetadataNotFound, NotFound, StoreError
-from imgfs.store import MAX_CONFIG_SIZE, FSBackend, MemoryBackend, StoreBackend
+from imgfs.store import MAX_CONFIG_SIZE, StoreBackend
 
 ABSENT = ImageID.of(b"absent")
-
-
-@pytest.fixture(params=["fs", "memory"])
-def backend(request: pytest.FixtureRequest, tmp_path: Path) -> StoreBackend:
-    return FSBackend(tmp_path / "imagedb") if request.param == "fs" else MemoryBackend()
 
 
 @pytest.mark.parametrize("data", [b"foobar", os.urandom(8192), bytes(MAX_CONFIG_SIZE)])

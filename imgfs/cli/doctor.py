@@ -1,0 +1,143 @@
+"""`imgfs doctor`: which images can be seen on this machine, whether mounting works, and what to do if not."""
+
+import logging
+import os
+import shutil
+import signal
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from imgfs.cli.common import cache, human_size, indexing, is_absence, printable
+from imgfs.errors import ImgfsError, describe
+from imgfs.layers import Indexer
+from imgfs.sources import default_sources, open_source
+from imgfs.sources.own import default_path
+from imgfs.sources.union import Union
+from imgfs.view import RootDirectory, ViewOptions
+
+_INSTALL = "install it: apt install fuse3 (Debian, Ubuntu), dnf install fuse3 (Fedora)"
+_FUSE_CONF = "/etc/fuse.conf"
+
+
+@click.command()
+def doctor() -> None:
+    """Say which images imgfs can see on this machine, whether mounting works, and what to do if not.
+
+    Exit status 1 if mounting does not work.
+    """
+    with _quiet():
+        click.echo("Images")
+        with indexing() as indexer:
+            for reference in default_sources():
+                _line(*_look_at(reference, indexer))
+        click.echo("Mounting")
+        works = _check_mounting()
+        click.echo("Cache")
+        _check_cache()
+    click.get_current_context().exit(not works)
+
+
+def _look_at(reference: str, indexer: Indexer) -> tuple[str, str]:
+    """How it is with a source where it lies by default, and more about it."""
+    # opening our own store would make it
+    named = f"imgfs:{default_path()}" if reference == "imgfs:" else reference
+    try:
+        source = open_source(named, indexer)
+    except (ImgfsError, OSError) as error:
+        if is_absence(error):
+            return "none", f"{reference} {describe(error)}"
+        as_root = " (root may)" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
+        return "FAILS", f"{reference} cannot be read: {describe(error)}{as_root}"
+    count, problems = len(source.store), len(source.problems)
+    source.close()
+    broken = f", {problems} problems (imgfs verify {reference} says which)" if problems else ""
+    return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{broken}"
+
+
+def _check_mounting() -> bool:
+    """Try it; answers whether it works."""
+    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
+        _line("FAILS", "fusermount3 is not there", _INSTALL)
+        return False
+    try:
+        os.close(os.open("/dev/fuse", os.O_RDWR))
+    except OSError as error:
+        _line("FAILS", describe(error), *_device_hints(error))
+        return False
+    try:
+        _mount_nothing()
+    except ImportError as error:
+        _line("FAILS", f"pyfuse3 cannot be loaded: {error}", _INSTALL)
+        return False
+    except (ImgfsError, OSError) as error:
+        _line(
+            "FAILS", describe(error), "in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"
+        )
+        return False
+    _line("ok", "an empty file system was mounted and unmounted")
+    if os.geteuid() != 0 and not _others_allowed():
+        _line("note", f"-o allow_other needs the line user_allow_other in {_FUSE_CONF}")
+    return True
+
+
+def _device_hints(error: OSError) -> Iterator[str]:
+    if isinstance(error, PermissionError):
+        yield "let everyone use it, as udev does: chmod 666 /dev/fuse"
+    else:
+        yield "load the kernel's module: modprobe fuse"
+    yield "in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"
+
+
+def _mount_nothing() -> None:
+    """Mount an empty tree and unmount it. Raises MountError, OSError, or ImportError if a library is missing."""
+    from imgfs.mount import parse_options, serve  # here, as the library may be missing
+
+    folder = tempfile.mkdtemp(prefix="imgfs-doctor-")
+    try:
+        root = RootDirectory(Union([]), ViewOptions())
+        serve(root, folder, parse_options(""), ready=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    finally:
+        os.rmdir(folder)
+
+
+def _others_allowed() -> bool:
+    try:
+        with open(_FUSE_CONF) as file:
+            return any(line.strip() == "user_allow_other" for line in file)
+    except OSError:
+        return False
+
+
+def _check_cache() -> None:
+    kept = cache()
+    entries = kept.entries()
+    size = f"{human_size(sum(entry.size for entry in entries))} in {len(entries)} files"
+    partial = kept.begin()
+    if partial is None:
+        _line(
+            "FAILS",
+            f"{kept.folder}: cannot be written",
+            "imgfs works without, but decodes layers again and again",
+        )
+        return
+    partial.close()
+    _line("ok", f"{kept.folder}: {size}, at most {human_size(kept.limit)}")
+
+
+def _line(state: str, text: str, *hints: str) -> None:
+    click.echo(f"  {state:<6} {printable(text)}")
+    for hint in hints:
+        click.echo(f"         {hint}")
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """What is wrong is said here, not logged."""
+    logging.disable(logging.WARNING)
+    try:
+        yield
+    finally:
+        logging.disable(logging.NOTSET)

@@ -1,0 +1,179 @@
+"""`imgfs find`, `imgfs which` and `imgfs diff`: looking into root file systems without a mount."""
+
+import base64
+import fnmatch
+import os
+import re
+import stat
+import sys
+from collections.abc import Iterable
+from contextlib import ExitStack
+
+import click
+import msgspec
+
+from imgfs.cli.common import opened, printable, source_option, store_option
+from imgfs.digest import ImageID
+from imgfs.errors import NotFound
+from imgfs.sources.union import Snapshot
+from imgfs.store import LayerStack
+from imgfs.tar import Member, merge_layers
+from imgfs.view.compare import Change, Difference, Side, State, differences
+from imgfs.view.loaded import LoadedTree
+from imgfs.view.origins import Event, origins
+
+_LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
+
+
+@click.command()
+@click.argument("image")
+@click.argument("pattern")
+@click.option("-0", "--print0", is_flag=True, help="End each path with a NUL, for xargs -0.")
+@source_option
+@store_option
+def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store: str | None) -> None:
+    """Print each path of IMAGE's root file system that matches PATTERN, with wildcards as the shell has them.
+
+    A PATTERN without a slash is matched against names, any other against whole paths.
+    """
+    matches = re.compile(fnmatch.translate(pattern)).match
+    whole = "/" in pattern
+    with opened(sources, store) as union:
+        snapshot = union.snapshot
+        tree = merge_layers(_layers(snapshot, image_id := snapshot.resolve(image)).members(), image_id.short)
+        for entry in tree.walk():
+            path = b"/" + tree.path(entry)
+            if matches(os.fsdecode(path if whole else tree.name(entry))):
+                if print0:
+                    sys.stdout.buffer.write(path + b"\0")
+                else:
+                    click.echo(_shown(path))
+
+
+@click.command()
+@click.argument("image")
+@click.argument("path")
+@source_option
+@store_option
+def which(image: str, path: str, sources: tuple[str, ...], store: str | None) -> None:
+    """Say which layer of IMAGE a PATH of its root file system comes from, and what hid what lower layers had.
+
+    One line a layer that has to do with it, the topmost first. Exit status 1 if there is no such path in the end.
+    """
+    with opened(sources, store) as union:
+        snapshot = union.snapshot
+        image_id = snapshot.resolve(image)
+        found = snapshot.images[image_id]
+        events = origins(os.fsencode(path), _layers(snapshot, image_id).members())
+    if not events:
+        raise NotFound(f"{path}: no layer of {found.id.short} has it")
+    steps = [entry.created_by or "" for entry in found.history if not entry.empty_layer]
+    for event in reversed(events):
+        step = steps[event.layer] if event.layer < len(steps) else ""
+        line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_told(event)}"
+        click.echo(f"{line}  # {printable(step)}" if step else line)
+    click.get_current_context().exit(int(events[-1].member is None))
+
+
+@click.command()
+@click.argument("before")
+@click.argument("after")
+@click.option("--json", "as_json", is_flag=True, help="One JSON list instead of lines.")
+@click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs, as git diff does.")
+@source_option
+@store_option
+def diff(
+    before: str, after: str, as_json: bool, exit_code: bool, sources: tuple[str, ...], store: str | None
+) -> None:
+    """Print what differs between the root file systems of two images: A added, D removed, C changed.
+
+    Each line has the change in size in bytes and, of what changed, in what. Times do not count.
+    """
+    with opened(sources, store) as union, ExitStack() as stack:
+        snapshot = union.snapshot
+        sides = []
+        for image_id in map(snapshot.resolve, (before, after)):
+            layers = _layers(snapshot, image_id)
+            loaded = LoadedTree(merge_layers(layers.members(), image_id.short), layers.open_one)
+            stack.callback(loaded.close)
+            sides.append(Side(loaded, snapshot.images[image_id].diff_ids))
+        found = differences(*sides)
+        count = _print_json(found) if as_json else _print_lines(found)
+    click.get_current_context().exit(int(exit_code and count > 0))
+
+
+def _layers(snapshot: Snapshot, image_id: ImageID) -> LayerStack:
+    return snapshot.sources[image_id][0].store.layers(image_id)
+
+
+def _print_lines(found: Iterable[Difference]) -> int:
+    count = 0
+    for count, of in enumerate(found, 1):  # noqa: B007  # the last one is the answer
+        size = (of.after.size if of.after else 0) - (of.before.size if of.before else 0)
+        why = f"  ({', '.join(of.differs)})" if of.differs else ""
+        click.echo(f"{_LETTERS[of.change]} {size:>+12}  {_shown(b'/' + of.path)}{why}")
+    return count
+
+
+class _State(msgspec.Struct, omit_defaults=True):
+    type: str
+    mode: str
+    uid: int
+    gid: int
+    size: int
+    target: str | None = None
+
+
+class _Row(msgspec.Struct, omit_defaults=True):
+    """`path_base64` is there where `path` is not UTF-8 and so not exact."""
+
+    path: str
+    change: str
+    before: _State | None
+    after: _State | None
+    differs: list[str] = []
+    path_base64: str | None = None
+
+
+def _print_json(found: Iterable[Difference]) -> int:
+    rows = [_row(of) for of in found]
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows)).decode() + "\n")
+    return len(rows)
+
+
+def _row(of: Difference) -> _Row:
+    path = b"/" + of.path
+    text = path.decode(errors="backslashreplace")
+    exact = None if text.encode() == path else base64.b64encode(path).decode()
+    return _Row(text, of.change.value, _state(of.before), _state(of.after), list(of.differs), exact)
+
+
+def _state(state: State | None) -> _State | None:
+    if state is None:
+        return None
+    target = state.target.decode(errors="backslashreplace") if stat.S_ISLNK(state.mode) else None
+    mode = f"{stat.S_IMODE(state.mode):04o}"
+    return _State(_type(state.mode), mode, state.uid, state.gid, state.size, target)
+
+
+def _told(event: Event) -> str:
+    return event.what if event.member is None else f"{event.what}: {_described(event.member)}"
+
+
+def _described(member: Member) -> str:
+    if member.is_file:
+        return f"file of {member.size} bytes"
+    kinds = {b"1": "hard link", b"2": "symbolic link", b"3": "character device", b"4": "block device"}
+    kind = (kinds | {b"5": "directory", b"6": "pipe"}).get(member.type, "file")
+    return f"{kind} to {_shown(member.linkname)}" if member.type in b"12" else kind
+
+
+def _type(mode: int) -> str:
+    kinds = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFIFO: "pipe"}
+    devices = {stat.S_IFCHR: "character device", stat.S_IFBLK: "block device"}
+    return (kinds | devices).get(stat.S_IFMT(mode), "unknown")
+
+
+def _shown(path: bytes) -> str:
+    """A path for people: what could steer their terminal, and what is not UTF-8, as escapes."""
+    return printable(path.decode(errors="backslashreplace"))

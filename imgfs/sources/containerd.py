@@ -1,0 +1,156 @@
+"""Images of containerd, read in its root directory while it runs; the daemon is not asked.
+
+Format: containerd, docs/ops.md and content/local: names lie in a bolt database, blobs below a folder as in an OCI
+layout. Only what was pulled is there: often one platform of many, and no layers where they were discarded
+after unpacking. A name that is in several namespaces means the image of the one that sorts first (`default`
+before `k8s.io` before `moby`).
+"""
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import replace
+
+from imgfs.blob import Blob
+from imgfs.digest import Digest, ImageID
+from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, TooMuch, describe
+from imgfs.layers import Indexer
+from imgfs.sources.bolt import State, read_state
+from imgfs.sources.catalog import CatalogSource, FoundImage, Report
+from imgfs.sources.containerd_names import Name, Names, read_names
+from imgfs.sources.files import DirectoryFiles
+from imgfs.sources.manifests import Descriptor, ManifestWalk
+from imgfs.sources.names import familiar_name
+from imgfs.sources.scan import scan_manifests
+from imgfs.sources.source import Source
+
+DEFAULT_ROOT = "/var/lib/containerd"
+_CONTENT = "io.containerd.content.v1.content"
+_DATABASE = "io.containerd.metadata.v1.bolt"
+_CLOCK_GRAIN_NS = 50_000_000  # a change this soon after another may leave the same modification time
+
+
+def open_store(rest: str, indexer: Indexer) -> Source:
+    """The source `containerd:[ROOT][#NAMESPACE]`: all namespaces, or one.
+
+    Raises SourceNotFound if ROOT is no root of containerd or has no such namespace, OSError if it cannot be read.
+    """
+    whole = "#" not in rest or os.path.lexists(rest)
+    path, sign, namespace = (rest, "", "") if whole else rest.rpartition("#")
+    root = _Root(path or DEFAULT_ROOT, namespace if sign else None)
+    if sign:
+        root.check_namespace()
+    return _open(root, f"containerd:{root.path}{sign}{namespace}", indexer)
+
+
+def open_docker(path: str, reference: str, indexer: Indexer) -> Source:
+    """The images that Docker keeps in the root of containerd at `path`, under the names that docker shows.
+
+    There may be none yet. Raises SourceNotFound if `path` is no such root, OSError if it cannot be read.
+    """
+    return _open(_Root(path, "moby", familiar=True), reference, indexer)
+
+
+def is_root(path: str) -> bool:
+    """Whether `path` is a root of containerd. Raises OSError if that cannot be told."""
+    return any(_is_there(os.path.join(path, name)) for name in (_CONTENT, _DATABASE))
+
+
+def _is_there(path: str) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
+def _open(root: "_Root", reference: str, indexer: Indexer) -> Source:
+    return CatalogSource(reference, indexer, root.find, root.stamp)
+
+
+class _Root:
+    """A root directory of containerd, or one namespace of it."""
+
+    def __init__(self, path: str, namespace: str | None, *, familiar: bool = False) -> None:
+        path = self.path = os.path.abspath(path)  # a process in the background works elsewhere
+        self._check()
+        self._namespace = namespace
+        self._familiar = familiar
+        self._blobs = os.path.join(path, _CONTENT, "blobs", "sha256")
+        self._content = DirectoryFiles(os.path.join(path, _CONTENT))
+        self._database = DirectoryFiles(os.path.join(path, _DATABASE))
+        self._version: tuple[State, int, int] | None = None
+        self._names: Names | str = ""
+
+    def check_namespace(self) -> None:
+        """Raises SourceNotFound if the namespace is not there."""
+        names = self._read()
+        if isinstance(names, Names) and self._namespace not in names.namespaces:
+            known = f"there are {', '.join(names.namespaces)}" if names.namespaces else "there is none"
+            raise SourceNotFound(f"{self.path}: no namespace {self._namespace!r} ({known})")
+
+    def stamp(self) -> object:
+        """Changes when a name does, or when blobs come or go."""
+        try:
+            modified = os.stat(self._blobs).st_mtime_ns
+        except FileNotFoundError:
+            modified = 0
+        now = time.time_ns()
+        return self._read(), modified, now if now - modified < _CLOCK_GRAIN_NS else 0
+
+    def find(self, report: Report) -> Iterator[FoundImage]:
+        """Every image whose manifest and config are there."""
+        names = self._read()
+        if isinstance(names, str):
+            report(f"its names cannot be read, so images are found by scanning its blobs: {names}")
+            walk = self._walk(report)
+            for digest in scan_manifests(self._blobs):
+                yield from walk.images(Descriptor(digest), None)
+            return
+        for problem in names.problems:
+            report(problem)
+        found = [(name, list(self._images_of(name, report))) for name in names.names]
+        targets = {name.digest: ImageID.of(images[0].config) for name, images in found if images}
+        for name, images in found:
+            for image in images:
+                yield replace(image, parent=targets.get(name.parent or ""))
+
+    def _images_of(self, name: Name, report: Report) -> Iterator[FoundImage]:
+        try:
+            yield from self._walk(report).images(Descriptor(name.digest), self._tag(name.name))
+        except TooMuch as error:  # whoever made one image does not decide about all others
+            report(f"leaving out what else {name.name} leads to: {error}")
+
+    def _walk(self, report: Report) -> ManifestWalk:
+        return ManifestWalk(self._open_blob, self.path, report, partial_indexes=True)
+
+    def _tag(self, name: str) -> str | None:
+        """What an image is called here; None for names that engines give to images without one."""
+        if name.startswith("sha256:") or (self._familiar and name.startswith("moby-dangling@")):
+            return None
+        return familiar_name(name) if self._familiar else name
+
+    def _read(self) -> Names | str:
+        """The names, or why they cannot be read; read again only if the database has changed."""
+        try:
+            path = self._database.path("meta.db")
+            status = os.stat(path)
+            version = read_state(path), status.st_ino, status.st_mtime_ns
+        except (ImgfsError, OSError) as error:
+            self._check()
+            self._version, self._names = None, describe(error)
+            return self._names
+        if version != self._version:
+            try:
+                self._names = read_names(path, self._namespace)
+            except Corrupt as error:
+                self._names = describe(error)
+            self._version = version
+        return self._names
+
+    def _check(self) -> None:
+        if not is_root(self.path):
+            raise SourceNotFound(f"{self.path}: no containerd there")
+
+    def _open_blob(self, digest: Digest) -> Blob:
+        return self._content.open(f"blobs/{digest.algorithm}/{digest.hex}")

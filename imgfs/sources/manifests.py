@@ -1,0 +1,153 @@
+"""From descriptors down to images, which layouts and content stores have in common.
+
+Format: OCI image specification, descriptor.md, image-index.md, manifest.md. Indexes may nest; the walk visits
+each descriptor once, so one that leads back to itself ends. Every platform's image is found.
+"""
+
+import logging
+import platform
+from collections.abc import Callable, Iterator
+from functools import partial
+
+import msgspec
+
+from imgfs.blob import Blob
+from imgfs.digest import Digest
+from imgfs.errors import ImgfsError, InvalidImage, StoreError, TooMuch, describe
+from imgfs.sources.catalog import FoundImage, FoundLayer, Report
+from imgfs.sources.documents import MAX_LAYERS, Budget, parse_document, read_document
+
+logger = logging.getLogger("imgfs")
+
+_MAX_MANIFESTS = 10_000
+_IMAGE_CONFIGS = (
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    "",
+)
+
+
+class _Platform(msgspec.Struct):
+    os: str = ""
+    architecture: str = ""
+
+
+class Descriptor(msgspec.Struct, rename="camel"):
+    """What names a blob; `digest` is not validated yet."""
+
+    digest: str
+    media_type: str = ""
+    annotations: dict[str, str] | None = None
+    platform: _Platform | None = None
+
+
+class Document(msgspec.Struct):
+    """An index (`manifests`) or an image manifest (`config` and `layers`); told apart by what it holds."""
+
+    manifests: list[Descriptor] | None = None
+    config: Descriptor | None = None
+    layers: list[Descriptor] | None = None
+
+
+class ManifestWalk:
+    """Follows descriptors down to the images of the place called `place`.
+
+    `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. What is broken
+    is reported and left out; with `partial_indexes`, entries of an index that are not there are no problem, as
+    where only one platform was pulled.
+    """
+
+    def __init__(
+        self,
+        open_blob: Callable[[Digest], Blob],
+        place: str,
+        report: Report,
+        *,
+        partial_indexes: bool = False,
+    ) -> None:
+        self._open_blob = open_blob
+        self._place = place
+        self._report = report
+        self._partial_indexes = partial_indexes
+        self._budget = Budget(place)
+        self._visited: set[tuple[str, str | None]] = set()
+
+    def images(self, top: Descriptor, tag: str | None) -> Iterator[FoundImage]:
+        """The images below a descriptor; the first of them carries the tag.
+
+        Raises TooMuch if there is no end of them.
+        """
+        waiting = [top]
+        while waiting:
+            descriptor = waiting.pop()
+            if (descriptor.digest, tag) in self._visited or _is_attestation(descriptor):
+                continue
+            if max(len(self._visited), len(waiting)) >= _MAX_MANIFESTS:
+                raise TooMuch(f"{self._place}: more than {_MAX_MANIFESTS} manifests")
+            self._visited.add((descriptor.digest, tag))
+            try:
+                data = self._read(descriptor)
+                document = parse_document(data, Document, f"{self._place}: {descriptor.digest}")
+                if document.manifests is not None:
+                    inside = {entry.digest: entry for entry in reversed(document.manifests)}  # each but once
+                    waiting += reversed(this_platform_first(list(reversed(inside.values()))))
+                    continue
+                image = self._image(descriptor, document, data, tag)
+            except TooMuch:
+                raise
+            except FileNotFoundError as error:
+                if self._partial_indexes and descriptor is not top:
+                    logger.info(
+                        "%s: leaving out manifest %s: %s", self._place, descriptor.digest, describe(error)
+                    )
+                else:
+                    self._report(f"skipping manifest {descriptor.digest}: {describe(error)}")
+                continue
+            except (ImgfsError, OSError) as error:
+                self._report(f"skipping manifest {descriptor.digest}: {describe(error)}")
+                continue
+            if image is not None:
+                yield image
+                tag = None
+
+    def _image(
+        self, descriptor: Descriptor, manifest: Document, data: bytes, tag: str | None
+    ) -> FoundImage | None:
+        if manifest.config is None or manifest.layers is None:
+            raise InvalidImage("neither an index nor an image manifest")
+        if manifest.config.media_type not in _IMAGE_CONFIGS:
+            logger.debug("%s: %s is an artifact, not an image", self._place, descriptor.digest)
+            return None
+        if len(manifest.layers) > MAX_LAYERS:
+            raise InvalidImage(f"{len(manifest.layers)} layers are too many")
+        layers = []
+        for layer in manifest.layers:
+            digest = Digest(layer.digest)
+            layers.append(FoundLayer(partial(self._open_layer, digest), digest))
+        return FoundImage(self._read(manifest.config), layers, [tag] if tag else [], manifest=data)
+
+    def _open_layer(self, digest: Digest) -> Blob:
+        try:
+            return self._open_blob(digest)
+        except FileNotFoundError:
+            raise StoreError(f"{self._place}: blob {digest} of a layer is not there") from None
+
+    def _read(self, descriptor: Descriptor) -> bytes:
+        digest = Digest(descriptor.digest)
+        return read_document(self._open_blob(digest), f"blob {digest}", digest, self._budget)
+
+
+def this_platform_first(descriptors: list[Descriptor]) -> list[Descriptor]:
+    """The same descriptors, those for this machine before others: a tag on an index means that image here."""
+    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+
+    def is_other(descriptor: Descriptor) -> bool:
+        wanted = descriptor.platform
+        return wanted is not None and (wanted.os, wanted.architecture) != ("linux", machine)
+
+    return sorted(descriptors, key=is_other)
+
+
+def _is_attestation(descriptor: Descriptor) -> bool:
+    annotations = descriptor.annotations or {}
+    return annotations.get("vnd.docker.reference.type") == "attestation-manifest"

@@ -1,0 +1,41 @@
+"""Names in a tar as paths below a root; none leads outside.
+
+Follows moby and umoci: a name is cleaned as text, as if the root were `/`, before anything is looked up.
+"""
+
+MAX_PATH = 4096
+"""In bytes; Linux takes no longer one (PATH_MAX)."""
+MAX_NAME = 255
+"""In bytes; Linux takes no longer component of one (NAME_MAX)."""
+
+
+def components(name: bytes) -> list[bytes]:
+    """The components of a cleaned path: without empty ones, `.` and `..`; empty for the root itself.
+
+    Raises ValueError for what no file system takes: too long a path or component, or a NUL.
+    """
+    if len(name) > MAX_PATH:
+        raise ValueError(f"a path of {len(name)} bytes")
+    parts = name.strip(b"/").split(b"/")
+    if b"" in parts or b"." in parts or b".." in parts:
+        parts = _cleaned(parts)
+    if b"\0" in name:
+        raise ValueError("a path with a NUL")
+    if len(name) > MAX_NAME and any(len(part) > MAX_NAME for part in parts):
+        raise ValueError(f"a name of more than {MAX_NAME} bytes")
+    return parts
+
+
+def steps(target: bytes) -> list[bytes]:
+    """The components of a symbolic link's target, to be taken one by one: `..` stays, it depends on where one is."""
+    return [part for part in target.split(b"/") if part not in (b"", b".")]
+
+
+def _cleaned(parts: list[bytes]) -> list[bytes]:
+    clean: list[bytes] = []
+    for part in parts:
+        if part == b"..":
+            del clean[-1:]
+        elif part not in (b"", b"."):
+            clean.append(part)
+    return clean

@@ -1,0 +1,158 @@
+"""A file system tree of any size, held in columns: about 80 bytes and a name for an entry.
+
+Entries are numbers. Knows nothing of how layers are merged (`merge`) or where bytes come from.
+"""
+
+import stat
+from array import array
+from bisect import bisect_left
+from collections.abc import Iterator
+
+NO_LAYER = 0xFFFFFFFF
+"""In place of a layer's number: a directory that no layer has a member for, only members below it."""
+
+Sparse = list[tuple[int, int]]
+
+
+class Tree:
+    """Entries numbered from 0, the root, so that the children of a directory follow each other, sorted by name.
+
+    Each column below has a value for every entry. Names of one file are several entries: `inode` answers the same
+    number for all of them, that of the first, whose values stand for all.
+
+    `modes` are as in st_mode, type included. `links` are as in st_nlink. `sizes` in bytes; for a symbolic link that
+    of its target. `mtimes` in nanoseconds since the epoch. `layers` are numbered from 0, the bottom, or NO_LAYER.
+    `records` and `headers`: where the entry's member begins in its layer's tar, and how many bytes of headers come
+    before its data. `faithful` is 1 where those headers, as they stand, say of this very entry what it is.
+    """
+
+    def __init__(self) -> None:
+        self.parents = array("I")
+        self.modes = array("I")
+        self.uids = array("I")
+        self.gids = array("I")
+        self.links = array("I")
+        self.sizes = array("Q")
+        self.mtimes = array("q")
+        self.layers = array("I")
+        self.records = array("Q")
+        self.headers = array("Q")
+        self.faithful = bytearray()
+        self.xattrs: dict[int, dict[bytes, bytes]] = {}
+        self.devices: dict[int, tuple[int, int]] = {}
+        """Major and minor number of every device node."""
+        self.sparse: dict[int, Sparse] = {}
+        """The parts of a sparse file that its data holds, as in `Member`."""
+        self.same: dict[int, int] = {}
+        """For a further name of a file, the entry that is its first."""
+        self._text = bytearray()  # names, and targets of symbolic links
+        self._name_ends = array("Q")
+        self._firsts = array("Q")  # the first child of a directory, where in the text a link's target begins
+        self._counts = array("I")  # children of a directory
+
+    def __len__(self) -> int:
+        return len(self.modes)
+
+    def is_directory(self, entry: int) -> bool:
+        """Whether an entry can have children."""
+        return stat.S_ISDIR(self.modes[entry])
+
+    def inode(self, entry: int) -> int:
+        """The entry that stands for the file that an entry is a name of."""
+        return self.same.get(entry, entry)
+
+    def name(self, entry: int) -> bytes:
+        """An entry's name in its directory; empty for the root."""
+        end = self._name_ends[entry]
+        start = end - self._name_length(entry)
+        return bytes(self._text[start:end])
+
+    def path(self, entry: int) -> bytes:
+        """An entry's path from the root, without a slash before it; empty for the root."""
+        parts = []
+        while entry:
+            parts.append(self.name(entry))
+            entry = self.parents[entry]
+        return b"/".join(reversed(parts))
+
+    def children(self, entry: int) -> range:
+        """The entries in a directory; none in anything else."""
+        if not self.is_directory(entry):
+            return range(0)
+        first = self._firsts[entry]
+        return range(first, first + self._counts[entry])
+
+    def lookup(self, directory: int, name: bytes) -> int | None:
+        """The entry called `name` in a directory."""
+        children = self.children(directory)
+        place = bisect_left(children, name, key=self.name)
+        if place < len(children) and self.name(children[place]) == name:
+            return children[place]
+        return None
+
+    def target(self, entry: int) -> bytes:
+        """What a symbolic link leads to."""
+        first = self._firsts[entry]
+        return bytes(self._text[first : first + self.sizes[entry]])
+
+    def walk(self) -> Iterator[int]:
+        """Every entry but the root, each directory before what is in it, in the order of their paths' components."""
+        waiting = [iter(self.children(0))]
+        while waiting:
+            for entry in waiting[-1]:
+                yield entry
+                if self.is_directory(entry):
+                    waiting.append(iter(self.children(entry)))
+                    break
+            else:
+                waiting.pop()
+
+    def append(
+        self,
+        parent: int,
+        name: bytes,
+        mode: int,
+        owner: tuple[int, int],
+        size: int,
+        mtime_ns: int,
+        place: tuple[int, int, int],
+        target: bytes = b"",
+        *,
+        faithful: bool = False,
+    ) -> int:
+        """Add the next entry, whose siblings come right before and after it; answers its number.
+
+        `place` is its layer, record and header length. Values that do not fit a column become the nearest that does.
+        """
+        entry = len(self.modes)
+        self._text += name
+        self._name_ends.append(len(self._text))
+        self._firsts.append(len(self._text))
+        self._text += target
+        self._counts.append(0)
+        self.parents.append(parent)
+        self.modes.append(mode)
+        self.uids.append(owner[0] & 0xFFFFFFFF)
+        self.gids.append(owner[1] & 0xFFFFFFFF)
+        self.links.append(1)
+        self.sizes.append(size)
+        self.mtimes.append(max(-(1 << 63), min(mtime_ns, (1 << 63) - 1)))
+        layer, record, header = place
+        self.layers.append(layer)
+        self.records.append(record)
+        self.headers.append(header)
+        self.faithful.append(faithful)
+        return entry
+
+    def set_children(self, directory: int, first: int, count: int) -> None:
+        """Say which entries are the children of a directory."""
+        self._firsts[directory] = first
+        self._counts[directory] = count
+
+    def _name_length(self, entry: int) -> int:
+        if not entry:
+            return 0
+        before = self._name_ends[entry - 1]
+        if stat.S_ISLNK(self.modes[entry - 1]):
+            before += self.sizes[entry - 1]
+        return self._name_ends[entry] - before

@@ -1,0 +1,74 @@
+"""`layers/`: each layer of an image, as its tar and as the tree that this alone makes."""
+
+from collections.abc import Iterator
+
+from imgfs.blob import Blob
+from imgfs.store import Image, ImageStore
+from imgfs.view.node import Directory, File, Node
+from imgfs.view.trees import Trees, TreeTable
+
+
+class LayersDirectory(Directory):
+    """`NN-<12 hex of the diff ID>.tar` and `NN-<12 hex>/` for each layer of `image`, 00 being the lowest."""
+
+    def __init__(self, key: str, image: Image, store: ImageStore, trees: Trees, mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._image = image
+        self._store = store
+        self._trees = trees
+        width = max(2, len(str(len(image.diff_ids) - 1)))
+        self._names = [f"{number:0{width}}-{of.short}".encode() for number, of in enumerate(image.diff_ids)]
+
+    def lookup(self, name: bytes) -> Node | None:
+        stem = name.removesuffix(b".tar")
+        if stem not in self._names:
+            return None
+        number = self._names.index(stem)
+        return self._tree(number) if stem == name else self._tar(number)
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for number, name in enumerate(self._names):
+            yield name, self._tree(number)
+            yield name + b".tar", self._tar(number)
+
+    def _tar(self, number: int) -> Node:
+        key = f"{self.key}/{self._names[number].decode()}.tar"
+        return LayerTar(key, self._image, self._store, number, self.mtime_ns)
+
+    def _tree(self, number: int) -> Node:
+        key = f"{self.key}/{self._names[number].decode()}"
+        layers = self._store.layers(self._image.id)
+
+        def make() -> TreeTable:
+            return TreeTable(
+                key,
+                self._trees,
+                lambda: [layers.members_of(number)],
+                lambda _: layers.open_one(number),
+                self.mtime_ns,
+                raw=True,
+            )
+
+        return self._trees.table(key, make).top()
+
+
+class LayerTar(File):
+    """One layer's tar, byte for byte."""
+
+    def __init__(self, key: str, image: Image, store: ImageStore, number: int, mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._layers = store.layers(image.id)
+        self._number = number
+
+    @property
+    def known_size(self) -> int | None:
+        return self._layers.size_of(self._number)
+
+    def find_size(self) -> int:
+        with self.open() as blob:
+            return blob.size
+
+    def open(self) -> Blob:
+        return self._layers.open_one(self._number)

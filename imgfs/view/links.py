@@ -1,0 +1,98 @@
+"""`tags/` and `heads/`: links to images under the names that people know them by."""
+
+import logging
+from collections.abc import Iterator, Mapping
+
+from imgfs.digest import ImageID
+from imgfs.sources.union import Snapshot, Union
+from imgfs.view.image_link import ImageLink
+from imgfs.view.node import Directory, Node
+
+logger = logging.getLogger("imgfs")
+
+_Names = dict[bytes, "ImageID | _Names"]
+_MAX_NAME = 255
+
+
+class HeadsDirectory(Directory):
+    """A link to each image that no other is based on, named by the hex of its ID."""
+
+    key = "/heads"
+    mutable = True
+
+    def __init__(self, union: Union) -> None:
+        self._union = union
+
+    def lookup(self, name: bytes) -> Node | None:
+        return dict(self.entries()).get(name)
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for image_id in self._union.snapshot.heads:
+            yield image_id.hex.encode(), ImageLink(f"{self.key}/{image_id.hex}", b"../images/", image_id)
+
+
+class TagsDirectory(Directory):
+    """The names of all images, each part of a name before a slash a directory."""
+
+    mutable = True
+
+    def __init__(self, union: Union, tree: "TagTree | None" = None, path: tuple[bytes, ...] = ()) -> None:
+        self.key = b"/".join((b"/tags", *path)).decode("utf-8", "surrogateescape")
+        self._union = union
+        self._tree = tree or TagTree()
+        self._path = path
+
+    def lookup(self, name: bytes) -> Node | None:
+        found = self._names().get(name)
+        return None if found is None else self._node(name, found)
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for name, found in sorted(self._names().items()):
+            yield name, self._node(name, found)
+
+    def _names(self) -> Mapping[bytes, "ImageID | _Names"]:
+        names = self._tree.names(self._union.snapshot)
+        for part in self._path:
+            below = names.get(part)
+            if not isinstance(below, dict):
+                return {}
+            names = below
+        return names
+
+    def _node(self, name: bytes, found: "ImageID | _Names") -> Node:
+        if isinstance(found, dict):
+            return TagsDirectory(self._union, self._tree, (*self._path, name))
+        key = f"{self.key}/{name.decode('utf-8', 'surrogateescape')}"
+        return ImageLink(key, b"../" * (len(self._path) + 1) + b"images/", found)
+
+
+class TagTree:
+    """Names as a tree, made anew when the images change."""
+
+    def __init__(self) -> None:
+        self._snapshot: Snapshot | None = None
+        self._names: _Names = {}
+
+    def names(self, snapshot: Snapshot) -> _Names:
+        """The names at the top."""
+        if snapshot is not self._snapshot:
+            names: _Names = {}
+            for name, image_id in snapshot.tags.items():
+                if not _add(names, name.encode("utf-8", "surrogateescape").split(b"/"), image_id):
+                    logger.info("tag %r is no path, so it is not shown", name)
+            self._snapshot, self._names = snapshot, names
+        return self._names
+
+
+def _add(names: _Names, parts: list[bytes], image_id: ImageID) -> bool:
+    """Add a name that is a path; of one that is a directory of others too, those stay."""
+    if any(part in (b"", b".", b"..") or len(part) > _MAX_NAME or b"\0" in part for part in parts):
+        return False
+    for part in parts[:-1]:
+        below = names.get(part)
+        if not isinstance(below, dict):
+            below = names[part] = {}
+        names = below
+    if not isinstance(names.get(parts[-1]), dict):
+        names[parts[-1]] = image_id
+    return True

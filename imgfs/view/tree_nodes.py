@@ -1,0 +1,80 @@
+"""The entries of a merged tree as nodes."""
+
+import os
+import stat
+from collections.abc import Iterator, Mapping
+
+from imgfs.blob import Blob
+from imgfs.view.loaded import LoadedTree
+from imgfs.view.node import Directory, File, Node, NodeTable, Special, Symlink
+
+
+class TreeNode(Node):
+    """An entry of `loaded`; its values are those of the file that it is a name of."""
+
+    def __init__(self, table: NodeTable, loaded: LoadedTree, entry: int) -> None:
+        tree = loaded.tree
+        self.table = self._table = table
+        self.number = entry = tree.inode(entry)
+        self._loaded = loaded
+        self.mode = tree.modes[entry]
+        self.uid = tree.uids[entry]
+        self.gid = tree.gids[entry]
+        self.links = tree.links[entry]
+        self.mtime_ns = tree.mtimes[entry]
+
+    @property
+    def label(self) -> str:
+        below = os.fsdecode(self._loaded.tree.path(self.number))
+        return f"{self._table.key}/{below}"
+
+    @property
+    def xattrs(self) -> Mapping[bytes, bytes]:
+        return self._loaded.tree.xattrs.get(self.number) or {}
+
+
+class TreeDirectory(TreeNode, Directory):
+    def lookup(self, name: bytes) -> Node | None:
+        entry = self._loaded.tree.lookup(self.number, name)
+        return None if entry is None else tree_node(self._table, self._loaded, entry)
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        tree, table, loaded = self._loaded.tree, self._table, self._loaded
+        for entry in tree.children(self.number):
+            yield tree.name(entry), tree_node(table, loaded, entry)
+
+
+class TreeFile(TreeNode, File):
+    @property
+    def known_size(self) -> int:
+        return self._loaded.tree.sizes[self.number]
+
+    def find_size(self) -> int:
+        return self.known_size
+
+    def open(self) -> Blob:
+        return self._loaded.content(self.number)
+
+    @property
+    def opens_at_once(self) -> bool:
+        return self._loaded.has_open(self.number)
+
+
+class TreeSymlink(TreeNode, Symlink):
+    def __init__(self, table: NodeTable, loaded: LoadedTree, entry: int) -> None:
+        super().__init__(table, loaded, entry)
+        self.target = loaded.tree.target(self.number)
+
+
+class TreeSpecial(TreeNode, Special):
+    def __init__(self, table: NodeTable, loaded: LoadedTree, entry: int) -> None:
+        super().__init__(table, loaded, entry)
+        self.device = os.makedev(*loaded.tree.devices.get(self.number, (0, 0)))
+
+
+_KINDS = {stat.S_IFDIR: TreeDirectory, stat.S_IFREG: TreeFile, stat.S_IFLNK: TreeSymlink}
+
+
+def tree_node(table: NodeTable, loaded: LoadedTree, entry: int) -> TreeNode:
+    """The node of an entry."""
+    return _KINDS.get(stat.S_IFMT(loaded.tree.modes[entry]), TreeSpecial)(table, loaded, entry)

@@ -1,0 +1,144 @@
+"""Trees of images and of layers: made when somebody looks, kept while there is room."""
+
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import count
+from threading import Lock
+
+from imgfs.tar import Member, merge_layers
+from imgfs.view.loaded import LayerOpener, LoadedTree
+from imgfs.view.node import Directory, Node, NodeTable
+from imgfs.view.tree_nodes import TreeDirectory, tree_node
+
+_KNOWN = 10_000  # tables that are remembered, loaded or not
+_ENTRIES = 4_000_000  # kept in all; some 100 bytes each
+
+
+class Trees:
+    """The trees in memory; those not used for longest go when there are more than `limit` entries in all."""
+
+    def __init__(self, limit: int = _ENTRIES) -> None:
+        self._limit = limit
+        self._lock = Lock()
+        self._known: OrderedDict[str, TreeTable] = OrderedDict()
+        self._tables: list[TreeTable] = []
+        self.clock = count(1)
+
+    def table(self, key: str, make: Callable[[], "TreeTable"]) -> "TreeTable":
+        """The table known as `key`, made if there is none yet."""
+        with self._lock:
+            table = self._known.get(key)
+            if table is None:
+                table = self._known[key] = make()
+                if len(self._known) > _KNOWN:
+                    self._known.popitem(last=False)
+            self._known.move_to_end(key)
+            return table
+
+    def keep(self, table: "TreeTable") -> None:
+        """Count a table that has been loaded, and unload others for it."""
+        with self._lock:
+            self._tables.append(table)
+            self._tables.sort(key=lambda table: table.last_used)
+            while sum(table.size for table in self._tables) > self._limit and len(self._tables) > 1:
+                self._tables.pop(0).unload()
+
+    def close(self) -> None:
+        """Unload all."""
+        with self._lock:
+            for table in self._tables:
+                table.unload()
+            self._tables.clear()
+
+
+class _Unloaded(Directory):
+    """Stands for the top of a tree that is not loaded; it is looked at again when it is."""
+
+    mutable = True
+
+    def __init__(self, table: "TreeTable") -> None:
+        self.table = table
+        self.key = table.key
+        self.mtime_ns = table.mtime_ns
+
+    def lookup(self, name: bytes) -> Node | None:
+        return None
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        yield from ()
+
+
+class TreeTable(NodeTable):
+    """The tree that layers make, known as `key`.
+
+    `members` answers the members of each layer, bottom first, `open_layer` opens one. With `raw`, whiteouts are
+    files. `mtime_ns` is that of the top while the tree is not loaded.
+    """
+
+    def __init__(
+        self,
+        key: str,
+        trees: Trees,
+        members: Callable[[], Iterable[Sequence[Member]]],
+        open_layer: LayerOpener,
+        mtime_ns: int,
+        *,
+        raw: bool = False,
+    ) -> None:
+        self.key = key
+        self.last_used = 0
+        self.mtime_ns = mtime_ns
+        self._trees = trees
+        self._members = members
+        self._open_layer = open_layer
+        self._raw = raw
+        self._loading = Lock()
+        self._loaded: LoadedTree | None = None
+        self._flat_size: int | None = None
+
+    @property
+    def size(self) -> int:
+        """How many entries are in memory."""
+        loaded = self._loaded
+        return len(loaded.tree) if loaded else 0
+
+    @property
+    def known_flat_size(self) -> int | None:
+        """The size of the flat tar if it is known by now."""
+        return self._flat_size
+
+    def node(self, number: int) -> Node | None:
+        loaded = self._loaded
+        if loaded is None:
+            return None
+        self.last_used = next(self._trees.clock)
+        return tree_node(self, loaded, number)
+
+    def top(self) -> Directory:
+        node = self.node(0)
+        return node if isinstance(node, TreeDirectory) else _Unloaded(self)
+
+    def load(self) -> None:
+        self.loaded()
+
+    def loaded(self) -> LoadedTree:
+        """The tree, made now if need be. Raises what reading the layers raises."""
+        with self._loading:
+            loaded = self._loaded
+            if loaded is None:
+                loaded = LoadedTree(merge_layers(self._members(), self.key, raw=self._raw), self._open_layer)
+                self._loaded = loaded
+                self.last_used = next(self._trees.clock)
+                self._trees.keep(self)
+            return loaded
+
+    def find_flat_size(self) -> int:
+        """The size of the flat tar, worked out now if need be. Raises as `loaded` does."""
+        self._flat_size = self.loaded().plan.size
+        return self._flat_size
+
+    def unload(self) -> None:
+        """Forget the tree; whoever uses it goes on."""
+        loaded, self._loaded = self._loaded, None
+        if loaded is not None:
+            loaded.close()

@@ -1,0 +1,322 @@
+"""File system operations called as the kernel's requests call them, without a mount."""
+
+import errno
+import os
+from collections.abc import Awaitable, Callable
+from threading import Event, get_ident
+from typing import TypeVar
+
+import pyfuse3
+import pytest
+import trio
+
+from imgfs.blob import Blob, MemoryBlob
+from imgfs.errors import Corrupt, ImageNotFound
+from imgfs.mount import MountOptions
+from imgfs.mount.operations import Operations
+from imgfs.view import Directory
+from tests.mount.trees import Failing, Folder, Link, Text
+
+CONTEXT = pyfuse3.RequestContext()
+ROOT = pyfuse3.ROOT_INODE
+T = TypeVar("T")
+
+
+class Recorded(MemoryBlob):
+    """Bytes that tell who read them: `in_place` says whether they can be had without blocking."""
+
+    def __init__(self, data: bytes, *, in_place: bool) -> None:
+        super().__init__(data)
+        self._in_place = in_place
+        self.readers: list[int] = []
+        self.closed = 0
+
+    def pread(self, size: int, offset: int) -> bytes:
+        self.readers.append(get_ident())
+        return super().pread(size, offset)
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:  # type: ignore[override]
+        return self.pread(size, offset) if self._in_place else None
+
+    def close(self) -> None:
+        self.closed += 1
+
+
+class Opening(Text):
+    """A file that opens to a blob at hand."""
+
+    def __init__(self, key: str, blob: Blob) -> None:
+        super().__init__(key, b"")
+        self._blob = blob
+
+    def open(self) -> Blob:
+        return self._blob
+
+
+class Broken(Directory):
+    """A directory that cannot be read."""
+
+    key = "/broken"
+
+    def lookup(self, name: bytes) -> None:
+        raise Corrupt("a damaged directory")
+
+    def entries(self) -> None:  # type: ignore[override]
+        raise Corrupt("a damaged directory")
+
+
+def call(work: Callable[[], Awaitable[T]]) -> T:
+    """Run requests in an event loop; all of them must end soon."""
+
+    async def bounded() -> T:
+        with trio.fail_after(10):
+            return await work()
+
+    return trio.run(bounded)
+
+
+def served(**children: object) -> Operations:
+    """A file system whose root holds these."""
+    root = Folder("/", {name.encode(): node for name, node in children.items()})  # type: ignore[misc]
+    return Operations(root, MountOptions())
+
+
+async def find(operations: Operations, name: bytes, parent: int = ROOT) -> int:
+    return (await operations.lookup(parent, name, CONTEXT)).st_ino
+
+
+def refused(work: Callable[[], Awaitable[object]]) -> int:
+    """The errno that a request ends with."""
+    with pytest.raises(pyfuse3.FUSEError) as caught:
+        call(work)
+    return caught.value.errno
+
+
+def test_a_name_is_found_with_its_attributes_and_one_that_is_not_there_is_enoent() -> None:
+    operations = served(a=Text("/a", b"abc"))
+    assert call(lambda: operations.lookup(ROOT, b"a", CONTEXT)).st_size == 3
+    assert refused(lambda: operations.lookup(ROOT, b"b", CONTEXT)) == errno.ENOENT
+
+
+def test_a_file_holds_no_names() -> None:
+    async def look_below_a_file() -> None:
+        operations = served(a=Text("/a", b"abc"))
+        await operations.lookup(await find(operations, b"a"), b"x", CONTEXT)
+
+    assert refused(look_below_a_file) == errno.ENOENT
+
+
+def test_a_damaged_directory_is_eio() -> None:
+    operations = served(broken=Broken())
+    number = call(lambda: find(operations, b"broken"))
+    assert refused(lambda: operations.lookup(number, b"x", CONTEXT)) == errno.EIO
+    assert refused(lambda: operations.opendir(number, CONTEXT)) == errno.EIO
+
+
+def test_a_name_in_a_directory_that_changes_is_not_to_be_remembered() -> None:
+    folder = Folder("/", {b"a": Text("/a", b"")}, mutable=True)
+    assert call(lambda: Operations(folder, MountOptions()).lookup(ROOT, b"a", CONTEXT)).entry_timeout == 0
+
+
+def test_what_the_kernel_forgot_can_be_found_again() -> None:
+    async def find_forget_find() -> tuple[int, int]:
+        operations = served(a=Text("/a", b"abc"))
+        first, second = await find(operations, b"a"), await find(operations, b"a")
+        await operations.forget([(first, 1), (second, 1)])
+        return first, await find(operations, b"a")
+
+    first, again = call(find_forget_find)
+    assert first == again
+
+
+def test_stat_waits_for_the_exact_size() -> None:
+    async def look_then_stat() -> tuple[int, int]:
+        operations = served(a=Text("/a", b"abc", known=False))
+        entry = await operations.lookup(ROOT, b"a", CONTEXT)
+        return entry.st_size, (await operations.getattr(entry.st_ino, CONTEXT)).st_size
+
+    assert call(look_then_stat) == (0, 3)
+
+
+def test_a_lazy_stat_answers_0_until_the_size_is_known() -> None:
+    async def stat_twice() -> list[tuple[int, bool]]:
+        node = Text("/a", b"abc", known=False)
+        operations = Operations(Folder("/", {b"a": node}), MountOptions(lazy_size=True))
+        number = await find(operations, b"a")
+        entries = [await operations.getattr(number, CONTEXT)]
+        node.find_size()
+        entries.append(await operations.getattr(number, CONTEXT))
+        return [(entry.st_size, entry.attr_timeout > 0) for entry in entries]
+
+    assert call(stat_twice) == [(0, False), (3, True)]
+
+
+def test_a_size_that_cannot_be_found_out_is_an_error() -> None:
+    operations = served(a=Failing("/a", Corrupt("damaged")))
+    number = call(lambda: find(operations, b"a"))
+    assert refused(lambda: operations.getattr(number, CONTEXT)) == errno.EIO
+
+
+def test_what_was_removed_can_be_measured_only_by_who_has_it_open() -> None:
+    """Programs stat what they have open before they read it; that must not fail when its image is gone."""
+
+    class Removed(Text):
+        known_size = None
+
+        def find_size(self) -> int:
+            raise ImageNotFound("abc")
+
+    operations = served(a=Removed("/a", b"abc"))
+    number = call(lambda: find(operations, b"a"))
+    assert refused(lambda: operations.getattr(number, CONTEXT)) == errno.ENOENT
+    handle = call(lambda: operations.open(number, os.O_RDONLY, CONTEXT)).fh
+    entry = call(lambda: operations.getattr(number, CONTEXT))
+    assert (entry.st_size, entry.attr_timeout) == (0, 0)
+    call(lambda: operations.release(handle))
+    assert refused(lambda: operations.getattr(number, CONTEXT)) == errno.ENOENT
+
+
+def test_links_are_read_and_nothing_else_is_a_link() -> None:
+    operations = served(a=Text("/a", b""), link=Link("/link", b"../a"))
+    link, file = (call(lambda: find(operations, b"link")), call(lambda: find(operations, b"a")))
+    assert call(lambda: operations.readlink(link, CONTEXT)) == b"../a"
+    assert refused(lambda: operations.readlink(file, CONTEXT)) == errno.EINVAL
+
+
+def test_only_directories_can_be_listed_and_only_files_opened() -> None:
+    operations = served(a=Text("/a", b""))
+    file = call(lambda: find(operations, b"a"))
+    assert refused(lambda: operations.opendir(file, CONTEXT)) == errno.ENOTDIR
+    assert refused(lambda: operations.open(ROOT, os.O_RDONLY, CONTEXT)) == errno.EINVAL
+
+
+@pytest.mark.parametrize("flags", [os.O_WRONLY, os.O_RDWR, os.O_WRONLY | os.O_APPEND])
+def test_opening_for_writing_is_erofs(flags: int) -> None:
+    operations = served(a=Text("/a", b""))
+    file = call(lambda: find(operations, b"a"))
+    assert refused(lambda: operations.open(file, flags, CONTEXT)) == errno.EROFS
+
+
+@pytest.mark.parametrize(
+    ("request_", "arguments"),
+    [
+        ("mkdir", (ROOT, b"x", 0o755, CONTEXT)),
+        ("mknod", (ROOT, b"x", 0o644, 0, CONTEXT)),
+        ("create", (ROOT, b"x", 0o644, os.O_WRONLY, CONTEXT)),
+        ("symlink", (ROOT, b"x", b"target", CONTEXT)),
+        ("link", (2, ROOT, b"x", CONTEXT)),
+        ("rename", (ROOT, b"a", ROOT, b"b", 0, CONTEXT)),
+        ("unlink", (ROOT, b"a", CONTEXT)),
+        ("rmdir", (ROOT, b"a", CONTEXT)),
+        ("setattr", (ROOT, None, None, None, CONTEXT)),
+        ("setxattr", (ROOT, b"user.x", b"value", CONTEXT)),
+        ("removexattr", (ROOT, b"user.x", CONTEXT)),
+        ("write", (1, 0, b"data")),
+    ],
+)
+def test_every_attempt_to_change_anything_is_erofs(request_: str, arguments: tuple[object, ...]) -> None:
+    operations = served(a=Text("/a", b""))
+    assert refused(lambda: getattr(operations, request_)(*arguments)) == errno.EROFS
+
+
+def test_there_are_no_extended_attributes() -> None:
+    operations = served()
+    assert refused(lambda: operations.getxattr(ROOT, b"user.x", CONTEXT)) == errno.ENODATA
+    assert list(call(lambda: operations.listxattr(ROOT, CONTEXT))) == []
+
+
+def test_a_full_file_system_with_long_names_is_what_df_shows() -> None:
+    data = call(lambda: served().statfs(CONTEXT))
+    assert (data.f_bavail, data.f_namemax) == (0, 255)
+
+
+@pytest.mark.parametrize("in_place", [True, False])
+def test_a_read_is_done_in_place_unless_it_could_block(in_place: bool) -> None:
+    blob = Recorded(b"0123456789", in_place=in_place)
+
+    async def open_and_read() -> bytes:
+        operations = served(a=Opening("/a", blob))
+        handle = (await operations.open(await find(operations, b"a"), os.O_RDONLY, CONTEXT)).fh
+        return await operations.read(handle, 2, 5)
+
+    assert call(open_and_read) == b"23456"
+    assert (blob.readers == [get_ident()]) is in_place
+
+
+def test_a_file_of_unknown_size_is_not_cut_off_at_the_size_it_seems_to_have() -> None:
+    async def open_both() -> list[tuple[bool, bool]]:
+        operations = served(a=Text("/a", b"abc"), b=Text("/b", b"abc", known=False))
+        opened = [await operations.open(await find(operations, name), 0, CONTEXT) for name in (b"a", b"b")]
+        return [(info.direct_io, info.keep_cache) for info in opened]
+
+    assert call(open_both) == [(False, True), (True, False)]
+
+
+@pytest.mark.parametrize(
+    ("error", "number"),
+    [(Corrupt("damaged"), errno.EIO), (PermissionError(errno.EACCES, "no"), errno.EACCES)],
+)
+def test_a_failure_to_open_is_told_by_its_number(error: Exception, number: int) -> None:
+    operations = served(a=Failing("/a", error))
+    file = call(lambda: find(operations, b"a"))
+    assert refused(lambda: operations.open(file, os.O_RDONLY, CONTEXT)) == number
+
+
+def test_a_read_that_fails_does_not_hurt_the_next() -> None:
+    class Damaged(MemoryBlob):
+        def try_pread(self, size: int, offset: int) -> bytes:
+            if offset:
+                raise Corrupt("damaged from the second byte on")
+            return super().try_pread(size, offset)
+
+    operations = served(a=Opening("/a", Damaged(b"abc")))
+    file = call(lambda: find(operations, b"a"))
+    handle = call(lambda: operations.open(file, os.O_RDONLY, CONTEXT)).fh
+    assert refused(lambda: operations.read(handle, 1, 1)) == errno.EIO
+    assert call(lambda: operations.read(handle, 0, 1)) == b"a"
+
+
+def test_other_requests_are_answered_while_a_read_waits() -> None:
+    released = Event()
+
+    class Slow(MemoryBlob):
+        def try_pread(self, size: int, offset: int) -> None:  # type: ignore[override]
+            return None
+
+        def pread(self, size: int, offset: int) -> bytes:
+            assert released.wait(10)
+            return b"late"
+
+    async def read_and_look() -> list[bytes]:
+        answers: list[bytes] = []
+        operations = served(a=Opening("/a", Slow(b"")), b=Text("/b", b"abc"))
+        handle = (await operations.open(await find(operations, b"a"), os.O_RDONLY, CONTEXT)).fh
+
+        async def read() -> None:
+            answers.append(await operations.read(handle, 0, 4))
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+            await trio.sleep(0.02)
+            answers.append(b"%d" % (await operations.lookup(ROOT, b"b", CONTEXT)).st_size)
+            released.set()
+        return answers
+
+    assert call(read_and_look) == [b"3", b"late"]
+
+
+def test_releasing_closes_a_file_and_the_end_closes_those_still_open() -> None:
+    blobs = [Recorded(b"", in_place=True) for _ in range(2)]
+
+    async def open_both_release_one() -> Operations:
+        operations = served(a=Opening("/a", blobs[0]), b=Opening("/b", blobs[1]))
+        first, _ = [
+            await operations.open(await find(operations, name), os.O_RDONLY, CONTEXT) for name in (b"a", b"b")
+        ]
+        await operations.release(first.fh)
+        return operations
+
+    operations = call(open_both_release_one)
+    assert [blob.closed for blob in blobs] == [1, 0]
+    operations.close()
+    assert [blob.closed for blob in blobs] == [1, 1]

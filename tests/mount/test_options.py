@@ -1,0 +1,64 @@
+import pytest
+
+from imgfs.errors import MountError
+from imgfs.mount import MountOptions, parse_options
+
+
+def test_without_options_nobody_is_chosen_to_own_everything() -> None:
+    assert parse_options("") == MountOptions(uid=None, gid=None)
+
+
+def test_every_option_is_understood() -> None:
+    text = "allow_other,noexec,uid=1000,gid=0,umask=027,fsname=images,tar=verbatim,size=lazy"
+    assert parse_options(text) == MountOptions(
+        allow_other=True,
+        noexec=True,
+        uid=1000,
+        gid=0,
+        umask=0o027,
+        fsname="images",
+        verbatim_tar=True,
+        lazy_size=True,
+    )
+
+
+def test_later_options_win_and_empty_ones_do_not_matter() -> None:
+    parsed = parse_options(",tar=verbatim,,size=lazy,tar=joined,size=exact,umask=7,umask=0,")
+    assert (parsed.verbatim_tar, parsed.lazy_size, parsed.umask) == (False, False, 0)
+
+
+def test_what_fstab_passes_along_changes_nothing() -> None:
+    assert parse_options("ro,nosuid,nodev,exec,noatime,relatime,nofail,noauto,user,_netdev") == MountOptions()
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        *("uid=", "uid=-1", "uid=root", "uid=4294967295", "uid=99999999999", "uid", "gid=1.5", "gid= 1"),
+        *("umask=8", "umask=1000", "umask=-1", "umask=", "tar=", "tar=plain", "tar", "size=0"),
+    ],
+)
+def test_a_value_that_makes_no_sense_is_named(option: str) -> None:
+    with pytest.raises(MountError, match=f"invalid value for option {option.partition('=')[0]}: "):
+        parse_options(f"noexec,{option}")
+
+
+@pytest.mark.parametrize("option", ["nonsense", "allow_other=1", "Size=lazy", "ro=1", "allow_root"])
+def test_an_unknown_option_is_named(option: str) -> None:
+    with pytest.raises(MountError, match=f"unknown option: '{option}'"):
+        parse_options(option)
+
+
+@pytest.mark.parametrize("option", ["rw", "suid", "dev"])
+def test_what_images_are_never_shown_with_is_refused(option: str) -> None:
+    with pytest.raises(MountError, match=f"option {option} is not possible"):
+        parse_options(option)
+
+
+def test_the_kernel_is_always_told_to_be_careful() -> None:
+    assert MountOptions().for_kernel == {"ro", "nosuid", "nodev", "subtype=imgfs", "fsname=imgfs"}
+    assert MountOptions(noexec=True).for_kernel >= {"ro", "noexec"}
+
+
+def test_others_see_no_more_than_the_modes_in_the_tree_let_them() -> None:
+    assert MountOptions(allow_other=True).for_kernel >= {"ro", "allow_other", "default_permissions"}

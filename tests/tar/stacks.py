@@ -1,0 +1,202 @@
+"""Random stacks of layers, and what a tree says of its entries, for comparing it with what others make of them."""
+
+import io
+import os
+import stat
+import tarfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hypothesis import strategies as st
+
+from imgfs.blob import MemoryBlob
+from imgfs.tar import Member, scan_blob
+from imgfs.tar.merge import Merger
+from imgfs.tar.tree import NO_LAYER, Tree
+
+_NAMES = ["a", "b", "c", "d"]
+_TYPES = [
+    *[tarfile.REGTYPE] * 4,
+    *[tarfile.DIRTYPE] * 3,
+    *[tarfile.SYMTYPE] * 2,
+    *[tarfile.LNKTYPE] * 2,
+    tarfile.FIFOTYPE,
+    tarfile.CHRTYPE,
+]
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A member to be: `content` is that of a file, or what a link leads to."""
+
+    name: str
+    type: bytes
+    content: str = ""
+    mode: int = 0o644
+    owner: int = 0
+    mtime: int = 1_600_000_000
+    xattr: str = ""
+
+
+def paths() -> st.SearchStrategy[str]:
+    """Short paths of few names, so that they meet; some written unusually."""
+    plain = st.lists(st.sampled_from(_NAMES), min_size=1, max_size=3).map("/".join)
+    return st.one_of(plain, plain, plain, plain.map("./{}".format), plain.map("/{}".format))
+
+
+def entries() -> st.SearchStrategy[Entry]:
+    """One member, whiteouts among them."""
+    ordinary = st.builds(
+        Entry,
+        paths(),
+        st.sampled_from(_TYPES),
+        st.one_of(paths(), paths().map("../{}".format), st.just("/"), st.just("..")),
+        st.sampled_from([0o644, 0o600, 0o755, 0o4755, 0o1777]),
+        st.sampled_from([0, 1000]),
+        st.integers(1, 2_000_000_000),
+        st.sampled_from(["", "", "value"]),
+    )
+    folders = st.lists(st.sampled_from(_NAMES), max_size=2).map(lambda parts: "".join(f"{p}/" for p in parts))
+    hidden = st.builds(lambda path, name: f"{path}.wh.{name}", folders, st.sampled_from(_NAMES))
+    whiteouts = st.one_of(hidden, hidden, folders.map("{}.wh..wh..opq".format))
+    return st.one_of(
+        *[ordinary] * 4, st.builds(Entry, whiteouts, st.just(tarfile.REGTYPE), mtime=st.just(1_600_000_000))
+    )
+
+
+def stacks() -> st.SearchStrategy[list[list[Entry]]]:
+    """Layers, bottom first, without members that cannot be applied."""
+    return st.lists(st.lists(entries(), max_size=12), min_size=1, max_size=4).map(_applicable)
+
+
+def tar(entries: Iterable[Entry]) -> bytes:
+    """The entries as a tar."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
+        for entry in entries:
+            info = tarfile.TarInfo(entry.name)
+            info.type, info.mode, info.mtime = entry.type, entry.mode, entry.mtime
+            info.uid = info.gid = entry.owner
+            data = b""
+            if entry.type == tarfile.REGTYPE:
+                data = entry.content.encode()
+                info.size = len(data)
+            elif entry.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+                info.linkname = entry.content
+            elif entry.type == tarfile.CHRTYPE:
+                info.devmajor, info.devminor = 5, 1
+            if entry.xattr and entry.type in (tarfile.REGTYPE, tarfile.DIRTYPE):
+                info.pax_headers = {"SCHILY.xattr.user.test": entry.xattr}
+            archive.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def merged(layers: Sequence[bytes], *, raw: bool = False) -> Tree:
+    """The tree of some layer tars, nothing of which is left out."""
+    problems: list[str] = []
+    merger = Merger(problems.append, raw=raw)
+    for layer in layers:
+        merger.apply(scan_blob(MemoryBlob(layer)))
+    assert problems == []
+    return merger.tree()
+
+
+Facts = dict[bytes, tuple[int, int, int, int, int | None, object, dict[bytes, bytes], bytes]]
+
+
+def tree_facts(tree: Tree, layers: Sequence[bytes]) -> Facts:
+    """By path: type and mode, owner, group, links, mtime, size or device or target, xattrs, content, first name."""
+    first_names: dict[int, bytes] = {}
+    facts: Facts = {}
+    for entry in sorted(tree.walk(), key=tree.path):
+        path, inode = tree.path(entry), tree.inode(entry)
+        mode = tree.modes[inode]
+        detail: object = b""
+        if stat.S_ISREG(mode):
+            start = tree.records[inode] + tree.headers[inode]
+            detail = layers[tree.layers[inode]][start : start + tree.sizes[inode]]
+        elif stat.S_ISLNK(mode):
+            detail = tree.target(inode)
+        elif inode in tree.devices:
+            detail = tree.devices[inode]
+        facts[path] = (
+            mode,
+            tree.uids[inode],
+            tree.gids[inode],
+            tree.links[inode],
+            tree.mtimes[inode] // 10**9,
+            detail,
+            tree.xattrs.get(inode, {}),
+            first_names.setdefault(inode, path),
+        )
+    return facts
+
+
+def without_times(facts: Facts) -> Facts:
+    """The same without the mtimes of directories."""
+    return {path: (*of[:4], None, *of[5:]) if stat.S_ISDIR(of[0]) else of for path, of in facts.items()}
+
+
+def implies_directories(layers: Sequence[bytes]) -> bool:
+    """Whether there is ever a directory that none of the members so far is for."""
+    merger = Merger(lambda problem: None)
+    for layer in layers:
+        merger.apply([])
+        for member in scan_blob(MemoryBlob(layer)):
+            merger.apply_more([member])
+            if NO_LAYER in merger.tree().layers[1:]:
+                return True
+    return False
+
+
+def real_facts(root: Path) -> Facts:
+    """The same of a real tree."""
+    base = os.fsencode(root)
+    first_names: dict[int, bytes] = {}
+    found = []
+    for folder, folders, files in os.walk(base):
+        found += [os.path.join(folder, name) for name in folders + files]
+    facts: Facts = {}
+    for full in sorted(found):
+        path = full[len(base) + 1 :]
+        status = os.lstat(full)
+        detail: object = b""
+        if stat.S_ISREG(status.st_mode):
+            detail = Path(os.fsdecode(full)).read_bytes()
+        elif stat.S_ISLNK(status.st_mode):
+            detail = os.readlink(full)
+        elif stat.S_ISCHR(status.st_mode) or stat.S_ISBLK(status.st_mode):
+            detail = (os.major(status.st_rdev), os.minor(status.st_rdev))
+        xattrs = {
+            os.fsencode(name): os.getxattr(full, name, follow_symlinks=False)
+            for name in os.listxattr(full, follow_symlinks=False)
+        }
+        facts[path] = (
+            status.st_mode,
+            status.st_uid,
+            status.st_gid,
+            status.st_nlink,
+            int(status.st_mtime),
+            detail,
+            xattrs,
+            first_names.setdefault(status.st_ino, path),
+        )
+    return facts
+
+
+def _applicable(stack: list[list[Entry]]) -> list[list[Entry]]:
+    refused: list[str] = []
+    merger = Merger(refused.append)
+    layers = []
+    for layer in stack:
+        kept = []
+        merger.apply([])  # so that every entry is tried as part of this layer
+        for entry in layer:
+            (member,) = list[Member](scan_blob(MemoryBlob(tar([entry]))))
+            before = len(refused)
+            merger.apply_more([member])
+            if len(refused) == before:
+                kept.append(entry)
+        layers.append(kept)
+    return layers

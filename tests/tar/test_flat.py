@@ -1,0 +1,110 @@
+"""Merged trees as one tar."""
+
+import io
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from imgfs.blob import Blob, MemoryBlob
+from imgfs.tar import FlatPlan, FlatTar
+from tests.tar.stacks import (
+    Entry,
+    implies_directories,
+    merged,
+    real_facts,
+    stacks,
+    tar,
+    tree_facts,
+    without_times,
+)
+from tests.tools import require_tool
+
+SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+
+
+def flat(layers: Sequence[bytes]) -> Blob:
+    return FlatTar(FlatPlan(merged(layers)), lambda number: MemoryBlob(layers[number]))
+
+
+def whole(blob: Blob) -> bytes:
+    return blob.pread(blob.size, 0)
+
+
+def members(*layers: bytes) -> list[tarfile.TarInfo]:
+    with tarfile.open(fileobj=io.BytesIO(whole(flat(layers)))) as archive:
+        return archive.getmembers()
+
+
+@SLOW
+@given(stacks())
+def test_extracted_by_gnu_tar_it_is_the_merged_tree(stack: list[list[Entry]]) -> None:
+    layers = [tar(layer) for layer in stack]
+    with tempfile.TemporaryDirectory() as folder:
+        command = [require_tool("tar"), "xpf", "-", "-C", folder, "--xattrs", "--xattrs-include=*"]
+        done = subprocess.run(command, input=whole(flat(layers)), capture_output=True, check=False)
+        assert done.returncode == 0, done.stderr.decode()
+        ours, theirs = tree_facts(merged(layers), layers), real_facts(Path(folder))
+    if implies_directories(layers):
+        ours, theirs = without_times(ours), without_times(theirs)
+    assert ours == theirs
+
+
+@SLOW
+@given(stacks(), st.data())
+def test_any_range_is_that_of_the_whole(stack: list[list[Entry]], data: st.DataObject) -> None:
+    blob = flat([tar(layer) for layer in stack])
+    expected = whole(blob)
+    assert len(expected) == blob.size
+    for _ in range(20):
+        offset, size = data.draw(st.integers(0, len(expected) + 10)), data.draw(st.integers(0, 3000))
+        assert blob.pread(size, offset) == expected[offset : offset + size]
+
+
+def test_members_are_those_of_the_layers_byte_for_byte() -> None:
+    layer = tar([Entry("a", DIRECTORY), Entry("a/b", FILE, "content"), Entry("c", SYMLINK, "a/b")])
+    assert whole(flat([layer])) == layer[: len(layer) - len(layer) % 512].rstrip(b"\0").ljust(
+        4 * 512, b"\0"
+    ) + bytes(1024)
+
+
+def test_a_hard_link_whose_target_is_gone_is_the_file() -> None:
+    below = tar([Entry("a", FILE, "content"), Entry("b", HARDLINK, "a")])
+    above = tar([Entry(".wh.a", FILE)])
+    (member,) = members(below, above)
+    assert (member.name, member.type, member.size) == ("b", FILE, 7)
+
+
+def test_links_come_after_the_first_name_and_lead_to_it() -> None:
+    below = tar([Entry("z", DIRECTORY), Entry("z/file", FILE, "content"), Entry("a", HARDLINK, "z/file")])
+    first, second = [member for member in members(below) if not member.isdir()]
+    assert (first.type, second.type) == (FILE, HARDLINK)
+    assert second.linkname == first.name
+
+
+def test_names_through_a_symbolic_link_are_where_they_lead() -> None:
+    below = tar([Entry("real", DIRECTORY), Entry("way", SYMLINK, "real"), Entry("way/file", FILE, "content")])
+    assert [member.name for member in members(below)] == ["real", "real/file", "way"]
+
+
+def test_names_that_lead_outside_do_not() -> None:
+    layer = tar([Entry("../../etc/passwd", FILE, "x"), Entry("/abs", FILE, "y")])
+    assert sorted(member.name for member in members(layer)) == ["abs", "etc", "etc/passwd"]
+
+
+def test_what_a_global_header_says_is_said_again() -> None:
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w", pax_headers={"uid": "4242"}) as archive:
+        archive.addfile(tarfile.TarInfo("file"))
+    (member,) = members(buffer.getvalue())
+    assert member.uid == 4242
+    assert b"4242" not in buffer.getvalue()[512 + 1024 :]
+
+
+def test_an_empty_tree_is_an_empty_tar() -> None:
+    assert whole(flat([])) == bytes(1024)
