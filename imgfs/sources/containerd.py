@@ -122,7 +122,7 @@ class _Root:
             report(f"leaving out what else {name.name} leads to: {error}")
 
     def _walk(self, report: Report) -> ManifestWalk:
-        return ManifestWalk(self._open_blob, self.path, report, partial_indexes=True)
+        return ManifestWalk(self._open_blob, self.path, report, is_partial=True)
 
     def _tag(self, name: str) -> str | None:
         """What an image is called here; None for names that engines give to images without one."""

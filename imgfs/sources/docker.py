@@ -20,6 +20,8 @@ from imgfs.store import FSBackend, ImageStore, JoinedBackend, StoreBackend
 logger = logging.getLogger("imgfs")
 
 DEFAULT_ROOT = "/var/lib/docker"
+_SYSTEM_CONTAINERD = "/var/lib/containerd"
+_CONTENT = "io.containerd.content.v1.content"
 
 # The engine writes an image's config first and its parent after that, synced to disk each; a change is followed
 # until this long after it.
@@ -38,15 +40,14 @@ def containerd_root(root: str) -> str | None:
     """
     places = [_own_containerd(root)]
     if root == DEFAULT_ROOT and os.path.isdir(root):
-        places.append(containerd.DEFAULT_ROOT)
-    return next((path for path in places if containerd.is_root(path)), None)
+        places.append(_SYSTEM_CONTAINERD)
+    return next((path for path in places if os.path.isdir(os.path.join(path, _CONTENT))), None)
 
 
 def open_store(root: str, indexer: Indexer) -> Source:
     """Open the data root `root`, by default Docker's own.
 
-    One that keeps its images in containerd is read there. Raises SourceNotFound if there is no image store, OSError if
-    it cannot be read.
+    Raises SourceNotFound if there are no images of Docker, OSError if it cannot be read.
     """
     root = os.path.abspath(root or DEFAULT_ROOT)
     if not drivers(root):
@@ -127,7 +128,7 @@ class DockerStore(Source):
                 self._report(f"skipping the images of driver {driver}: {error}")
         own = _own_containerd(self._root)
         if os.path.isdir(
-            os.path.join(own, "io.containerd.content.v1.content", "blobs")
+            os.path.join(own, _CONTENT, "blobs")
         ):  # not there while all it does is run containers
             self._report(f"images that Docker keeps in containerd are not shown here: containerd:{own}#moby")
         return found

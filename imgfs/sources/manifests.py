@@ -53,8 +53,8 @@ class ManifestWalk:
     """Follows descriptors down to the images of the place called `place`.
 
     `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. What is broken
-    is reported and left out; with `partial_indexes`, entries of an index that are not there are no problem, as
-    where only one platform was pulled.
+    is reported and left out; where `is_partial`, entries of an index that are not there are no problem, as only one
+    platform may have been pulled.
     """
 
     def __init__(
@@ -63,12 +63,12 @@ class ManifestWalk:
         place: str,
         report: Report,
         *,
-        partial_indexes: bool = False,
+        is_partial: bool = False,
     ) -> None:
         self._open_blob = open_blob
         self._place = place
         self._report = report
-        self._partial_indexes = partial_indexes
+        self._is_partial = is_partial
         self._budget = Budget(place)
         self._visited: set[tuple[str, str | None]] = set()
 
@@ -96,7 +96,7 @@ class ManifestWalk:
             except TooMuch:
                 raise
             except FileNotFoundError as error:
-                if self._partial_indexes and descriptor is not top:
+                if self._is_partial and descriptor is not top:
                     logger.info(
                         "%s: leaving out manifest %s: %s", self._place, descriptor.digest, describe(error)
                     )
@@ -130,7 +130,8 @@ class ManifestWalk:
         try:
             return self._open_blob(digest)
         except FileNotFoundError:
-            raise StoreError(f"{self._place}: blob {digest} of a layer is not there") from None
+            why = " (it was not pulled, or discarded after unpacking)" if self._is_partial else ""
+            raise StoreError(f"{self._place}: blob {digest} of a layer is not there{why}") from None
 
     def _read(self, descriptor: Descriptor) -> bytes:
         digest = Digest(descriptor.digest)

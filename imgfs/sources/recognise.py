@@ -31,7 +31,7 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
             return "containers-storage"
         if is_root(path):
             return "containerd"
-        raise StoreError(f"{path}: neither an image layout nor a store")
+        raise StoreError(f"{path}: neither an image layout nor a store of images that imgfs knows")
     try:
         with_names = ArchiveFiles(FileBlob(path), path)
     except ImgfsError as error:

@@ -16,6 +16,13 @@ from imgfs.store import DigestIndex, Image
 
 logger = logging.getLogger("imgfs")
 
+_IMPLIED = (
+    "",
+    "localhost/",
+    "docker.io/library/",
+    "docker.io/",
+)  # by podman for what it built, and by containerd
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -44,11 +51,13 @@ class Snapshot:
     def resolve(self, term: str) -> ImageID:
         """The image that a person means: by name, ID or unique prefix of an ID.
 
+        A name may leave out what engines put before it on their own, as in `docker.io/library/debian:latest`.
         Raises ImageNotFound or AmbiguousID.
         """
-        for name in (term, f"{term}:latest"):
-            if name in self.tags:
-                return self.tags[name]
+        for before in _IMPLIED:
+            for name in (f"{before}{term}", f"{before}{term}:latest"):
+                if name in self.tags:
+                    return self.tags[name]
         if not term:
             raise ImageNotFound(term)
         return ImageID(self.ids.search(term))

@@ -112,7 +112,7 @@ def test_layers_discarded_are_eio_and_one_line(containerd: Containerd, mount: Mo
         for _ in range(3):
             with pytest.raises(OSError, match="Input/output error"):
                 (folder / "rootfs.tar").read_bytes()
-        assert sorted(os.listdir(folder)) == ["children", "config.json", "parent", "rootfs.tar"]
+        assert {"config.json", "rootfs.tar"} <= set(os.listdir(folder))
     lines = [line for line in (tmp_path / "log").read_text().splitlines() if "is not there" in line]
     assert len(lines) == 1
 

@@ -74,6 +74,14 @@ def _skopeo(destination: str, *options: str) -> Maker:
     return make
 
 
+def _containerd(folder: Path, images: list[TestImage]) -> str:
+    (folder / "archives").mkdir()
+    with running_containerd(folder) as running:
+        for archive in archives(folder / "archives", images):
+            running.load(archive)
+    return f"containerd:{running.root}"
+
+
 def _docker(driver: str) -> Maker:
     def make(folder: Path, images: list[TestImage]) -> str:
         with running_docker(folder, driver) as engine:
@@ -97,14 +105,6 @@ def _containers_storage(driver: str) -> Maker:
     return make
 
 
-def _containerd(folder: Path, images: list[TestImage]) -> str:
-    (folder / "archives").mkdir()
-    with running_containerd(folder) as running:
-        for archive in archives(folder / "archives", images):
-            running.load(archive)
-    return f"containerd:{running.root}"
-
-
 MAKERS: dict[str, Maker] = {
     "docker-archive": _docker_archive,
     "docker-archive-new": _new_docker_archive,
@@ -112,11 +112,11 @@ MAKERS: dict[str, Maker] = {
     "oci": _oci,
     "oci-archive": _oci_archive,
     "imgfs": _own,
+    "containerd": _containerd,
     "docker-overlay2": _docker("overlay2"),
     "docker-vfs": _docker("vfs"),
     "containers-storage-overlay": _containers_storage("overlay"),
     "containers-storage-vfs": _containers_storage("vfs"),
-    "containerd": _containerd,
     "skopeo-oci": _skopeo("oci"),
     "skopeo-oci-gzip": _skopeo("oci", "--dest-compress", "--dest-compress-format=gzip"),
     "skopeo-oci-zstd": _skopeo("oci", "-f", "oci", "--dest-compress", "--dest-compress-format=zstd"),

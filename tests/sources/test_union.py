@@ -69,6 +69,17 @@ def test_terms_are_names_ids_and_unique_prefixes(tmp_path: Path, indexer: Indexe
         snapshot.resolve(shared)
 
 
+def test_a_name_may_leave_out_what_engines_put_before_it(tmp_path: Path, indexer: Indexer) -> None:
+    names = ("docker.io/library/debian:latest", "docker.io/me/tool:1", "localhost/built:2", "quay.io/a/b:1")
+    images = [TestImage([layer_tar({name: b""})], [name]) for name in names]
+    snapshot = Union([open_source(str(docker_archive(tmp_path / "x.tar", images)), indexer)]).snapshot
+    terms = ("debian", "me/tool:1", "built:2", "quay.io/a/b:1")
+    assert [snapshot.resolve(term) for term in terms] == [image.id for image in images]
+    for term in ("library/other", "a/b:1", "tool:1"):
+        with pytest.raises(ImageNotFound):
+            snapshot.resolve(term)
+
+
 def test_a_source_that_fails_keeps_what_it_had(
     tmp_path: Path, indexer: Indexer, images: list[TestImage], caplog: pytest.LogCaptureFixture
 ) -> None:
