@@ -94,3 +94,8 @@ def describe(error: Exception) -> str:
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{os.fsdecode(error.filename)}: {error.strerror}"
     return str(error)
+
+
+def printable(text: str) -> str:
+    """Text from an image on one line, with whatever could steer a terminal or be no text shown as escapes."""
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -9,8 +9,12 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from tests.images import TestImage, docker_archive, family
+
+settings.register_profile("patient", deadline=None)  # how busy the machine is, is no property of the code
+settings.load_profile("patient")
 
 Imgfs = Callable[..., subprocess.CompletedProcess[bytes]]
 Mount = Callable[..., AbstractContextManager[Path]]

@@ -7,7 +7,20 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / "imgfs"
-ROOMS = ["cli", "mount", "view", "sources", "store", "layers", "tar", "codec", "blob", "digest", "errors"]
+ROOMS = [
+    "cli",
+    "mount",
+    "view",
+    "sources",
+    "store",
+    "layers",
+    "tar",
+    "codec",
+    "blob",
+    "digest",
+    "logs",
+    "errors",
+]
 ONLY_IN_MOUNT = {"pyfuse3", "trio"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
 

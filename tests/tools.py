@@ -1,10 +1,11 @@
-"""External tools that tests use: found, or the test is skipped saying which is missing.
+"""External tools and rights that tests use: found, or the test is skipped saying which is missing.
 
 In CI (the environment variable CI is set) a missing tool is a failure, so nothing is skipped there unseen.
 """
 
 import os
 import shutil
+from typing import NoReturn
 
 import pytest
 
@@ -13,7 +14,17 @@ def require_tool(name: str) -> str:
     """The path of the program `name`; skips the calling test if it is not installed."""
     path = shutil.which(name)
     if path is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"{name} is not installed, and CI must not skip")
-        pytest.skip(f"{name} is not installed")
+        _give_up(f"{name} is not installed")
     return path
+
+
+def require_root() -> None:
+    """Skips the calling test unless it may mount and make files of other users."""
+    if os.geteuid() != 0:
+        _give_up("only root may do that")
+
+
+def _give_up(why: str) -> NoReturn:
+    if os.environ.get("CI"):
+        pytest.fail(f"{why}, and CI must not skip")
+    pytest.skip(why)

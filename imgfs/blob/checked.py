@@ -58,6 +58,11 @@ def checksums(chunks: Iterable[bytes | memoryview], block_size: int = BLOCK_SIZE
     return collected.finish()
 
 
+def checksums_size(size: int, block_size: int = BLOCK_SIZE) -> int:
+    """How many bytes the checksums of a blob of `size` bytes are."""
+    return -(-size // block_size) * _CHECKSUM.size
+
+
 class CheckedBlob(Blob):
     """`blob`, each block of `block_size` bytes checked before any byte of it is given out.
 
@@ -72,7 +77,7 @@ class CheckedBlob(Blob):
         self._block_size = block_size
         self._checksums = checksums
         self._name = name
-        if len(checksums) != -(-self._size // block_size) * _CHECKSUM.size:
+        if len(checksums) != checksums_size(self._size, block_size):
             raise Corrupt(f"{name}: {self._size} bytes do not fit {len(checksums)} bytes of checksums")
 
     @property

@@ -158,8 +158,3 @@ def human_size(size: int | None) -> str:
             break
         amount /= 1000
     return f"{amount:.3g}{unit}" if amount < 1000 else f"{amount:.0f}{unit}"
-
-
-def printable(text: str) -> str:
-    """Text from an image with whatever could steer a terminal shown as escapes."""
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -10,8 +10,8 @@ from contextlib import contextmanager
 
 import click
 
-from imgfs.cli.common import cache, human_size, indexing, is_absence, printable
-from imgfs.errors import ImgfsError, describe
+from imgfs.cli.common import cache, human_size, indexing, is_absence
+from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sources import default_sources, open_source
 from imgfs.sources.own import default_path

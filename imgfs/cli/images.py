@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.tree import Tree
 
-from imgfs.cli.common import human_size, opened, printable, store_option
+from imgfs.cli.common import human_size, opened, store_option
 from imgfs.digest import ImageID
+from imgfs.errors import printable
 from imgfs.sources import default_sources
 from imgfs.sources.union import Snapshot
 

@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import click
 
-from imgfs.cli.common import cache, cache_size_option, human_size, opened, printable, progress_bar
+from imgfs.cli.common import cache, cache_size_option, human_size, opened, progress_bar
 from imgfs.digest import ChainID
-from imgfs.errors import ImgfsError
+from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size, verify_layer
 from imgfs.sources import Source
 from imgfs.sources.union import Union
@@ -28,7 +28,7 @@ def index(source: str, images: tuple[str, ...]) -> None:
                     with progress_bar(layer.diff_id.short, stored_size(layer)) as advance:
                         index_layer(layer, advance)
             except (ImgfsError, OSError) as error:
-                click.echo(f"imgfs: {printable(str(error))}", err=True)
+                click.echo(f"imgfs: {printable(describe(error))}", err=True)
                 bad += 1
     click.get_current_context().exit(bool(bad))
 
@@ -55,7 +55,7 @@ def verify(source: str, images: tuple[str, ...], quiet: bool) -> None:
                 if not quiet:
                     click.echo(f"good  layer {layer.diff_id}")
             except (ImgfsError, OSError) as error:
-                click.echo(f"BAD   {printable(str(error))}")
+                click.echo(f"BAD   {printable(describe(error))}")
                 bad += 1
     click.get_current_context().exit(bool(bad))
 

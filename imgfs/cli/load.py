@@ -7,7 +7,8 @@ from contextlib import contextmanager
 
 import click
 
-from imgfs.cli.common import opened, printable, progress_bar, store_option, writing
+from imgfs.cli.common import opened, progress_bar, store_option, writing
+from imgfs.errors import printable
 from imgfs.sources.directory_tar import directory_chunks
 from imgfs.sources.importing import import_image
 from imgfs.sources.loading import load_image, parents_first, plain_archive

@@ -12,9 +12,9 @@ from contextlib import ExitStack
 import click
 import msgspec
 
-from imgfs.cli.common import opened, printable, source_option, store_option
+from imgfs.cli.common import opened, source_option, store_option
 from imgfs.digest import ImageID
-from imgfs.errors import NotFound
+from imgfs.errors import NotFound, printable
 from imgfs.sources.union import Snapshot
 from imgfs.store import LayerStack
 from imgfs.tar import Member, merge_layers

@@ -18,7 +18,8 @@ from imgfs.cli.load import import_, load
 from imgfs.cli.look import diff, find, which
 from imgfs.cli.mount import mount, umount
 from imgfs.cli.names import rm, tag
-from imgfs.errors import ImgfsError, describe
+from imgfs.errors import ImgfsError, describe, printable
+from imgfs.logs import log_to_stderr
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
@@ -39,8 +40,8 @@ def imgfs(debug: bool) -> None:
       containerd:[ROOT][#NAMESPACE]
                              containerd's images (default: /var/lib/containerd)
       PATH                   any of these, recognised by what lies there
-    """
-    logging.basicConfig(format="imgfs: %(message)s", level=logging.DEBUG if debug else logging.WARNING)
+    """  # click reads the character, not the escape
+    log_to_stderr(logging.DEBUG if debug else logging.WARNING)
 
 
 for command in (
@@ -72,5 +73,5 @@ def main() -> None:
 
 
 def _fail(message: str) -> int:
-    click.echo(f"imgfs: {message}", err=True)
+    click.echo(f"imgfs: {printable(message)}", err=True)
     return 1

@@ -13,7 +13,7 @@ from imgfs.view import RootDirectory, ViewOptions
 @click.command()
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("mountpoint")
-@click.option("-o", "options", multiple=True, metavar="OPT[,OPT]...", help="Mount options, see below.")
+@click.option("-o", "options", multiple=True, metavar="OPT[,OPT]...", help="Mount options, see above.")
 @click.option("-f", "--foreground", is_flag=True, help="Stay in front, log to standard error.")
 @cache_size_option
 @click.option(

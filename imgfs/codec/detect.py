@@ -37,6 +37,12 @@ def detect(blob: Blob) -> Compression:
     return Compression.PLAIN
 
 
+def begins_tar(blob: Blob) -> bool:
+    """Whether a tar could begin as `blob` does: with a header, or with the zeros that end an empty one."""
+    start = blob.pread(_TAR_HEADER_SIZE, 0)
+    return _is_tar_header(start) or not any(start)
+
+
 def _is_tar_header(block: bytes) -> bool:
     """Whether the checksum that every tar dialect keeps at offset 148 is right."""
     if len(block) < _TAR_HEADER_SIZE:

@@ -7,6 +7,7 @@ the caller decodes again with `inflate`, which says what is the matter.
 
 import os
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Self
@@ -18,7 +19,8 @@ from imgfs.codec.gzip_index import IndexSink
 from imgfs.codec.seek_table import SeekTableBuilder
 
 CHUNK_SIZE = 1 << 20
-_DENSE_SPAN, _DENSE_RATIO = 128 << 20, 6  # decoded bytes over which decoded by stored bytes are compared
+_CHUNKS_HELD = 20  # by rapidgzip, at most
+_MOST_HELD = 320 << 20  # decoded bytes that it may hold at the fast pace
 
 
 class Unsure(Exception):
@@ -33,7 +35,7 @@ class TooDense(Exception):
 class Pace:
     """How rapidgzip goes about it.
 
-    It holds about 20 chunks of `chunk_size` stored bytes, each decoded up to 20 times that. Seek points lie
+    It holds what about 20 chunks of `chunk_size` stored bytes decode to, up to 20 times that. Seek points lie
     at most a quarter more than `chunk_size` decoded bytes, and one deflate block, apart.
     """
 
@@ -78,8 +80,7 @@ class ParallelGzip:
     def chunks(self) -> Iterator[memoryview]:
         """The decoded bytes in chunks of `CHUNK_SIZE`. Raises Unsure, TooDense, and what `pread` raises."""
         position = 0
-        mark = _DENSE_SPAN
-        stored_at_mark = 0
+        marks = deque([(0, 0)])  # stored and decoded offsets that belong together, about
         while True:
             buffer = bytearray(CHUNK_SIZE)
             try:
@@ -92,11 +93,11 @@ class ParallelGzip:
                 return
             yield memoryview(buffer)[:size]
             position += size
-            if position >= mark:
-                stored = self._stream.furthest
-                if not self._pace.any_density and (stored - stored_at_mark) * _DENSE_RATIO < _DENSE_SPAN:
-                    raise TooDense
-                mark, stored_at_mark = position + _DENSE_SPAN, stored
+            marks.append((self._stream.furthest, position))
+            while marks[0][0] < self._stream.furthest - _CHUNKS_HELD * self._pace.chunk_size:
+                marks.popleft()
+            if position - marks[0][1] > _MOST_HELD and not self._pace.any_density:
+                raise TooDense
 
     def export(self, builder: SeekTableBuilder, size: int) -> None:
         """Give `builder` all seek points once every chunk was taken. Raises Unsure if they do not add up."""

@@ -9,7 +9,6 @@ appear by rename and disappear by unlink.
 import logging
 import os
 import stat
-import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,11 +17,13 @@ from typing import BinaryIO
 from imgfs.blob import FileBlob
 from imgfs.digest import Digest
 from imgfs.errors import StoreError
+from imgfs.layers.partial import PREFIX, Partial, left_behind
 
 logger = logging.getLogger("imgfs")
 
 _VERSION = "1"
-_PARTIAL = "partial-"
+COPY = "copy"
+"""The kind of files that are large, and whose readers can do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Cache:
         finally:
             partial.close()
 
-    def keep_partial(self, partial: "Partial", digest: Digest, kind: str) -> None:
+    def keep_partial(self, partial: Partial, digest: Digest, kind: str) -> None:
         """Let a file that has been filled be found, and make room for it."""
         try:
             partial.place(self._path(digest, kind))
@@ -86,14 +87,13 @@ class Cache:
             self._complain(error)
         self.prune()
 
-    def begin(self) -> "Partial | None":
+    def begin(self) -> Partial | None:
         """A file to be filled bit by bit; None where none can be made."""
         try:
-            fd, path = tempfile.mkstemp(dir=self._folder, prefix=_PARTIAL)
+            return Partial(self._folder)
         except OSError as error:
             self._complain(error)
             return None
-        return Partial(fd, path)
 
     def entries(self) -> list[CacheEntry]:
         """What is kept, the least recently used first."""
@@ -105,7 +105,10 @@ class Cache:
             os.unlink(self._path(digest, kind))
 
     def prune(self, limit: int | None = None) -> list[CacheEntry]:
-        """Drop what was used least recently until at most `limit` bytes are left; answers what was dropped."""
+        """Drop what was used least recently until at most `limit` bytes are left; answers what was dropped.
+
+        What is still being written stays, and counts.
+        """
         entries = self.entries()
         excess = sum(entry.size for entry in entries) - (self.limit if limit is None else limit)
         dropped = []
@@ -113,17 +116,19 @@ class Cache:
             if excess <= 0:
                 break
             try:
-                # emptied first, so that the space comes back even while another process holds the file open
-                os.truncate(entry.path, 0)
-                os.unlink(entry.path)
+                if _drop(entry):
+                    excess -= entry.size
+                    dropped.append(entry)
             except FileNotFoundError:
-                pass
+                excess -= entry.size  # by another process
             except OSError as error:
                 self._complain(error)
-                continue
-            excess -= entry.size
-            dropped.append(entry)
         return dropped
+
+    def make_room(self) -> bool:
+        """Drop what is too much; answers whether everything fits now."""
+        self.prune()
+        return sum(entry.size for entry in self._scan()) <= self.limit
 
     def _path(self, digest: Digest, kind: str) -> str:
         return os.path.join(self._folder, f"{digest.algorithm}-{digest.hex}.{kind}")
@@ -145,25 +150,17 @@ class Cache:
         self._complained = True
 
 
-class Partial:
-    """A file in the cache that is still being written, seen by nobody; `fd` is open for reading and writing."""
-
-    def __init__(self, fd: int, path: str) -> None:
-        self._path: str | None = path
-        self.fd = fd
-
-    def place(self, path: str) -> None:
-        """Give it the name that others find it by; `fd` stays open. Raises OSError."""
-        if self._path is not None:
-            os.rename(self._path, path)
-            self._path = None
-
-    def close(self) -> None:
-        """Let go of it; what was not kept is removed."""
-        path, self._path = self._path, None
-        if path is not None:
-            with suppress(OSError):
-                os.unlink(path)
-        fd, self.fd = self.fd, -1
-        if fd >= 0:
+def _drop(entry: CacheEntry) -> bool:
+    """Remove a file, unless it is still being written. Raises OSError."""
+    if entry.name.startswith(PREFIX) and not left_behind(entry.path):
+        return False
+    if entry.name.endswith(f".{COPY}"):
+        # emptied first, so that the space comes back even while another process holds the file open
+        fd = os.open(entry.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            if os.fstat(fd).st_nlink == 1:
+                os.ftruncate(fd, 0)
+        finally:
             os.close(fd)
+    os.unlink(entry.path)
+    return True

@@ -7,31 +7,33 @@ is Corrupt, and the index is made anew. A cache is the only place these files co
 
 import hashlib
 import struct
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cached_property
-from typing import BinaryIO, NoReturn
+from typing import Annotated, BinaryIO, NoReturn
 
 import msgspec
-import zstandard
 
 from imgfs.blob import Blob, MemoryBlob
+from imgfs.blob.checked import checksums_size
 from imgfs.codec import Compression, SeekTable
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, InvalidDigest
+from imgfs.layers.member_list import unpack_members
 from imgfs.tar import Member
 
 _MAGIC = b"imgfs layer index, version 2\n"
 _LENGTH = struct.Struct("<I")
 _HASH_SIZE = 16
 _MAX_FACTS = 1 << 16
-_MAX_MEMBERS_SIZE = 2 << 30  # of the members' msgpack form
+
+Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
 class Section(msgspec.Struct, frozen=True, array_like=True):
     """Where a section lies, counted from the end of the facts, and its hash."""
 
-    offset: int
-    size: int
+    offset: Size
+    size: Size
     hash: bytes
 
 
@@ -44,10 +46,10 @@ class Facts(msgspec.Struct, frozen=True):
 
     compression: Compression
     stored_digest: str
-    stored_size: int
+    stored_size: Size
     diff_id: str
-    size: int
-    ending: int | None
+    size: Size
+    ending: Size | None
     damage: str
     sections: Mapping[str, Section] = {}
 
@@ -77,15 +79,29 @@ class LayerIndex:
         """The codec's seek points; there are none for a plain layer."""
         return SeekTable.load(MemoryBlob(self._section("points")))
 
+    @property
+    def memory(self) -> int:
+        """Bytes in memory that it takes, about, once everything but the members was asked for."""
+        sections = (self.facts.sections.get(name) for name in ("stored", "plain", "points"))
+        return sum(section.size for section in sections if section)
+
+    def check(self, compression: Compression, diff_id: DiffID, stored_size: int) -> None:
+        """Read everything but the members. Raises Corrupt if this is not the index of that very layer."""
+        facts = self.facts
+        if (facts.compression, facts.diff_id, facts.stored_size) != (compression, diff_id, stored_size):
+            self._fail("of another layer")
+        for size, found in ((stored_size, self.stored_checksums), (facts.size, self.plain_checksums)):
+            if len(found) != checksums_size(size):
+                self._fail("its checksums do not fit")
+        if compression is not Compression.PLAIN and (self.table.stored_size, self.table.size) != (
+            stored_size,
+            facts.size,
+        ):
+            self._fail("its seek points do not fit")
+
     def members(self) -> list[Member]:
         """Every member of the tar, in order."""
-        packed = self._section("members")
-        try:
-            with zstandard.ZstdDecompressor().stream_reader(packed) as reader:
-                data = reader.read(_MAX_MEMBERS_SIZE)
-            return msgspec.msgpack.decode(data, type=list[Member])
-        except (zstandard.ZstdError, msgspec.MsgspecError, MemoryError) as error:
-            self._fail(f"members: {error}")
+        return unpack_members(self._section("members"))
 
     def close(self) -> None:
         """Close the file."""
@@ -130,11 +146,6 @@ def write_index(file: BinaryIO, facts: Facts, sections: Mapping[str, bytes]) -> 
     file.write(start + _hash(start))
     for data in sections.values():
         file.write(data)
-
-
-def pack_members(members: Sequence[Member]) -> bytes:
-    """Members as the section `members` holds them."""
-    return zstandard.ZstdCompressor(level=3).compress(msgspec.msgpack.encode(members))
 
 
 def _hash(data: bytes) -> bytes:

@@ -17,14 +17,16 @@ from imgfs.codec import Compression, detect
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt
 from imgfs.layers.building import Building
-from imgfs.layers.cache import Cache, Partial
+from imgfs.layers.cache import COPY, Cache
+from imgfs.layers.copy import Copy
 from imgfs.layers.index import Facts, LayerIndex, write_index
 from imgfs.layers.survey import Findings, Survey
+from imgfs.tar import Member
 
 logger = logging.getLogger("imgfs")
 
-_LOADED = 256  # indexes kept open; each takes as much memory as its seek table
-_INDEX, _COPY = "index", "copy"
+_LOADED_SIZE = 64 << 20  # bytes that indexes may take which nobody reads with at the moment
+_INDEX = "index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +60,8 @@ class Indexer:
         self._turn = Lock()
         self._loaded: OrderedDict[Digest, LayerIndex] = OrderedDict()
         self._buildings: dict[Digest, Building] = {}
+        self._failures: dict[Digest, str] = {}
+        self._uncopied: set[Digest] = set()  # layers of which the cache would not keep a copy
 
     def find(self, subject: Subject) -> LayerIndex | None:
         """The layer's index if it was ever built, here or by another process."""
@@ -76,45 +80,64 @@ class Indexer:
                 self._loaded.move_to_end(subject.key)
             return index
 
-    def build(self, subject: Subject, *, with_copy: bool = True) -> Building:
-        """The pass over the layer that is running, or ran and failed, or one that starts now.
+    def build(self, subject: Subject, *, with_copy: bool = True) -> Building | None:
+        """The pass over the layer that is running, or one that starts now; None if the index turns out to be known.
 
-        `with_copy` lets readers follow it, and keeps what it decodes while the cache has room.
+        `with_copy` lets readers follow it, and keeps what it decodes while the cache has room. Raises Corrupt if the
+        layer turned out to be so before: it stays so, and is not decoded again.
+        """
+        with self._lock:
+            return None if subject.key in self._loaded else self._join(subject, with_copy)
+
+    def follow(self, subject: Subject) -> Building | None:
+        """A pass to take decoded bytes from; None if the index turns out to be known, or nothing can be kept.
+
+        Raises as `build` does.
         """
         with self._lock:
             building = self._buildings.get(subject.key)
-            if building is None:
-                copy = self._cache.begin() if with_copy else None
-                building = self._buildings[subject.key] = self._begin(subject, copy)
-            return building
+        if building is None and self.find(subject) is None:
+            building = self.build(subject)
+        return building if building and building.readable else None
 
     def index(self, subject: Subject, *, with_copy: bool = True) -> LayerIndex:
         """The layer's index, built now if it never was. Raises Corrupt, or what reading raises."""
         while (index := self.find(subject)) is None:
-            self.build(subject, with_copy=with_copy).wait()
+            building = self.build(subject, with_copy=with_copy)
+            if building is not None:
+                building.wait()
         return index
+
+    def members(self, subject: Subject) -> list[Member]:
+        """Every member of the layer's tar, in order. Raises as `index` does."""
+        try:
+            return self.index(subject, with_copy=False).members()
+        except Corrupt as error:
+            if subject.key in self._failures:
+                raise
+            self._discard(subject, error)
+            with self._lock:
+                self._loaded.pop(subject.key, None)
+            return self.index(subject, with_copy=False).members()
 
     def learn(self, blob: Blob, name: str) -> Facts:
         """Index stored bytes of which nothing is recorded; closes them. Raises Corrupt if they do not decode."""
         with blob, self._turn:
             findings = Survey(blob, detect(blob), name).run(lambda chunk: None)
-        written = io.BytesIO()
-        write_index(written, findings.facts, findings.sections)
-        self._cache.keep(
-            Digest(findings.facts.stored_digest), _INDEX, lambda file: file.write(written.getvalue())
-        )
+        self._keep(Digest(findings.facts.stored_digest), findings)
         return findings.facts
 
     def copying(self, subject: Subject, index: LayerIndex) -> Building | None:
         """A pass that makes a decoded copy of an indexed layer; None if none can be kept."""
-        if index.facts.size > self._cache.limit:
+        if index.facts.size > self._cache.limit or subject.key in self._uncopied:
             return None
-        building = self.build(subject)
+        with self._lock:
+            building = self._join(subject, with_copy=True)
         return building if building.readable else None
 
     def open_copy(self, subject: Subject, index: LayerIndex) -> Blob | None:
         """The layer's decoded bytes, each block checked as it is read; None if they are not kept."""
-        copy = self._cache.open(subject.key, _COPY)
+        copy = self._cache.open(subject.key, COPY)
         if copy is None:
             return None
         if copy.size != index.facts.size:
@@ -125,7 +148,7 @@ class Indexer:
 
     def discard_copy(self, subject: Subject) -> None:
         """Stop keeping the layer's decoded bytes."""
-        self._cache.discard(subject.key, _COPY)
+        self._cache.discard(subject.key, COPY)
 
     def close(self) -> None:
         """Stop what is running and wait until it has."""
@@ -133,46 +156,57 @@ class Indexer:
             buildings = list(self._buildings.values())
         for building in buildings:
             building.cancel()
+        for building in buildings:
+            building.join()
 
-    def _begin(self, subject: Subject, copy: Partial | None) -> Building:
-        try:
-            blob = subject.open_blob()
-        except BaseException:
-            if copy is not None:
-                copy.close()
-            raise
-        survey = Survey(blob, subject.compression, subject.name)
+    def _join(self, subject: Subject, with_copy: bool) -> Building:
+        if subject.key in self._failures:
+            raise Corrupt(self._failures[subject.key])
+        building = self._buildings.get(subject.key)
+        if building is None:
+            building = self._buildings[subject.key] = self._begin(subject, with_copy)
+        return building
 
-        def finish(findings: Findings, copied: bool) -> None:
+    def _begin(self, subject: Subject, with_copy: bool) -> Building:
+        blob = subject.open_blob()
+        partial = self._cache.begin() if with_copy else None
+        copy = Copy(self._cache, partial) if partial else None
+
+        def finish(findings: Findings, whole: Copy | None) -> None:
             verify_findings(subject, findings)
-            self._keep(subject, findings, copy if copied else None)
+            index = self._keep(subject.key, findings)
+            if whole is not None:
+                self._cache.keep_partial(whole.partial, subject.key, COPY)
+            if copy is not None and (kept := self.open_copy(subject, index)):
+                kept.close()
+            elif copy is not None:
+                self._uncopied.add(subject.key)
+            self._remember(subject.key, index)
 
         def end(error: Exception | None) -> None:
             blob.close()
-            if copy is not None:
-                copy.close()
-            if not isinstance(error, Corrupt):  # what is corrupt stays so, and is not decoded again
-                with self._lock:
-                    del self._buildings[subject.key]
+            with self._lock:
+                if isinstance(error, Corrupt):
+                    self._failures[subject.key] = str(error)
+                del self._buildings[subject.key]
 
-        building = Building(survey, copy, self._cache.limit, self._turn, finish, end)
+        building = Building(Survey(blob, subject.compression, subject.name), copy, self._turn, finish, end)
         building.start()
         return building
 
-    def _keep(self, subject: Subject, findings: Findings, copy: Partial | None) -> None:
+    def _keep(self, key: Digest, findings: Findings) -> LayerIndex:
+        """Write an index into the cache; what is returned can be used whether that worked or not."""
         written = io.BytesIO()
         write_index(written, findings.facts, findings.sections)
         data = written.getvalue()
-        self._cache.keep(subject.key, _INDEX, lambda file: file.write(data))
-        index = self._load(subject) or LayerIndex(MemoryBlob(data))
-        if copy is not None:
-            self._cache.keep_partial(copy, subject.key, _COPY)
-        self._remember(subject.key, index)
+        self._cache.keep(key, _INDEX, lambda file: file.write(data))
+        file = self._cache.open(key, _INDEX)
+        return LayerIndex(file or MemoryBlob(data))
 
     def _remember(self, key: Digest, index: LayerIndex) -> None:
         with self._lock:
             self._loaded[key] = index
-            if len(self._loaded) > _LOADED:
+            while len(self._loaded) > 1 and sum(i.memory for i in self._loaded.values()) > _LOADED_SIZE:
                 self._loaded.popitem(last=False)
 
     def _load(self, subject: Subject) -> LayerIndex | None:
@@ -182,22 +216,16 @@ class Indexer:
             return None
         try:
             index = LayerIndex(file)
-            facts = index.facts
-            if (facts.compression, facts.diff_id, facts.stored_size) != (
-                subject.compression,
-                subject.diff_id,
-                subject.stored_size,
-            ):
-                raise Corrupt("of another layer")
-            if subject.compression is not Compression.PLAIN:
-                _ = index.table
-            _ = index.stored_checksums, index.plain_checksums
+            index.check(subject.compression, subject.diff_id, subject.stored_size)
         except Corrupt as error:
-            logger.info("%s: its index is made anew: %s", subject.name, error)
             file.close()
-            self._cache.discard(subject.key, _INDEX)
+            self._discard(subject, error)
             return None
         return index
+
+    def _discard(self, subject: Subject, error: Corrupt) -> None:
+        logger.info("%s: its index is made anew: %s", subject.name, error)
+        self._cache.discard(subject.key, _INDEX)
 
 
 def verify_findings(subject: Subject, findings: Findings) -> None:

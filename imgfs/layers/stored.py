@@ -8,9 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imgfs.blob import Blob
-from imgfs.codec import Compression, detect
+from imgfs.codec import Compression, begins_tar, detect
 from imgfs.digest import ChainID, DiffID, Digest
-from imgfs.errors import ImgfsError
+from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.indexer import Indexer, Subject
 from imgfs.layers.stored_tar import StoredTar
 from imgfs.tar import Member, TarBlob, sound_members
@@ -59,7 +59,7 @@ class StoredLayer:
             subject = self._subject(blob)
             if subject.compression is Compression.PLAIN and self.indexer.find(subject) is None:
                 return sound_members(blob, subject.name)
-        return self.indexer.index(subject, with_copy=False).members()
+        return self.indexer.members(subject)
 
     def subject(self) -> Subject:
         """The layer as indexing sees it. Raises what `open` raises."""
@@ -68,9 +68,16 @@ class StoredLayer:
 
     def _subject(self, blob: Blob) -> Subject:
         compression = detect(blob)
+        if compression is Compression.PLAIN and not self._may_be_plain(blob):
+            blob_name = f", blob {self.stored_digest}" if self.stored_digest else ""
+            raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are no tar, nor gzip or zstd")
         digest = self.stored_digest or (Digest(self.diff_id) if compression is Compression.PLAIN else None)
         key = digest or _sample_digest(self.diff_id, blob)
         return Subject(key, compression, self.diff_id, blob.size, digest, self.recorded_size, self.open_blob)
+
+    def _may_be_plain(self, blob: Blob) -> bool:
+        """Whether stored bytes that do not look compressed can be the tar itself, and not damaged at their start."""
+        return begins_tar(blob) if self.stored_digest is None else self.stored_digest == self.diff_id
 
 
 def _sample_digest(diff_id: DiffID, blob: Blob) -> Digest:

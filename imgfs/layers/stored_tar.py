@@ -1,7 +1,8 @@
 """The tar of a layer that is kept as one blob, read by whatever way is best at the moment.
 
 index known       a decoded copy if one is kept, else from the nearest seek point
-not yet           the copy that the pass makes, as far as it has come; if nothing can be kept, decoding along
+not yet           the copy that the pass makes, as far as it has come; if there is none, or the pass waits for
+                  that of another layer, decoding along
 not compressed    in place
 """
 
@@ -10,7 +11,7 @@ from threading import Lock
 from imgfs.blob import Blob, SharedBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.codec import Compression, open_forward, open_random
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.building import Building
 from imgfs.layers.index import LayerIndex
 from imgfs.layers.indexer import Indexer, Subject
@@ -48,7 +49,7 @@ class StoredTar(TarBlob):
         if index is not None:
             ending = index.facts.ending
             return ending if ending is not None and ending < limit else None
-        building = self._building()
+        building = self._building(limit)
         return building.ending_before(limit) if building else self._along().ending_before(limit)
 
     def knows_ending_before(self, limit: int) -> bool:
@@ -62,7 +63,11 @@ class StoredTar(TarBlob):
             size = min(size, known - offset)
         if size <= 0:
             return b""
-        data = self._read(size, offset)
+        try:
+            data = self._read(size, offset)
+        except Corrupt as error:
+            name = self._subject.name
+            raise Corrupt(str(error) if name in str(error) else f"{name}: {error}") from error
         if known is not None and len(data) < size:
             raise Corrupt(f"{self._subject.name}: ends at {offset + len(data)} of {known} bytes")
         return data
@@ -71,7 +76,10 @@ class StoredTar(TarBlob):
         reader = self._reader
         if reader is None and self._subject.compression is Compression.PLAIN and self._index is None:
             reader = self._along()
-        return None if reader is None else reader.try_pread(size, offset)
+        try:
+            return None if reader is None else reader.try_pread(size, offset)
+        except Corrupt:
+            return None  # a copy that is damaged is no reason to fail
 
     def close(self) -> None:
         with self._lock:
@@ -91,13 +99,15 @@ class StoredTar(TarBlob):
                 if reader is not None:
                     try:
                         return reader.pread(size, offset)
-                    except Corrupt:
+                    except (ImgfsError, OSError):
                         if not self._give_up_copy(reader):
                             raise
                         continue
                 building = self._indexer.copying(self._subject, index)
             else:
-                building = self._building()
+                building = self._building(offset + size)
+                if building is None and self._known_index() is not None:
+                    continue
             if building is None:
                 return self._along().pread(size, offset)
             data = building.pread(size, offset)
@@ -109,12 +119,12 @@ class StoredTar(TarBlob):
             self._index = self._indexer.loaded(self._subject)
         return self._index
 
-    def _building(self) -> Building | None:
-        """The pass to follow; None where there is none to be followed."""
+    def _building(self, limit: int) -> Building | None:
+        """The pass to follow up to `limit`; None where there is none to be followed, or decoding along is ahead."""
         if self._subject.compression is Compression.PLAIN:
             return None
-        building = self._indexer.build(self._subject)
-        return building if building.readable else None
+        building = self._indexer.follow(self._subject)
+        return building if building and (self._unindexed is None or building.position >= limit) else None
 
     def _indexed(self, index: LayerIndex) -> Blob | None:
         """The way to read now that the index is known; None if only a decoded copy will do and there is none."""

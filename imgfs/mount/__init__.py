@@ -1,9 +1,8 @@
 """Serving a tree of nodes as a file system: the only room that knows pyfuse3 and trio."""
 
 from imgfs.mount.daemon import background
-from imgfs.mount.logs import log_to
 from imgfs.mount.options import MountOptions, parse_options
 from imgfs.mount.session import serve
 from imgfs.mount.unmount import unmount
 
-__all__ = ["MountOptions", "background", "log_to", "parse_options", "serve", "unmount"]
+__all__ = ["MountOptions", "background", "parse_options", "serve", "unmount"]

@@ -12,7 +12,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from imgfs.errors import ImgfsError, MountError, describe
-from imgfs.mount.logs import leave_stderr, log_to
+from imgfs.logs import leave_stderr, log_to
 
 logger = logging.getLogger("imgfs")
 

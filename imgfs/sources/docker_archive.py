@@ -13,7 +13,7 @@ import msgspec
 
 from imgfs.blob import FileBlob
 from imgfs.digest import Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidImage, TooMuch
+from imgfs.errors import Corrupt, ImgfsError, InvalidImage, TooMuch, describe
 from imgfs.layers import Indexer
 from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer, Report
 from imgfs.sources.documents import MAX_LAYERS, Budget, parse_document, read_document
@@ -67,7 +67,7 @@ def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report)
         except TooMuch:
             raise
         except (ImgfsError, OSError) as error:
-            report(f"skipping image {item.config}: {error}")
+            report(f"skipping image {item.config}: {describe(error)}")
 
 
 def _read_config(files: ArchiveFiles, path: str, name: str, budget: Budget) -> bytes:

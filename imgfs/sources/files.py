@@ -57,6 +57,9 @@ class ArchiveFiles:
         self._archive = SharedBlob(blob)
         try:
             self._members = self._scan(blob)
+        except Corrupt as error:
+            self._archive.close()
+            raise Corrupt(f"{path}: {error}") from None
         except BaseException:
             self._archive.close()
             raise

@@ -60,7 +60,7 @@ def plain_archive(path: str, folder: str, progress: Progress) -> str:
     That is `path` itself where it can be read in place, else a copy in `folder`.
     """
     if path == "-":
-        fd, path = tempfile.mkstemp(dir=folder)
+        fd, path = tempfile.mkstemp(dir=folder, prefix="standard-input-")  # a name that errors may show
         with open(fd, "wb") as file, progress("standard input", None) as advance:
             for chunk in file_chunks(sys.stdin.buffer):
                 file.write(chunk)

@@ -57,8 +57,7 @@ class OwnStore(Source):
 
     @property
     def tags(self) -> Mapping[str, ImageID]:
-        images = self.store.map()
-        return {name: image_id for name, image_id in self._tags.items() if image_id in images}
+        return {name: image_id for name, image_id in self._tags.items() if image_id in self.store}
 
     def refresh(self) -> bool:
         stamp = self._stamp()

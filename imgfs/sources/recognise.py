@@ -35,7 +35,8 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
     try:
         with_names = ArchiveFiles(FileBlob(path), path)
     except ImgfsError as error:
-        raise StoreError(f"{path}: not an archive of images: {error}") from None
+        why = str(error).removeprefix(f"{path}: ")
+        raise StoreError(f"{path}: not an archive of images: {why}") from None
     try:
         for name, scheme in (("manifest.json", "docker-archive"), ("index.json", "oci-archive")):
             if name in with_names:

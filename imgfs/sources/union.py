@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from threading import Lock
 
 from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound, ImgfsError
+from imgfs.errors import ImageNotFound, ImgfsError, describe
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image
 
@@ -89,9 +89,9 @@ class Union:
         try:
             changed = source.refresh()
         except (ImgfsError, OSError) as error:
-            if self._failed.get(source) != str(error):
-                logger.warning("%s: %s", source.reference, error)
-            self._failed[source] = str(error)
+            if self._failed.get(source) != describe(error):
+                logger.warning("%s: %s", source.reference, describe(error))
+            self._failed[source] = describe(error)
             return False
         self._failed.pop(source, None)
         return changed
@@ -109,7 +109,8 @@ def _snapshot(sources: Iterable[Source]) -> Snapshot:
             if image.parent is not None:
                 parents.setdefault(image_id, image.parent)
         for name, image_id in source.tags.items():
-            tags.setdefault(name, image_id)
+            if image_id in images:
+                tags.setdefault(name, image_id)
     images = dict(sorted(images.items()))
     ids = DigestIndex()
     children: dict[ImageID, list[ImageID]] = {}

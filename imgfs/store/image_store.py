@@ -15,7 +15,7 @@ from typing import BinaryIO
 
 from imgfs.blob import BlobStream, Concatenation
 from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound, ImgfsError, InvalidImage, MetadataNotFound, NotFound
+from imgfs.errors import ImageNotFound, ImgfsError, InvalidImage, MetadataNotFound, NotFound, describe
 from imgfs.layers import LayerMetadata, LayerProvider
 from imgfs.store.backend import StoreBackend
 from imgfs.store.digest_index import DigestIndex
@@ -242,7 +242,7 @@ class ImageStore:
         try:
             return self._images[image_id].take()
         except (ImgfsError, OSError) as error:
-            self._restorer.complain(f"image {image_id}: its layers are missing: {error}")
+            self._restorer.complain(f"image {image_id}: its layers are missing: {describe(error)}")
             return False
 
     def _forget(self, image_id: ImageID) -> list[LayerMetadata]:

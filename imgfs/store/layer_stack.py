@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
 from imgfs.digest import ChainID, DiffID
-from imgfs.errors import ImgfsError, LayerNotFound, StoreError
+from imgfs.errors import ImgfsError, LayerNotFound, StoreError, describe
 from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids
 from imgfs.tar import Member, TarBlob
 
@@ -80,7 +80,7 @@ class LayerStack:
         except (ImgfsError, OSError) as error:
             if not tolerant:
                 raise
-            return _MissingTar(str(error))
+            return _MissingTar(describe(error))
 
     @property
     def known_size(self) -> int | None:

@@ -4,21 +4,30 @@ Format: POSIX.1-1988 ustar (octal numbers), star and GNU tar (base-256 numbers).
 knows the offset makes a Corrupt of them.
 """
 
+from functools import lru_cache
 from zlib import adler32
 
 BLOCK = 512
+_REMEMBERED = (
+    4096  # fields whose numbers are not worked out again: owners, modes and times repeat all the time
+)
 
 
 def checksum_matches(block: bytes, field: bytes) -> bool:
     """Whether a header's checksum `field` is the sum of its bytes, signed or unsigned, the field itself as blanks."""
-    recorded = number(field)
-    # Adler-32's low half is one more than the byte sum modulo 65521, which 256 bytes cannot reach
+    expected = _expected(field)
+    # Adler-32's low half is one more than the byte sum modulo 65521, which ASCII never reaches, nor half a header
+    if block.isascii():
+        return expected == (adler32(block) & 0xFFFF) - 1
     total = (adler32(block[:256]) & 0xFFFF) + (adler32(block[256:]) & 0xFFFF) - 2
-    total += 8 * ord(" ") - sum(field)
-    if recorded == total:
-        return True
     high = sum(byte > 127 for byte in block) - sum(byte > 127 for byte in field)
-    return recorded == total - 256 * high  # old Sun tars summed signed bytes
+    return expected in (total, total - 256 * high)  # old Sun tars summed signed bytes
+
+
+@lru_cache(_REMEMBERED)
+def _expected(field: bytes) -> int:
+    """What the bytes of a header with this checksum add up to, `field` included."""
+    return number(field) - 8 * ord(" ") + sum(field)
 
 
 def number(field: bytes) -> int:
@@ -27,20 +36,23 @@ def number(field: bytes) -> int:
         if field[0] & 0x40:
             return int.from_bytes(field, "big", signed=True)
         return int.from_bytes(bytes([field[0] & 0x7F]) + field[1:], "big")
-    try:
-        return int(field[:-1], 8)  # the usual form: digits to the last byte
-    except ValueError:
-        text = field.partition(b"\0")[0].strip()
-        if not text:
-            text = field.strip(b" \0")
-        if text.strip(b"01234567"):
-            raise ValueError(f"{field!r} is not a number") from None
-        return int(text or b"0", 8)
+    digits = field[:-1]
+    if field[-1] not in b"\0 " or not digits.isdigit():  # the usual form is digits and one of these
+        digits = field.partition(b"\0")[0].strip() or field.strip(b" \0")
+    if digits.strip(b"01234567"):
+        raise ValueError(f"{field!r} is not a number")
+    return int(digits or b"0", 8)
 
 
 def text(field: bytes) -> bytes:
     """A name, up to the first NUL."""
     return field.partition(b"\0")[0]
+
+
+@lru_cache(_REMEMBERED)
+def nanoseconds(field: bytes) -> int:
+    """A time in seconds, in nanoseconds."""
+    return number(field) * 1_000_000_000
 
 
 def padded(size: int) -> int:

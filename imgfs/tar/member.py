@@ -7,6 +7,8 @@ HARDLINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO = b"1", b"2",
 
 FILES = frozenset((REGULAR, OLD_REGULAR, CONTIGUOUS, GNU_SPARSE))
 """The types that stand for a file with content."""
+NO_DATA = frozenset((HARDLINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO))
+"""The types after whose headers no data follows, whatever size they say."""
 
 
 class Member(msgspec.Struct, array_like=True, gc=False):

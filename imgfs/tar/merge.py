@@ -33,6 +33,7 @@ WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 
 MAX_ENTRIES = 20_000_000
 _MAX_REPORTED = 20  # members left out that are logged one by one
+_MAJOR, _MINOR = 0xFFF, 0xFFFFF  # as many bits as Linux has for the numbers of a device
 _MAX_LINKS = 40  # symbolic links followed on the way to one name, as Linux has it
 _MAX_STEPS = 50_000_000  # components looked up because of symbolic links, all in all
 _TYPES = {
@@ -338,5 +339,5 @@ def _append(tree: Tree, parent: int, name: bytes, path: bytes, node: Leaf | Bran
     if member.sparse is not None:
         tree.sparse[number] = member.sparse
     if member.type in (CHARACTER_DEVICE, BLOCK_DEVICE):
-        tree.devices[number] = (member.devmajor & 0xFFFFFFFF, member.devminor & 0xFFFFFFFF)
+        tree.devices[number] = (member.devmajor & _MAJOR, member.devminor & _MINOR)
     return number

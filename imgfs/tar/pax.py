@@ -6,14 +6,17 @@ LIBARCHIVE.xattr, GNU tar's GNU.sparse keywords. Errors are ValueError.
 
 import base64
 import binascii
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import unquote_to_bytes
+
+from imgfs.tar.member import NO_DATA, Member
 
 Records = dict[bytes, bytes]
 
 _SCHILY, _LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
 _SPARSE_OFFSET, _SPARSE_LENGTH = b"GNU.sparse.offset", b"GNU.sparse.numbytes"
 SPARSE_MAP = b"GNU.sparse.map"
+_XATTRS = (_SCHILY, _LIBARCHIVE)
 
 
 def parse_records(payload: bytes) -> Records:
@@ -22,24 +25,31 @@ def parse_records(payload: bytes) -> Records:
     The pairs of GNU tar's sparse format 0.0, which repeats keywords, are gathered as a SPARSE_MAP.
     """
     records: Records = {}
-    pairs: list[bytes] = []
+    pairs: list[bytes] | None = [] if _SPARSE_LENGTH in payload else None
+    size = len(payload)
     position = 0
-    while position < len(payload) and payload[position]:
+    while position < size and payload[position]:
         blank = payload.find(b" ", position, position + 20)
-        if blank < 0 or not payload[position:blank].isdigit():
+        digits = payload[position:blank]
+        if blank < 0 or not digits.isdigit():
             raise ValueError("a pax record without its length")
-        end = position + int(payload[position:blank])
+        end = position + int(digits)
         equals = payload.find(b"=", blank, end)
-        if not blank < equals < end <= len(payload) or payload[end - 1] != 0x0A:
+        if not blank < equals < end <= size or payload[end - 1] != 0x0A:
             raise ValueError("a pax record with a wrong length")
-        keyword, value = payload[blank + 1 : equals], payload[equals + 1 : end - 1]
-        if keyword in (_SPARSE_OFFSET, _SPARSE_LENGTH):
+        keyword = payload[blank + 1 : equals]
+        value = records[keyword] = payload[equals + 1 : end - 1]
+        if pairs is not None and keyword in (_SPARSE_OFFSET, _SPARSE_LENGTH):
             pairs.append(value)
-        records[keyword] = value
         position = end
     if pairs:
         records[SPARSE_MAP] = b",".join(pairs)
     return records
+
+
+def of_members(records: Records) -> Records:
+    """Those of some records that say something of members; a comment does not."""
+    return {key: value for key, value in records.items() if key in _FIELDS or key.startswith(_XATTRS)}
 
 
 def decimal(value: bytes) -> int:
@@ -59,6 +69,23 @@ def nanoseconds(value: bytes) -> int:
     return whole - below if seconds.startswith(b"-") else whole + below
 
 
+def apply(member: Member, records: Mapping[bytes, bytes]) -> None:
+    """Let what records say go before what the header of `member` says; an empty value says nothing."""
+    has_xattrs = False
+    for keyword, value in records.items():
+        known = _FIELDS.get(keyword)
+        if known is None:
+            has_xattrs |= keyword.startswith(_XATTRS)
+        elif value:
+            field, convert = known
+            if field != "stored_size" or member.type not in NO_DATA:
+                setattr(member, field, convert(value))
+    if sparse_name := records.get(b"GNU.sparse.name"):
+        member.name = sparse_name
+    if has_xattrs:
+        member.xattrs = xattrs(records)
+
+
 def xattrs(records: Mapping[bytes, bytes]) -> dict[bytes, bytes] | None:
     """Extended attributes by name; None if there are none. star's form wins over libarchive's."""
     found: dict[bytes, bytes] = {}
@@ -72,3 +99,15 @@ def xattrs(records: Mapping[bytes, bytes]) -> dict[bytes, bytes] | None:
             except binascii.Error as error:
                 raise ValueError(f"an extended attribute that is not base64: {error}") from None
     return found or None
+
+
+_FIELDS: Mapping[bytes, tuple[str, Callable[[bytes], object]]] = {
+    b"path": ("name", bytes),
+    b"linkpath": ("linkname", bytes),
+    b"size": ("stored_size", decimal),
+    b"uid": ("uid", decimal),
+    b"gid": ("gid", decimal),
+    b"uname": ("uname", bytes),
+    b"gname": ("gname", bytes),
+    b"mtime": ("mtime_ns", nanoseconds),
+}

@@ -8,30 +8,33 @@ archive/tar, is followed, since it is what unpacks layers.
 import logging
 import struct
 from collections.abc import Iterator
+from functools import lru_cache
 
 from imgfs.blob import Blob
 from imgfs.errors import Corrupt
 from imgfs.tar import pax, sparse
-from imgfs.tar.fields import BLOCK, checksum_matches, number, padded, text
+from imgfs.tar.fields import BLOCK, checksum_matches, nanoseconds, number, padded, text
 from imgfs.tar.member import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
     DIRECTORY,
-    FIFO,
     GNU_SPARSE,
-    HARDLINK,
+    NO_DATA,
     OLD_REGULAR,
-    SYMLINK,
     Member,
 )
 
 logger = logging.getLogger("imgfs")
 
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")
+# name, owner and mode, size, mtime, checksum, type, linkname, and what only newer formats have
+_HEADER = struct.Struct("100s24s12s12s8sc100s255s")
+_OWNERSHIP = struct.Struct("8s8s8s")  # mode, uid, gid
+_NEWER = struct.Struct("8s32s32s8s8s155s12x")  # magic, uname, gname, devmajor, devminor, prefix
 _ZEROS = bytes(BLOCK)
 _USTAR = b"ustar\x0000"
-_NO_DATA = frozenset((HARDLINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO))
-_MAX_EXTENSION = 8 << 20  # bytes of one extended header, or of one sparse map
+_DEVICES = frozenset((CHARACTER_DEVICE, BLOCK_DEVICE))
+_MAX_EXTENSION = 1 << 20  # bytes of one extended header, or of one sparse map; Go's reader takes no more
+_MAX_GLOBAL = 64 << 10  # bytes of all global records that say something of members
 _MAX_SIZE = 1 << 60
 _READ_SIZE = 64 << 10
 
@@ -62,17 +65,22 @@ class Scanner:
         self._local: pax.Records = {}
         self._long_name: bytes | None = None
         self._long_link: bytes | None = None
+        self._failure: Corrupt | None = None
 
     def feed(self, chunk: bytes | memoryview) -> list[Member]:
         """Take the bytes that come next; answers the members whose headers are complete by now.
 
-        Raises Corrupt, naming the offset, where what should be a header is none.
+        Where what should be a header is none, answers those before it; the next call raises Corrupt, naming the offset.
         """
+        if self._failure is not None:
+            raise self._failure
         base = self.position - len(self._pending)
-        data = self._pending + chunk if self._pending else bytes(chunk)
         self.position += len(chunk)
-        self._pending = b""
         members: list[Member] = []
+        if self.ending is not None or (not self._pending and self.wanted >= self.position):
+            return members  # nearly all of a tar is data
+        data = self._pending + chunk if self._pending else bytes(chunk)
+        self._pending = b""
         end = len(data)
         while self.ending is None:
             place = self.wanted - base
@@ -87,14 +95,14 @@ class Scanner:
             try:
                 member = self._header(block, data, place)
             except _NeedMore:
-                if end - place > 2 * _MAX_EXTENSION:
-                    raise Corrupt(
-                        f"tar header at offset {self.wanted}: its extensions are too long"
-                    ) from None
-                self._pending = data[place:]
+                if end - place <= 2 * _MAX_EXTENSION:
+                    self._pending = data[place:]
+                else:
+                    self._fail("its extensions are too long")
                 break
             except ValueError as error:
-                raise Corrupt(f"tar header at offset {self.wanted}: {error}") from None
+                self._fail(str(error))
+                break
             if member is not None:
                 members.append(member)
         return members
@@ -105,18 +113,23 @@ class Scanner:
             self.position = offset
 
     def finish(self) -> None:
-        """Say that all has been fed. Raises Corrupt if the tar stops in the middle of a member."""
+        """Say that all has been fed. Raises Corrupt as `feed` does, and if the tar stops in the middle of a member."""
+        if self._failure is not None:
+            raise self._failure
         if self.ending is None and (self._pending or self._first is not None or self.wanted > self.position):
             raise Corrupt(f"tar is cut off at offset {self.position}")
+
+    def _fail(self, why: str) -> None:
+        self._failure = Corrupt(f"tar header at offset {self.wanted}: {why}")
 
     def _header(self, block: bytes, data: bytes, place: int) -> Member | None:
         """Take the header at `place`; None if it extends the one to come."""
         fields = _HEADER.unpack(block)
-        if not checksum_matches(block, fields[6]):
+        if not checksum_matches(block, fields[4]):
             raise ValueError("wrong checksum")
-        kind = fields[7]
+        kind = fields[5]
         if kind in b"xgLK":
-            self._extension(kind, number(fields[4]), data, place + BLOCK)
+            self._extension(kind, number(fields[2]), data, place + BLOCK)
             return None
         return self._member(block, fields, data, place)
 
@@ -129,9 +142,8 @@ class Scanner:
         if kind == b"x":
             self._local = pax.parse_records(payload)
         elif kind == b"g":
-            self._global |= pax.parse_records(payload)
-            self._global.pop(b"comment", None)
-            if sum(len(key) + len(value) for key, value in self._global.items()) > _MAX_EXTENSION:
+            self._global |= pax.of_members(pax.parse_records(payload))
+            if sum(len(key) + len(value) for key, value in self._global.items()) > _MAX_GLOBAL:
                 raise ValueError("too many global records")
         elif kind == b"L":
             self._long_name = text(payload)
@@ -142,79 +154,48 @@ class Scanner:
         self.wanted += BLOCK + padded(size)
 
     def _member(self, block: bytes, fields: tuple[bytes, ...], data: bytes, place: int) -> Member:
-        (name, mode, uid, gid, size, mtime, _, kind, link, magic, uname, gname, major, minor, prefix) = fields
-        name, link = text(name), text(link)
-        if magic == _USTAR and prefix[0]:
-            name = text(prefix) + b"/" + name
-        if self._long_name is not None:
-            name = self._long_name
-        if self._long_link is not None:
-            link = self._long_link
-        is_device = kind in (CHARACTER_DEVICE, BLOCK_DEVICE)
+        name, ownership, size, mtime, _, kind, link, newer = fields
+        mode, uid, gid, uname, gname, major, minor, prefix = _common(ownership, newer, kind in _DEVICES)
+        wanted = self.wanted
         member = Member(
-            self.wanted if self._first is None else self._first,
-            self.wanted,
-            self.wanted + BLOCK,
-            0 if kind in _NO_DATA else number(size),
+            wanted if self._first is None else self._first,
+            wanted,
+            wanted + BLOCK,
+            0 if kind in NO_DATA else number(size),
             0,
             kind,
-            name,
-            link,
-            number(mode) & 0o7777,
-            number(uid),
-            number(gid),
-            text(uname) if magic[:5] == b"ustar" else b"",
-            text(gname) if magic[:5] == b"ustar" else b"",
-            number(mtime) * 1_000_000_000,
-            number(major) if is_device else 0,
-            number(minor) if is_device else 0,
+            prefix + text(name) if self._long_name is None else self._long_name,
+            (text(link) if link[0] else b"") if self._long_link is None else self._long_link,
+            mode,
+            uid,
+            gid,
+            uname,
+            gname,
+            nanoseconds(mtime),
+            major,
+            minor,
         )
-        if self._local or self._global:
-            self._apply(member, self._global | self._local)
+        local = self._local
+        if local or self._global:
+            pax.apply(member, self._global | local if self._global else local)
             member.inherits = bool(self._global)
-        if not 0 <= member.stored_size <= _MAX_SIZE:
-            raise ValueError(f"a size of {member.stored_size} bytes")
+        stored = member.size = member.stored_size
+        if not 0 <= stored <= _MAX_SIZE:
+            raise ValueError(f"a size of {stored} bytes")
         if kind == OLD_REGULAR and member.name.endswith(b"/"):
             member.type = DIRECTORY
-        after = member.data_offset + padded(member.stored_size)
-        member.size = member.stored_size
+        after = member.data_offset + padded(stored)
         if kind == GNU_SPARSE:
             after += self._old_sparse(member, block, data, place + BLOCK)
-        elif self._local.get(b"GNU.sparse.major") == b"1":
-            self._leading_sparse(member, data, place + BLOCK)
-        elif pax.SPARSE_MAP in self._local:
-            self._mapped_sparse(member)
-        self._first = None
-        self._long_name = self._long_link = None
-        self._local = {}
+        elif local:
+            if local.get(b"GNU.sparse.major") == b"1":
+                self._leading_sparse(member, data, place + BLOCK)
+            elif pax.SPARSE_MAP in local:
+                self._mapped_sparse(member)
+            self._local = {}
+        self._first = self._long_name = self._long_link = None
         self.wanted = after
         return member
-
-    def _apply(self, member: Member, records: pax.Records) -> None:
-        """What extended headers say goes before what the header says; an empty value says nothing."""
-        for keyword, value in records.items():
-            match keyword:
-                case b"path" if value:
-                    member.name = value
-                case b"linkpath" if value:
-                    member.linkname = value
-                case b"size" if value and member.type not in _NO_DATA:
-                    member.stored_size = pax.decimal(value)
-                case b"uid" if value:
-                    member.uid = pax.decimal(value)
-                case b"gid" if value:
-                    member.gid = pax.decimal(value)
-                case b"uname" if value:
-                    member.uname = value
-                case b"gname" if value:
-                    member.gname = value
-                case b"mtime" if value:
-                    member.mtime_ns = pax.nanoseconds(value)
-                case b"GNU.sparse.name" if value:
-                    member.name = value
-        if b"GNU.sparse.name" in records:
-            member.name = records[b"GNU.sparse.name"]
-        member.xattrs = pax.xattrs(records)
 
     def _old_sparse(self, member: Member, block: bytes, data: bytes, place: int) -> int:
         """Read the map of a member of type S; answers how many bytes of extension blocks lie before its data."""
@@ -251,6 +232,20 @@ class Scanner:
         size = self._local.get(b"GNU.sparse.size", self._local.get(b"GNU.sparse.realsize", b""))
         member.size = pax.decimal(size)
         member.sparse = sparse.checked(numbers, member.size, member.stored_size)
+
+
+@lru_cache(1024)
+def _common(
+    ownership: bytes, newer: bytes, is_device: bool
+) -> tuple[int, int, int, bytes, bytes, int, int, bytes]:
+    """What headers of one folder mostly have in common: mode, owner, their names, device, and prefix with its slash."""
+    mode, uid, gid = map(number, _OWNERSHIP.unpack(ownership))
+    magic, uname, gname, major, minor, prefix = _NEWER.unpack(newer)
+    if magic[:5] != b"ustar":
+        uname = gname = b""
+    prefix = text(prefix) + b"/" if magic == _USTAR and prefix[0] else b""
+    device = (number(major), number(minor)) if is_device else (0, 0)
+    return (mode & 0o7777, uid, gid, text(uname), text(gname), *device, prefix)
 
 
 def scan_blob(blob: Blob) -> Iterator[Member]:

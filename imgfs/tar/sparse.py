@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from imgfs.tar.fields import BLOCK, number
 
-MAX_ENTRIES = 1_000_000
+MAX_ENTRIES = 1 << 17
 
 Map = list[tuple[int, int]]
 

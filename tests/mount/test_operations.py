@@ -15,7 +15,7 @@ from imgfs.errors import Corrupt, ImageNotFound
 from imgfs.mount import MountOptions
 from imgfs.mount.operations import Operations
 from imgfs.view import Directory
-from tests.mount.trees import Failing, Folder, Link, Text
+from tests.mount.trees import Failing, Folder, Link, Table, Text
 
 CONTEXT = pyfuse3.RequestContext()
 ROOT = pyfuse3.ROOT_INODE
@@ -174,6 +174,30 @@ def test_what_was_removed_can_be_measured_only_by_who_has_it_open() -> None:
     assert (entry.st_size, entry.attr_timeout) == (0, 0)
     call(lambda: operations.release(handle))
     assert refused(lambda: operations.getattr(number, CONTEXT)) == errno.ENOENT
+
+
+def test_a_table_is_loaded_when_it_is_looked_into_and_again_when_it_was_dropped() -> None:
+    async def look(table: Table) -> list[int]:
+        operations = Operations(Folder("/", {b"t": table.top()}), MountOptions())
+        top = await find(operations, b"t")
+        loads = [table.loads]
+        file = await find(operations, b"3", top)
+        loads.append(table.loads)
+        table.nodes = []
+        assert (await operations.getattr(file, CONTEXT)).st_size == 1
+        return [*loads, table.loads]
+
+    assert call(lambda: look(Table("/table", 5))) == [0, 1, 2]
+
+
+def test_a_lazy_stat_of_a_tables_directory_loads_nothing() -> None:
+    async def stat_top(table: Table, *, lazy: bool) -> int:
+        operations = Operations(Folder("/", {b"t": table.top()}), MountOptions(lazy_size=lazy))
+        await operations.getattr(await find(operations, b"t"), CONTEXT)
+        return table.loads
+
+    assert call(lambda: stat_top(Table("/table", 5), lazy=True)) == 0
+    assert call(lambda: stat_top(Table("/table", 5), lazy=False)) == 1
 
 
 def test_links_are_read_and_nothing_else_is_a_link() -> None:

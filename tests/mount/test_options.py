@@ -4,7 +4,7 @@ from imgfs.errors import MountError
 from imgfs.mount import MountOptions, parse_options
 
 
-def test_without_options_nobody_is_chosen_to_own_everything() -> None:
+def test_without_options_nothing_is_chosen() -> None:
     assert parse_options("") == MountOptions(uid=None, gid=None)
 
 
@@ -56,9 +56,9 @@ def test_what_images_are_never_shown_with_is_refused(option: str) -> None:
 
 
 def test_the_kernel_is_always_told_to_be_careful() -> None:
-    assert MountOptions().for_kernel == {"ro", "nosuid", "nodev", "subtype=imgfs", "fsname=imgfs"}
+    assert MountOptions().for_kernel == {*("ro", "nosuid", "nodev", "subtype=imgfs", "fsname=imgfs")}
     assert MountOptions(noexec=True).for_kernel >= {"ro", "noexec"}
 
 
-def test_others_see_no_more_than_the_modes_in_the_tree_let_them() -> None:
+def test_others_are_let_in_only_as_far_as_the_modes_in_the_tree_let_them() -> None:
     assert MountOptions(allow_other=True).for_kernel >= {"ro", "allow_other", "default_permissions"}

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 
 from imgfs.blob import Blob, MemoryBlob
-from imgfs.view import Directory, File, Node, Symlink
+from imgfs.view import Directory, File, Node, NodeTable, Symlink
 
 
 class Folder(Directory):
@@ -70,3 +70,30 @@ def wide(count: int, key: str = "/wide") -> Folder:
     """A directory of so many small files, each holding its own name."""
     names = [b"file-%06d" % number for number in range(count)]
     return Folder(key, {name: Text(f"{key}/{name.decode()}", name) for name in names})
+
+
+class Table(NodeTable):
+    """A table of a directory and `count` - 1 files in it; counts how often it was loaded."""
+
+    def __init__(self, key: str, count: int) -> None:
+        self.key = key
+        self.nodes: list[Node] = []
+        self.loads = 0
+        self._count = count
+
+    def node(self, number: int) -> Node | None:
+        return self.nodes[number] if number < len(self.nodes) else None
+
+    def load(self) -> None:
+        self.loads += 1
+        files = [Text(f"{self.key}/{number}", b"%d" % number) for number in range(1, self._count)]
+        top = Folder(self.key, {b"%d" % number: file for number, file in enumerate(files, 1)})
+        self.nodes = [top, *files]
+        for number, node in enumerate(self.nodes):
+            node.table, node.number = self, number
+
+    def top(self) -> Directory:
+        top = self.nodes[0] if self.nodes else Folder(self.key, {})
+        top.table = self
+        assert isinstance(top, Directory)
+        return top

@@ -144,8 +144,9 @@ def test_links_that_lead_through_more_than_anybody_has_are_refused(monkeypatch: 
 
 
 def test_values_that_no_column_holds_become_the_nearest() -> None:
-    member = Member(0, 0, 512, 0, 0, FILE, b"x", b"", 0o644, -1, 1 << 40, b"", b"", 1 << 90, 0, 0)
+    member = Member(0, 0, 512, 0, 0, b"3", b"x", b"", 0o644, -1, 1 << 40, b"", b"", 1 << 90, -1, 1 << 60)
     merger = Merger(pytest.fail)
     merger.apply([member])
     tree = merger.tree()
     assert (tree.uids[1], tree.gids[1], tree.mtimes[1]) == (0xFFFFFFFF, 0, (1 << 63) - 1)
+    assert tree.devices[1] == (0xFFF, 0)

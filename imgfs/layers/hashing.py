@@ -1,0 +1,91 @@
+"""The digest of bytes and the checksums of their blocks, of what comes by or of a whole blob beside its decoder."""
+
+import hashlib
+from collections.abc import Iterator
+from threading import Condition, Thread
+from typing import Self
+
+from imgfs.blob import Blob
+from imgfs.blob.checked import Checksums
+from imgfs.digest import Digest
+
+_CHUNK_SIZE = 1 << 20
+_LEAD = 16 << 20  # stored bytes read before the decoder needs them: it finds them in the page cache
+
+
+class Hashes:
+    """The sha256 of bytes that come by, and the checksums of their blocks."""
+
+    def __init__(self) -> None:
+        self._sha = hashlib.sha256()
+        self._checksums = Checksums()
+
+    def update(self, data: bytes | memoryview) -> None:
+        """Take the bytes that come next."""
+        self._sha.update(data)
+        self._checksums.update(data)
+
+    def finish(self) -> tuple[Digest, bytes]:
+        """The digest, and the checksums as `Checksums` gives them."""
+        return Digest.from_hex(self._sha.hexdigest()), self._checksums.finish()
+
+
+class StoredHasher:
+    """Hashes a whole blob in a thread of its own, never far ahead of its decoder. A context manager.
+
+    A decoder need not read everything, nor in order, so it cannot be hashed as it passes by there.
+    """
+
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+        self._allowed: float = _LEAD
+        self._changed = Condition()
+        self._stopped = False
+        self._hashes = Hashes()
+        self._error: Exception | None = None
+        self._thread = Thread(target=self._run, name="imgfs hashing", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stopped = True
+        self.advance(float("inf"))
+        self._thread.join()
+
+    def advance(self, count: float) -> None:
+        """Say that the decoder got that many bytes further."""
+        with self._changed:
+            self._allowed += count
+            self._changed.notify()
+
+    def finish(self) -> tuple[Digest, bytes]:
+        """As `Hashes.finish`, once the decoder is done. Raises what reading raised."""
+        self.advance(float("inf"))
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+        return self._hashes.finish()
+
+    def _run(self) -> None:
+        done = 0
+        try:
+            for chunk in read_through(self._blob):
+                self._hashes.update(chunk)
+                done += len(chunk)
+                with self._changed:
+                    while self._allowed < done:
+                        self._changed.wait()
+                if self._stopped:
+                    return
+        except Exception as error:  # raised again where the result is asked for
+            self._error = error
+
+
+def read_through(blob: Blob) -> Iterator[bytes]:
+    """All bytes of a blob, in chunks of a MiB. Raises what `pread` raises."""
+    offset = 0
+    while chunk := blob.pread(_CHUNK_SIZE, offset):
+        yield chunk
+        offset += len(chunk)

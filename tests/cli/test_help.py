@@ -1,0 +1,55 @@
+"""What the command says of itself."""
+
+import sys
+
+import pytest
+
+from imgfs.cli.main import imgfs, main
+
+
+def run(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[object, str, str]:
+    """Exit status, standard output and standard error of the command, run in this process."""
+    monkeypatch.setattr(sys, "argv", ["imgfs", *arguments])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    out, err = capsys.readouterr()
+    return caught.value.code, out, err
+
+
+@pytest.mark.parametrize("command", ["", *sorted(imgfs.commands)])
+def test_help_is_readable_and_every_command_has_it(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run([*command.split(), "--help"], monkeypatch, capsys)
+    assert (status, err) == (0, "")
+    assert out.startswith(f"Usage: imgfs {command}".rstrip())
+    assert len(out.splitlines()) > 4
+    assert "\\" not in out
+    assert max(map(len, out.splitlines())) <= 110
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "    oci:PATH[:TAG]         an OCI image layout"),
+        (["mount"], "    umask=OCTAL             permissions to take away from everything"),
+    ],
+)
+def test_lists_in_help_keep_their_lines(
+    arguments: list[str], line: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert line in run([*arguments, "--help"], monkeypatch, capsys)[1].splitlines()
+
+
+@pytest.mark.parametrize(
+    "arguments", [["nonesuch"], ["--nonsense"], ["mount"], ["mount", "x"], ["ls", "--nonsense"], ["rm"]]
+)
+def test_wrong_usage_is_status_2(
+    arguments: list[str], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, err = run(arguments, monkeypatch, capsys)
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err
+    assert "Error: " in err

@@ -1,0 +1,94 @@
+"""The merged root file system of real images, against what engines and umoci make of them."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Mount
+from tests.engines.conftest import Engines
+from tests.engines.engine import run
+from tests.tar.stacks import Facts, real_facts
+from tests.tools import require_tool
+
+EXTRACT = ("--xattrs", "--xattrs-include=*", "--numeric-owner", "-p")
+
+# what Docker puts into every container for itself
+_DOCKERS_OWN = (
+    *(b".dockerenv", b"dev", b"etc", b"proc", b"sys", b"dev/console", b"dev/pts", b"dev/shm"),
+    *(b"etc/hostname", b"etc/hosts", b"etc/mtab", b"etc/resolv.conf"),
+)
+
+
+def extracted(tar: Path, folder: Path) -> Facts:
+    """What GNU tar makes of a tar."""
+    folder.mkdir()
+    run(require_tool("tar"), "xf", tar, "-C", folder, *EXTRACT)
+    return real_facts(folder)
+
+
+def unpacked(layout: Path, tag: str, folder: Path) -> Facts:
+    """What umoci makes of an image."""
+    run(require_tool("umoci"), "unpack", "--image", f"{layout}:{tag}", folder)
+    return real_facts(folder / "rootfs")
+
+
+def check(mount: Mount, source: str, hexes: str, expected: Facts, folder: Path) -> None:
+    """Compare what is mounted, and its flat.tar, with what is expected."""
+    with mount(source) as top:
+        image = top / "images" / hexes
+        assert real_facts(image / "rootfs") == expected
+        assert extracted(image / "flat.tar", folder) == expected
+        size = (image / "flat.tar").stat().st_size
+        with (image / "flat.tar").open("rb") as file:
+            assert size == len(file.read())
+
+
+@pytest.mark.parametrize("stage", ["base", "top"])
+def test_it_is_what_docker_exports(mount: Mount, engines: Engines, tmp_path: Path, stage: str) -> None:
+    built = engines["docker-overlay2"]
+    container = built.engine.command("create", f"hurting:{stage}", "/bin/busybox")
+    built.engine.command("export", "-o", tmp_path / "export.tar", container)
+    built.engine.command("rm", container)
+    exported = extracted(tmp_path / "export.tar", tmp_path / "exported")
+    with mount(built.engine.source) as top:
+        ours = real_facts(top / "images" / built.family[stage] / "rootfs")
+    for path in _DOCKERS_OWN:
+        exported.pop(path, None)
+        ours.pop(path, None)
+    assert ours == exported
+
+
+@pytest.mark.parametrize("kind", ["docker-overlay2", "podman-overlay"])
+def test_it_is_what_umoci_unpacks(mount: Mount, engines: Engines, tmp_path: Path, kind: str) -> None:
+    built = engines[kind]
+    built.engine.save("hurting:top", tmp_path / "saved.tar")
+    layout = tmp_path / "layout"
+    run(require_tool("skopeo"), "copy", "-q", f"docker-archive:{tmp_path / 'saved.tar'}", f"oci:{layout}:t")
+    expected = unpacked(layout, "t", tmp_path / "bundle")
+    check(mount, built.engine.source, built.family["top"], expected, tmp_path / "flat")
+
+
+def _debian(layout: Path, folder: Path, steps: Sequence[str]) -> None:
+    """A layout with a Debian root file system, tagged `0`, and a layer more for each step, run in it by its shell."""
+    umoci, bundle = require_tool("umoci"), folder / "bundle"
+    run(umoci, "init", "--layout", layout)
+    run(umoci, "new", "--image", f"{layout}:new")
+    run(umoci, "unpack", "--image", f"{layout}:new", bundle)
+    run(require_tool("debootstrap"), "--variant=minbase", "bookworm", bundle / "rootfs")
+    run(umoci, "repack", "--refresh-bundle", "--image", f"{layout}:0", bundle)
+    for number, step in enumerate(steps, 1):
+        run("chroot", bundle / "rootfs", "sh", "-ec", step, environment={"DEBIAN_FRONTEND": "noninteractive"})
+        run(umoci, "repack", "--refresh-bundle", "--image", f"{layout}:{number}", bundle)
+
+
+def test_a_debian_with_an_apt_transaction_a_layer_is_what_umoci_unpacks(mount: Mount, tmp_path: Path) -> None:
+    install = "apt-get -q update && apt-get -q -y install --no-install-recommends"
+    layout = tmp_path / "layout"
+    _debian(layout, tmp_path, [f"{install} less", "apt-get -q -y purge less", f"{install} iputils-ping make"])
+    expected = unpacked(layout, "3", tmp_path / "unpacked")
+    assert len(expected) > 5000
+    manifest = json.loads(run(require_tool("skopeo"), "inspect", "--raw", f"oci:{layout}:3"))
+    hexes = manifest["config"]["digest"][7:]
+    check(mount, f"oci:{layout}:3", hexes, expected, tmp_path / "flat")

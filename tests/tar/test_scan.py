@@ -1,0 +1,334 @@
+"""Members found in tars that real tools wrote, compared with what Python's tarfile says, and in broken ones."""
+
+import os
+import random
+import subprocess
+import tarfile
+from functools import partial
+from pathlib import Path
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imgfs.blob import MemoryBlob
+from imgfs.errors import Corrupt
+from imgfs.tar import Member, Scanner, scan_blob, sound_members
+from tests.tar.archives import (
+    BLOCK,
+    ENDING,
+    content,
+    extended,
+    facts,
+    from_tarfile,
+    header,
+    long_name,
+    padded,
+    python_tar,
+    tree,
+)
+from tests.tools import require_tool
+
+WRITERS = {
+    "gnu": ["tar", "--format=gnu"],
+    "gnu sparse": ["tar", "--format=gnu", "--sparse"],
+    "oldgnu sparse": ["tar", "--format=oldgnu", "--sparse"],
+    "pax": ["tar", "--format=pax"],
+    "pax sparse 0.0": ["tar", "--format=pax", "--sparse", "--sparse-version=0.0"],
+    "pax sparse 0.1": ["tar", "--format=pax", "--sparse", "--sparse-version=0.1"],
+    "pax sparse 1.0": ["tar", "--format=pax", "--sparse", "--sparse-version=1.0"],
+    "bsdtar pax": ["bsdtar", "--format=pax"],
+    "bsdtar gnu": ["bsdtar", "--format=gnutar"],
+    "busybox": ["busybox", "tar"],
+}
+SHORT_NAMES = {"v7": ["tar", "--format=v7"], "ustar": ["tar", "--format=ustar"]}
+SHORT = ["empty", "file-1", "file-513", "file-70000", "zeros", "dir", "hard link"]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tree(tmp_path_factory.mktemp("tar") / "tree")
+
+
+def packed(command: list[str], folder: Path, archive: Path, *names: str) -> Path:
+    """`folder`, or what is named in it, as a tar that a tool made."""
+    require_tool(command[0])
+    pack = ["-cf", str(archive), "-C", str(folder), *(names or ["."])]
+    if command[0] == "busybox":
+        pack = ["-c", "-f", *pack[1:]]
+    subprocess.run([*command, *pack], check=True, capture_output=True)
+    return archive
+
+
+def scan(data: bytes, step: int) -> list[Member]:
+    """The members of a tar that is fed in steps."""
+    scanner = Scanner()
+    members = []
+    for start in range(0, len(data), step):
+        members += scanner.feed(data[start : start + step])
+    scanner.finish()
+    return members
+
+
+def _scan_blob(data: bytes) -> list[Member]:
+    return list(scan_blob(MemoryBlob(data)))
+
+
+@pytest.mark.parametrize("writer", [*WRITERS, *SHORT_NAMES])
+def test_members_are_those_that_tarfile_finds(folder: Path, tmp_path: Path, writer: str) -> None:
+    command = (WRITERS | SHORT_NAMES)[writer]
+    archive = packed(command, folder, tmp_path / "a.tar", *(SHORT if writer in SHORT_NAMES else ()))
+    data = archive.read_bytes()
+    members = _scan_blob(data)
+    assert len(members) >= len(SHORT)
+    assert [facts(member) for member in members] == from_tarfile(archive)
+    for step in (1 << 20, 4096, 777):
+        assert scan(data, step) == members
+
+
+@pytest.mark.parametrize("writer", WRITERS)
+def test_content_is_where_members_say(folder: Path, tmp_path: Path, writer: str) -> None:
+    """Holes of sparse files included, in each of GNU tar's four ways of storing them."""
+    data = packed(WRITERS[writer], folder, tmp_path / "a.tar").read_bytes()
+    members = _scan_blob(data)
+    checked = 0
+    for member in members:
+        if member.is_file:
+            path = os.path.join(os.fsencode(folder), member.name)
+            with open(path, "rb") as file:
+                assert content(data, member) == file.read()
+            checked += 1
+    assert checked >= 12
+    sparse = next(member for member in members if member.name.endswith(b"sparse"))
+    assert (sparse.sparse is not None) == ("sparse" in writer or writer == "bsdtar pax")
+
+
+def test_any_chunking_gives_the_same_members(folder: Path, tmp_path: Path) -> None:
+    for writer in ("pax sparse 1.0", "oldgnu sparse", "gnu"):
+        data = packed(WRITERS[writer], folder, tmp_path / "a.tar").read_bytes()
+        expected = _scan_blob(data)
+        for seed in range(15):
+            dice = random.Random(seed)
+            scanner, members, position = Scanner(), [], 0
+            while position < len(data):
+                size = dice.choice([1, 100, 511, 512, 513, 5000, 70_000])
+                members += scanner.feed(memoryview(data)[position : position + size])
+                position += size
+            scanner.finish()
+            assert members == expected
+
+
+def test_data_that_is_skipped_is_not_needed() -> None:
+    data = python_tar({"a": bytes(100_000), "b": b"b"})
+    scanner = Scanner()
+    (first,) = scanner.feed(data[:BLOCK])
+    scanner.skip_to(scanner.wanted + BLOCK)  # never further than what is wanted
+    assert scanner.position == BLOCK
+    scanner.skip_to(scanner.wanted)
+    (second,) = scanner.feed(data[scanner.position :])
+    assert (first.name, second.name) == (b"a", b"b")
+    assert data[second.data_offset : second.data_offset + 1] == b"b"
+    assert scanner.ending == second.data_offset + BLOCK
+
+
+def test_pax_records_go_before_what_headers_say() -> None:
+    records = {
+        b"path": "nämé".encode() * 100,
+        b"linkpath": b"l" * 300,
+        b"size": b"5",
+        b"uid": b"4000000000",
+        b"gid": b"3000000000",
+        b"uname": b"somebody",
+        b"gname": b"some group",
+        b"mtime": b"1700000000.123456789",
+        b"SCHILY.xattr.user.a": b"\0binary\n",
+        b"LIBARCHIVE.xattr.user.%62": b"AAEC",
+        b"LIBARCHIVE.xattr.user.a": b"AAEC",
+    }
+    (member,) = scan(extended(b"x", records) + header(size=0) + padded(b"hello") + ENDING, 512)
+    assert member.name == records[b"path"]
+    assert member.linkname == records[b"linkpath"]
+    assert (member.size, member.stored_size) == (5, 5)
+    assert (member.uid, member.gid) == (4_000_000_000, 3_000_000_000)
+    assert (member.uname, member.gname) == (b"somebody", b"some group")
+    assert member.mtime_ns == 1_700_000_000_123_456_789
+    assert member.xattrs == {b"user.a": b"\0binary\n", b"user.b": b"\0\1\2"}
+    assert (member.offset, member.header_offset) == (0, member.data_offset - BLOCK)
+
+
+def test_global_records_hold_until_others_come_and_local_ones_win() -> None:
+    data = (
+        extended(b"g", {b"uname": b"one", b"comment": b"c" * 1000, b"mtime": b"7"})
+        + header(b"a")
+        + extended(b"x", {b"uname": b"two", b"mtime": b""})
+        + header(b"b")
+        + extended(b"g", {b"uname": b"three"})
+        + header(b"c")
+    )
+    members = scan(data + ENDING, len(data))
+    assert [member.uname for member in members] == [b"one", b"two", b"three"]
+    assert [member.mtime_ns for member in members] == [7_000_000_000, 0, 7_000_000_000]
+
+
+def test_gnu_long_names_and_links_may_be_of_any_bytes() -> None:
+    name, link = b"\xff" * 5000, b"l\xfe" * 3000
+    data = long_name(b"K", link) + long_name(b"L", name) + header(b"short", kind=b"2", magic=b"ustar  \0")
+    (member,) = scan(data + header(b"next") + ENDING, 700)[:1]
+    assert (member.name, member.linkname, member.type) == (name, link, b"2")
+    assert scan(data + header(b"next") + ENDING, 700)[1].name == b"next"
+
+
+def test_ustar_prefixes_are_ustars_alone() -> None:
+    (member,) = scan(header(b"name", prefix=b"some/folder") + ENDING, 512)
+    assert member.name == b"some/folder/name"
+    (member,) = scan(header(b"name", prefix=b"some/folder", magic=b"ustar  \0") + ENDING, 512)
+    assert member.name == b"name"
+
+
+def test_v7_headers_have_no_owners_names_and_directories_end_in_a_slash() -> None:
+    directory, file = scan(
+        header(b"dir/", kind=b"\0", magic=b"") + header(b"f", kind=b"\0", magic=b"") + ENDING, 512
+    )
+    assert (directory.type, directory.uname) == (b"5", b"")
+    assert (file.type, file.is_file) == (b"\0", True)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        (b"\x80" + bytes(10) + b"\x05", 5),
+        (b"\x80" + bytes(6) + (9 << 30).to_bytes(5, "big"), 9 << 30),
+        (b"00000000005\0", 5),
+        (b"         5 \0", 5),
+        (b"5\0" + b"9" * 10, 5),
+        (b"\0" * 12, 0),
+    ],
+)
+def test_sizes_in_every_notation(field: bytes, value: int) -> None:
+    scanner = Scanner()
+    (member,) = scanner.feed(header(size=field))
+    assert member.size == value
+
+
+def test_links_and_directories_have_no_data_whatever_their_size_says() -> None:
+    data = b"".join(header(b"m", kind=kind, size=5000) for kind in (b"1", b"2", b"3", b"4", b"5", b"6"))
+    members = scan(data + ENDING, 512)
+    assert [member.header_offset for member in members] == [512 * n for n in range(6)]
+    assert {member.size for member in members} == {0}
+
+
+def test_negative_times_are_before_1970() -> None:
+    (member,) = scan(header(mtime=b"\xff" * 12) + ENDING, 512)
+    assert member.mtime_ns == -1_000_000_000
+    (member,) = scan(extended(b"x", {b"mtime": b"-1.5"}) + header() + ENDING, 512)
+    assert member.mtime_ns == -1_500_000_000
+
+
+BROKEN = {
+    "checksum": header(checksum=b"0000000\0"),
+    "garbage": b"garbage!" * 64,
+    "negative size": header(size=b"\xff" * 12),
+    "absurd size": header(size=b"\x80\x7f" + b"\xff" * 10),
+    "nonsense size": header(size=b"abcdefghijk\0"),
+    "negative pax size": extended(b"x", {b"size": b"-1"}) + header(),
+    "absurd pax size": extended(b"x", {b"size": b"9" * 19}) + header(),
+    "nonsense pax size": extended(b"x", {b"size": b"5.5"}) + header(),
+    "endless extension": header(kind=b"x", size=1 << 30),
+    "negative extension": header(kind=b"L", size=b"\xff" * 12),
+    "record without length": header(kind=b"x", size=512) + b"hello=world\n" + b"\n" * 500,
+    "record too long": header(kind=b"x", size=20) + padded(b"99 path=name\n"),
+    "record without equals": header(kind=b"x", size=10) + padded(b"10 pathab\n"),
+    "record of no length": header(kind=b"x", size=10) + padded(b"0 path=ab\n"),
+    "attribute": extended(b"x", {b"LIBARCHIVE.xattr.user.a": b"!!!"}) + header(),
+    "sparse map out of order": header(
+        kind=b"S", size=20, tail=b"00000000100\x0000000000012\0" + b"00000000000\x0000000000012\0" + bytes(78)
+    ),
+    "sparse map that does not fit": extended(b"x", {b"GNU.sparse.map": b"0,10", b"GNU.sparse.size": b"5"})
+    + header(size=10),
+    "sparse map without numbers": extended(b"x", {b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"5"})
+    + header(size=1024)
+    + b"x" * 1024,
+    "sparse map of too many": extended(b"x", {b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"5"})
+    + header(size=1024)
+    + padded(b"999999999\n0\n"),
+}
+
+
+@pytest.mark.parametrize("name", BROKEN)
+@pytest.mark.parametrize("step", [512, 1 << 20])
+def test_what_is_no_header_is_corrupt_and_the_members_before_it_are_kept(name: str, step: int) -> None:
+    good = header(b"one", size=3) + padded(b"one") + header(b"two")
+    data = good + BROKEN[name] + ENDING
+    with pytest.raises(Corrupt, match="tar header at offset"):
+        scan(data, step)
+    assert [member.name for member in sound_members(MemoryBlob(data), "layer")] == [b"one", b"two"]
+    scanner, members = Scanner(), []
+    with pytest.raises(Corrupt):
+        for start in range(0, len(data) + step, step):
+            members += scanner.feed(data[start : start + step])
+    assert [member.name for member in members] == [b"one", b"two"], "however it is fed"
+
+
+def test_too_many_global_records_are_corrupt() -> None:
+    data = b"".join(extended(b"g", {b"SCHILY.xattr.user.%d" % n: b"x" * 5000}) for n in range(20))
+    with pytest.raises(Corrupt, match="global"):
+        scan(data + header() + ENDING, 4096)
+
+
+@pytest.mark.parametrize("writer", ["pax sparse 1.0", "oldgnu sparse", "gnu"])
+def test_a_cut_anywhere_is_corrupt_unless_it_is_between_members(
+    folder: Path, tmp_path: Path, writer: str
+) -> None:
+    data = packed(WRITERS[writer], folder, tmp_path / "a.tar").read_bytes()
+    members = _scan_blob(data)
+    ends = {member.offset for member in members}
+    scanner = Scanner()
+    scanner.feed(data)
+    assert scanner.ending is not None
+    headers = {place for m in members for place in range(m.offset, m.data_offset + 1, BLOCK)}
+    for cut in sorted({place + by for place in headers for by in (-1, 0, 1)} | {1, scanner.ending + 100}):
+        if not 0 <= cut <= len(data):
+            continue
+        whole = cut in ends or cut >= scanner.ending + BLOCK or cut in (0, scanner.ending)
+        if whole:
+            expected = [member for member in members if member.offset < cut]
+            assert scan(data[:cut], 1 << 20) == _scan_blob(data[:cut]) == expected
+        else:
+            for read in (partial(scan, data[:cut], 1 << 20), partial(_scan_blob, data[:cut])):
+                with pytest.raises(Corrupt, match="cut off at offset"):
+                    read()
+
+
+@given(st.binary(max_size=3000), st.integers(0, 2000), st.integers(1, 3000))
+@settings(max_examples=300, deadline=None)
+def test_any_bytes_are_members_or_corrupt(noise: bytes, place: int, step: int) -> None:
+    """Fed in steps or read at once, with the same result."""
+    good = python_tar({"a": b"a" * 700, "ü" * 120: b"b"})
+    data = good[:place] + noise + good[place + len(noise) :]
+    results: list[object] = []
+    for read in (partial(scan, data, step), partial(scan, data, len(data)), partial(_scan_blob, data)):
+        try:
+            results.append(read())
+        except Corrupt as error:
+            results.append(str(error))
+    assert results[0] == results[1] == results[2]
+
+
+@pytest.mark.parametrize("kind", [tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT])
+def test_a_tar_without_an_ending_is_whole(kind: int) -> None:
+    data = python_tar({"a": b"a", "b": b""}, kind)[: 3 * BLOCK]
+    assert [member.name for member in scan(data, 100)] == [b"a", b"b"]
+
+
+def test_scanning_reads_headers_and_not_data() -> None:
+    class Counted(MemoryBlob):
+        read = 0
+
+        def pread(self, size: int, offset: int) -> bytes:
+            data = super().pread(size, offset)
+            self.read += len(data)
+            return data
+
+    blob = Counted(python_tar({f"{n}": bytes(1_000_000) for n in range(10)}))
+    assert len(list(scan_blob(blob))) == 10
+    assert blob.read < 1_000_000

@@ -1,0 +1,45 @@
+"""Maps of sparse files."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from imgfs.tar import sparse
+
+
+@given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), max_size=20), st.integers(0, 100))
+def test_parts_in_order_are_a_map_without_its_empty_ones(gaps: list[tuple[int, int]], after: int) -> None:
+    numbers, position = [], 0
+    for gap, length in gaps:
+        numbers += [position + gap, length]
+        position += gap + length
+    stored = sum(length for _, length in gaps)
+    parts = sparse.checked(numbers, position + after, stored)
+    assert [length for _, length in parts] == [length for _, length in gaps if length]
+    with pytest.raises(ValueError, match="does not fit"):
+        sparse.checked(numbers, position + after, stored + 1)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [[0, 5, 4, 1], [5, -1], [-5, 5], [0], [0, 5, 3], [0, 20], [0] * (2 * sparse.MAX_ENTRIES + 2)],
+    ids=["overlap", "negative length", "negative offset", "half", "odd", "too long", "too many"],
+)
+def test_nonsense_is_a_value_error(numbers: list[int]) -> None:
+    with pytest.raises(ValueError, match="sparse map"):
+        sparse.checked(numbers, 10, sum(numbers[1::2]))
+
+
+def test_a_leading_map_says_when_it_is_not_all_there() -> None:
+    whole = b"2\n0\n5\n10\n7\n"
+    assert sparse.leading_map(whole) == ([0, 5, 10, 7], 512)
+    for cut in range(len(whole)):
+        assert sparse.leading_map(whole[:cut]) is None
+
+
+@pytest.mark.parametrize(
+    "data", [b"x\n", b"-1\n", b"1" * 30, b"1\n" + b"1" * 30, b"1\n5\nx\n", b"999999999\n"]
+)
+def test_a_leading_map_of_nonsense_is_a_value_error(data: bytes) -> None:
+    with pytest.raises(ValueError, match="sparse map"):
+        sparse.leading_map(data)
