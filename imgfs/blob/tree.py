@@ -18,7 +18,7 @@ from imgfs.errors import StoreError
 _FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_NOCTTY
 
 _OPENAT2 = 437  # the same number on every architecture that came with unified system calls
-_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT = 0x02, 0x10  # linux/openat2.h
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_IN_ROOT, _RESOLVE_CACHED = 0x02, 0x10, 0x20  # linux/openat2.h
 
 
 class _How(ctypes.Structure):
@@ -26,7 +26,8 @@ class _How(ctypes.Structure):
 
 
 _HOW = _How(_FLAGS, 0, _RESOLVE_NO_MAGICLINKS | _RESOLVE_IN_ROOT)
-_HOW_POINTER, _HOW_SIZE = ctypes.byref(_HOW), ctypes.sizeof(_HOW)
+_HOW_NOW = _How(_FLAGS, 0, _RESOLVE_NO_MAGICLINKS | _RESOLVE_IN_ROOT | _RESOLVE_CACHED)
+_HOW_POINTER, _HOW_NOW_POINTER, _HOW_SIZE = ctypes.byref(_HOW), ctypes.byref(_HOW_NOW), ctypes.sizeof(_HOW)
 _syscall = ctypes.CDLL(None, use_errno=True).syscall
 _syscall.restype = ctypes.c_long
 _syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
@@ -43,12 +44,13 @@ class FileTree:
         self._fd = os.open(path, os.O_PATH | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW)
         self._open: Callable[[int, bytes], int] = open_in_root if has_openat2() else open_step_by_step
 
-    def open(self, name: bytes) -> tuple[int, int]:
+    def open(self, name: bytes, *, may_block: bool = True) -> tuple[int, int]:
         """A descriptor of the file called `name`, which the caller closes, and its size in bytes now.
 
-        Raises OSError, or StoreError if it is not a regular file.
+        Raises OSError, or StoreError if it is not a regular file. Unless it `may_block`, raises BlockingIOError where
+        the disk would have to be waited for, or where that cannot be told.
         """
-        fd = self._open(self._fd, name)
+        fd = self._open(self._fd, name) if may_block else open_now(self._fd, name)
         status = os.fstat(fd)
         if not stat.S_ISREG(status.st_mode):
             os.close(fd)
@@ -68,9 +70,23 @@ class FileTree:
 
 def open_in_root(directory: int, name: bytes) -> int:
     """Open `name` as a process would whose root directory is `directory`; it may not be a link itself."""
+    return _openat2(directory, name, _HOW_POINTER)
+
+
+def open_now(directory: int, name: bytes) -> int:
+    """Open as `open_in_root` does; raises BlockingIOError unless the kernel has all it takes in memory."""
+    try:
+        return _openat2(directory, name, _HOW_NOW_POINTER)
+    except OSError as error:
+        if error.errno in (errno.ENOSYS, errno.EPERM, errno.EINVAL):  # no openat2, or one before Linux 5.12
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+        raise
+
+
+def _openat2(directory: int, name: bytes, how: object) -> int:
     if b"\0" in name:
         raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
-    fd: int = _syscall(_OPENAT2, directory, name, _HOW_POINTER, _HOW_SIZE)
+    fd: int = _syscall(_OPENAT2, directory, name, how, _HOW_SIZE)
     if fd < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))

@@ -131,6 +131,9 @@ class _HeldTar(TarBlob):
     def ending_before(self, limit: int) -> int | None:
         return self._tar.ending_before(limit)
 
+    def knows_ending_before(self, limit: int) -> bool:
+        return self._tar.knows_ending_before(limit)
+
     def close(self) -> None:
         self._held.close()
 

@@ -5,6 +5,7 @@ also takes checksums of its blocks in memory; from then on each block read must 
 changed, at whatever moment, is an error and never wrong bytes; times and inodes are not relied on.
 """
 
+import errno
 import os
 from collections import defaultdict
 from threading import Lock
@@ -30,21 +31,24 @@ class SplitFiles:
         self._checksums: dict[int, bytes] = {}  # of the blocks of files that were read through, by number
         self._passes: defaultdict[int, Lock] = defaultdict(Lock)
 
-    def read(self, tree: FileTree, extent: FileExtent, start: int, end: int) -> bytes:
+    def read(
+        self, tree: FileTree, extent: FileExtent, start: int, end: int, *, may_block: bool = True
+    ) -> bytes | bytearray:
         """The bytes of a file from `start` to `end`, both inside it.
 
-        Raises Corrupt if the file is not what it was, StoreError if it cannot be read; both name it.
+        Raises Corrupt if the file is not what it was, StoreError if it cannot be read; both name it. Unless it
+        `may_block`, raises BlockingIOError where it would have to.
         """
         _, _, size, crc, name = extent
         try:
-            fd, size_now = tree.open(name)
+            fd, size_now = tree.open(name, may_block=may_block)
             try:
                 if size_now != size:
                     raise Corrupt(f"has changed, it has {size_now} bytes and not {size}")
                 wanted = end - start
                 if size > _WHOLE and (wanted != size or size > _AT_ONCE):
-                    return self._read_blocks(fd, extent, start, end)
-                data = os.pread(fd, size, 0)
+                    return self._read_blocks(_Opened(fd, size), extent, start, end, may_block)
+                data = os.pread(fd, size, 0) if may_block else _pread_now(fd, size, 0)
                 if len(data) != size or crc64(data) != crc:
                     raise Corrupt("has changed, its checksum is wrong")
                 return data if wanted == size else data[start:end]
@@ -53,23 +57,33 @@ class SplitFiles:
         except ImgfsError as error:
             raise type(error)(f"{self._name}: file {os.fsdecode(name)!r} {error}") from None
         except OSError as error:
+            if not may_block and error.errno == errno.EAGAIN:
+                raise
             text = f"{self._name}: file {os.fsdecode(name)!r} cannot be read: {error.strerror}"
             raise StoreError(text) from error
 
-    def _read_blocks(self, fd: int, extent: FileExtent, start: int, end: int) -> bytes:
+    def _read_blocks(
+        self, file: "_Opened", extent: FileExtent, start: int, end: int, may_block: bool
+    ) -> bytes:
         number = extent.number
-        with self._passes[number]:
-            if number not in self._checksums:
-                self._checksums[number] = _read_through(fd, extent)
-        blob = CheckedBlob(_Opened(fd, extent.size), BLOCK_SIZE, self._checksums[number], "has changed")
-        return blob.pread(end - start, start)
+        if number not in self._checksums:
+            if not may_block:
+                raise _would_block()
+            with self._passes[number]:
+                if number not in self._checksums:
+                    self._checksums[number] = _read_through(file, extent)
+        blob = CheckedBlob(file, BLOCK_SIZE, self._checksums[number], "has changed")
+        data = blob.pread(end - start, start) if may_block else blob.try_pread(end - start, start)
+        if data is None:
+            raise _would_block()
+        return data
 
 
-def _read_through(fd: int, extent: FileExtent) -> bytes:
+def _read_through(file: "_Opened", extent: FileExtent) -> bytes:
     """The checksums of a file's blocks, after its crc64 was found right."""
     checksums, crc, offset = Checksums(BLOCK_SIZE), 0, 0
     while offset < extent.size:
-        chunk = os.pread(fd, min(_CHUNK, extent.size - offset), offset)
+        chunk = file.pread(min(_CHUNK, extent.size - offset), offset)
         if not chunk:
             raise Corrupt("has changed, it became shorter")
         crc = crc64(chunk, crc)
@@ -101,3 +115,27 @@ class _Opened(Blob):
             size -= len(piece)
             offset += len(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        try:
+            return bytes(_pread_now(self._fd, size, offset))
+        except BlockingIOError:
+            return None
+
+
+def _pread_now(fd: int, size: int, offset: int) -> bytearray:
+    """All the bytes asked for, out of the kernel's memory; raises BlockingIOError where they are not there."""
+    buffer = bytearray(size)
+    try:
+        got = os.preadv(fd, [buffer], offset, os.RWF_NOWAIT)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            raise _would_block() from None
+        raise
+    if got < size:
+        raise _would_block()
+    return buffer
+
+
+def _would_block() -> BlockingIOError:
+    return BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))

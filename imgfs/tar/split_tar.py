@@ -7,6 +7,7 @@ from threading import Lock
 
 from imgfs.blob.tree import FileTree
 from imgfs.errors import Corrupt
+from imgfs.tar.fields import padded
 from imgfs.tar.member import Member
 from imgfs.tar.scan import Scanner
 from imgfs.tar.split_files import SplitFiles
@@ -14,6 +15,9 @@ from imgfs.tar.tar_blob import TarBlob
 from imgfs.tar.tar_split import TarSplit
 
 logger = logging.getLogger("imgfs")
+
+_CHUNK = 64 << 10
+_SMALL = 128 << 10  # a larger read is worth a thread, since several of them go on at once
 
 
 class Split:
@@ -34,10 +38,11 @@ class Split:
         Whatever follows the last member's bytes is literal, so no file is touched.
         """
         table = self.table
-        start = table.members_end + -table.members_end % 512
-        scanner = Scanner(start)
+        scanner = Scanner(padded(table.members_end))
         try:
-            scanner.feed(table.literals(start, table.size))
+            while scanner.ending is None and scanner.position < table.size:
+                start = scanner.position
+                scanner.feed(table.literals(start, min(start + _CHUNK, table.size)))
         except Corrupt as error:
             logger.warning("%s: its tar is not sound, its ending is shown as it is: %s", self._name, error)
         return scanner.ending
@@ -86,13 +91,24 @@ class SplitTar(TarBlob):
         return self._loaded is not None
 
     def pread(self, size: int, offset: int) -> bytes:
-        split = self._split()
+        return self._read(self._split(), size, offset, may_block=True)
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        if self._loaded is None or size > _SMALL:
+            return None
+        try:
+            return self._read(self._loaded, size, offset, may_block=False)
+        except BlockingIOError:
+            return None
+
+    def _read(self, split: Split, size: int, offset: int, *, may_block: bool) -> bytes:
         table, tree, read_file = split.table, self._tree, split.files.read
         end = min(offset + size, table.size)
         if end <= offset:
             return b""
         literals = table.literals(offset, end)
-        pieces, position, taken = [], offset, 0
+        pieces: list[bytes | bytearray] = []
+        position, taken = offset, 0
         for extent in table.files(offset, end):
             start = extent.start
             if position < start:
@@ -100,7 +116,7 @@ class SplitTar(TarBlob):
                 taken += start - position
                 position = start
             last = min(end - start, extent.size)
-            pieces.append(read_file(tree, extent, position - start, last))
+            pieces.append(read_file(tree, extent, position - start, last, may_block=may_block))
             position = start + last
         if not pieces:
             return literals

@@ -4,10 +4,11 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import index, tree
+from tests.bench import engines, index, tree
 from tests.bench.report import Row, print_table
 
 BENCHMARKS: dict[str, Callable[[Path, int], Sequence[Row]]] = {
+    "engines": engines.run,
     "index": index.run,
     "tree": tree.run,
 }

@@ -4,6 +4,7 @@ import gzip
 import random
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -163,6 +164,26 @@ def test_a_file_that_changes_while_it_is_read_is_never_wrong_bytes(tmp_path: Pat
                 blob.pread(wanted, 512 + offset)
         (tmp_path / "file").write_bytes(content)
         assert blob.pread(size, 512) == content
+
+
+@pytest.mark.parametrize("size", [1_000, 100_000, 3_000_000])
+def test_a_small_read_of_what_is_in_memory_does_not_wait(tmp_path: Path, size: int) -> None:
+    content = random.Random(size).randbytes(size)
+    (tmp_path / "file").write_bytes(content)
+    with _tar(tar_split([literal(b"h" * 512), file_line("file", content)]), tmp_path) as blob:
+        assert blob.try_pread(100, 0) is None  # the recipe is not parsed yet
+        assert blob.pread(1_000, 0) == (b"h" * 512 + content)[:1_000]
+        assert blob.try_pread(300_000, 0) is None
+        assert blob.try_pread(100, 0) == b"h" * 100
+        (tmp_path / "file").read_bytes()
+        assert blob.try_pread(700, 400) in ((b"h" * 112 + content)[:700], None)  # older kernels cannot tell
+        assert blob.try_pread(10, 512 + size) == b""
+        (tmp_path / "file").write_bytes(bytes(size))
+        with suppress(Corrupt):
+            assert blob.try_pread(700, 400) is None
+        (tmp_path / "file").unlink()
+        with suppress(StoreError):
+            assert blob.try_pread(700, 400) is None
 
 
 def test_a_file_too_large_to_be_read_at_once_is_right(
