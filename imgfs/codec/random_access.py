@@ -65,6 +65,19 @@ class _RandomBlob(Blob):
                 raise Corrupt(f"compressed blob ends at {offset + len(data)} of {self.size} decoded bytes")
             return data
 
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        size = min(size, self.size - offset)
+        if size <= 0:
+            return b""
+        for shared in reversed(self._runs):
+            if shared.run.holds(size, offset) and shared.lock.acquire(blocking=False):
+                try:
+                    # while it was not locked, it may have moved too far
+                    return shared.run.read(size, offset) if shared.run.holds(size, offset) else None
+                finally:
+                    shared.lock.release()
+        return None
+
     def close(self) -> None:
         with self._lock:
             self._runs.clear()

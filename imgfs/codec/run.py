@@ -54,6 +54,10 @@ class Run:
                 break
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
+    def holds(self, size: int, offset: int) -> bool:
+        """Whether those bytes are decoded already, and kept."""
+        return self.kept_from <= offset and offset + size <= self.position
+
     def advance(self) -> bool:
         """Decode one more chunk; False at the end. Raises as `read` does."""
         if self._failure is not None:

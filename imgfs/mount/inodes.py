@@ -25,11 +25,12 @@ class _Entry:
 
 
 class _TableEntry:
-    __slots__ = ("count", "table")
+    __slots__ = ("count", "given", "table")
 
     def __init__(self, table: NodeTable) -> None:
         self.table = table
         self.count = 0
+        self.given = bytearray()  # a bit for each node
 
 
 class Inodes:
@@ -86,6 +87,19 @@ class Inodes:
         entry.count -= count
         if entry.count <= 0:
             del self._entries[number]
+
+    def give(self, number: int) -> bool:
+        """Note that the kernel is given the content of a node of a table; False if it was given it before."""
+        table = self._tables.get(number >> _PLACE_BITS)
+        if table is None:
+            return False
+        byte, bit = divmod(number & (1 << _PLACE_BITS) - 1, 8)
+        if byte >= len(table.given):
+            table.given.extend(bytes(byte + 1 - len(table.given)))
+        if table.given[byte] >> bit & 1:
+            return False
+        table.given[byte] |= 1 << bit
+        return True
 
     def __getitem__(self, number: int) -> Node | NodeTable:
         """The node with a number that the kernel holds; its table if that is not loaded."""

@@ -7,6 +7,7 @@ thread; so do opening, and finding out a size.
 import errno
 import os
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import NoReturn, TypeVar
 
@@ -22,6 +23,7 @@ from imgfs.view import Directory, File, Node, NodeTable, Symlink
 
 _THREADS = 16
 _NAME_MAX = 255
+_SMALL = 128 << 10  # bytes
 
 T = TypeVar("T")
 
@@ -121,13 +123,15 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EROFS)
         if not isinstance(node, File):
             raise pyfuse3.FUSEError(errno.EINVAL)
-        final = node.known_size is not None and not node.mutable
+        size = None if node.mutable else node.known_size
         at_once = node.opens_at_once
         blob = node.open() if at_once else await self._in_thread(node.label, node.open)
+        if size is not None and size <= _SMALL and self._inodes.give(inode):
+            self._push(inode, size, blob, node)
         handle = next(self._handles)
         self._files[handle] = (blob, node, at_once)
         # while the size is not final the kernel must not cut reads off at the one it was told
-        return pyfuse3.FileInfo(fh=handle, direct_io=not final, keep_cache=final)
+        return pyfuse3.FileInfo(fh=handle, direct_io=size is None, keep_cache=size is not None)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         blob, node, _ = self._files[fh]
@@ -167,6 +171,16 @@ class Operations(pyfuse3.Operations):
 
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
         return list((await self._node(inode)).xattrs)
+
+    def _push(self, inode: int, size: int, blob: Blob, node: Node) -> None:
+        """Give the kernel a whole small file that is at hand, so that it need not ask for it."""
+        try:
+            data = blob.try_pread(size, 0)
+        except Exception as error:
+            raise self._failures.translate(error, node.label) from None
+        if data:
+            with suppress(OSError):  # then it asks
+                pyfuse3.notify_store(inode, 0, data)
 
     async def _node(self, inode: int) -> Node:
         """The node with a number, its table loaded first if need be."""
