@@ -7,6 +7,7 @@ import stat
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
 
 NO_LAYER = 0xFFFFFFFF
 """In place of a layer's number: a directory that no layer has a member for, only members below it."""
@@ -45,9 +46,10 @@ class Tree:
         """The parts of a sparse file that its data holds, as in `Member`."""
         self.same: dict[int, int] = {}
         """For a further name of a file, the entry that is its first."""
-        self._text = bytearray()  # names, and targets of symbolic links
+        self._names = bytearray()
         self._name_ends = array("Q")
-        self._firsts = array("Q")  # the first child of a directory, where in the text a link's target begins
+        self._targets = bytearray()
+        self._firsts = array("Q")  # the first child of a directory, where a symbolic link's target begins
         self._counts = array("I")  # children of a directory
 
     def __len__(self) -> int:
@@ -63,9 +65,8 @@ class Tree:
 
     def name(self, entry: int) -> bytes:
         """An entry's name in its directory; empty for the root."""
-        end = self._name_ends[entry]
-        start = end - self._name_length(entry)
-        return bytes(self._text[start:end])
+        start = self._name_ends[entry - 1] if entry else 0
+        return bytes(self._names[start : self._name_ends[entry]])
 
     def path(self, entry: int) -> bytes:
         """An entry's path from the root, without a slash before it; empty for the root."""
@@ -82,6 +83,15 @@ class Tree:
         first = self._firsts[entry]
         return range(first, first + self._counts[entry])
 
+    def names(self, entries: range) -> list[bytes]:
+        """The names of entries that follow each other, the root not among them."""
+        if not entries:
+            return []
+        ends = self._name_ends[entries.start - 1 : entries.stop]
+        base = ends[0]
+        text = bytes(self._names[base : ends[-1]])
+        return [text[start - base : end - base] for start, end in pairwise(ends)]
+
     def lookup(self, directory: int, name: bytes) -> int | None:
         """The entry called `name` in a directory."""
         children = self.children(directory)
@@ -93,7 +103,7 @@ class Tree:
     def target(self, entry: int) -> bytes:
         """What a symbolic link leads to."""
         first = self._firsts[entry]
-        return bytes(self._text[first : first + self.sizes[entry]])
+        return bytes(self._targets[first : first + self.sizes[entry]])
 
     def walk(self) -> Iterator[int]:
         """Every entry but the root, each directory before what is in it, in the order of their paths' components."""
@@ -125,10 +135,10 @@ class Tree:
         `place` is its layer, record and header length. Values that do not fit a column become the nearest that does.
         """
         entry = len(self.modes)
-        self._text += name
-        self._name_ends.append(len(self._text))
-        self._firsts.append(len(self._text))
-        self._text += target
+        self._names += name
+        self._name_ends.append(len(self._names))
+        self._firsts.append(len(self._targets))
+        self._targets += target
         self._counts.append(0)
         self.parents.append(parent)
         self.modes.append(mode)
@@ -148,11 +158,3 @@ class Tree:
         """Say which entries are the children of a directory."""
         self._firsts[directory] = first
         self._counts[directory] = count
-
-    def _name_length(self, entry: int) -> int:
-        if not entry:
-            return 0
-        before = self._name_ends[entry - 1]
-        if stat.S_ISLNK(self.modes[entry - 1]):
-            before += self.sizes[entry - 1]
-        return self._name_ends[entry] - before
