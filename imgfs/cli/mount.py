@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from imgfs.cli.common import cache_size_option, opened
+from imgfs.cli.common import cache, cache_size_option, opened
 from imgfs.errors import MountError
 from imgfs.view import RootDirectory, ViewOptions
 
@@ -50,7 +50,7 @@ def mount(
 
     def run(ready: Callable[[], None]) -> None:
         with opened(sources) as union:
-            root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar))
+            root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar), cache())
             try:
                 serve(root, target, parsed, polls=[union.refresh], ready=ready)
             finally:
