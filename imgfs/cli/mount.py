@@ -34,7 +34,8 @@ def mount(
     \b
     Options of -o:
       allow_other             let other users see the tree
-      uid=N, gid=N            who owns everything in it (default: who mounts)
+      uid=N, gid=N            who owns everything in it (default: who mounts;
+                              in rootfs/ and layers/, who the image says)
       umask=OCTAL             permissions to take away from everything
       tar=joined|verbatim     rootfs.tar as one tar that tools read to its end, or
                               the layer tars end to end byte for byte
