@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from threading import Lock
 
 from imgfs.blob import FileBlob
-from imgfs.blob.tree import FileTree
+from imgfs.blob.file_tree import FileTree
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.tar import Member, TarBlob
