@@ -70,14 +70,14 @@ class Union:
         self.sources = tuple(sources)
         self._lock = Lock()
         self._failed: dict[Source, str] = {}
-        self.snapshot = _snapshot(self.sources)
+        self.snapshot = _snapshot(self.sources, {})
 
     def refresh(self) -> bool:
         """Follow changes in all sources; answers whether there were any. One that fails keeps what it had."""
         with self._lock:
             changed = [source for source in self.sources if self._refresh(source)]
             if changed:
-                self.snapshot = _snapshot(self.sources)
+                self.snapshot = _snapshot(self.sources, self.snapshot.images)
             return bool(changed)
 
     def close(self) -> None:
@@ -97,13 +97,14 @@ class Union:
         return changed
 
 
-def _snapshot(sources: Iterable[Source]) -> Snapshot:
+def _snapshot(sources: Iterable[Source], known: Mapping[ImageID, Image]) -> Snapshot:
+    """What the sources have now; configs of the images in `known` are not read again."""
     images: dict[ImageID, Image] = {}
     found: dict[ImageID, list[Source]] = {}
     parents: dict[ImageID, ImageID] = {}
     tags: dict[str, ImageID] = {}
     for source in sources:
-        for image_id, image in source.store.map().items():
+        for image_id, image in source.store.map(known).items():
             images.setdefault(image_id, image)
             found.setdefault(image_id, []).append(source)
             if image.parent is not None:
