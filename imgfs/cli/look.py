@@ -103,7 +103,7 @@ def diff(
 
 
 def _layers(snapshot: Snapshot, image_id: ImageID) -> LayerStack:
-    return snapshot.sources[image_id][0].store.layers(image_id)
+    return snapshot.source_of(image_id).store.layers(image_id)
 
 
 def _print_lines(found: Iterable[Difference]) -> int:

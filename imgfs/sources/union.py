@@ -28,8 +28,8 @@ _IMPLIED = (
 class Snapshot:
     """All images of all sources at one moment.
 
-    `sources` tells which sources have an image, the one to read it from first. A parent may be an image that no
-    source has; only images that are there have children.
+    `sources` tells which sources have an image, in their order. A parent may be an image that no source has; only
+    images that are there have children.
     """
 
     images: Mapping[ImageID, Image]
@@ -43,6 +43,15 @@ class Snapshot:
     def heads(self) -> list[ImageID]:
         """The images that no other is based on."""
         return [image_id for image_id in self.images if not self.children.get(image_id)]
+
+    def source_of(self, image_id: ImageID) -> Source:
+        """The source to read an image from: the first that has all its layers, or if none has, the first."""
+        first, *others = sources = self.sources[image_id]
+        if others:
+            for source in sources:
+                if source.store.layers(image_id).is_there:
+                    return source
+        return first
 
     def tags_of(self, image_id: ImageID) -> list[str]:
         """The names of one image."""
