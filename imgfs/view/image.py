@@ -71,9 +71,8 @@ class ImageDirectory(Directory):
         return ChildrenDirectory(f"{self.key}/children", self._image.id, union, self.mtime_ns)
 
     def _history(self) -> Node:
-        return self._live(
-            "history", lambda: history_table(self._image, self._source.store.layers(self._image.id).sizes())
-        )
+        layers = self._source.store.layers(self._image.id)  # the image may be gone when it is asked
+        return self._live("history", lambda: history_table(self._image, layers.sizes()))
 
     def _tags(self) -> Node:
         def text() -> str:

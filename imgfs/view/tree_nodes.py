@@ -34,6 +34,11 @@ class TreeNode(Node):
 
 
 class TreeDirectory(TreeNode, Directory):
+    @property
+    def above(self) -> Directory:
+        parent = self._loaded.tree.parents[self.number]
+        return TreeDirectory(self._table, self._loaded, parent) if self.number else self
+
     def lookup(self, name: bytes) -> Node | None:
         entry = self._loaded.tree.lookup(self.number, name)
         return None if entry is None else tree_node(self._table, self._loaded, entry)
