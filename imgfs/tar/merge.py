@@ -350,7 +350,10 @@ def _stem(node: Leaf | Branch) -> bytes:
     """The path that the headers of an entry say, without what does not matter; empty if they do not say all of it."""
     if node.member is None or node.layer == NO_LAYER or node.member.inherits:
         return b""
-    return node.member.name.removeprefix(b"./").rstrip(b"/")
+    name = node.member.name.removeprefix(b"./")
+    return (
+        name.rstrip(b"/") if node.member.type == DIRECTORY else name
+    )  # a slash makes a directory to some tars
 
 
 def _append(tree: Tree, parent: int, name: bytes, node: Leaf | Branch, *, faithful: bool = False) -> int:
