@@ -96,11 +96,16 @@ def opened(
         try:
             for reference in (*(references or [f"imgfs:{store or ''}"]), *also):
                 try:
-                    sources.append(open_source(reference, indexer))
+                    source = open_source(reference, indexer)
                 except (ImgfsError, OSError) as error:
                     if not has_no_place(reference):
                         raise
                     missing[reference] = error
+                    continue
+                if source.reference in (other.reference for other in sources):
+                    source.close()  # the same place by another name
+                else:
+                    sources.append(source)
             _tell_missing(missing, also, any_left=bool(sources))
             yield Union(sources)
         finally:

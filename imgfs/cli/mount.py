@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import click
 
-from imgfs.cli.common import cache_size_option, opened
+from imgfs.cli.common import cache, cache_size_option, opened
 from imgfs.errors import MountError
 from imgfs.view import RootDirectory, ViewOptions
 
@@ -34,7 +34,8 @@ def mount(
     \b
     Options of -o:
       allow_other             let other users see the tree
-      uid=N, gid=N            who owns everything in it (default: who mounts)
+      uid=N, gid=N            who owns everything in it (default: who mounts;
+                              in rootfs/ and layers/, who the image says)
       umask=OCTAL             permissions to take away from everything
       tar=joined|verbatim     rootfs.tar as one tar that tools read to its end, or
                               the layer tars end to end byte for byte
@@ -50,7 +51,7 @@ def mount(
 
     def run(ready: Callable[[], None]) -> None:
         with opened(sources) as union:
-            root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar))
+            root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar), cache())
             try:
                 serve(root, target, parsed, polls=[union.refresh], ready=ready)
             finally:

@@ -54,6 +54,10 @@ class Layer(Protocol):
         May block until the layer is indexed. Raises what reading the layer raises.
         """
 
+    @property
+    def is_verified(self) -> bool:
+        """Whether what `members` answers comes of bytes that have been compared with the diff ID."""
+
 
 class LayerProvider(Protocol):
     """Hands out layers by chain ID, counting references. Safe to call from several threads."""

@@ -61,6 +61,10 @@ class StoredLayer:
                 return sound_members(blob, subject.name)
         return self.indexer.members(subject)
 
+    @property
+    def is_verified(self) -> bool:
+        return self.indexer.find(self.subject()) is not None  # which is only kept if both digests are right
+
     def subject(self) -> Subject:
         """The layer as indexing sees it. Raises what `open` raises."""
         with self.open_blob() as blob:

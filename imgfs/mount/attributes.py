@@ -5,7 +5,7 @@ import os
 import pyfuse3
 
 from imgfs.mount.options import MountOptions
-from imgfs.view import Node
+from imgfs.view import Listed, Node
 
 _FOREVER = 86_400.0  # seconds; content never changes
 _BLOCK = 512
@@ -41,6 +41,19 @@ class Attributes:
         entry.entry_timeout = 0.0 if fleeting else _FOREVER
         entry.attr_timeout = 0.0 if node.mutable or size is None else _FOREVER
         return entry
+
+    def fill(self, entry: pyfuse3.EntryAttributes, of: Listed, number: int) -> None:
+        """Make `entry`, which came from here, say what a directory lists; `number` is the inode's."""
+        _, _, mode, links, uid, gid, device, size, mtime_ns = of
+        entry.st_ino = number
+        entry.st_mode = mode & self._kept
+        entry.st_nlink = links
+        entry.st_uid = uid if self._uid is None else self._uid
+        entry.st_gid = gid if self._gid is None else self._gid
+        entry.st_rdev = device
+        entry.st_size = size
+        entry.st_blocks = -(-size // _BLOCK)
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = mtime_ns
 
 
 def _first(chosen: int | None, recorded: int | None, own: int) -> int:

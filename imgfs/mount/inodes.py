@@ -59,11 +59,7 @@ class Inodes:
         """The node's number, which the kernel holds once more from now on."""
         number = self.number(node)
         if node.table is not None:
-            table = self._tables.get(number >> _PLACE_BITS)
-            if table is None:
-                table = self._tables[number >> _PLACE_BITS] = _TableEntry(node.table)
-            table.table = node.table
-            table.count += 1
+            self._entry(node.table).count += 1
             return number
         entry = self._entries.get(number)
         if entry is None:
@@ -71,6 +67,14 @@ class Inodes:
         entry.node = node
         entry.count += 1
         return number
+
+    def base(self, table: NodeTable) -> int:
+        """What makes a node's number of its place in a table, added to that."""
+        return self._table_number(table) << _PLACE_BITS
+
+    def remember_some(self, table: NodeTable, count: int) -> None:
+        """Note that the kernel holds nodes of a table, `count` times more than before."""
+        self._entry(table).count += count
 
     def forget(self, number: int, count: int) -> None:
         """The kernel holds a number `count` times less."""
@@ -107,6 +111,14 @@ class Inodes:
             return self._entries[number].node
         table = self._tables[number >> _PLACE_BITS].table
         return table.node(number & (1 << _PLACE_BITS) - 1) or table
+
+    def _entry(self, table: NodeTable) -> _TableEntry:
+        number = self._table_number(table)
+        entry = self._tables.get(number)
+        if entry is None:
+            entry = self._tables[number] = _TableEntry(table)
+        entry.table = table
+        return entry
 
     def _table_number(self, table: NodeTable) -> int:
         number = _table_hash(table.key)

@@ -20,6 +20,7 @@ from imgfs.errors import ImgfsError
 from imgfs.mount.attributes import Attributes
 from imgfs.mount.failures import Failures
 from imgfs.mount.inodes import Inodes
+from imgfs.mount.listing import Listing, listing, shown_size
 from imgfs.mount.options import MountOptions
 from imgfs.view import Directory, File, Node, NodeTable, Symlink
 
@@ -39,14 +40,14 @@ class Operations(pyfuse3.Operations):
 
     def __init__(self, root: Directory, options: MountOptions) -> None:
         super().__init__()
-        self._attributes_of = Attributes(options).of
+        self._attributes = Attributes(options)
         self._lazy_size = options.lazy_size
         self._inodes = Inodes(root)
         self._failures = Failures()
         self._threads = trio.CapacityLimiter(_THREADS)
         self._handles = count(1)
         self._files: dict[int, tuple[Blob, Node, bool]] = {}
-        self._directories: dict[int, tuple[Directory, Sequence[tuple[bytes, Node]]]] = {}
+        self._directories: dict[int, Listing] = {}
 
     def close(self) -> None:
         """Close what is still open."""
@@ -69,7 +70,7 @@ class Operations(pyfuse3.Operations):
                 raise self._failures.translate(error, parent.label) from None
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
-        return self._attributes(node, self._inodes.remember(node), fleeting=parent.mutable)
+        return self._told(node, self._inodes.remember(node), fleeting=parent.mutable)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for number, times in inode_list:
@@ -78,16 +79,16 @@ class Operations(pyfuse3.Operations):
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         held = self._inodes[inode]
         if isinstance(held, NodeTable) and self._lazy_size and self._inodes.number(held.top()) == inode:
-            return self._attributes(held.top(), inode)
+            return self._told(held.top(), inode)
         node = await self._node(inode)
         if isinstance(node, File) and node.known_size is None and not self._lazy_size:
             try:
                 size = await self._in_thread(node.label, node.find_size)
-                return self._attributes_of(node, inode, size)
+                return self._attributes.of(node, inode, size)
             except pyfuse3.FUSEError as error:
                 if error.errno != errno.ENOENT or not self._is_open(node):
                     raise  # whoever has open what was removed reads on, and its size stays unknown
-        return self._attributes(node, inode)
+        return self._told(node, inode)
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         node = await self._node(inode)
@@ -100,23 +101,15 @@ class Operations(pyfuse3.Operations):
         if not isinstance(node, Directory):
             raise pyfuse3.FUSEError(errno.ENOTDIR)
         try:
-            entries = [(b".", node), (b"..", node.above), *node.entries()]
+            entries = listing(node, self._inodes, self._attributes)
         except Exception as error:
             raise self._failures.translate(error, node.label) from None
         handle = next(self._handles)
-        self._directories[handle] = (node, entries)
+        self._directories[handle] = entries
         return handle
 
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
-        directory, entries = self._directories[fh]
-        for position in range(start_id, len(entries)):
-            name, node = entries[position]
-            number = self._inodes.number(node)
-            entry = self._attributes(node, number, fleeting=directory.mutable)
-            if not pyfuse3.readdir_reply(token, name, entry, position + 1):
-                return
-            if position > 1:  # the kernel holds what is listed, but for the first two, . and ..
-                self._inodes.remember(node)
+        self._directories[fh].reply(start_id, token)
 
     async def releasedir(self, fh: int) -> None:
         del self._directories[fh]
@@ -182,9 +175,8 @@ class Operations(pyfuse3.Operations):
             await self._in_thread(held.key, held.load)
         return held
 
-    def _attributes(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
-        size = node.known_size if isinstance(node, File) else _size(node)
-        return self._attributes_of(node, number, size, fleeting=fleeting)
+    def _told(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
+        return self._attributes.of(node, number, shown_size(node), fleeting=fleeting)
 
     def _is_open(self, node: Node) -> bool:
         return any(open_node.key == node.key for _, open_node, _ in self._files.values())
@@ -208,10 +200,6 @@ def _push(inode: int, size: int, blob: Blob) -> None:
         data = blob.try_pread(size, 0)
         if data:
             pyfuse3.notify_store(inode, 0, data)
-
-
-def _size(node: Node) -> int:
-    return len(node.target) if isinstance(node, Symlink) else 0
 
 
 def _guarded(handler: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:

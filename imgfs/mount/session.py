@@ -14,6 +14,7 @@ import pyfuse3
 import trio
 
 from imgfs.errors import ImgfsError, MountError, describe
+from imgfs.mount.eager import take_requests_eagerly
 from imgfs.mount.operations import Operations
 from imgfs.mount.options import MountOptions
 from imgfs.view import Directory
@@ -45,6 +46,7 @@ def serve(
             pyfuse3.init(operations, mountpoint, options.for_kernel)
         except RuntimeError as error:
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
+    take_requests_eagerly()
     try:
         trio.run(_serve, mountpoint, polls, ready)
     except BaseExceptionGroup as group:

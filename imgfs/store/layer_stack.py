@@ -70,6 +70,22 @@ class LayerStack:
         """The size in bytes of each layer's tar as far as known without reading it. Never blocks."""
         return [self._known_size(chain_id) for chain_id in self._chain_ids]
 
+    @property
+    def chain_ids(self) -> Sequence[ChainID]:
+        """The chain ID of each layer, bottom first."""
+        return self._chain_ids
+
+    def is_verified(self, number: int) -> bool:
+        """Whether the members of a layer come of bytes that have been compared with its diff ID.
+
+        Raises LayerNotFound, and what opening the layer raises.
+        """
+        layer = self._provider.get(self._chain_ids[number])
+        try:
+            return layer.is_verified
+        finally:
+            self._provider.release(layer)
+
     def size_of(self, number: int) -> int | None:
         """The size in bytes of one layer's tar if it is known without reading it. Never blocks."""
         return self._known_size(self._chain_ids[number])

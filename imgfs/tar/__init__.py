@@ -7,6 +7,7 @@ from imgfs.tar.merge import Branch, Leaf, Merger, merge_layers
 from imgfs.tar.scan import Scanner, scan_blob, sound_members
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
 from imgfs.tar.tree import NO_LAYER, Tree
+from imgfs.tar.tree_file import dump_tree, load_tree
 
 __all__ = [
     "NO_LAYER",
@@ -21,6 +22,8 @@ __all__ = [
     "Scanner",
     "TarBlob",
     "Tree",
+    "dump_tree",
+    "load_tree",
     "merge_layers",
     "scan_blob",
     "sound_members",

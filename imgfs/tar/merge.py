@@ -155,6 +155,15 @@ class Merger:
             entry += 1
         return tree
 
+    def clear(self) -> None:
+        """Forget all layers. Directories refer to each other, so what they hold would be in memory for long."""
+        waiting = [self._root]
+        for branch in waiting:
+            waiting += [child for child in branch.children.values() if isinstance(child, Branch)]
+            branch.children.clear()
+            branch.parent = None
+        self._directories.clear()
+
     def _apply(self, member: Member) -> None:
         parts = components(member.name)
         if not parts:
@@ -343,7 +352,9 @@ def merge_layers(layers: Iterable[Iterable[Member]], name: str, *, raw: bool = F
         merger.apply(members)
     if left_out > _MAX_REPORTED:
         logger.warning("%s: %d more members are left out", name, left_out - _MAX_REPORTED)
-    return merger.tree()
+    tree = merger.tree()
+    merger.clear()
+    return tree
 
 
 def _stem(node: Leaf | Branch) -> bytes:

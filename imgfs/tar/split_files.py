@@ -14,7 +14,7 @@ from fastcrc.crc64 import go_iso as crc64  # the table that Go's hash/crc64 call
 
 from imgfs.blob import Blob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob, Checksums
-from imgfs.blob.tree import FileTree
+from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt, ImgfsError, StoreError
 from imgfs.tar.tar_split import FileExtent
 

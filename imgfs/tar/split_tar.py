@@ -5,7 +5,7 @@ from collections.abc import Callable
 from functools import cached_property
 from threading import Lock
 
-from imgfs.blob.tree import FileTree
+from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt
 from imgfs.tar.fields import padded
 from imgfs.tar.member import Member

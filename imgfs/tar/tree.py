@@ -7,6 +7,7 @@ import stat
 from array import array
 from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import pairwise
 
 NO_LAYER = 0xFFFFFFFF
 """In place of a layer's number: a directory that no layer has a member for, only members below it."""
@@ -45,10 +46,13 @@ class Tree:
         """The parts of a sparse file that its data holds, as in `Member`."""
         self.same: dict[int, int] = {}
         """For a further name of a file, the entry that is its first."""
-        self._text = bytearray()  # names, and targets of symbolic links
-        self._name_ends = array("Q")
-        self._firsts = array("Q")  # the first child of a directory, where in the text a link's target begins
-        self._counts = array("I")  # children of a directory
+        # all names end to end, and where each ends; all targets of symbolic links
+        self.names_text = bytearray()
+        self.name_ends = array("Q")
+        self.targets_text = bytearray()
+        # the first child of a directory, or where a symbolic link's target begins; how many children
+        self.firsts = array("Q")
+        self.counts = array("I")
 
     def __len__(self) -> int:
         return len(self.modes)
@@ -63,9 +67,8 @@ class Tree:
 
     def name(self, entry: int) -> bytes:
         """An entry's name in its directory; empty for the root."""
-        end = self._name_ends[entry]
-        start = end - self._name_length(entry)
-        return bytes(self._text[start:end])
+        start = self.name_ends[entry - 1] if entry else 0
+        return bytes(self.names_text[start : self.name_ends[entry]])
 
     def path(self, entry: int) -> bytes:
         """An entry's path from the root, without a slash before it; empty for the root."""
@@ -79,8 +82,17 @@ class Tree:
         """The entries in a directory; none in anything else."""
         if not self.is_directory(entry):
             return range(0)
-        first = self._firsts[entry]
-        return range(first, first + self._counts[entry])
+        first = self.firsts[entry]
+        return range(first, first + self.counts[entry])
+
+    def names(self, entries: range) -> list[bytes]:
+        """The names of entries that follow each other, the root not among them."""
+        if not entries:
+            return []
+        ends = self.name_ends[entries.start - 1 : entries.stop]
+        base = ends[0]
+        text = bytes(self.names_text[base : ends[-1]])
+        return [text[start - base : end - base] for start, end in pairwise(ends)]
 
     def lookup(self, directory: int, name: bytes) -> int | None:
         """The entry called `name` in a directory."""
@@ -92,8 +104,8 @@ class Tree:
 
     def target(self, entry: int) -> bytes:
         """What a symbolic link leads to."""
-        first = self._firsts[entry]
-        return bytes(self._text[first : first + self.sizes[entry]])
+        first = self.firsts[entry]
+        return bytes(self.targets_text[first : first + self.sizes[entry]])
 
     def walk(self) -> Iterator[int]:
         """Every entry but the root, each directory before what is in it, in the order of their paths' components."""
@@ -125,11 +137,11 @@ class Tree:
         `place` is its layer, record and header length. Values that do not fit a column become the nearest that does.
         """
         entry = len(self.modes)
-        self._text += name
-        self._name_ends.append(len(self._text))
-        self._firsts.append(len(self._text))
-        self._text += target
-        self._counts.append(0)
+        self.names_text += name
+        self.name_ends.append(len(self.names_text))
+        self.firsts.append(len(self.targets_text))
+        self.targets_text += target
+        self.counts.append(0)
         self.parents.append(parent)
         self.modes.append(mode)
         self.uids.append(owner[0] & 0xFFFFFFFF)
@@ -146,13 +158,5 @@ class Tree:
 
     def set_children(self, directory: int, first: int, count: int) -> None:
         """Say which entries are the children of a directory."""
-        self._firsts[directory] = first
-        self._counts[directory] = count
-
-    def _name_length(self, entry: int) -> int:
-        if not entry:
-            return 0
-        before = self._name_ends[entry - 1]
-        if stat.S_ISLNK(self.modes[entry - 1]):
-            before += self.sizes[entry - 1]
-        return self._name_ends[entry] - before
+        self.firsts[directory] = first
+        self.counts[directory] = count

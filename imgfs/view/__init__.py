@@ -1,7 +1,18 @@
 """What the mounted tree shows, as plain nodes that know nothing of FUSE."""
 
-from imgfs.view.node import Directory, File, Node, NodeTable, Special, Symlink
+from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
 from imgfs.view.options import ViewOptions
 from imgfs.view.root import RootDirectory
 
-__all__ = ["Directory", "File", "Node", "NodeTable", "RootDirectory", "Special", "Symlink", "ViewOptions"]
+__all__ = [
+    "Directory",
+    "File",
+    "Listed",
+    "Node",
+    "NodeTable",
+    "RootDirectory",
+    "Special",
+    "Symlink",
+    "TableDirectory",
+    "ViewOptions",
+]

@@ -41,14 +41,7 @@ class LayersDirectory(Directory):
         layers = self._store.layers(self._image.id)
 
         def make() -> TreeTable:
-            return TreeTable(
-                key,
-                self._trees,
-                lambda: [layers.members_of(number)],
-                lambda _: layers.open_one(number),
-                self.mtime_ns,
-                raw=True,
-            )
+            return TreeTable(key, self._trees, layers, self.mtime_ns, only=number)
 
         return self._trees.table(key, make).top()
 

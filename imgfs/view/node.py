@@ -6,7 +6,7 @@ the same `key`, or the same place in a table of the same key, are the same file:
 
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from imgfs.blob import Blob
 
@@ -79,6 +79,20 @@ class Directory(Node):
     @abstractmethod
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         """Every listed name with its node, in a stable order, without `.` and `..`."""
+
+
+Listed = tuple[bytes, int, int, int, int, int, int, int, int]
+"""An entry of a table as a directory lists it: name, number, mode, links, uid, gid, device, size, mtime_ns."""
+
+
+class TableDirectory(Directory):
+    """A directory of which every entry is a node of its own table, and none ever changes."""
+
+    table: NodeTable
+
+    @abstractmethod
+    def listing(self) -> Sequence[Listed]:
+        """The same as `entries`, without making nodes."""
 
 
 class File(Node):

@@ -2,22 +2,24 @@
 
 from collections.abc import Iterator
 
+from imgfs.layers import Cache
 from imgfs.sources.union import Union
 from imgfs.view.context import Context
 from imgfs.view.images import ImagesDirectory
 from imgfs.view.links import HeadsDirectory, TagsDirectory
 from imgfs.view.node import Directory, Node
 from imgfs.view.options import ViewOptions
+from imgfs.view.tree_cache import TreeCache
 from imgfs.view.trees import Trees
 
 
 class RootDirectory(Directory):
-    """Everything that `union` has."""
+    """Everything that `union` has; `cache` keeps what takes long to work out."""
 
     key = "/"
 
-    def __init__(self, union: Union, options: ViewOptions) -> None:
-        self._trees = Trees()
+    def __init__(self, union: Union, options: ViewOptions, cache: Cache | None = None) -> None:
+        self._trees = Trees(TreeCache(cache))
         self._entries: dict[bytes, Node] = {
             b"images": ImagesDirectory(Context(union, options, self._trees)),
             b"tags": TagsDirectory(union),

@@ -2,11 +2,12 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import repeat
 
 from imgfs.blob import Blob
 from imgfs.view.loaded import LoadedTree
-from imgfs.view.node import Directory, File, Node, NodeTable, Special, Symlink
+from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
 
 
 class TreeNode(Node):
@@ -14,7 +15,7 @@ class TreeNode(Node):
 
     def __init__(self, table: NodeTable, loaded: LoadedTree, entry: int) -> None:
         tree = loaded.tree
-        self.table = self._table = table
+        self.table: NodeTable = table
         self.number = entry = tree.inode(entry)
         self._loaded = loaded
         self.mode = tree.modes[entry]
@@ -26,27 +27,57 @@ class TreeNode(Node):
     @property
     def label(self) -> str:
         below = os.fsdecode(self._loaded.tree.path(self.number))
-        return f"{self._table.key}/{below}"
+        return f"{self.table.key}/{below}"
 
     @property
     def xattrs(self) -> Mapping[bytes, bytes]:
         return self._loaded.tree.xattrs.get(self.number) or {}
 
 
-class TreeDirectory(TreeNode, Directory):
+class TreeDirectory(TreeNode, TableDirectory):
     @property
     def above(self) -> Directory:
         parent = self._loaded.tree.parents[self.number]
-        return TreeDirectory(self._table, self._loaded, parent) if self.number else self
+        return TreeDirectory(self.table, self._loaded, parent) if self.number else self
 
     def lookup(self, name: bytes) -> Node | None:
         entry = self._loaded.tree.lookup(self.number, name)
-        return None if entry is None else tree_node(self._table, self._loaded, entry)
+        return None if entry is None else tree_node(self.table, self._loaded, entry)
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
-        tree, table, loaded = self._loaded.tree, self._table, self._loaded
+        tree, table, loaded = self._loaded.tree, self.table, self._loaded
         for entry in tree.children(self.number):
             yield tree.name(entry), tree_node(table, loaded, entry)
+
+    def listing(self) -> Sequence[Listed]:
+        tree = self._loaded.tree
+        children = tree.children(self.number)
+        part = slice(children.start, children.stop)
+        columns = (tree.modes, tree.links, tree.uids, tree.gids)
+        rows = list(
+            zip(
+                tree.names(children),
+                children,
+                *(column[part] for column in columns),
+                repeat(0),
+                tree.sizes[part],
+                tree.mtimes[part],
+                strict=False,
+            )
+        )
+        if tree.same or tree.devices:
+            for place, entry in enumerate(children):
+                if entry in tree.same or entry in tree.devices:
+                    rows[place] = self._listed(entry)
+        return rows
+
+    def _listed(self, entry: int) -> Listed:
+        tree = self._loaded.tree
+        node = tree_node(self.table, self._loaded, entry)
+        inode = node.number
+        owner = (tree.uids[inode], tree.gids[inode])
+        name, size = tree.name(entry), tree.sizes[inode]
+        return name, inode, node.mode, node.links, *owner, node.device, size, node.mtime_ns
 
 
 class TreeFile(TreeNode, File):

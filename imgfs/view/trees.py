@@ -1,13 +1,15 @@
 """Trees of images and of layers: made when somebody looks, kept while there is room."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from itertools import count
 from threading import Lock
 
-from imgfs.tar import Member, merge_layers
-from imgfs.view.loaded import LayerOpener, LoadedTree
+from imgfs.store import LayerStack
+from imgfs.tar import TarBlob
+from imgfs.view.loaded import LoadedTree
 from imgfs.view.node import Directory, Node, NodeTable
+from imgfs.view.tree_cache import TreeCache
 from imgfs.view.tree_nodes import TreeDirectory, tree_node
 
 _KNOWN = 10_000  # tables that are remembered, loaded or not
@@ -15,9 +17,13 @@ _ENTRIES = 4_000_000  # kept in all; some 100 bytes each
 
 
 class Trees:
-    """The trees in memory; those not used for longest go when there are more than `limit` entries in all."""
+    """The trees in memory; those not used for longest go when there are more than `limit` entries in all.
 
-    def __init__(self, limit: int = _ENTRIES) -> None:
+    `make` makes them.
+    """
+
+    def __init__(self, make: TreeCache, limit: int = _ENTRIES) -> None:
+        self.make = make
         self._limit = limit
         self._lock = Lock()
         self._known: OrderedDict[str, TreeTable] = OrderedDict()
@@ -69,29 +75,20 @@ class _Unloaded(Directory):
 
 
 class TreeTable(NodeTable):
-    """The tree that layers make, known as `key`.
+    """The tree that `layers` make, or if `only` is given that layer alone, known as `key`.
 
-    `members` answers the members of each layer, bottom first, `open_layer` opens one. With `raw`, whiteouts are
-    files. `mtime_ns` is that of the top while the tree is not loaded.
+    `mtime_ns` is that of the top while the tree is not loaded.
     """
 
     def __init__(
-        self,
-        key: str,
-        trees: Trees,
-        members: Callable[[], Iterable[Sequence[Member]]],
-        open_layer: LayerOpener,
-        mtime_ns: int,
-        *,
-        raw: bool = False,
+        self, key: str, trees: Trees, layers: LayerStack, mtime_ns: int, only: int | None = None
     ) -> None:
         self.key = key
         self.last_used = 0
         self.mtime_ns = mtime_ns
         self._trees = trees
-        self._members = members
-        self._open_layer = open_layer
-        self._raw = raw
+        self._layers = layers
+        self._only = only
         self._loading = Lock()
         self._loaded: LoadedTree | None = None
         self._flat_size: int | None = None
@@ -126,7 +123,7 @@ class TreeTable(NodeTable):
         with self._loading:
             loaded = self._loaded
             if loaded is None:
-                loaded = LoadedTree(merge_layers(self._members(), self.key, raw=self._raw), self._open_layer)
+                loaded = LoadedTree(self._trees.make.tree(self._layers, self._only, self.key), self._open)
                 self._loaded = loaded
                 self.last_used = next(self._trees.clock)
                 self._trees.keep(self)
@@ -136,6 +133,9 @@ class TreeTable(NodeTable):
         """The size of the flat tar, worked out now if need be. Raises as `loaded` does."""
         self._flat_size = self.loaded().plan.size
         return self._flat_size
+
+    def _open(self, number: int) -> TarBlob:
+        return self._layers.open_one(number if self._only is None else self._only)
 
     def unload(self) -> None:
         """Forget the tree; whoever uses it goes on."""

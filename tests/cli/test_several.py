@@ -101,6 +101,7 @@ def test_ls_of_all_says_where_each_image_lives(
     both = [line for line in lines if line.endswith(f"{own}, {other}")]
     assert sorted(line.split()[0] for line in both) == ["example/base:1", "in/containerd:1"]
     assert all(line.endswith(own) for line in lines if line not in both)
+    assert all(line.count(own) == 1 for line in lines)
     assert done.stderr.decode().splitlines() == [
         "imgfs: leaving out docker: /var/lib/docker: Permission denied"
     ]

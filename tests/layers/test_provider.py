@@ -20,6 +20,8 @@ CHAIN = list(chain_ids(DIFFS))
 class Nothing:
     """A layer of which only the place matters."""
 
+    is_verified = False
+
     chain_id: ChainID
     diff_id: DiffID
     parent: ChainID | None

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
-from imgfs.blob.tree import FileTree
+from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt, ImgfsError, StoreError
 from imgfs.tar import ScannedTar, scan_blob, split_files
 from imgfs.tar.split_tar import Split, SplitTar

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.blob.tree import FileTree, has_openat2, open_in_root, open_step_by_step
+from imgfs.blob.file_tree import FileTree, has_openat2, open_in_root, open_step_by_step
 from imgfs.errors import StoreError
 
 

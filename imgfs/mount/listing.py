@@ -1,0 +1,82 @@
+"""What an open directory lists, told to the kernel in pieces.
+
+Positions count from 0, `.` and `..` first; the kernel asks on from the one it was told last. It holds every node
+that is listed, but for those two.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import pyfuse3
+
+from imgfs.mount.attributes import Attributes
+from imgfs.mount.inodes import Inodes
+from imgfs.view import Directory, File, Listed, Node, Symlink, TableDirectory
+
+
+class Listing(Protocol):
+    """A directory as it was when it was opened."""
+
+    def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
+        """Tell as many entries as there is room for, from a position on."""
+
+
+def listing(directory: Directory, inodes: Inodes, attributes: Attributes) -> Listing:
+    """What `directory` lists now. Raises what listing it raises."""
+    if isinstance(directory, TableDirectory):
+        return _TableListing(directory, inodes, attributes)
+    return _NodeListing(directory, inodes, attributes)
+
+
+class _NodeListing:
+    def __init__(self, directory: Directory, inodes: Inodes, attributes: Attributes) -> None:
+        self._directory = directory
+        self._inodes = inodes
+        self._attributes = attributes
+        dots: list[tuple[bytes, Node]] = [(b".", directory), (b"..", directory.above)]
+        self._entries = [*dots, *directory.entries()]
+
+    def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
+        for position in range(start, len(self._entries)):
+            name, node = self._entries[position]
+            number = self._inodes.number(node)
+            entry = self._attributes.of(node, number, shown_size(node), fleeting=self._directory.mutable)
+            if not pyfuse3.readdir_reply(token, name, entry, position + 1):
+                return
+            if position >= 2:
+                self._inodes.remember(node)
+
+
+class _TableListing:
+    """For very many entries: no node is made, and one object carries the attributes of all."""
+
+    def __init__(self, directory: TableDirectory, inodes: Inodes, attributes: Attributes) -> None:
+        self._directory = directory
+        self._inodes = inodes
+        self._attributes = attributes
+        self._entries: Sequence[Listed] = directory.listing()
+
+    def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
+        base = self._inodes.base(self._directory.table)
+        entry = self._attributes.of(self._directory, base + self._directory.number, 0)
+        above = self._attributes.of(self._directory.above, base + self._directory.above.number, 0)
+        for position, (name, of) in enumerate(((b".", entry), (b"..", above))):
+            if position >= start and not pyfuse3.readdir_reply(token, name, of, position + 1):
+                return
+        fill, reply = self._attributes.fill, pyfuse3.readdir_reply
+        told = 0
+        for position in range(max(start, 2), len(self._entries) + 2):
+            listed = self._entries[position - 2]
+            fill(entry, listed, base + listed[1])
+            if not reply(token, listed[0], entry, position + 1):
+                break
+            told += 1
+        if told:
+            self._inodes.remember_some(self._directory.table, told)
+
+
+def shown_size(node: Node) -> int | None:
+    """The size to show of a node: None while that of a file is not known, the target's of a symbolic link."""
+    if isinstance(node, File):
+        return node.known_size
+    return len(node.target) if isinstance(node, Symlink) else 0
