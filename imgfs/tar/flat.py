@@ -4,7 +4,8 @@ The members are those of the layers, header and data as they lie there. Each dir
 as extracting tools expect who restore its times, and siblings are in the order in which they lie in the layers, so
 that reading it from end to end reads each layer nearly forward. The first name of a file comes before its others.
 A header is only made new where the old one would say something else: another name for the same place, a hard link
-whose target is gone, a directory that no layer has.
+whose target is gone, a directory that no layer has. All names are with `./` before them or all without, whichever most
+are: to GNU tar what is in `a` has a name beginning with `a/`, and it restores the time of `a` when others come.
 """
 
 import stat
@@ -18,7 +19,7 @@ from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import entry_header
 from imgfs.tar.packed import PackedBytes
-from imgfs.tar.tree import NO_LAYER, Tree
+from imgfs.tar.tree import DOTTED_NAME, NO_LAYER, PLAIN_NAME, Tree
 
 _MAX_SIZE = 1 << 62  # bytes; a file system has no larger ones
 _MAX_TEXT = 4 << 30  # bytes of headers made here
@@ -39,11 +40,13 @@ class FlatPlan:
         self.offsets = array("Q")
         self.text = PackedBytes()
         self._first_names: dict[int, int] = {}
+        plain, dotted = (tree.forms.count(form) for form in (PLAIN_NAME, DOTTED_NAME))
+        self._form, self._before = (PLAIN_NAME, b"") if plain >= dotted else (DOTTED_NAME, b"./")
         for entry in self._order():
             self._record(entry)
         self._range(_ZEROS, 0, 2 * BLOCK)
         self.text.finish()
-        del self._tree, self._first_names
+        del self._tree, self._first_names, self._form, self._before
 
     @property
     def size(self) -> int:
@@ -75,16 +78,16 @@ class FlatPlan:
         if not stat.S_ISDIR(mode) and tree.links[inode] > 1:
             first = self._first_names.setdefault(inode, entry)
             if first != entry:
-                self._header(entry_header(tree, entry, tree.path(first)))
+                self._header(entry_header(tree, entry, self._before, first))
                 return
         layer, record, header = tree.layers[inode], tree.records[inode], tree.headers[inode]
         size = tree.sizes[inode] if stat.S_ISREG(mode) else 0
         parts = tree.sparse.get(inode)
-        if tree.faithful[entry]:
+        if tree.forms[entry] == self._form:
             stored = size if parts is None else sum(length for _, length in parts)
             self._range(layer, record, header + padded(stored))
             return
-        self._header(entry_header(tree, entry))
+        self._header(entry_header(tree, entry, self._before))
         place, done = record + header, 0
         for offset, length in [(0, size)] if parts is None else parts:
             self._range(_ZEROS, 0, offset - done)

@@ -18,10 +18,13 @@ _TYPES = {
 }
 
 
-def entry_header(tree: Tree, entry: int, first_name: bytes | None = None) -> bytes:
-    """All headers of an entry, a multiple of the block size; with `first_name`, those of a hard link to that."""
+def entry_header(tree: Tree, entry: int, before: bytes, first: int | None = None) -> bytes:
+    """All headers of an entry, a multiple of the block size; if `first` is given, those of a hard link to that entry.
+
+    `before` comes before all paths.
+    """
     inode = tree.inode(entry)
-    info = tarfile.TarInfo(_text(tree.path(entry)) or "./")
+    info = tarfile.TarInfo(_text(before + tree.path(entry)))
     info.mode = stat.S_IMODE(tree.modes[inode])
     info.uid, info.gid = tree.uids[inode], tree.gids[inode]
     mtime = tree.mtimes[inode]
@@ -32,8 +35,8 @@ def entry_header(tree: Tree, entry: int, first_name: bytes | None = None) -> byt
     if mtime % 1_000_000_000:
         seconds, fraction = divmod(abs(mtime), 1_000_000_000)
         info.pax_headers["mtime"] = f"{'-' if mtime < 0 else ''}{seconds}.{fraction:09}"
-    if first_name is not None:
-        info.type, info.linkname = tarfile.LNKTYPE, _text(first_name)
+    if first is not None:
+        info.type, info.linkname = tarfile.LNKTYPE, _text(before + tree.path(first))
         info.pax_headers = {}
     else:
         info.type = _TYPES[stat.S_IFMT(tree.modes[inode])]

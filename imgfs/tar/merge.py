@@ -24,7 +24,7 @@ from imgfs.tar.member import (
     Member,
 )
 from imgfs.tar.paths import MAX_PATH, components, steps
-from imgfs.tar.tree import NO_LAYER, Tree
+from imgfs.tar.tree import DOTTED_NAME, NO_LAYER, OTHER_NAME, PLAIN_NAME, Tree
 
 logger = logging.getLogger("imgfs")
 
@@ -139,12 +139,13 @@ class Merger:
             subdirectories = 0
             before: bytes | None = None  # worked out where it matters: there can be very many long ones
             for name, child in sorted(branch.children.items()):
-                stem = _stem(child)
-                faithful = len(stem) == branch.length + len(name)
-                if faithful:
+                stem, form = _stem(child)
+                if len(stem) == branch.length + len(name):
                     before = branch.path() if before is None else before
-                    faithful = stem == before + name
-                number = _append(tree, entry, name, child, faithful=faithful)
+                    form = form if stem == before + name else OTHER_NAME
+                else:
+                    form = OTHER_NAME
+                number = _append(tree, entry, name, child, form)
                 if isinstance(child, Branch):
                     subdirectories += 1
                     waiting.append(child)
@@ -357,17 +358,22 @@ def merge_layers(layers: Iterable[Iterable[Member]], name: str, *, raw: bool = F
     return tree
 
 
-def _stem(node: Leaf | Branch) -> bytes:
-    """The path that the headers of an entry say, without what does not matter; empty if they do not say all of it."""
-    if node.member is None or node.layer == NO_LAYER or node.member.inherits:
-        return b""
-    name = node.member.name.removeprefix(b"./")
-    return (
-        name.rstrip(b"/") if node.member.type == DIRECTORY else name
-    )  # a slash makes a directory to some tars
+def _stem(node: Leaf | Branch) -> tuple[bytes, int]:
+    """The path that the headers of an entry say, without what does not matter, and its form.
+
+    The path is empty if those headers do not say everything.
+    """
+    member = node.member
+    if member is None or node.layer == NO_LAYER or member.inherits:
+        return b"", OTHER_NAME
+    stem = member.name.removeprefix(b"./")
+    form = PLAIN_NAME if stem is member.name else DOTTED_NAME
+    return stem.rstrip(
+        b"/"
+    ) if member.type == DIRECTORY else stem, form  # a slash makes a directory to some tars
 
 
-def _append(tree: Tree, parent: int, name: bytes, node: Leaf | Branch, *, faithful: bool = False) -> int:
+def _append(tree: Tree, parent: int, name: bytes, node: Leaf | Branch, form: int = OTHER_NAME) -> int:
     member = node.member
     if member is None or node.layer == NO_LAYER:
         mtime = member.mtime_ns if member is not None else 0
@@ -386,7 +392,7 @@ def _append(tree: Tree, parent: int, name: bytes, node: Leaf | Branch, *, faithf
         member.mtime_ns,
         (node.layer, member.offset, member.data_offset - member.offset),
         target,
-        faithful=faithful,
+        form=form,
     )
     if member.xattrs:
         tree.xattrs[number] = member.xattrs
