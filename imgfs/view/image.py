@@ -88,7 +88,7 @@ class ImageDirectory(Directory):
     def _tree(self) -> TreeTable:
         key = f"{self.key}/rootfs"
         trees, layers = self._context.trees, self._source.store.layers(self._image.id)
-        return trees.table(key, lambda: TreeTable(key, trees, layers, self.mtime_ns))
+        return trees.table(key, layers, self.mtime_ns)
 
     def _rootfs(self) -> Node:
         return self._tree().top()

@@ -136,6 +136,30 @@ def test_what_goes_is_gone_but_stays_readable_to_who_has_it_open(
         union.close()
 
 
+def test_an_image_that_comes_back_from_elsewhere_is_read_from_there(
+    tmp_path: Path, images: list[TestImage]
+) -> None:
+    one, other = (docker_archive(tmp_path / name, images[:1]) for name in ("one.tar", "other.tar"))
+    with indexing(tmp_path) as indexer:
+        first, second = open_source(str(one), indexer), open_source(str(other), indexer)
+        union = Union([first, second])
+        root = RootDirectory(union, ViewOptions())
+        path = f"images/{images[0].id.hex}/rootfs"
+        table = find(root, path).table
+        assert table is not None
+        table.load()
+        assert find(root, f"{path}/etc/passwd").table is table
+        first.store.close()  # as if it had lost all of its images
+        union.snapshot = Union([second]).snapshot
+        again = find(root, path).table
+        assert again is not table
+        assert again is not None
+        again.load()
+        assert content(root, f"{path}/etc/passwd").startswith(b"root")
+        root.close()
+        union.close()
+
+
 @pytest.mark.parametrize(
     ("created", "seconds"),
     [
