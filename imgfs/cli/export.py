@@ -33,7 +33,7 @@ def export(image: str, output: str | None, form: str, sources: tuple[str, ...], 
     with ExitStack() as stack:
         union = stack.enter_context(opened(sources, store))
         image_id = union.snapshot.resolve(image)
-        source = union.snapshot.sources[image_id][0]
+        source = union.snapshot.source_of(image_id)
         blob = stack.enter_context(open_rootfs_tar(source.store, image_id, verbatim=form == "verbatim"))
         if output is None:
             _copy(blob, sys.stdout.buffer, image)

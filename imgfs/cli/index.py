@@ -97,7 +97,7 @@ def _layers(union: Union, terms: Sequence[str]) -> Iterator[tuple[Source, ChainI
     snapshot = union.snapshot
     seen = set()
     for image_id in map(snapshot.resolve, terms) if terms else snapshot.images:
-        source = snapshot.sources[image_id][0]
+        source = snapshot.source_of(image_id)
         for chain_id in chain_ids(snapshot.images[image_id].diff_ids):
             if chain_id not in seen:
                 seen.add(chain_id)

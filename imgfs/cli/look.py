@@ -73,7 +73,7 @@ def which(image: str, path: str, sources: tuple[str, ...], store: str | None) ->
         step = steps[event.layer] if event.layer < len(steps) else ""
         line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_told(event)}"
         click.echo(f"{line}  # {printable(step)}" if step else line)
-    click.get_current_context().exit(int(events[-1].member is None))
+    click.get_current_context().exit(int(events[-1].gone))
 
 
 @click.command()
@@ -104,7 +104,7 @@ def diff(
 
 
 def _layers(snapshot: Snapshot, image_id: ImageID) -> LayerStack:
-    return snapshot.sources[image_id][0].store.layers(image_id)
+    return snapshot.source_of(image_id).store.layers(image_id)
 
 
 def _print_lines(found: Iterable[Difference]) -> int:

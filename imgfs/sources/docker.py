@@ -76,8 +76,7 @@ class DockerStore(Source):
 
     @property
     def tags(self) -> Mapping[str, ImageID]:
-        images = self.store.map()
-        return {name: image_id for name, image_id in self._tags.items() if image_id in images}
+        return {name: image_id for name, image_id in self._tags.items() if image_id in self.store}
 
     @property
     def problems(self) -> Sequence[str]:

@@ -6,6 +6,7 @@ moment of all sources.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 from threading import Lock
@@ -29,8 +30,8 @@ _IMPLIED = (
 class Snapshot:
     """All images of all sources at one moment.
 
-    `sources` tells which sources have an image, the one to read it from first. A parent may be an image that no
-    source has; only images that are there have children.
+    `sources` tells which sources have an image, in their order. A parent may be an image that no source has; only
+    images that are there have children.
     """
 
     images: Mapping[ImageID, Image]
@@ -52,6 +53,16 @@ class Snapshot:
         except InvalidDigest:
             return None
         return image_id if image_id in self.images else None
+
+    def source_of(self, image_id: ImageID) -> Source:
+        """The source to read an image from: the first that has all its layers, or if none has, the first."""
+        first, *others = sources = self.sources[image_id]
+        if others:
+            for source in sources:
+                with suppress(ImageNotFound):  # it has gone since
+                    if source.store.layers(image_id).is_there:
+                        return source
+        return first
 
     def tags_of(self, image_id: ImageID) -> Sequence[str]:
         """The names of one image."""
@@ -86,14 +97,14 @@ class Union:
         self.sources = tuple(sources)
         self._lock = Lock()
         self._failed: dict[Source, str] = {}
-        self.snapshot = _snapshot(self.sources)
+        self.snapshot = _snapshot(self.sources, {})
 
     def refresh(self) -> bool:
         """Follow changes in all sources; answers whether there were any. One that fails keeps what it had."""
         with self._lock:
             changed = [source for source in self.sources if self._refresh(source)]
             if changed:
-                self.snapshot = _snapshot(self.sources)
+                self.snapshot = _snapshot(self.sources, self.snapshot.images)
             return bool(changed)
 
     def close(self) -> None:
@@ -113,13 +124,14 @@ class Union:
         return changed
 
 
-def _snapshot(sources: Iterable[Source]) -> Snapshot:
+def _snapshot(sources: Iterable[Source], known: Mapping[ImageID, Image]) -> Snapshot:
+    """What the sources have now; configs of the images in `known` are not read again."""
     images: dict[ImageID, Image] = {}
     found: dict[ImageID, list[Source]] = {}
     parents: dict[ImageID, ImageID] = {}
     tags: dict[str, ImageID] = {}
     for source in sources:
-        for image_id, image in source.store.map().items():
+        for image_id, image in source.store.map(known).items():
             images.setdefault(image_id, image)
             found.setdefault(image_id, []).append(source)
             if image.parent is not None:

@@ -7,10 +7,12 @@ held while layers are opened or read.
 
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime
 from threading import RLock
+from types import MappingProxyType
 from typing import BinaryIO
 
 from imgfs.blob import BlobStream, Concatenation
@@ -30,6 +32,7 @@ from imgfs.tar import TarBlob
 logger = logging.getLogger("imgfs")
 
 _READ_AHEAD = 128 << 10  # bytes
+_NOTHING: Mapping[ImageID, Image] = MappingProxyType({})
 
 
 class ImageStore:
@@ -175,11 +178,14 @@ class ImageStore:
         with self._lock:
             return self._family.children(image_id) if image_id in self._images else []
 
-    def map(self) -> dict[ImageID, Image]:
-        """Every image that can be read, sorted by ID; the others are logged."""
+    def map(self, known: Mapping[ImageID, Image] = _NOTHING) -> dict[ImageID, Image]:
+        """Every image that can be read, sorted by ID; the others are logged.
+
+        Configs of the images in `known` are not read again.
+        """
         with self._lock:
             image_ids = list(self._images)
-        return self._read(image_ids)
+        return self._read(image_ids, known)
 
     def heads(self) -> dict[ImageID, Image]:
         """The images of `map` that have no children."""
@@ -250,10 +256,16 @@ class ImageStore:
         self._family.set_parent(image_id, None)
         return self._images.pop(image_id).release()
 
-    def _read(self, image_ids: Iterable[ImageID]) -> dict[ImageID, Image]:
+    def _read(
+        self, image_ids: Iterable[ImageID], known: Mapping[ImageID, Image] = _NOTHING
+    ) -> dict[ImageID, Image]:
         images = {}
         for image_id in sorted(image_ids):
-            image = self._restorer.image(image_id, self._family.parents.get(image_id))
+            image, parent = known.get(image_id), self._family.parents.get(image_id)
+            if image is None:
+                image = self._restorer.image(image_id, parent)
+            elif image.parent != parent:
+                image = replace(image, parent=parent)
             if image is not None:
                 images[image_id] = image
         return images

@@ -49,6 +49,16 @@ class LayerStack:
             undo.pop_all()
         return tars
 
+    @property
+    def is_there(self) -> bool:
+        """Whether every layer can be opened; whether they can be read too, only reading them tells."""
+        try:
+            for tar in self.open():
+                tar.close()
+        except (ImgfsError, OSError):
+            return False
+        return True
+
     def open_one(self, number: int) -> TarBlob:
         """The tar of one layer, counted from the bottom; closing it lets go of the layer. Raises as `open` does."""
         return _HeldTar(self._provider, self._chain_ids[number])

@@ -41,5 +41,5 @@ class ImagesDirectory(Directory):
             yield image_id.hex.encode(), self._image(snapshot, image_id)
 
     def _image(self, snapshot: Snapshot, image_id: ImageID) -> ImageDirectory:
-        image, source = snapshot.images[image_id], snapshot.sources[image_id][0]
+        image, source = snapshot.images[image_id], snapshot.source_of(image_id)
         return ImageDirectory(f"{self.key}/{image_id.hex}", image, source, self._context)

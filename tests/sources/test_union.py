@@ -36,6 +36,20 @@ def test_an_image_in_two_sources_is_one_with_what_both_say(
     assert set(snapshot.heads) == {images[1].id, images[2].id}
 
 
+def test_an_image_is_read_from_the_first_source_that_has_all_its_layers(
+    tmp_path: Path, indexer: Indexer, images: list[TestImage]
+) -> None:
+    layout = oci_layout(tmp_path / "layout", images[:1])
+    one = open_source(str(layout), indexer)
+    two = open_source(str(docker_archive(tmp_path / "x.tar", images[:1])), indexer)
+    snapshot = Union([one, two]).snapshot
+    assert snapshot.source_of(images[0].id) is one
+    blobs = sorted((layout / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    blobs[-1].unlink()
+    assert snapshot.source_of(images[0].id) is two
+    assert Union([one]).snapshot.source_of(images[0].id) is one
+
+
 def test_children_in_another_source_are_children(
     tmp_path: Path, indexer: Indexer, images: list[TestImage]
 ) -> None:

@@ -305,3 +305,18 @@ def test_damage_is_not_shouted_about_when_all_is_well(
         family(store)
         store.refresh()
     assert caplog.records == []
+
+
+def test_mapping_reads_only_the_configs_that_are_not_known(store: ImageStore, backend: StoreBackend) -> None:
+    known_id, new_id = store.create(config("known")), store.create(config("new"))
+    known = {known_id: store.get(known_id)}
+    backend.delete(new_id)  # so that reading it would show
+    backend.delete(known_id)
+    assert store.map(known) == known
+
+
+def test_a_known_image_is_mapped_with_the_parent_it_has_now(store: ImageStore) -> None:
+    parent, child = store.create(config("parent")), store.create(config("child"))
+    known = store.map()
+    store.set_parent(child, parent)
+    assert store.map(known)[child].parent == parent

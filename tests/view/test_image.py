@@ -136,6 +136,12 @@ def test_what_goes_is_gone_but_stays_readable_to_who_has_it_open(
         union.close()
 
 
+def all_images(root: RootDirectory) -> Directory:
+    node = find(root, "images")
+    assert isinstance(node, Directory)
+    return node
+
+
 def test_an_image_that_comes_back_from_elsewhere_is_read_from_there(
     tmp_path: Path, images: list[TestImage]
 ) -> None:
@@ -150,6 +156,7 @@ def test_an_image_that_comes_back_from_elsewhere_is_read_from_there(
         table.load()
         assert find(root, f"{path}/etc/passwd").table is table
         first.store.close()  # as if it had lost all of its images
+        assert [name for name, _ in all_images(root).entries()] == [images[0].id.hex.encode()]
         union.snapshot = Union([second]).snapshot
         again = find(root, path).table
         assert again is not table
