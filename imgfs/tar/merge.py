@@ -25,6 +25,7 @@ from imgfs.tar.member import (
 )
 from imgfs.tar.paths import MAX_PATH, components, steps
 from imgfs.tar.tree import DOTTED_NAME, NO_LAYER, OTHER_NAME, PLAIN_NAME, Tree
+from imgfs.tar.xattrs import possible
 
 logger = logging.getLogger("imgfs")
 
@@ -394,8 +395,8 @@ def _append(tree: Tree, parent: int, name: bytes, node: Leaf | Branch, form: int
         target,
         form=form,
     )
-    if member.xattrs:
-        tree.xattrs[number] = member.xattrs
+    if member.xattrs and (xattrs := possible(member.xattrs)):
+        tree.xattrs[number] = xattrs
     if member.sparse is not None:
         tree.sparse[number] = member.sparse
     if member.type in (CHARACTER_DEVICE, BLOCK_DEVICE):
