@@ -63,7 +63,7 @@ def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
     image = snapshot.images[image_id]
     return _Row(
         id=image_id,
-        tags=snapshot.tags_of(image_id),
+        tags=list(snapshot.tags_of(image_id)),
         created=image.created.isoformat() if image.created else None,
         layers=len(image.diff_ids),
         size=sources[0].store.known_tar_size(image_id),

@@ -20,6 +20,7 @@ from imgfs.store import LayerStack
 from imgfs.tar import Member, merge_layers
 from imgfs.view.compare import Change, Difference, Side, State, differences
 from imgfs.view.loaded import LoadedTree
+from imgfs.view.open_layers import OpenLayers
 from imgfs.view.origins import Event, origins
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
@@ -72,7 +73,7 @@ def which(image: str, path: str, sources: tuple[str, ...], store: str | None) ->
         step = steps[event.layer] if event.layer < len(steps) else ""
         line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_told(event)}"
         click.echo(f"{line}  # {printable(step)}" if step else line)
-    click.get_current_context().exit(int(events[-1].member is None))
+    click.get_current_context().exit(int(events[-1].gone))
 
 
 @click.command()
@@ -91,10 +92,10 @@ def diff(
     """
     with opened(sources, store) as union, ExitStack() as stack:
         snapshot = union.snapshot
-        sides = []
+        sides, open_layers = [], OpenLayers()
         for image_id in map(snapshot.resolve, (before, after)):
             layers = _layers(snapshot, image_id)
-            loaded = LoadedTree(merge_layers(layers.members(), image_id.short), layers.open_one)
+            loaded = LoadedTree(merge_layers(layers.members(), image_id.short), layers.open_one, open_layers)
             stack.callback(loaded.close)
             sides.append(Side(loaded, snapshot.images[image_id].diff_ids))
         found = differences(*sides)

@@ -28,6 +28,8 @@ class Failures:
             logger.debug("%s", name, exc_info=error)
         if isinstance(error, (LayerNotFound, FileNotFoundError)):
             number = errno.EIO  # the node is there; something that it is made of is not
+        if number == errno.ENOSYS:
+            number = errno.EIO  # told that, the kernel would never ask the like again
         line = f"{name}: {text}"
         if line not in self._logged:
             self._logged[line] = None

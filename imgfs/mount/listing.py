@@ -33,7 +33,7 @@ class _NodeListing:
         self._directory = directory
         self._inodes = inodes
         self._attributes = attributes
-        dots: list[tuple[bytes, Node]] = [(b".", directory), (b"..", directory)]
+        dots: list[tuple[bytes, Node]] = [(b".", directory), (b"..", directory.above)]
         self._entries = [*dots, *directory.entries()]
 
     def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
@@ -59,8 +59,9 @@ class _TableListing:
     def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
         base = self._inodes.base(self._directory.table)
         entry = self._attributes.of(self._directory, base + self._directory.number, 0)
-        for position, name in ((0, b"."), (1, b"..")):
-            if position >= start and not pyfuse3.readdir_reply(token, name, entry, position + 1):
+        above = self._attributes.of(self._directory.above, base + self._directory.above.number, 0)
+        for position, (name, of) in enumerate(((b".", entry), (b"..", above))):
+            if position >= start and not pyfuse3.readdir_reply(token, name, of, position + 1):
                 return
         fill, reply = self._attributes.fill, pyfuse3.readdir_reply
         told = 0

@@ -6,8 +6,9 @@ thread; so do opening, and finding out a size.
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
+from functools import wraps
 from itertools import count
 from typing import NoReturn, TypeVar
 
@@ -15,6 +16,7 @@ import pyfuse3
 import trio
 
 from imgfs.blob import Blob
+from imgfs.errors import ImgfsError
 from imgfs.mount.attributes import Attributes
 from imgfs.mount.failures import Failures
 from imgfs.mount.inodes import Inodes
@@ -57,6 +59,8 @@ class Operations(pyfuse3.Operations):
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
+        if len(name) > _NAME_MAX:
+            raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
         parent = await self._node(parent_inode)
         node = None
         if isinstance(parent, Directory):
@@ -118,9 +122,9 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EINVAL)
         size = None if node.mutable else node.known_size
         at_once = node.opens_at_once
-        blob = node.open() if at_once else await self._in_thread(node.label, node.open)
+        blob = self._at_once(node) if at_once else await self._in_thread(node.label, node.open)
         if size is not None and size <= _SMALL and self._inodes.give(inode):
-            self._push(inode, size, blob, node)
+            _push(inode, size, blob)
         handle = next(self._handles)
         self._files[handle] = (blob, node, at_once)
         # while the size is not final the kernel must not cut reads off at the one it was told
@@ -165,16 +169,6 @@ class Operations(pyfuse3.Operations):
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
         return list((await self._node(inode)).xattrs)
 
-    def _push(self, inode: int, size: int, blob: Blob, node: Node) -> None:
-        """Give the kernel a whole small file that is at hand, so that it need not ask for it."""
-        try:
-            data = blob.try_pread(size, 0)
-        except Exception as error:
-            raise self._failures.translate(error, node.label) from None
-        if data:
-            with suppress(OSError):  # then it asks
-                pyfuse3.notify_store(inode, 0, data)
-
     async def _node(self, inode: int) -> Node:
         """The node with a number, its table loaded first if need be."""
         while isinstance(held := self._inodes[inode], NodeTable):
@@ -187,11 +181,40 @@ class Operations(pyfuse3.Operations):
     def _is_open(self, node: Node) -> bool:
         return any(open_node.key == node.key for _, open_node, _ in self._files.values())
 
+    def _at_once(self, node: File) -> Blob:
+        try:
+            return node.open()
+        except Exception as error:
+            raise self._failures.translate(error, node.label) from None
+
     async def _in_thread(self, label: str, work: Callable[[], T]) -> T:
         try:
             return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
         except Exception as error:
             raise self._failures.translate(error, label) from None
+
+
+def _push(inode: int, size: int, blob: Blob) -> None:
+    """Give the kernel a whole small file that is at hand, so that it need not ask for it."""
+    with suppress(ImgfsError, OSError):  # then it asks
+        data = blob.try_pread(size, 0)
+        if data:
+            pyfuse3.notify_store(inode, 0, data)
+
+
+def _guarded(handler: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
+    """The same handler, but what it does not expect is EIO: raised to pyfuse3 it would end the whole mount."""
+
+    @wraps(handler)
+    async def guarded(operations: Operations, *arguments: object) -> object:
+        try:
+            return await handler(operations, *arguments)
+        except pyfuse3.FUSEError:
+            raise
+        except Exception as error:
+            raise operations._failures.translate(error, handler.__name__) from None
+
+    return guarded
 
 
 async def _refuse(*arguments: object) -> NoReturn:
@@ -203,3 +226,8 @@ for _name in (
     *("unlink", "write"),
 ):
     setattr(Operations, _name, staticmethod(_refuse))
+for _name in (
+    *("lookup", "getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read", "release"),
+    *("getxattr", "listxattr"),
+):
+    setattr(Operations, _name, _guarded(getattr(Operations, _name)))

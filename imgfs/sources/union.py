@@ -6,11 +6,13 @@ moment of all sources.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from functools import cached_property
 from threading import Lock
 
 from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound, ImgfsError, describe
+from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image
 
@@ -39,23 +41,39 @@ class Snapshot:
     tags: Mapping[str, ImageID]
     ids: DigestIndex
 
-    @property
+    @cached_property
     def heads(self) -> list[ImageID]:
         """The images that no other is based on."""
         return [image_id for image_id in self.images if not self.children.get(image_id)]
+
+    def named(self, name: bytes) -> ImageID | None:
+        """The image whose ID has `name` as its hex."""
+        try:
+            image_id = ImageID.from_hex(name.decode("ascii", "replace"))
+        except InvalidDigest:
+            return None
+        return image_id if image_id in self.images else None
 
     def source_of(self, image_id: ImageID) -> Source:
         """The source to read an image from: the first that has all its layers, or if none has, the first."""
         first, *others = sources = self.sources[image_id]
         if others:
             for source in sources:
-                if source.store.layers(image_id).is_there:
-                    return source
+                with suppress(ImageNotFound):  # it has gone since
+                    if source.store.layers(image_id).is_there:
+                        return source
         return first
 
-    def tags_of(self, image_id: ImageID) -> list[str]:
+    def tags_of(self, image_id: ImageID) -> Sequence[str]:
         """The names of one image."""
-        return [name for name, named in self.tags.items() if named == image_id]
+        return self._names.get(image_id, ())
+
+    @cached_property
+    def _names(self) -> Mapping[ImageID, Sequence[str]]:
+        names: dict[ImageID, list[str]] = {}
+        for name, image_id in self.tags.items():
+            names.setdefault(image_id, []).append(name)
+        return names
 
     def resolve(self, term: str) -> ImageID:
         """The image that a person means: by name, ID or unique prefix of an ID.

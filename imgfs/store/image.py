@@ -19,6 +19,10 @@ from imgfs.store.timestamp import parse_time
 # Other readers of images have this limit for configs too. Parsing takes a multiple of it in memory.
 MAX_CONFIG_SIZE = 4 << 20
 
+MAX_LAYERS = 1000
+"""Overlay file systems take at most 500, engines less."""
+MAX_HISTORY = 10_000
+
 
 class RunConfig(msgspec.Struct, rename="pascal", frozen=True):
     """What to run in a container of the image; None where the config does not say.
@@ -89,12 +93,15 @@ class Image:
         """The image whose config is `data`.
 
         Raises InvalidImage if that is not a JSON object of at most MAX_CONFIG_SIZE bytes, if its fields are
-        not of the types that the formats say, if it has no rootfs, or if a diff ID is no digest.
+        not of the types that the formats say, if it has no rootfs, if a diff ID is no digest, or if it has
+        more layers or steps than any image has.
         """
         image_id = ImageID.of(data)
         config = _parse(data, image_id)
         if config.rootfs is None:
             raise InvalidImage(f"image {image_id}: invalid image JSON, no RootFS key")
+        if len(config.rootfs.diff_ids or ()) > MAX_LAYERS or len(config.history or ()) > MAX_HISTORY:
+            raise InvalidImage(f"image {image_id}: more layers or steps than any image has")
         return cls(
             image_id,
             data,

@@ -4,7 +4,8 @@ The members are those of the layers, header and data as they lie there. Each dir
 as extracting tools expect who restore its times, and siblings are in the order in which they lie in the layers, so
 that reading it from end to end reads each layer nearly forward. The first name of a file comes before its others.
 A header is only made new where the old one would say something else: another name for the same place, a hard link
-whose target is gone, a directory that no layer has.
+whose target is gone, a directory that no layer has. All names are with `./` before them or all without, whichever most
+are: to GNU tar what is in `a` has a name beginning with `a/`, and it restores the time of `a` when others come.
 """
 
 import stat
@@ -14,28 +15,38 @@ from collections.abc import Callable, Iterator
 from threading import Lock
 
 from imgfs.blob import Blob
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import entry_header
-from imgfs.tar.tree import NO_LAYER, Tree
+from imgfs.tar.packed import PackedBytes
+from imgfs.tar.tree import DOTTED_NAME, NO_LAYER, PLAIN_NAME, Tree
 
+_MAX_SIZE = 1 << 62  # bytes; a file system has no larger ones
+_MAX_TEXT = 4 << 30  # bytes of headers made here
+_MAX_TRIED = 1000  # ranges that are read in one go without blocking
 _TEXT, _ZEROS = NO_LAYER, NO_LAYER - 1  # in place of a layer: bytes made here, and zeros
 
 
 class FlatPlan:
-    """What a flat tar is made of: ranges of layers, headers of its own, zeros. `size` in bytes."""
+    """What a flat tar is made of: ranges of layers, headers of its own, zeros. `size` in bytes.
+
+    Raises InvalidImage if it would be absurdly long.
+    """
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self.ends = array("Q")
         self.layers = array("I")
         self.offsets = array("Q")
-        self.text = bytearray()
+        self.text = PackedBytes()
         self._first_names: dict[int, int] = {}
+        plain, dotted = (tree.forms.count(form) for form in (PLAIN_NAME, DOTTED_NAME))
+        self._form, self._before = (PLAIN_NAME, b"") if plain >= dotted else (DOTTED_NAME, b"./")
         for entry in self._order():
             self._record(entry)
         self._range(_ZEROS, 0, 2 * BLOCK)
-        del self._tree, self._first_names
+        self.text.finish()
+        del self._tree, self._first_names, self._form, self._before
 
     @property
     def size(self) -> int:
@@ -67,16 +78,16 @@ class FlatPlan:
         if not stat.S_ISDIR(mode) and tree.links[inode] > 1:
             first = self._first_names.setdefault(inode, entry)
             if first != entry:
-                self._header(entry_header(tree, entry, tree.path(first)))
+                self._header(entry_header(tree, entry, self._before, first))
                 return
         layer, record, header = tree.layers[inode], tree.records[inode], tree.headers[inode]
         size = tree.sizes[inode] if stat.S_ISREG(mode) else 0
         parts = tree.sparse.get(inode)
-        if tree.faithful[entry]:
+        if tree.forms[entry] == self._form:
             stored = size if parts is None else sum(length for _, length in parts)
             self._range(layer, record, header + padded(stored))
             return
-        self._header(entry_header(tree, entry))
+        self._header(entry_header(tree, entry, self._before))
         place, done = record + header, 0
         for offset, length in [(0, size)] if parts is None else parts:
             self._range(_ZEROS, 0, offset - done)
@@ -85,13 +96,17 @@ class FlatPlan:
         self._range(_ZEROS, 0, padded(size) - done)
 
     def _header(self, data: bytes) -> None:
-        self._range(_TEXT, len(self.text), len(data))
-        self.text += data
+        self._range(_TEXT, self.text.size, len(data))
+        self.text.append(data)
+        if self.text.size > _MAX_TEXT:
+            raise InvalidImage("a flat tar of which too many headers are to be made")
 
     def _range(self, layer: int, offset: int, size: int) -> None:
         if not size:
             return
         end = self.ends[-1] if self.ends else 0
+        if end + size > _MAX_SIZE:
+            raise InvalidImage("files that are too large together to be in one tar")
         if self.ends and self.layers[-1] == layer:
             length = end - (self.ends[-2] if len(self.ends) > 1 else 0)
             if layer == _ZEROS or self.offsets[-1] + length == offset:
@@ -125,9 +140,11 @@ class FlatTar(Blob):
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
-        pieces = []
+        pieces: list[bytes] = []
         for number, start, length in self._ranges(size, offset):
             layer = self._plan.layers[number]
+            if len(pieces) == _MAX_TRIED:
+                return None
             if layer in (_TEXT, _ZEROS):
                 pieces.append(self._range(number, length, start))
                 continue
@@ -162,7 +179,7 @@ class FlatTar(Blob):
         if layer == _ZEROS:
             return bytes(size)
         if layer == _TEXT:
-            return bytes(self._plan.text[offset : offset + size])
+            return self._plan.text.read(size, offset)
         with self._lock:
             blob = self._layers.get(layer)
             if blob is None:

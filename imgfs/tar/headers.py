@@ -3,7 +3,6 @@
 Format: pax (POSIX.1-2001), written by the standard library's `tarfile`; extended attributes as `SCHILY.xattr.*`.
 """
 
-import os
 import stat
 import tarfile
 
@@ -19,29 +18,37 @@ _TYPES = {
 }
 
 
-def entry_header(tree: Tree, entry: int, first_name: bytes | None = None) -> bytes:
-    """All headers of an entry, a multiple of the block size; with `first_name`, those of a hard link to that."""
+def entry_header(tree: Tree, entry: int, before: bytes, first: int | None = None) -> bytes:
+    """All headers of an entry, a multiple of the block size; if `first` is given, those of a hard link to that entry.
+
+    `before` comes before all paths.
+    """
     inode = tree.inode(entry)
-    info = tarfile.TarInfo(os.fsdecode(tree.path(entry)) or "./")
+    info = tarfile.TarInfo(_text(before + tree.path(entry)))
     info.mode = stat.S_IMODE(tree.modes[inode])
     info.uid, info.gid = tree.uids[inode], tree.gids[inode]
-    seconds, fraction = divmod(tree.mtimes[inode], 1_000_000_000)
-    info.mtime = seconds
+    mtime = tree.mtimes[inode]
+    info.mtime = mtime // 1_000_000_000
     info.pax_headers = {
-        f"SCHILY.xattr.{os.fsdecode(name)}": os.fsdecode(value)
-        for name, value in tree.xattrs.get(inode, {}).items()
+        f"SCHILY.xattr.{_text(name)}": _text(value) for name, value in tree.xattrs.get(inode, {}).items()
     }
-    if fraction:
-        info.pax_headers["mtime"] = f"{seconds}.{fraction:09}" if seconds >= 0 else str(seconds)
-    if first_name is not None:
-        info.type, info.linkname = tarfile.LNKTYPE, os.fsdecode(first_name)
+    if mtime % 1_000_000_000:
+        seconds, fraction = divmod(abs(mtime), 1_000_000_000)
+        info.pax_headers["mtime"] = f"{'-' if mtime < 0 else ''}{seconds}.{fraction:09}"
+    if first is not None:
+        info.type, info.linkname = tarfile.LNKTYPE, _text(before + tree.path(first))
         info.pax_headers = {}
     else:
         info.type = _TYPES[stat.S_IFMT(tree.modes[inode])]
         if info.type == tarfile.REGTYPE:
             info.size = tree.sizes[inode]
         elif info.type == tarfile.SYMTYPE:
-            info.linkname = os.fsdecode(tree.target(inode))
+            info.linkname = _text(tree.target(inode))
         elif inode in tree.devices:
             info.devmajor, info.devminor = tree.devices[inode]
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _text(data: bytes) -> str:
+    """Bytes as `tobuf` turns them back, whatever the locale is."""
+    return data.decode("utf-8", "surrogateescape")

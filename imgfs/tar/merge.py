@@ -24,14 +24,15 @@ from imgfs.tar.member import (
     Member,
 )
 from imgfs.tar.paths import MAX_PATH, components, steps
-from imgfs.tar.tree import NO_LAYER, Tree
+from imgfs.tar.tree import DOTTED_NAME, NO_LAYER, OTHER_NAME, PLAIN_NAME, Tree
+from imgfs.tar.xattrs import possible
 
 logger = logging.getLogger("imgfs")
 
 WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 """How the names of whiteouts begin, the one that hides all that a directory has below, those of AUFS's own files."""
 
-MAX_ENTRIES = 20_000_000
+MAX_ENTRIES = 5_000_000
 _MAX_REPORTED = 20  # members left out that are logged one by one
 _MAJOR, _MINOR = 0xFFF, 0xFFFFF  # as many bits as Linux has for the numbers of a device
 _MAX_LINKS = 40  # symbolic links followed on the way to one name, as Linux has it
@@ -61,16 +62,29 @@ class Leaf:
 class Branch:
     """A directory: `member` is the latest for it, or if `layer` is NO_LAYER the first one below it."""
 
-    __slots__ = ("children", "fresh", "fresh_layer", "layer", "member", "name", "parent")
+    __slots__ = ("children", "fresh", "fresh_layer", "layer", "length", "member", "name", "parent", "touched")
 
     def __init__(self, parent: "Branch | None", name: bytes, layer: int, member: Member | None) -> None:
         self.parent = parent
         self.name = name
+        self.length: int = (
+            parent.length + len(name) + 1 if parent else 0
+        )  # of its path, with a slash behind it
         self.layer = layer
         self.member = member
         self.children: dict[bytes, Branch | Leaf] = {}
-        self.fresh: set[bytes] = set()  # children that the layer `fresh_layer` has
+        self.fresh: set[bytes] | None = None  # children that are no directories and that `fresh_layer` has
         self.fresh_layer = -1
+        self.touched = -1  # the latest layer that has it or something below it
+
+    def path(self) -> bytes:
+        """Its path from the root, with a slash behind each name."""
+        names = []
+        branch = self
+        while branch.parent is not None:
+            names.append(branch.name + b"/")
+            branch = branch.parent
+        return b"".join(reversed(names))
 
 
 class Merger:
@@ -115,7 +129,7 @@ class Merger:
     def tree(self) -> Tree:
         """The tree that all layers so far make."""
         tree = Tree()
-        _append(tree, 0, b"", b"", self._root)
+        _append(tree, 0, b"", self._root)
         waiting, entry = [self._root], 0
         firsts: dict[int, int] = {}
         # breadth first, so that siblings follow each other: directories come up in the order of their numbers
@@ -124,10 +138,15 @@ class Merger:
                 entry += 1
             tree.set_children(entry, len(tree), len(branch.children))
             subdirectories = 0
-            path = tree.path(entry)
-            before = path + b"/" if path else b""
+            before: bytes | None = None  # worked out where it matters: there can be very many long ones
             for name, child in sorted(branch.children.items()):
-                number = _append(tree, entry, name, before + name, child)
+                stem, form = _stem(child)
+                if len(stem) == branch.length + len(name):
+                    before = branch.path() if before is None else before
+                    form = form if stem == before + name else OTHER_NAME
+                else:
+                    form = OTHER_NAME
+                number = _append(tree, entry, name, child, form)
                 if isinstance(child, Branch):
                     subdirectories += 1
                     waiting.append(child)
@@ -169,14 +188,16 @@ class Merger:
         elif kind == HARDLINK:
             self._place(directory, name, self._linked(member, directory, name))
         elif kind in _TYPES:
-            if kind == SYMLINK and not 0 < len(member.linkname) < MAX_PATH:
-                raise Unfit(f"a symbolic link to a path of {len(member.linkname)} bytes")
+            if kind == SYMLINK:
+                _check_target(member.linkname)
             self._place(directory, name, Leaf(self._layer, member))
         else:
             raise Unfit(f"of unknown type {kind!r}")
-        self._touch(directory, name)
+        self._touch(directory, name, directory.children[name])
 
     def _place(self, directory: Branch, name: bytes, node: Leaf | Branch) -> None:
+        if directory.length + len(name) > MAX_PATH:
+            raise Unfit(f"through symbolic links, a path of {directory.length + len(name)} bytes")
         self._made += 1
         if self._made > MAX_ENTRIES:
             raise InvalidImage(f"more than {MAX_ENTRIES} entries")
@@ -254,17 +275,25 @@ class Merger:
                 raise Unfit(f"{part!r} on the way is no directory")
         return directory, missing
 
-    def _touch(self, directory: Branch | None, name: bytes) -> None:
+    def _touch(self, directory: Branch | None, name: bytes, node: Leaf | Branch) -> None:
         """Note that the layer has an entry, and so the directories that it is in."""
-        while directory is not None:
-            if directory.fresh_layer != self._layer:
-                directory.fresh_layer = self._layer
-                directory.fresh = set()
-            if name in directory.fresh:
-                return
+        if isinstance(node, Branch):
+            node.touched = self._layer
+        elif directory is not None:
+            if directory.fresh is None or directory.fresh_layer != self._layer:
+                directory.fresh_layer, directory.fresh = self._layer, set()
             directory.fresh.add(name)
-            name = directory.name
+        while directory is not None and directory.touched != self._layer:
+            directory.touched = self._layer
             directory = directory.parent
+
+    def _is_fresh(self, directory: Branch, name: bytes, child: Leaf | Branch) -> bool:
+        """Whether the layer has an entry, or something below it."""
+        if isinstance(child, Branch):
+            return child.touched == self._layer
+        return (
+            directory.fresh is not None and directory.fresh_layer == self._layer and name in directory.fresh
+        )
 
     def _white_out(self, parts: list[bytes], name: bytes) -> None:
         directory = self._directory(parts)
@@ -283,7 +312,7 @@ class Merger:
         child = directory.children.get(name)
         if child is None:
             return
-        if directory.fresh_layer == self._layer and name in directory.fresh:
+        if self._is_fresh(directory, name, child):
             if isinstance(child, Branch):
                 self._clear(child)
             return
@@ -295,13 +324,19 @@ class Merger:
         waiting = [directory]
         while waiting:
             branch = waiting.pop()
-            fresh = branch.fresh if branch.fresh_layer == self._layer else set[bytes]()
             for name, child in list(branch.children.items()):
-                if name not in fresh:
+                if not self._is_fresh(branch, name, child):
                     self._replace(child)
                     del branch.children[name]
                 elif isinstance(child, Branch):
                     waiting.append(child)
+
+
+def _check_target(target: bytes) -> None:
+    if not 0 < len(target) < MAX_PATH:
+        raise Unfit(f"a symbolic link to a path of {len(target)} bytes")
+    if b"\0" in target:
+        raise Unfit("a symbolic link to a path with a NUL")
 
 
 def merge_layers(layers: Iterable[Iterable[Member]], name: str, *, raw: bool = False) -> Tree:
@@ -324,7 +359,22 @@ def merge_layers(layers: Iterable[Iterable[Member]], name: str, *, raw: bool = F
     return tree
 
 
-def _append(tree: Tree, parent: int, name: bytes, path: bytes, node: Leaf | Branch) -> int:
+def _stem(node: Leaf | Branch) -> tuple[bytes, int]:
+    """The path that the headers of an entry say, without what does not matter, and its form.
+
+    The path is empty if those headers do not say everything.
+    """
+    member = node.member
+    if member is None or node.layer == NO_LAYER or member.inherits:
+        return b"", OTHER_NAME
+    stem = member.name.removeprefix(b"./")
+    form = PLAIN_NAME if stem is member.name else DOTTED_NAME
+    return stem.rstrip(
+        b"/"
+    ) if member.type == DIRECTORY else stem, form  # a slash makes a directory to some tars
+
+
+def _append(tree: Tree, parent: int, name: bytes, node: Leaf | Branch, form: int = OTHER_NAME) -> int:
     member = node.member
     if member is None or node.layer == NO_LAYER:
         mtime = member.mtime_ns if member is not None else 0
@@ -343,10 +393,10 @@ def _append(tree: Tree, parent: int, name: bytes, path: bytes, node: Leaf | Bran
         member.mtime_ns,
         (node.layer, member.offset, member.data_offset - member.offset),
         target,
-        faithful=not member.inherits and member.name.removeprefix(b"./").rstrip(b"/") == path,
+        form=form,
     )
-    if member.xattrs:
-        tree.xattrs[number] = member.xattrs
+    if member.xattrs and (xattrs := possible(member.xattrs)):
+        tree.xattrs[number] = xattrs
     if member.sparse is not None:
         tree.sparse[number] = member.sparse
     if member.type in (CHARACTER_DEVICE, BLOCK_DEVICE):

@@ -180,9 +180,7 @@ class Scanner:
         if local or self._global:
             pax.apply(member, self._global | local if self._global else local)
             member.inherits = bool(self._global)
-        stored = member.size = member.stored_size
-        if not 0 <= stored <= _MAX_SIZE:
-            raise ValueError(f"a size of {stored} bytes")
+        stored = member.size = _plausible(member.stored_size)
         if kind == OLD_REGULAR and member.name.endswith(b"/"):
             member.type = DIRECTORY
         after = member.data_offset + padded(stored)
@@ -211,7 +209,7 @@ class Scanner:
             more = extension[_EXTENSION_MORE]
             place += BLOCK
         member.data_offset += place - start
-        member.size = number(block[_SPARSE_REALSIZE])
+        member.size = _plausible(number(block[_SPARSE_REALSIZE]))
         member.sparse = sparse.checked(numbers, member.size, member.stored_size)
         return place - start
 
@@ -223,7 +221,7 @@ class Scanner:
                 raise ValueError("a sparse map that is cut off")
             raise _NeedMore
         numbers, length = found
-        member.size = pax.decimal(self._local.get(b"GNU.sparse.realsize", b""))
+        member.size = _plausible(pax.decimal(self._local.get(b"GNU.sparse.realsize", b"")))
         member.data_offset += length
         member.stored_size -= length
         member.sparse = sparse.checked(numbers, member.size, member.stored_size)
@@ -231,8 +229,14 @@ class Scanner:
     def _mapped_sparse(self, member: Member) -> None:
         numbers = [pax.decimal(value) for value in self._local[pax.SPARSE_MAP].split(b",") if value]
         size = self._local.get(b"GNU.sparse.size", self._local.get(b"GNU.sparse.realsize", b""))
-        member.size = pax.decimal(size)
+        member.size = _plausible(pax.decimal(size))
         member.sparse = sparse.checked(numbers, member.size, member.stored_size)
+
+
+def _plausible(size: int) -> int:
+    if not 0 <= size <= _MAX_SIZE:
+        raise ValueError(f"a size of {size} bytes")
+    return size
 
 
 @lru_cache(1024)

@@ -12,6 +12,8 @@ from itertools import pairwise
 NO_LAYER = 0xFFFFFFFF
 """In place of a layer's number: a directory that no layer has a member for, only members below it."""
 
+OTHER_NAME, PLAIN_NAME, DOTTED_NAME = range(3)
+
 Sparse = list[tuple[int, int]]
 
 
@@ -24,7 +26,8 @@ class Tree:
     `modes` are as in st_mode, type included. `links` are as in st_nlink. `sizes` in bytes; for a symbolic link that
     of its target. `mtimes` in nanoseconds since the epoch. `layers` are numbered from 0, the bottom, or NO_LAYER.
     `records` and `headers`: where the entry's member begins in its layer's tar, and how many bytes of headers come
-    before its data. `faithful` is 1 where those headers, as they stand, say of this very entry what it is.
+    before its data. `forms` says whether those headers, as they stand, say of this very entry what it is: OTHER_NAME
+    where they do not, PLAIN_NAME where they do by its path, DOTTED_NAME where with `./` before that.
     """
 
     def __init__(self) -> None:
@@ -38,7 +41,7 @@ class Tree:
         self.layers = array("I")
         self.records = array("Q")
         self.headers = array("Q")
-        self.faithful = bytearray()
+        self.forms = bytearray()
         self.xattrs: dict[int, dict[bytes, bytes]] = {}
         self.devices: dict[int, tuple[int, int]] = {}
         """Major and minor number of every device node."""
@@ -130,7 +133,7 @@ class Tree:
         place: tuple[int, int, int],
         target: bytes = b"",
         *,
-        faithful: bool = False,
+        form: int = OTHER_NAME,
     ) -> int:
         """Add the next entry, whose siblings come right before and after it; answers its number.
 
@@ -153,7 +156,7 @@ class Tree:
         self.layers.append(layer)
         self.records.append(record)
         self.headers.append(header)
-        self.faithful.append(faithful)
+        self.forms.append(form)
         return entry
 
     def set_children(self, directory: int, first: int, count: int) -> None:

@@ -15,7 +15,7 @@ from imgfs.blob import Blob
 from imgfs.errors import Corrupt
 from imgfs.tar.tree import Tree
 
-_MAGIC = b"imgfs tree, version 1\n"
+_MAGIC = b"imgfs tree, version 2\n"
 _HASH_SIZE = 16
 _LENGTH = struct.Struct("<Q")
 _COLUMNS = (
@@ -28,7 +28,7 @@ class _Rare(msgspec.Struct, array_like=True):
     """What only some entries have, and the texts that columns point into."""
 
     count: int
-    faithful: bytes
+    forms: bytes
     names: bytes
     targets: bytes
     xattrs: dict[int, dict[bytes, bytes]]
@@ -41,7 +41,7 @@ def dump_tree(tree: Tree) -> bytes:
     """The tree as bytes, for `load_tree`."""
     rare = _Rare(
         len(tree),
-        bytes(tree.faithful),
+        bytes(tree.forms),
         bytes(tree.names_text),
         bytes(tree.targets_text),
         tree.xattrs,
@@ -78,9 +78,7 @@ def load_tree(blob: Blob) -> Tree:
         place = end
     if place != len(body):
         raise Corrupt("tree in the cache: of another length")
-    tree.faithful, tree.names_text, tree.targets_text = map(
-        bytearray, (rare.faithful, rare.names, rare.targets)
-    )
+    tree.forms, tree.names_text, tree.targets_text = map(bytearray, (rare.forms, rare.names, rare.targets))
     tree.xattrs, tree.devices, tree.sparse, tree.same = rare.xattrs, rare.devices, rare.sparse, rare.same
     return tree
 

@@ -71,9 +71,8 @@ class ImageDirectory(Directory):
         return ChildrenDirectory(f"{self.key}/children", self._image.id, union, self.mtime_ns)
 
     def _history(self) -> Node:
-        return self._live(
-            "history", lambda: history_table(self._image, self._source.store.layers(self._image.id).sizes())
-        )
+        layers = self._source.store.layers(self._image.id)  # the image may be gone when it is asked
+        return self._live("history", lambda: history_table(self._image, layers.sizes()))
 
     def _tags(self) -> Node:
         def text() -> str:
@@ -89,7 +88,7 @@ class ImageDirectory(Directory):
     def _tree(self) -> TreeTable:
         key = f"{self.key}/rootfs"
         trees, layers = self._context.trees, self._source.store.layers(self._image.id)
-        return trees.table(key, lambda: TreeTable(key, trees, layers, self.mtime_ns))
+        return trees.table(key, layers, self.mtime_ns)
 
     def _rootfs(self) -> Node:
         return self._tree().top()

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from imgfs.blob import Blob
 from imgfs.store import Image, ImageStore
 from imgfs.view.node import Directory, File, Node
-from imgfs.view.trees import Trees, TreeTable
+from imgfs.view.trees import Trees
 
 
 class LayersDirectory(Directory):
@@ -39,11 +39,7 @@ class LayersDirectory(Directory):
     def _tree(self, number: int) -> Node:
         key = f"{self.key}/{self._names[number].decode()}"
         layers = self._store.layers(self._image.id)
-
-        def make() -> TreeTable:
-            return TreeTable(key, self._trees, layers, self.mtime_ns, only=number)
-
-        return self._trees.table(key, make).top()
+        return self._trees.table(key, layers, self.mtime_ns, only=number).top()
 
 
 class LayerTar(File):

@@ -24,11 +24,16 @@ class HeadsDirectory(Directory):
         self._union = union
 
     def lookup(self, name: bytes) -> Node | None:
-        return dict(self.entries()).get(name)
+        snapshot = self._union.snapshot
+        image_id = snapshot.named(name)
+        return self._link(image_id) if image_id is not None and not snapshot.children.get(image_id) else None
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         for image_id in self._union.snapshot.heads:
-            yield image_id.hex.encode(), ImageLink(f"{self.key}/{image_id.hex}", b"../images/", image_id)
+            yield image_id.hex.encode(), self._link(image_id)
+
+    def _link(self, image_id: ImageID) -> ImageLink:
+        return ImageLink(f"{self.key}/{image_id.hex}", b"../images/", image_id)
 
 
 class TagsDirectory(Directory):

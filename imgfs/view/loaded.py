@@ -1,32 +1,27 @@
-"""A tree in memory, and the layers that the content of its files comes from.
+"""A tree in memory, and the layers that the content of its files comes from."""
 
-Layers are opened when the first of their files is, and shared by all files from then on.
-"""
-
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from functools import cached_property
-from threading import Lock
 
-from imgfs.blob import Blob, SharedBlob, Slice, SparseBlob
+from imgfs.blob import Blob, Slice, SparseBlob
 from imgfs.tar import FlatPlan, FlatTar, TarBlob, Tree
+from imgfs.view.open_layers import OpenLayers
 
 LayerOpener = Callable[[int], TarBlob]
 """Opens the tar of a layer by its number in the stack. Raises ImgfsError or OSError."""
 
 
 class LoadedTree:
-    """`tree`, and what is in its files. Safe to use from several threads, and after it was closed, at a cost."""
+    """`tree`, and what is in its files. Safe to use from several threads, and after it was closed too."""
 
-    def __init__(self, tree: Tree, open_layer: LayerOpener) -> None:
+    def __init__(self, tree: Tree, open_layer: LayerOpener, layers: OpenLayers) -> None:
         self.tree = tree
         self._open_layer = open_layer
-        self._lock = Lock()
-        self._layers: dict[int, SharedBlob] = {}
-        self._closed = False
+        self._layers = layers
 
     def has_open(self, entry: int) -> bool:
         """Whether the layer that has a file's content is open."""
-        return self.tree.layers[entry] in self._layers
+        return self._layers.has(self, self.tree.layers[entry])
 
     def content(self, entry: int) -> Blob:
         """What is in the regular file `entry`; the caller closes it. Raises what opening its layer raises."""
@@ -43,13 +38,7 @@ class LoadedTree:
 
     def layer(self, number: int) -> Blob:
         """A layer's tar; the caller closes it. Raises what opening it raises."""
-        with self._lock:
-            if self._closed:
-                return self._open_layer(number)
-            shared = self._layers.get(number)
-            if shared is None:
-                shared = self._layers[number] = SharedBlob(self._open_layer(number))
-            return shared.share()
+        return self._layers.share(self, number, self._open_layer)
 
     @cached_property
     def plan(self) -> FlatPlan:
@@ -62,9 +51,4 @@ class LoadedTree:
 
     def close(self) -> None:
         """Let go of the layers; files that are open stay readable."""
-        with self._lock:
-            self._closed = True
-            layers: Sequence[SharedBlob] = list(self._layers.values())
-            self._layers.clear()
-        for shared in layers:
-            shared.close()
+        self._layers.drop(self)

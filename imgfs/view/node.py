@@ -67,6 +67,11 @@ class Directory(Node):
 
     mode = stat.S_IFDIR | 0o555
 
+    @property
+    def above(self) -> "Directory":
+        """The directory it is in, where that is at hand, else itself."""
+        return self
+
     @abstractmethod
     def lookup(self, name: bytes) -> Node | None:
         """The node called `name`, which need not be listed; None if there is none. Must not block for long."""

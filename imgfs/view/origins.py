@@ -12,12 +12,13 @@ from imgfs.tar.paths import components
 class Event:
     """What a layer, counted from the bottom, did to a path.
 
-    `member` is what it has for it, None where the path was taken away; `what` says which and by what.
+    `member` is what it has for it, if anything; `what` says which and by what. `gone` says that it took the path away.
     """
 
     layer: int
     what: str
-    member: Member | None
+    member: Member | None = None
+    gone: bool = False
 
 
 def origins(path: bytes, layers: Iterable[Sequence[Member]]) -> list[Event]:
@@ -47,9 +48,9 @@ def _event(
     after: Leaf | Branch | None,
 ) -> Event:
     if after is None:
-        return Event(number, f"removed by {_remover(components(path), members)}", None)
+        return Event(number, f"removed by {_remover(components(path), members)}", gone=True)
     if isinstance(after, Branch) and after.layer == NO_LAYER:
-        return Event(number, "made for what is in it", after.member)
+        return Event(number, "made for what is in it")
     if after.layer != number:
         return Event(number, "hard link to a file of a lower layer", after.member)
     if before is after:

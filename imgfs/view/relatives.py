@@ -20,8 +20,13 @@ class ChildrenDirectory(Directory):
         self._union = union
 
     def lookup(self, name: bytes) -> Node | None:
-        return dict(self.entries()).get(name)
+        snapshot = self._union.snapshot
+        child = snapshot.named(name)
+        return self._link(child) if child is not None and snapshot.parents.get(child) == self._id else None
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         for child in self._union.snapshot.children.get(self._id, ()):
-            yield child.hex.encode(), ImageLink(f"{self.key}/{child.hex}", b"../../", child)
+            yield child.hex.encode(), self._link(child)
+
+    def _link(self, child: ImageID) -> ImageLink:
+        return ImageLink(f"{self.key}/{child.hex}", b"../../", child)

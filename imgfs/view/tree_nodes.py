@@ -7,7 +7,7 @@ from itertools import repeat
 
 from imgfs.blob import Blob
 from imgfs.view.loaded import LoadedTree
-from imgfs.view.node import File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
+from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
 
 
 class TreeNode(Node):
@@ -35,6 +35,11 @@ class TreeNode(Node):
 
 
 class TreeDirectory(TreeNode, TableDirectory):
+    @property
+    def above(self) -> Directory:
+        parent = self._loaded.tree.parents[self.number]
+        return TreeDirectory(self.table, self._loaded, parent) if self.number else self
+
     def lookup(self, name: bytes) -> Node | None:
         entry = self._loaded.tree.lookup(self.number, name)
         return None if entry is None else tree_node(self.table, self._loaded, entry)

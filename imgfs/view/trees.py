@@ -1,7 +1,7 @@
 """Trees of images and of layers: made when somebody looks, kept while there is room."""
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import count
 from threading import Lock
 
@@ -9,6 +9,7 @@ from imgfs.store import LayerStack
 from imgfs.tar import TarBlob
 from imgfs.view.loaded import LoadedTree
 from imgfs.view.node import Directory, Node, NodeTable
+from imgfs.view.open_layers import OpenLayers
 from imgfs.view.tree_cache import TreeCache
 from imgfs.view.tree_nodes import TreeDirectory, tree_node
 
@@ -24,18 +25,25 @@ class Trees:
 
     def __init__(self, make: TreeCache, limit: int = _ENTRIES) -> None:
         self.make = make
+        self.open_layers = OpenLayers()
         self._limit = limit
         self._lock = Lock()
         self._known: OrderedDict[str, TreeTable] = OrderedDict()
         self._tables: list[TreeTable] = []
         self.clock = count(1)
 
-    def table(self, key: str, make: Callable[[], "TreeTable"]) -> "TreeTable":
-        """The table known as `key`, made if there is none yet."""
+    def table(self, key: str, layers: LayerStack, mtime_ns: int = 0, only: int | None = None) -> "TreeTable":
+        """The table known as `key`, made if there is none yet; as `TreeTable` otherwise."""
         with self._lock:
             table = self._known.get(key)
+            if (
+                table is not None and table.layers is not layers
+            ):  # the image went and came back, maybe from elsewhere
+                self._tables = [other for other in self._tables if other is not table]
+                table.unload()
+                table = None
             if table is None:
-                table = self._known[key] = make()
+                table = self._known[key] = TreeTable(key, self, layers, mtime_ns, only)
                 if len(self._known) > _KNOWN:
                     self._known.popitem(last=False)
             self._known.move_to_end(key)
@@ -87,7 +95,7 @@ class TreeTable(NodeTable):
         self.last_used = 0
         self.mtime_ns = mtime_ns
         self._trees = trees
-        self._layers = layers
+        self.layers = layers
         self._only = only
         self._loading = Lock()
         self._loaded: LoadedTree | None = None
@@ -123,7 +131,8 @@ class TreeTable(NodeTable):
         with self._loading:
             loaded = self._loaded
             if loaded is None:
-                loaded = LoadedTree(self._trees.make.tree(self._layers, self._only, self.key), self._open)
+                tree = self._trees.make.tree(self.layers, self._only, self.key)
+                loaded = LoadedTree(tree, self._open, self._trees.open_layers)
                 self._loaded = loaded
                 self.last_used = next(self._trees.clock)
                 self._trees.keep(self)
@@ -135,7 +144,7 @@ class TreeTable(NodeTable):
         return self._flat_size
 
     def _open(self, number: int) -> TarBlob:
-        return self._layers.open_one(number if self._only is None else self._only)
+        return self.layers.open_one(number if self._only is None else self._only)
 
     def unload(self) -> None:
         """Forget the tree; whoever uses it goes on."""

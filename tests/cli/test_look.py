@@ -66,6 +66,12 @@ def test_which_follows_links_on_the_way_and_names_the_step(imgfs: Imgfs, source:
     assert line.endswith("added: file of 7 bytes  # COPY base /")
 
 
+@pytest.mark.parametrize("path", ["/", "", "..", "opt", "opt/tool/../"])
+def test_which_knows_directories_that_no_layer_has(imgfs: Imgfs, source: list[str], path: str) -> None:
+    (line,) = lines(imgfs, "which", *source, "one:1", path)
+    assert "made for what is in it  # COPY" in line
+
+
 @pytest.mark.parametrize(
     ("path", "by"),
     [

@@ -16,6 +16,7 @@ ERRORS = [
     (OSError(errno.EACCES, "Permission denied", "/x/blob"), errno.EACCES, "/x/blob: Permission denied"),
     (FileNotFoundError(errno.ENOENT, "No such file", b"/x/\xff"), errno.EIO, "/x/\udcff: No such file"),
     (OSError("no number"), errno.EIO, "no number"),
+    (OSError(errno.ENOSYS, "Function not implemented"), errno.EIO, "not implemented"),
     (ZeroDivisionError("oops"), errno.EIO, "internal error: ZeroDivisionError('oops')"),
 ]
 

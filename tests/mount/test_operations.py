@@ -113,6 +113,73 @@ def test_a_damaged_directory_is_eio() -> None:
     assert refused(lambda: operations.opendir(number, CONTEXT)) == errno.EIO
 
 
+class Unforeseen(Text):
+    """A file about which everything fails in a way that nobody thought of."""
+
+    opens_at_once = True
+
+    @property
+    def known_size(self) -> int:
+        raise RuntimeError("nobody thought of this")
+
+    def open(self) -> Blob:
+        raise RuntimeError("nobody thought of this")
+
+
+def test_what_nobody_thought_of_is_eio_and_not_the_end_of_the_mount() -> None:
+    """pyfuse3 ends the mount if a handler raises anything but its own error."""
+    operations = served(a=Unforeseen("/a", b""))
+    assert refused(lambda: operations.lookup(ROOT, b"a", CONTEXT)) == errno.EIO
+    assert refused(lambda: operations.getattr(12345, CONTEXT)) == errno.EIO
+    assert refused(lambda: operations.read(12345, 0, 1)) == errno.EIO
+    assert refused(lambda: operations.release(12345)) == errno.EIO
+    assert refused(lambda: operations.releasedir(12345)) == errno.EIO
+    call(lambda: operations.forget([(12345, 1)]))
+
+
+def test_a_file_that_was_to_open_at_once_and_does_not_is_an_error() -> None:
+    class Past(Failing):
+        known_size = 3  # type: ignore[assignment]
+        opens_at_once = True
+
+    operations = served(a=Past("/a", Corrupt("it lies past the end")))
+    number = call(lambda: find(operations, b"a"))
+    assert refused(lambda: operations.open(number, os.O_RDONLY, CONTEXT)) == errno.EIO
+
+
+def test_two_dots_are_the_directory_above_where_that_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Below(Folder):
+        @property
+        def above(self) -> Directory:
+            return root
+
+    root = Folder("/", {b"below": Below("/below", {})})
+    listed: list[tuple[bytes, int]] = []
+
+    def reply(token: object, name: bytes, entry: pyfuse3.EntryAttributes, position: int) -> bool:
+        listed.append((name, entry.st_ino))
+        return True
+
+    async def list_both() -> int:
+        operations = Operations(root, MountOptions())
+        number = await find(operations, b"below")
+        for directory in (ROOT, number):
+            handle = await operations.opendir(directory, CONTEXT)
+            await operations.readdir(handle, 0, None)  # type: ignore[arg-type]
+        return number
+
+    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
+    number = call(list_both)
+    assert listed[:2] == [(b".", ROOT), (b"..", ROOT)]
+    assert listed[-2:] == [(b".", number), (b"..", ROOT)]
+
+
+def test_names_longer_than_any_are_refused_as_such() -> None:
+    operations = served(a=Text("/a", b"abc"))
+    assert refused(lambda: operations.lookup(ROOT, b"a" * 256, CONTEXT)) == errno.ENAMETOOLONG
+    assert refused(lambda: operations.lookup(ROOT, b"a" * 255, CONTEXT)) == errno.ENOENT
+
+
 def test_a_name_in_a_directory_that_changes_is_not_to_be_remembered() -> None:
     folder = Folder("/", {b"a": Text("/a", b"")}, mutable=True)
     assert call(lambda: Operations(folder, MountOptions()).lookup(ROOT, b"a", CONTEXT)).entry_timeout == 0

@@ -57,6 +57,8 @@ def test_creating_again_changes_nothing_and_takes_no_layer_twice(store: ImageSto
         (config(layers=[BOTTOM], history=[{}, {}]), "too many non-empty layers in History section"),
         (b'{"rootfs": {"diff_ids": ["../../etc"]}}', "diff ID: invalid digest"),
         (bytes(5 << 20), "too many for a config"),
+        (config(layers=[BOTTOM] * 1001), "more layers or steps"),
+        (config(layers=[BOTTOM], history=[{"empty_layer": True}] * 10_001), "more layers or steps"),
     ],
 )
 def test_a_config_that_makes_no_image_is_refused_and_nothing_is_kept(

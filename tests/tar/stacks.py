@@ -1,6 +1,5 @@
 """Random stacks of layers, and what a tree says of its entries, for comparing it with what others make of them."""
 
-import io
 import os
 import stat
 import tarfile
@@ -14,8 +13,10 @@ from imgfs.blob import MemoryBlob
 from imgfs.tar import Member, scan_blob
 from imgfs.tar.merge import Merger
 from imgfs.tar.tree import NO_LAYER, Tree
+from tests.tar.archives import BLOCK, extended, padded
 
-_NAMES = ["a", "b", "c", "d"]
+_NAMES = [*"abcd" * 4, "n" * 130, "not utf-8 \udcff\udcfe"]
+_HOLE = 1000  # bytes before what a sparse file holds; behind it there are twice as many
 _TYPES = [
     *[tarfile.REGTYPE] * 4,
     *[tarfile.DIRTYPE] * 3,
@@ -37,6 +38,10 @@ class Entry:
     owner: int = 0
     mtime: int = 1_600_000_000
     xattr: str = ""
+    fraction: str = ""
+    """Of the mtime, in nanoseconds, nine digits."""
+    sparse: str = ""
+    """How a file is stored as a sparse one, with a hole before and behind its content: "pax" or "gnu"."""
 
 
 def paths() -> st.SearchStrategy[str]:
@@ -45,8 +50,8 @@ def paths() -> st.SearchStrategy[str]:
     return st.one_of(plain, plain, plain, plain.map("./{}".format), plain.map("/{}".format))
 
 
-def entries() -> st.SearchStrategy[Entry]:
-    """One member, whiteouts among them."""
+def entries(sparse: Sequence[str]) -> st.SearchStrategy[Entry]:
+    """One member, whiteouts among them; some files are stored in a way of `sparse`."""
     ordinary = st.builds(
         Entry,
         paths(),
@@ -56,6 +61,8 @@ def entries() -> st.SearchStrategy[Entry]:
         st.sampled_from([0, 1000]),
         st.integers(1, 2_000_000_000),
         st.sampled_from(["", "", "value"]),
+        st.sampled_from(["", "", "", "000000001", "987654321"]),
+        st.sampled_from(["", "", "", *sparse]),
     )
     folders = st.lists(st.sampled_from(_NAMES), max_size=2).map(lambda parts: "".join(f"{p}/" for p in parts))
     hidden = st.builds(lambda path, name: f"{path}.wh.{name}", folders, st.sampled_from(_NAMES))
@@ -65,31 +72,58 @@ def entries() -> st.SearchStrategy[Entry]:
     )
 
 
-def stacks() -> st.SearchStrategy[list[list[Entry]]]:
+def stacks(sparse: Sequence[str] = ("pax", "gnu")) -> st.SearchStrategy[list[list[Entry]]]:
     """Layers, bottom first, without members that cannot be applied."""
-    return st.lists(st.lists(entries(), max_size=12), min_size=1, max_size=4).map(_applicable)
+    return st.lists(st.lists(entries(sparse), max_size=12), min_size=1, max_size=4).map(_applicable)
 
 
 def tar(entries: Iterable[Entry]) -> bytes:
-    """The entries as a tar."""
-    buffer = io.BytesIO()
-    with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as archive:
-        for entry in entries:
-            info = tarfile.TarInfo(entry.name)
-            info.type, info.mode, info.mtime = entry.type, entry.mode, entry.mtime
-            info.uid = info.gid = entry.owner
-            data = b""
-            if entry.type == tarfile.REGTYPE:
-                data = entry.content.encode()
-                info.size = len(data)
-            elif entry.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
-                info.linkname = entry.content
-            elif entry.type == tarfile.CHRTYPE:
-                info.devmajor, info.devminor = 5, 1
-            if entry.xattr and entry.type in (tarfile.REGTYPE, tarfile.DIRTYPE):
-                info.pax_headers = {"SCHILY.xattr.user.test": entry.xattr}
-            archive.addfile(info, io.BytesIO(data))
-    return buffer.getvalue()
+    """The entries as a tar; one of type `g` is a global header, which says of what follows who owns it."""
+    members = b"".join(map(_member, entries))
+    return members + bytes(-len(members) % tarfile.RECORDSIZE or tarfile.RECORDSIZE)
+
+
+def _member(entry: Entry) -> bytes:
+    if entry.type == tarfile.XGLTYPE:
+        return extended(b"g", {b"uid": b"4242", b"mtime": b"42", b"comment": b"of all"})
+    info = tarfile.TarInfo(entry.name)
+    info.type, info.mode, info.mtime = entry.type, entry.mode, entry.mtime
+    info.uid = info.gid = entry.owner
+    headers = {"mtime": f"{entry.mtime}.{entry.fraction}"} if entry.fraction else {}
+    data = b""
+    if entry.type == tarfile.REGTYPE:
+        data = entry.content.encode("utf-8", "surrogateescape")
+        info.size = len(data)
+    elif entry.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
+        info.linkname = entry.content
+    elif entry.type == tarfile.CHRTYPE:
+        info.devmajor, info.devminor = 5, 1
+    if entry.xattr and entry.type != tarfile.LNKTYPE:
+        headers["SCHILY.xattr.trusted.test"] = entry.xattr
+    if entry.sparse == "pax" and data:
+        size = len(data)
+        headers |= {"GNU.sparse.major": "1", "GNU.sparse.minor": "0", "GNU.sparse.name": entry.name}
+        headers["GNU.sparse.realsize"] = str(3 * _HOLE + size)
+        data = padded(b"2\n%d\n%d\n%d\n0\n" % (_HOLE, size, 3 * _HOLE + size)) + data
+        info.size = len(data)
+    if entry.sparse == "gnu" and data:
+        return _old_sparse(info) + padded(data)
+    info.pax_headers = headers
+    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape") + padded(data)
+
+
+def _old_sparse(info: tarfile.TarInfo) -> bytes:
+    """Headers of GNU tar's old format for a sparse file of one part."""
+    *before, header = _blocks(info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape"))
+    end = 3 * _HOLE + info.size
+    parts = b"%011o\0%011o\0%011o\0%011o\0" % (_HOLE, info.size, end, 0)
+    area = parts.ljust(4 * 24, b"\0") + b"\0" + b"%011o\0" % end
+    header = header[:148] + b" " * 8 + b"S" + header[157:386] + area + bytes(17)
+    return b"".join(before) + header[:148] + b"%06o\0 " % sum(header) + header[156:]
+
+
+def _blocks(data: bytes) -> list[bytes]:
+    return [data[start : start + BLOCK] for start in range(0, len(data), BLOCK)]
 
 
 def merged(layers: Sequence[bytes], *, raw: bool = False) -> Tree:
@@ -114,8 +148,7 @@ def tree_facts(tree: Tree, layers: Sequence[bytes]) -> Facts:
         mode = tree.modes[inode]
         detail: object = b""
         if stat.S_ISREG(mode):
-            start = tree.records[inode] + tree.headers[inode]
-            detail = layers[tree.layers[inode]][start : start + tree.sizes[inode]]
+            detail = _content(tree, inode, layers[tree.layers[inode]])
         elif stat.S_ISLNK(mode):
             detail = tree.target(inode)
         elif inode in tree.devices:
@@ -125,12 +158,21 @@ def tree_facts(tree: Tree, layers: Sequence[bytes]) -> Facts:
             tree.uids[inode],
             tree.gids[inode],
             tree.links[inode],
-            tree.mtimes[inode] // 10**9,
+            tree.mtimes[inode],
             detail,
             tree.xattrs.get(inode, {}),
             first_names.setdefault(inode, path),
         )
     return facts
+
+
+def _content(tree: Tree, inode: int, layer: bytes) -> bytes:
+    start, size = tree.records[inode] + tree.headers[inode], tree.sizes[inode]
+    whole = bytearray(size)
+    for offset, length in tree.sparse.get(inode, [(0, size)]):
+        whole[offset : offset + length] = layer[start : start + length]
+        start += length
+    return bytes(whole)
 
 
 def without_times(facts: Facts) -> Facts:
@@ -177,7 +219,7 @@ def real_facts(root: Path) -> Facts:
             status.st_uid,
             status.st_gid,
             status.st_nlink,
-            int(status.st_mtime),
+            status.st_mtime_ns,
             detail,
             xattrs,
             first_names.setdefault(status.st_ino, path),

@@ -7,11 +7,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgfs.blob import Blob, MemoryBlob
+from imgfs.errors import InvalidImage
 from imgfs.tar import FlatPlan, FlatTar
+from tests.tar.archives import extended, header
 from tests.tar.stacks import (
     Entry,
     implies_directories,
@@ -104,6 +107,49 @@ def test_what_a_global_header_says_is_said_again() -> None:
     (member,) = members(buffer.getvalue())
     assert member.uid == 4242
     assert b"4242" not in buffer.getvalue()[512 + 1024 :]
+
+
+def test_a_file_whose_name_ends_in_a_slash_is_a_file_to_every_tar() -> None:
+    layer = header(b"file/", size=1) + b"x".ljust(512, b"\0") + bytes(1024)
+    (member,) = members(layer)
+    assert (member.name, member.type) == ("file", FILE)
+
+
+def test_new_headers_say_all_that_the_old_ones_did() -> None:
+    says = {b"mtime": b"-1.25", b"SCHILY.xattr.user.a": b"\xff\x00\xc3\xbc", b"path": b"way/\xff\xc3\xbc"}
+    link = header(b"way", kind=b"2", linkname=b"real")
+    layer = header(b"real", kind=b"5") + link + extended(b"x", says) + header(size=1) + b"x".ljust(512, b"\0")
+    tree = merged([whole(flat([layer]))])
+    (entry,) = tree.children(1)
+    assert tree.path(entry) == b"real/\xff\xc3\xbc"
+    assert tree.mtimes[entry] == -1_250_000_000
+    assert tree.xattrs[entry] == {b"user.a": b"\xff\x00\xc3\xbc"}
+
+
+@pytest.mark.parametrize(("first", "second"), [("", "./"), ("./", "")])
+def test_names_of_several_layers_are_written_one_way(first: str, second: str) -> None:
+    """GNU tar takes `./a/b` for something outside of `a`, and restores the time of `a` before it makes that."""
+    below = tar([Entry(f"{first}a", DIRECTORY), Entry(f"{first}a/x", FILE)])
+    names = [member.name for member in members(below, tar([Entry(f"{second}a/b", FILE)]))]
+    assert sorted(names) == [f"{first}a", f"{first}a/b", f"{first}a/x"]
+
+
+def test_files_that_are_too_large_together_are_refused() -> None:
+    sparse = {b"GNU.sparse.map": b"", b"GNU.sparse.size": b"%d" % (1 << 60), b"GNU.sparse.name": b"/x"}
+    layer = b"".join(
+        extended(b"x", sparse | {b"GNU.sparse.name": b"/%d" % number}) + header() for number in range(5)
+    )
+    with pytest.raises(InvalidImage, match="too large"):
+        flat([layer])
+
+
+def test_many_small_ranges_are_not_read_where_that_could_take_long() -> None:
+    parts = b",".join(b"%d,1" % (2 * number) for number in range(5000))
+    says = {b"GNU.sparse.map": parts, b"GNU.sparse.size": b"10000", b"GNU.sparse.name": b"/x"}
+    blob = flat([extended(b"x", says) + header(size=5000) + b"x" * 5120])
+    assert blob.pread(10_000, 512) == b"x\0" * 5000
+    assert blob.try_pread(500, 512) == b"x\0" * 250
+    assert blob.try_pread(10_000, 512) is None
 
 
 def test_an_empty_tree_is_an_empty_tar() -> None:

@@ -1,12 +1,14 @@
 """What layers applied one on another make, and what is left out; see also `test_merge_as_umoci`."""
 
 import tarfile
+import time
 
 import pytest
 
 from imgfs.blob import MemoryBlob
 from imgfs.errors import InvalidImage
 from imgfs.tar import Member, Merger, Tree, scan_blob
+from tests.tar.archives import extended, header
 from tests.tar.stacks import Entry, merged, tar
 
 FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -128,6 +130,44 @@ def test_paths_as_long_as_linux_has_them_are_kept() -> None:
     found, problems = left_out(Entry(name, FILE))
     assert found[-1] == name
     assert problems == []
+
+
+def test_a_link_to_a_path_with_a_nul_is_left_out() -> None:
+    problems: list[str] = []
+    merger = Merger(problems.append)
+    merger.apply(scan_blob(MemoryBlob(extended(b"x", {b"linkpath": b"a\0b"}) + header(b"x", kind=b"2"))))
+    assert paths(merger.tree()) == []
+    assert "a path with a NUL" in problems[0]
+
+
+def test_links_make_no_paths_longer_than_linux_has_them() -> None:
+    long = "/".join(["d" * 250] * 10)
+    found, problems = left_out(
+        Entry(long, DIRECTORY),
+        Entry("way", SYMLINK, long),
+        Entry(f"way/{long}/x", FILE),
+        Entry("way/y", FILE),
+    )
+    assert max(map(len, found)) <= 4096
+    assert f"{long}/y" in found
+    (problem,) = problems
+    assert "through symbolic links" in problem
+
+
+def test_very_many_deep_directories_take_no_longer_than_as_many_flat_ones() -> None:
+    """Three thousand bytes of a name can make a thousand directories, each with a path of its own."""
+    deep = [Entry(f"{number}/" + "d/" * 1500 + "x", FILE) for number in range(100)]
+    flat = [Entry(f"{number}/x", FILE) for number in range(150_000)]
+    assert _seconds(deep) < 5 * _seconds(flat)
+
+
+def _seconds(entries: list[Entry]) -> float:
+    members = list(scan_blob(MemoryBlob(tar(entries))))
+    before = time.process_time()
+    merger = Merger(pytest.fail)
+    merger.apply(members)
+    merger.tree()
+    return time.process_time() - before
 
 
 def test_more_entries_than_anybody_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

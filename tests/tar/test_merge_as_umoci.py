@@ -53,14 +53,14 @@ def _layout(path: Path, layers: list[bytes]) -> None:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="device nodes and owners need root")
 @settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-@given(stacks())
+@given(stacks(sparse=["pax"]))  # umoci knows no other way
 def test_a_random_stack_is_what_umoci_unpacks(stack: list[list[Entry]]) -> None:
     umoci = require_tool("umoci")
     layers = [tar(layer) for layer in stack]
     with tempfile.TemporaryDirectory() as folder:
         _layout(Path(folder, "layout"), layers)
         command = [umoci, "unpack", "--image", f"{folder}/layout:t", f"{folder}/bundle"]
-        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
         assert done.returncode == 0, done.stderr
         ours = tree_facts(merged(layers), layers)
         theirs = real_facts(Path(folder, "bundle/rootfs"))

@@ -232,6 +232,14 @@ BROKEN = {
     "nonsense size": header(size=b"abcdefghijk\0"),
     "negative pax size": extended(b"x", {b"size": b"-1"}) + header(),
     "absurd pax size": extended(b"x", {b"size": b"9" * 19}) + header(),
+    "absurd sparse size": header(kind=b"S", tail=bytes(97) + b"\x80" + b"\xff" * 11 + bytes(17)),
+    "absurd pax sparse size": extended(b"x", {b"GNU.sparse.map": b"", b"GNU.sparse.size": b"9" * 19})
+    + header(),
+    "absurd leading sparse size": extended(
+        b"x", {b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"9" * 19}
+    )
+    + header(size=512)
+    + padded(b"0\n"),
     "nonsense pax size": extended(b"x", {b"size": b"5.5"}) + header(),
     "endless extension": header(kind=b"x", size=1 << 30),
     "negative extension": header(kind=b"L", size=b"\xff" * 12),

@@ -18,7 +18,7 @@ def test_a_tree_is_the_same_after_it_was_dumped_and_loaded(stack: list[list[Entr
     tree = merged(layers)
     loaded = load_tree(MemoryBlob(dump_tree(tree)))
     assert tree_facts(loaded, layers) == tree_facts(tree, layers)
-    assert [loaded.parents, loaded.faithful] == [tree.parents, tree.faithful]
+    assert [loaded.parents, loaded.forms] == [tree.parents, tree.forms]
     assert FlatPlan(loaded).size == FlatPlan(tree).size
 
 

@@ -1,0 +1,31 @@
+"""Extended attributes that a file can have."""
+
+import pytest
+
+from imgfs.blob import MemoryBlob
+from imgfs.tar import Merger, scan_blob
+from imgfs.tar.xattrs import possible
+from tests.tar.archives import extended, header
+
+GOOD = {b"user.a": b"1", b"user." + b"n" * 250: b"v" * (64 << 10), b"user.empty": b""}
+
+
+@pytest.mark.parametrize("name", [b"", b"user." + b"n" * 251, b"user.a\0b"])
+def test_impossible_names_are_left_out(name: bytes) -> None:
+    assert possible({name: b"x"} | GOOD) == GOOD
+
+
+def test_values_that_are_too_long_are_left_out() -> None:
+    assert possible(GOOD | {b"user.b": b"v" * ((64 << 10) + 1)}) == GOOD
+
+
+def test_there_are_no_more_names_than_can_be_listed() -> None:
+    names = possible({b"user.%05d" % number: b"" for number in range(10_000)})
+    assert 64 << 10 >= sum(len(name) + 1 for name in names) > 65_000
+
+
+def test_a_tree_has_none_but_those() -> None:
+    merger = Merger(pytest.fail)
+    layer = extended(b"x", {b"SCHILY.xattr.": b"x", b"SCHILY.xattr.user.a": b"1"}) + header(b"a")
+    merger.apply(scan_blob(MemoryBlob(layer + extended(b"x", {b"SCHILY.xattr.": b"x"}) + header(b"b"))))
+    assert merger.tree().xattrs == {1: {b"user.a": b"1"}}
