@@ -1,7 +1,6 @@
 """Trees merged once: those that are worth it are found in the cache the next time."""
 
 import ctypes
-import gc
 import logging
 from contextlib import suppress
 
@@ -58,7 +57,6 @@ class TreeCache:
 
 def _give_memory_back() -> None:
     """Return what merging took to the system; glibc would keep more of it than the tree takes, for this thread."""
-    gc.collect()
     with suppress(OSError, AttributeError):  # another C library
         ctypes.CDLL(None).malloc_trim(0)
 
