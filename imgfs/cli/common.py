@@ -1,7 +1,6 @@
 """What several commands share: opening sources, options that mean the same everywhere, progress, sizes."""
 
 import logging
-import os
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -38,7 +37,7 @@ source_option = click.option(
 
 
 DEFAULT_CACHE_SIZE = 8 << 30
-_CACHE_SIZE = "imgfs.cache_size"
+_CACHE_SIZE, _CACHE = "imgfs.cache_size", "imgfs.cache"
 
 
 def parse_size(text: str) -> int:
@@ -65,9 +64,13 @@ cache_size_option = click.option(
 
 
 def cache() -> Cache:
-    """The cache of this command: `$XDG_CACHE_HOME/imgfs`, of the size asked for."""
-    limit = click.get_current_context().meta.get(_CACHE_SIZE, DEFAULT_CACHE_SIZE)
-    return Cache(os.path.join(platformdirs.user_cache_dir("imgfs")), limit)
+    """The one cache of this command: `$XDG_CACHE_HOME/imgfs`, of the size asked for."""
+    meta = click.get_current_context().meta
+    if _CACHE not in meta:
+        limit = meta.get(_CACHE_SIZE, DEFAULT_CACHE_SIZE)
+        meta[_CACHE] = Cache(platformdirs.user_cache_dir("imgfs"), limit)
+    found: Cache = meta[_CACHE]
+    return found
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from imgfs.codec.detect import Compression
 from imgfs.codec.inflate import inflate_from
 from imgfs.codec.run import Run
 from imgfs.codec.seek_table import SeekTable
+from imgfs.codec.turns import Place, Turns
 from imgfs.errors import Corrupt
 
 _RUNS = 3
@@ -32,11 +33,12 @@ def open_random(blob: Blob, table: SeekTable) -> Blob:
 
 
 class _SharedRun:
-    """A run and the lock that goes with it."""
+    """A run, whose turn it is to use it, and how far those in the line will bring it."""
 
     def __init__(self, run: Run) -> None:
         self.run = run
-        self.lock = Lock()
+        self.turns = Turns()
+        self.reach = run.position
 
 
 class _RandomBlob(Blob):
@@ -55,10 +57,10 @@ class _RandomBlob(Blob):
         if size <= 0:
             return b""
         while True:
-            shared = self._choose(offset)
-            with shared.lock:
-                # while another thread had it, it may have moved too far
-                if self._cost(shared.run, offset) is None:
+            shared, place = self._choose(size, offset)
+            with shared.turns.taking(place):
+                # while other threads had it, it may have moved too far
+                if shared.run.failed or offset < shared.run.kept_from:
                     continue
                 data = shared.run.read(size, offset)
             if len(data) < size:
@@ -70,12 +72,10 @@ class _RandomBlob(Blob):
         if size <= 0:
             return b""
         for shared in reversed(self._runs):
-            if shared.run.holds(size, offset) and shared.lock.acquire(blocking=False):
-                try:
-                    # while it was not locked, it may have moved too far
+            if shared.run.holds(size, offset) and (place := shared.turns.try_join()):
+                with shared.turns.taking(place):
+                    # until it was taken, it may have moved too far
                     return shared.run.read(size, offset) if shared.run.holds(size, offset) else None
-                finally:
-                    shared.lock.release()
         return None
 
     def close(self) -> None:
@@ -83,24 +83,26 @@ class _RandomBlob(Blob):
             self._runs.clear()
             self._blob.close()
 
-    def _choose(self, offset: int) -> _SharedRun:
-        """The best run for a read at `offset`, started if need be; it may be in use."""
+    def _choose(self, size: int, offset: int) -> tuple[_SharedRun, Place]:
+        """The best run for a read, started if need be, and a place in the line of those who use it."""
         with self._lock:
             candidates = [
                 (cost, index)
                 for index, shared in enumerate(self._runs)
-                if (cost := self._cost(shared.run, offset)) is not None
+                if (cost := self._cost(shared, offset)) is not None
             ]
             shared = self._runs.pop(min(candidates)[1]) if candidates else _SharedRun(self._start(offset))
             self._runs.append(shared)
             del self._runs[:-_RUNS]
-            return shared
+            shared.reach = max(shared.reach, offset + size)
+            return shared, shared.turns.join()
 
-    def _cost(self, run: Run, offset: int) -> int | None:
-        """Bytes that `run` must decode to get to `offset`; None if it cannot, or a seek point is nearer."""
-        if run.failed or offset < run.kept_from:
+    def _cost(self, shared: _SharedRun, offset: int) -> int | None:
+        """Bytes that a run must decode to get to `offset`; None if it cannot, or a seek point is nearer."""
+        run, ahead = shared.run, max(shared.reach, shared.run.position)
+        if run.failed or offset < max(run.kept_from, ahead - _KEPT_SIZE):
             return None
-        cost = max(0, offset - run.position)
+        cost = max(0, offset - ahead)
         from_point = offset - self._table.offset_before(offset)
         return cost if cost <= from_point + _START_COST else None
 

@@ -17,7 +17,8 @@ LARGEST_WINDOW = 128 << 20
 LARGEST_BLOCK = 128 << 10
 """In bytes, stored or decoded."""
 
-_RAW, _RLE, _RESERVED = 0, 1, 3  # block types
+_RAW, _RLE, _COMPRESSED, _RESERVED = 0, 1, 2, 3  # block types
+_SMALLEST_COMPRESSED = 2  # bytes: a header of literals and one of sequences; not every decoder insists
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +68,7 @@ def frame_parts(cursor: Cursor, frame: Frame) -> Iterator[bytes]:
         head = cursor.take(3)
         fields = int.from_bytes(head, "little")
         last, kind, size = bool(fields & 1), fields >> 1 & 3, fields >> 3
-        if kind == _RESERVED or size > LARGEST_BLOCK:
+        if kind == _RESERVED or size > LARGEST_BLOCK or (kind == _COMPRESSED and size < _SMALLEST_COMPRESSED):
             raise frame.corrupt(f"bad block at offset {cursor.offset - len(head)}")
         stored = 1 if kind == _RLE else size
         body = cursor.take(stored)

@@ -69,7 +69,7 @@ class Indexer:
         if index is None:
             index = self._load(subject)
             if index is not None:
-                self._remember(subject.key, index)
+                index = self._remember(subject.key, index)
         return index
 
     def loaded(self, subject: Subject) -> LayerIndex | None:
@@ -203,11 +203,13 @@ class Indexer:
         file = self._cache.open(key, _INDEX)
         return LayerIndex(file or MemoryBlob(data))
 
-    def _remember(self, key: Digest, index: LayerIndex) -> None:
+    def _remember(self, key: Digest, index: LayerIndex) -> LayerIndex:
+        """Keep an index in memory; answers the one that is there by now, which all share."""
         with self._lock:
-            self._loaded[key] = index
+            index = self._loaded.setdefault(key, index)
             while len(self._loaded) > 1 and sum(i.memory for i in self._loaded.values()) > _LOADED_SIZE:
                 self._loaded.popitem(last=False)
+            return index
 
     def _load(self, subject: Subject) -> LayerIndex | None:
         """The index in the cache, if there is one that is whole and of this very layer."""

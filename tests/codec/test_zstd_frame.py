@@ -55,6 +55,7 @@ def test_the_library_reads_headers_the_same_way(size: int) -> None:
         (MAGIC + b"\xa0" + struct.pack("<I", 1 << 31), "window"),
         (MAGIC + b"\x01\x00\x07", "dictionary"),
         (MAGIC + b"\x00\x00\x07\x00\x00", "bad block"),
+        (MAGIC + b"\x00\x00\x05\x00\x00", "bad block"),  # compressed to nothing
         (MAGIC + b"\x00\x00" + struct.pack("<I", ((128 << 10) + 1) << 3 | 1)[:3], "bad block"),
         (struct.pack("<II", 0x184D2A50, 9) + b"short", "cut off"),
         (zstandard.compress(b"fine") + b"\x00", "no zstd frame at offset 13"),
