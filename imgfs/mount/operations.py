@@ -64,10 +64,7 @@ class Operations(pyfuse3.Operations):
         parent = await self._node(parent_inode)
         node = None
         if isinstance(parent, Directory):
-            try:
-                node = parent.lookup(name)
-            except Exception as error:
-                raise self._failures.translate(error, parent.label) from None
+            node = self._in_place(parent.label, lambda: parent.lookup(name))
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
         return self._told(node, self._inodes.remember(node), fleeting=parent.mutable)
@@ -100,10 +97,10 @@ class Operations(pyfuse3.Operations):
         node = await self._node(inode)
         if not isinstance(node, Directory):
             raise pyfuse3.FUSEError(errno.ENOTDIR)
-        try:
-            entries = listing(node, self._inodes, self._attributes)
-        except Exception as error:
-            raise self._failures.translate(error, node.label) from None
+        if node.is_large:
+            entries = await self._in_thread(node.label, lambda: listing(node, self._inodes, self._attributes))
+        else:
+            entries = self._in_place(node.label, lambda: listing(node, self._inodes, self._attributes))
         handle = next(self._handles)
         self._directories[handle] = entries
         return handle
@@ -122,7 +119,9 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EINVAL)
         size = None if node.mutable else node.known_size
         at_once = node.opens_at_once
-        blob = self._at_once(node) if at_once else await self._in_thread(node.label, node.open)
+        blob = (
+            self._in_place(node.label, node.open) if at_once else await self._in_thread(node.label, node.open)
+        )
         if size is not None and size <= _SMALL and self._inodes.give(inode):
             _push(inode, size, blob)
         handle = next(self._handles)
@@ -181,11 +180,11 @@ class Operations(pyfuse3.Operations):
     def _is_open(self, node: Node) -> bool:
         return any(open_node.key == node.key for _, open_node, _ in self._files.values())
 
-    def _at_once(self, node: File) -> Blob:
+    def _in_place(self, label: str, work: Callable[[], T]) -> T:
         try:
-            return node.open()
+            return work()
         except Exception as error:
-            raise self._failures.translate(error, node.label) from None
+            raise self._failures.translate(error, label) from None
 
     async def _in_thread(self, label: str, work: Callable[[], T]) -> T:
         try:

@@ -1,9 +1,10 @@
 """Tars: finding members and endings, and joining several into one."""
 
+from imgfs.tar.branches import Branch, Leaf
 from imgfs.tar.flat import FlatPlan, FlatTar
 from imgfs.tar.joined import JoinedTar
 from imgfs.tar.member import Member
-from imgfs.tar.merge import Branch, Leaf, Merger, merge_layers
+from imgfs.tar.merge import Merger, merge_layers
 from imgfs.tar.scan import Scanner, scan_blob, sound_members
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
 from imgfs.tar.tree import NO_LAYER, Tree

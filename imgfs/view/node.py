@@ -68,6 +68,11 @@ class Directory(Node):
     mode = stat.S_IFDIR | 0o555
 
     @property
+    def is_large(self) -> bool:
+        """Whether listing it takes a while. Never blocks."""
+        return False
+
+    @property
     def above(self) -> "Directory":
         """The directory it is in, where that is at hand, else itself."""
         return self

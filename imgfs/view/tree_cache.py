@@ -1,6 +1,8 @@
 """Trees merged once: those that are worth it are found in the cache the next time."""
 
+import ctypes
 import logging
+from contextlib import suppress
 
 from imgfs.errors import Corrupt
 from imgfs.layers import Cache
@@ -32,6 +34,9 @@ class TreeCache:
         if self._cache is not None and len(tree) >= _WORTH_IT and all(map(layers.is_verified, numbers)):
             data = dump_tree(tree)
             self._cache.keep(layers.chain_ids[numbers[-1]], _kind(only), lambda file: file.write(data))
+            del data
+        if len(tree) >= _WORTH_IT:
+            _give_memory_back()
         return tree
 
     def _find(self, layers: LayerStack, only: int | None, name: str) -> Tree | None:
@@ -48,6 +53,12 @@ class TreeCache:
             logger.info("%s is merged anew: %s", name, error)
             self._cache.discard(digest, _kind(only))
             return None
+
+
+def _give_memory_back() -> None:
+    """Return what merging took to the system; glibc would keep more of it than the tree takes, for this thread."""
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
 
 
 def _kind(only: int | None) -> str:

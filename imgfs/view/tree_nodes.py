@@ -9,6 +9,8 @@ from imgfs.blob import Blob
 from imgfs.view.loaded import LoadedTree
 from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
 
+_LARGE = 10_000  # entries, listed in some milliseconds
+
 
 class TreeNode(Node):
     """An entry of `loaded`; its values are those of the file that it is a name of."""
@@ -35,6 +37,10 @@ class TreeNode(Node):
 
 
 class TreeDirectory(TreeNode, TableDirectory):
+    @property
+    def is_large(self) -> bool:
+        return len(self._loaded.tree.children(self.number)) > _LARGE
+
     @property
     def above(self) -> Directory:
         parent = self._loaded.tree.parents[self.number]

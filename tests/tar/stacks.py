@@ -13,7 +13,7 @@ from imgfs.blob import MemoryBlob
 from imgfs.tar import Member, scan_blob
 from imgfs.tar.merge import Merger
 from imgfs.tar.tree import NO_LAYER, Tree
-from tests.tar.archives import BLOCK, extended, padded
+from tests.tar.archives import BLOCK, padded
 
 _NAMES = [*"abcd" * 4, "n" * 130, "not utf-8 \udcff\udcfe"]
 _HOLE = 1000  # bytes before what a sparse file holds; behind it there are twice as many
@@ -78,14 +78,12 @@ def stacks(sparse: Sequence[str] = ("pax", "gnu")) -> st.SearchStrategy[list[lis
 
 
 def tar(entries: Iterable[Entry]) -> bytes:
-    """The entries as a tar; one of type `g` is a global header, which says of what follows who owns it."""
+    """The entries as a tar."""
     members = b"".join(map(_member, entries))
     return members + bytes(-len(members) % tarfile.RECORDSIZE or tarfile.RECORDSIZE)
 
 
 def _member(entry: Entry) -> bytes:
-    if entry.type == tarfile.XGLTYPE:
-        return extended(b"g", {b"uid": b"4242", b"mtime": b"42", b"comment": b"of all"})
     info = tarfile.TarInfo(entry.name)
     info.type, info.mode, info.mtime = entry.type, entry.mode, entry.mtime
     info.uid = info.gid = entry.owner
