@@ -17,7 +17,7 @@ class Ahead(Generic[_Item]):
     Raises what `items` raised, in its place. Leaving stops it and waits until the thread has let go of `items`.
     """
 
-    def __init__(self, items: Iterator[_Item], depth: int = 4) -> None:
+    def __init__(self, items: Iterator[_Item], depth: int) -> None:
         self._items = items
         self._queue: Queue[tuple[_Item] | BaseException | None] = Queue(depth)
         self._stopped = Event()

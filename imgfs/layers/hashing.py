@@ -9,8 +9,9 @@ from imgfs.blob import Blob
 from imgfs.blob.checked import Checksums
 from imgfs.digest import Digest
 
-_CHUNK_SIZE = 1 << 20
+_CHUNK_SIZE = 256 << 10  # read and hashed while it is in the processor's cache
 _LEAD = 16 << 20  # stored bytes read before the decoder needs them: it finds them in the page cache
+_STRIDE = 4 << 20  # stored bytes hashed at a time, so that the decoder is seldom held up
 
 
 class Hashes:
@@ -39,6 +40,7 @@ class StoredHasher:
     def __init__(self, blob: Blob) -> None:
         self._blob = blob
         self._allowed: float = _LEAD
+        self._awaited = 0  # what must be allowed before it goes on
         self._changed = Condition()
         self._stopped = False
         self._hashes = Hashes()
@@ -58,7 +60,8 @@ class StoredHasher:
         """Say that the decoder got that many bytes further."""
         with self._changed:
             self._allowed += count
-            self._changed.notify()
+            if self._allowed >= self._awaited:
+                self._changed.notify()
 
     def finish(self) -> tuple[Digest, bytes]:
         """As `Hashes.finish`, once the decoder is done. Raises what reading raised."""
@@ -75,8 +78,9 @@ class StoredHasher:
                 self._hashes.update(chunk)
                 done += len(chunk)
                 with self._changed:
-                    while self._allowed < done:
-                        self._changed.wait()
+                    if self._allowed < done:
+                        self._awaited = done + _STRIDE
+                        self._changed.wait_for(lambda: self._allowed >= self._awaited)
                 if self._stopped:
                     return
         except Exception as error:  # raised again where the result is asked for
@@ -84,7 +88,7 @@ class StoredHasher:
 
 
 def read_through(blob: Blob) -> Iterator[bytes]:
-    """All bytes of a blob, in chunks of a MiB. Raises what `pread` raises."""
+    """All bytes of a blob, in chunks. Raises what `pread` raises."""
     offset = 0
     while chunk := blob.pread(_CHUNK_SIZE, offset):
         yield chunk

@@ -79,6 +79,9 @@ def _frames(packed: bytes) -> Iterator[memoryview]:
 
 def _memory(member: Member) -> int:
     """Bytes that a member takes in memory, about."""
-    parts = len(member.sparse or ()) + len(member.xattrs or ())
-    values = sum(map(len, member.xattrs.values())) if member.xattrs else 0
-    return _MEMBER_SIZE + len(member.name) + len(member.linkname) + parts * _PART_SIZE + values
+    memory = _MEMBER_SIZE + len(member.name) + len(member.linkname)
+    if member.sparse:
+        memory += _PART_SIZE * len(member.sparse)
+    if member.xattrs:
+        memory += _PART_SIZE * len(member.xattrs) + sum(map(len, member.xattrs.values()))
+    return memory

@@ -22,6 +22,8 @@ from imgfs.tar import Member, Scanner
 
 logger = logging.getLogger("imgfs")
 
+_DECODED_AHEAD = 16  # chunks; more than rapidgzip decodes at a time, so that it need not wait for the hashing
+
 Take = Callable[[bytes | memoryview], None]
 
 
@@ -92,7 +94,7 @@ class Survey:
         with ExitStack() as stack:
             decoding = stack.enter_context(decode(blob, self._compression))
             try:
-                self._follow(stack.enter_context(Ahead(iter(decoding))), take)
+                self._follow(stack.enter_context(Ahead(iter(decoding), _DECODED_AHEAD)), take)
             except Corrupt as error:
                 raise Corrupt(f"{self._name}: {error}") from error
             return decoding.table

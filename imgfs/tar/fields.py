@@ -5,9 +5,11 @@ knows the offset makes a Corrupt of them.
 """
 
 from functools import lru_cache
-from zlib import adler32
+
+from isal.isal_zlib import adler32
 
 BLOCK = 512
+_OCTAL = b"01234567"
 _REMEMBERED = (
     4096  # fields whose numbers are not worked out again: owners, modes and times repeat all the time
 )
@@ -33,13 +35,14 @@ def _expected(field: bytes) -> int:
 def number(field: bytes) -> int:
     """A number in octal, blanks or NULs around it, or in base 256 with the first bit set. Blank means 0."""
     digits = field[:-1]
-    if not digits.isdigit() or field[-1] not in b"\0 ":  # the usual form is digits and one of these
-        if field[0] & 0x80:
-            # the two's complement of what follows the first bit, which says nothing else
-            value = int.from_bytes(field, "big", signed=True)
-            return value if field[0] & 0x40 else value + (1 << 8 * len(field) - 1)
-        digits = field.partition(b"\0")[0].strip() or field.strip(b" \0") or b"0"
-    if digits.strip(b"01234567"):
+    if field[-1] in b"\0 " and digits.isdigit() and not digits.strip(_OCTAL):  # the usual form
+        return int(digits, 8)
+    if field[0] & 0x80:
+        # the two's complement of what follows the first bit, which says nothing else
+        value = int.from_bytes(field, "big", signed=True)
+        return value if field[0] & 0x40 else value + (1 << 8 * len(field) - 1)
+    digits = field.partition(b"\0")[0].strip() or field.strip(b" \0") or b"0"
+    if digits.strip(_OCTAL):
         raise ValueError(f"{field!r} is not a number")
     return int(digits, 8)
 

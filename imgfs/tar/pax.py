@@ -6,45 +6,55 @@ LIBARCHIVE.xattr, GNU tar's GNU.sparse keywords. Errors are ValueError.
 
 import base64
 import binascii
+import re
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 from imgfs.tar.member import NO_DATA, Member
 
-Records = dict[bytes, bytes]
+Records = Mapping[bytes, bytes]
 
 _SCHILY, _LIBARCHIVE = b"SCHILY.xattr.", b"LIBARCHIVE.xattr."
 _SPARSE_OFFSET, _SPARSE_LENGTH = b"GNU.sparse.offset", b"GNU.sparse.numbytes"
 SPARSE_MAP = b"GNU.sparse.map"
 _XATTRS = (_SCHILY, _LIBARCHIVE)
+_SHORT = 32  # bytes of an extended header that says one thing
+_begin_record = re.compile(rb"([0-9]{1,19}) ([^=]*)=").match  # length of the whole record, keyword
 
 
 def parse_records(payload: bytes) -> Records:
-    """The records of an extended header, later ones of the same keyword winning.
+    """The records of an extended header, later ones of the same keyword winning; not to be changed.
 
     The pairs of GNU tar's sparse format 0.0, which repeats keywords, are gathered as a SPARSE_MAP.
     """
-    records: Records = {}
+    # a time alone, which files of one package often share
+    return _remembered(payload) if len(payload) <= _SHORT else _parsed(payload)
+
+
+def _parsed(payload: bytes) -> Records:
+    records: dict[bytes, bytes] = {}
     pairs: list[bytes] | None = [] if _SPARSE_LENGTH in payload else None
     size = len(payload)
     position = 0
     while position < size and payload[position]:
-        blank = payload.find(b" ", position, position + 20)
-        digits = payload[position:blank]
-        if blank < 0 or not digits.isdigit():
-            raise ValueError("a pax record without its length")
-        end = position + int(digits)
-        equals = payload.find(b"=", blank, end)
-        if not blank < equals < end <= size or payload[end - 1] != 0x0A:
+        begun = _begin_record(payload, position)
+        if begun is None:
+            raise ValueError("a pax record without its length or keyword")
+        length, keyword = begun.groups()
+        start, end = begun.end(), position + int(length)
+        if not start < end <= size or payload[end - 1] != 0x0A:
             raise ValueError("a pax record with a wrong length")
-        keyword = payload[blank + 1 : equals]
-        value = records[keyword] = payload[equals + 1 : end - 1]
+        value = records[keyword] = payload[start : end - 1]
         if pairs is not None and keyword in (_SPARSE_OFFSET, _SPARSE_LENGTH):
             pairs.append(value)
         position = end
     if pairs:
         records[SPARSE_MAP] = b",".join(pairs)
     return records
+
+
+_remembered = lru_cache(1024)(_parsed)
 
 
 def of_members(records: Records) -> Records:
@@ -62,16 +72,16 @@ def decimal(value: bytes) -> int:
 def nanoseconds(value: bytes) -> int:
     """A record's time, seconds with an optional fraction, in nanoseconds; digits beyond those are dropped."""
     seconds, _, fraction = value.partition(b".")
+    if len(seconds) == 10 and seconds.isdigit() and fraction.isdigit():  # the usual form
+        return int(seconds + fraction[:9].ljust(9, b"0"))
     if fraction and not fraction.isdigit():
         raise ValueError(f"{value[:32]!r} is not a time")
-    if len(fraction) == 9 and len(seconds) == 10 and seconds.isdigit():  # the usual form
-        return int(seconds + fraction)
     below = int(fraction[:9].ljust(9, b"0")) if fraction else 0
     whole = decimal(seconds or b"0") * 1_000_000_000
     return whole - below if seconds.startswith(b"-") else whole + below
 
 
-def apply(member: Member, records: Mapping[bytes, bytes]) -> None:
+def apply(member: Member, records: Records) -> None:
     """Let what records say go before what the header of `member` says; an empty value says nothing."""
     has_xattrs = False
     for keyword, value in records.items():
@@ -88,7 +98,7 @@ def apply(member: Member, records: Mapping[bytes, bytes]) -> None:
         member.xattrs = xattrs(records)
 
 
-def xattrs(records: Mapping[bytes, bytes]) -> dict[bytes, bytes] | None:
+def xattrs(records: Records) -> dict[bytes, bytes] | None:
     """Extended attributes by name; None if there are none. star's form wins over libarchive's."""
     found: dict[bytes, bytes] = {}
     for keyword, value in records.items():

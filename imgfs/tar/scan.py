@@ -32,15 +32,18 @@ _OWNERSHIP = struct.Struct("8s8s8s")  # mode, uid, gid
 _NEWER = struct.Struct("8s32s32s8s8s155s12x")  # magic, uname, gname, devmajor, devminor, prefix
 _ZEROS = bytes(BLOCK)
 _USTAR = b"ustar\x0000"
+_EXTENSIONS = frozenset((b"x", b"g", b"L", b"K"))
 _DEVICES = frozenset((CHARACTER_DEVICE, BLOCK_DEVICE))
 _MAX_EXTENSION = 1 << 20  # bytes of one extended header, or of one sparse map; Go's reader takes no more
 _MAX_GLOBAL = 64 << 10  # bytes of all global records that say something of members
 _MAX_SIZE = 1 << 60
-_READ_SIZE = 64 << 10
+_READ_SIZE = 32 << 10
 
 # where GNU tar's old sparse format keeps its map, and in extension blocks
 _SPARSE_AREA, _SPARSE_ENTRIES, _SPARSE_MORE, _SPARSE_REALSIZE = 386, 4, 482, slice(483, 495)
 _EXTENSION_ENTRIES, _EXTENSION_MORE = 21, 504
+
+Bytes = bytes | memoryview
 
 
 class _NeedMore(Exception):
@@ -60,7 +63,7 @@ class Scanner:
         self.position = start
         self.wanted = start
         self._pending = b""
-        self._first: int | None = None  # where the extensions of the next member begin
+        self._first = start  # where the next member begins, its extensions included
         self._global: pax.Records = {}
         self._local: pax.Records = {}
         self._long_name: bytes | None = None
@@ -79,32 +82,36 @@ class Scanner:
         members: list[Member] = []
         if self.ending is not None or (not self._pending and self.wanted >= self.position):
             return members  # nearly all of a tar is data
-        data = self._pending + chunk if self._pending else bytes(chunk)
+        data = self._pending + chunk if self._pending else chunk
         self._pending = b""
         end = len(data)
         while self.ending is None:
             place = self.wanted - base
             if place + BLOCK > end:
                 if place < end:
-                    self._pending = data[place:]
+                    self._pending = bytes(data[place:])
                 break
-            block = data[place : place + BLOCK]
+            block = bytes(data[place : place + BLOCK])
             if block == _ZEROS:
                 self.ending = self.wanted
                 break
+            fields = _HEADER.unpack(block)
             try:
-                member = self._header(block, data, place)
+                if not checksum_matches(block, fields[4]):
+                    raise ValueError("wrong checksum")
+                if fields[5] in _EXTENSIONS:
+                    self._extension(fields[5], number(fields[2]), data, place + BLOCK)
+                else:
+                    members.append(self._member(block, fields, data, place + BLOCK))
             except _NeedMore:
                 if end - place <= 2 * _MAX_EXTENSION:
-                    self._pending = data[place:]
+                    self._pending = bytes(data[place:])
                 else:
                     self._fail("its extensions are too long")
                 break
             except ValueError as error:
                 self._fail(str(error))
                 break
-            if member is not None:
-                members.append(member)
         return members
 
     def skip_to(self, offset: int) -> None:
@@ -116,50 +123,41 @@ class Scanner:
         """Say that all has been fed. Raises Corrupt as `feed` does, and if the tar stops in the middle of a member."""
         if self._failure is not None:
             raise self._failure
-        if self.ending is None and (self._pending or self._first is not None or self.wanted > self.position):
+        if self.ending is None and (
+            self._pending or self._first < self.wanted or self.wanted > self.position
+        ):
             raise Corrupt(f"tar is cut off at offset {self.position}")
 
     def _fail(self, why: str) -> None:
         self._failure = Corrupt(f"tar header at offset {self.wanted}: {why}")
 
-    def _header(self, block: bytes, data: bytes, place: int) -> Member | None:
-        """Take the header at `place`; None if it extends the one to come."""
-        fields = _HEADER.unpack(block)
-        if not checksum_matches(block, fields[4]):
-            raise ValueError("wrong checksum")
-        kind = fields[5]
-        if kind in b"xgLK":
-            self._extension(kind, number(fields[2]), data, place + BLOCK)
-            return None
-        return self._member(block, fields, data, place)
-
-    def _extension(self, kind: bytes, size: int, data: bytes, start: int) -> None:
+    def _extension(self, kind: bytes, size: int, data: Bytes, start: int) -> None:
         if not 0 <= size <= _MAX_EXTENSION:
             raise ValueError(f"an extended header of {size} bytes")
         length = padded(size)
         if start + length > len(data):
             raise _NeedMore
-        payload = data[start : start + size]
+        payload = bytes(data[start : start + size])
         if kind == b"x":
             self._local = pax.parse_records(payload)
         elif kind == b"g":
-            self._global |= pax.of_members(pax.parse_records(payload))
+            self._global = {**self._global, **pax.of_members(pax.parse_records(payload))}
             if sum(len(key) + len(value) for key, value in self._global.items()) > _MAX_GLOBAL:
                 raise ValueError("too many global records")
         elif kind == b"L":
             self._long_name = text(payload)
         else:
             self._long_link = text(payload)
-        if kind != b"g" and self._first is None:
-            self._first = self.wanted
+        if kind == b"g" and self._first == self.wanted:
+            self._first += BLOCK + length
         self.wanted += BLOCK + length
 
-    def _member(self, block: bytes, fields: tuple[bytes, ...], data: bytes, place: int) -> Member:
+    def _member(self, block: bytes, fields: tuple[bytes, ...], data: Bytes, start: int) -> Member:
         name, ownership, size, mtime, _, kind, link, newer = fields
         mode, uid, gid, uname, gname, major, minor, prefix = _common(ownership, newer, kind in _DEVICES)
         wanted = self.wanted
         member = Member(
-            wanted if self._first is None else self._first,
+            self._first,
             wanted,
             wanted + BLOCK,
             0 if kind in NO_DATA else number(size),
@@ -178,31 +176,31 @@ class Scanner:
         )
         local = self._local
         if local or self._global:
-            pax.apply(member, self._global | local if self._global else local)
+            pax.apply(member, {**self._global, **local} if self._global else local)
             member.inherits = bool(self._global)
         stored = member.size = _plausible(member.stored_size)
         if kind == OLD_REGULAR and member.name.endswith(b"/"):
             member.type = DIRECTORY
         after = member.data_offset + padded(stored)
         if kind == GNU_SPARSE:
-            after += self._old_sparse(member, block, data, place + BLOCK)
+            after += self._old_sparse(member, block, data, start)
         elif local:
             if local.get(b"GNU.sparse.major") == b"1":
-                self._leading_sparse(member, data, place + BLOCK)
+                self._leading_sparse(member, data, start)
             elif pax.SPARSE_MAP in local:
                 self._mapped_sparse(member)
             self._local = {}
-        self._first = self._long_name = self._long_link = None
-        self.wanted = after
+        self._long_name = self._long_link = None
+        self._first = self.wanted = after
         return member
 
-    def _old_sparse(self, member: Member, block: bytes, data: bytes, place: int) -> int:
+    def _old_sparse(self, member: Member, block: bytes, data: Bytes, place: int) -> int:
         """Read the map of a member of type S; answers how many bytes of extension blocks lie before its data."""
         numbers = sparse.old_numbers(block[_SPARSE_AREA:], _SPARSE_ENTRIES)
         more = block[_SPARSE_MORE]
         start = place
         while more:
-            extension = data[place : place + BLOCK]
+            extension = bytes(data[place : place + BLOCK])
             if len(extension) < BLOCK:
                 raise _NeedMore
             numbers += sparse.old_numbers(extension, _EXTENSION_ENTRIES)
@@ -213,8 +211,8 @@ class Scanner:
         member.sparse = sparse.checked(numbers, member.size, member.stored_size)
         return place - start
 
-    def _leading_sparse(self, member: Member, data: bytes, place: int) -> None:
-        available = data[place : place + min(member.stored_size, 2 * _MAX_EXTENSION)]
+    def _leading_sparse(self, member: Member, data: Bytes, place: int) -> None:
+        available = bytes(data[place : place + min(member.stored_size, 2 * _MAX_EXTENSION)])
         found = sparse.leading_map(available)
         if found is None:
             if len(available) == member.stored_size:

@@ -19,7 +19,7 @@ def counted(limit: int, made: list[int]) -> Iterator[int]:
 
 
 def test_items_come_in_order() -> None:
-    with Ahead(iter(range(1000))) as ahead:
+    with Ahead(iter(range(1000)), depth=4) as ahead:
         assert list(ahead) == list(range(1000))
 
 
@@ -36,7 +36,7 @@ def test_what_was_raised_comes_after_the_items_before_it() -> None:
         yield 1
         raise OSError(5, "the disk is on fire")
 
-    with Ahead(failing()) as ahead:
+    with Ahead(failing(), depth=4) as ahead:
         items = iter(ahead)
         assert next(items) == 1
         with pytest.raises(OSError, match="fire"):
@@ -46,7 +46,7 @@ def test_what_was_raised_comes_after_the_items_before_it() -> None:
 def test_leaving_early_stops_the_thread() -> None:
     before = threading.active_count()
     made: list[int] = []
-    with Ahead(counted(1_000_000, made)) as ahead:
+    with Ahead(counted(1_000_000, made), depth=4) as ahead:
         next(iter(ahead))
     assert threading.active_count() == before
     assert len(made) < 100
