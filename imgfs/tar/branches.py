@@ -99,10 +99,10 @@ def tree_of(root: Branch) -> Tree:
 def _stem(node: Leaf | Branch) -> tuple[bytes, int]:
     """The path that the headers of an entry say, without what does not matter, and its form.
 
-    The path is empty if those headers do not say everything.
+    The path is empty if there are none.
     """
     member = node.member
-    if member is None or node.layer == NO_LAYER or member.inherits:
+    if member is None or node.layer == NO_LAYER:
         return b"", OTHER_NAME
     stem = member.name.removeprefix(b"./")
     form = PLAIN_NAME if stem is member.name else DOTTED_NAME

@@ -17,7 +17,6 @@ class Member(msgspec.Struct, array_like=True, gc=False):
     `offset` is that of its first header, extensions included; `data_offset` and `stored_size` say where its data
     lies, `size` how long the file is. They differ for a sparse file: `sparse` then lists (offset, length) of
     the parts of the file that the data holds, in order; the rest is zeros. Names are bytes as they stand in the tar.
-    `inherits` says that a global header, which lies elsewhere, tells part of it.
     """
 
     offset: int
@@ -38,7 +37,6 @@ class Member(msgspec.Struct, array_like=True, gc=False):
     devminor: int
     xattrs: dict[bytes, bytes] | None = None
     sparse: list[tuple[int, int]] | None = None
-    inherits: bool = False
 
     @property
     def is_file(self) -> bool:

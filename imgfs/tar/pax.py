@@ -57,11 +57,6 @@ def _parsed(payload: bytes) -> Records:
 _remembered = lru_cache(1024)(_parsed)
 
 
-def of_members(records: Records) -> Records:
-    """Those of some records that say something of members; a comment does not."""
-    return {key: value for key, value in records.items() if key in _FIELDS or key.startswith(_XATTRS)}
-
-
 def decimal(value: bytes) -> int:
     """A record's number; a minus sign is allowed, a fraction is not."""
     if not value.removeprefix(b"-").isdigit() or len(value) > 20:

@@ -35,7 +35,6 @@ _USTAR = b"ustar\x0000"
 _EXTENSIONS = frozenset((b"x", b"g", b"L", b"K"))
 _DEVICES = frozenset((CHARACTER_DEVICE, BLOCK_DEVICE))
 _MAX_EXTENSION = 1 << 20  # bytes of one extended header, or of one sparse map; Go's reader takes no more
-_MAX_GLOBAL = 64 << 10  # bytes of all global records that say something of members
 _MAX_SIZE = 1 << 60
 _READ_SIZE = 32 << 10
 
@@ -64,7 +63,6 @@ class Scanner:
         self.wanted = start
         self._pending = b""
         self._first = start  # where the next member begins, its extensions included
-        self._global: pax.Records = {}
         self._local: pax.Records = {}
         self._long_name: bytes | None = None
         self._long_link: bytes | None = None
@@ -132,24 +130,23 @@ class Scanner:
         self._failure = Corrupt(f"tar header at offset {self.wanted}: {why}")
 
     def _extension(self, kind: bytes, size: int, data: Bytes, start: int) -> None:
-        if not 0 <= size <= _MAX_EXTENSION:
+        if not 0 <= size <= (_MAX_SIZE if kind == b"g" else _MAX_EXTENSION):
             raise ValueError(f"an extended header of {size} bytes")
         length = padded(size)
+        if kind == b"g":  # what unpacks layers takes nothing from global headers
+            if self._first == self.wanted:
+                self._first += BLOCK + length
+            self.wanted += BLOCK + length
+            return
         if start + length > len(data):
             raise _NeedMore
         payload = bytes(data[start : start + size])
         if kind == b"x":
             self._local = pax.parse_records(payload)
-        elif kind == b"g":
-            self._global = {**self._global, **pax.of_members(pax.parse_records(payload))}
-            if sum(len(key) + len(value) for key, value in self._global.items()) > _MAX_GLOBAL:
-                raise ValueError("too many global records")
         elif kind == b"L":
             self._long_name = text(payload)
         else:
             self._long_link = text(payload)
-        if kind == b"g" and self._first == self.wanted:
-            self._first += BLOCK + length
         self.wanted += BLOCK + length
 
     def _member(self, block: bytes, fields: tuple[bytes, ...], data: Bytes, start: int) -> Member:
@@ -175,9 +172,8 @@ class Scanner:
             minor,
         )
         local = self._local
-        if local or self._global:
-            pax.apply(member, {**self._global, **local} if self._global else local)
-            member.inherits = bool(self._global)
+        if local:
+            pax.apply(member, local)
         stored = member.size = _plausible(member.stored_size)
         if kind == OLD_REGULAR and member.name.endswith(b"/"):
             member.type = DIRECTORY

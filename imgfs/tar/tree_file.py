@@ -15,7 +15,7 @@ from imgfs.blob import Blob
 from imgfs.errors import Corrupt
 from imgfs.tar.tree import Tree
 
-_MAGIC = b"imgfs tree, version 2\n"
+_MAGIC = b"imgfs tree, version 3\n"
 _HASH_SIZE = 16
 _LENGTH = struct.Struct("<Q")
 _COLUMNS = (

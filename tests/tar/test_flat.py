@@ -100,13 +100,12 @@ def test_names_that_lead_outside_do_not() -> None:
     assert sorted(member.name for member in members(layer)) == ["abs", "etc", "etc/passwd"]
 
 
-def test_what_a_global_header_says_is_said_again() -> None:
+def test_global_headers_say_nothing() -> None:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w", pax_headers={"uid": "4242"}) as archive:
         archive.addfile(tarfile.TarInfo("file"))
     (member,) = members(buffer.getvalue())
-    assert member.uid == 4242
-    assert b"4242" not in buffer.getvalue()[512 + 1024 :]
+    assert member.uid == 0
 
 
 def test_a_file_whose_name_ends_in_a_slash_is_a_file_to_every_tar() -> None:

@@ -37,11 +37,6 @@ def test_pairs_of_sparse_format_0_0_become_a_map() -> None:
     assert pax.parse_records(payload)[pax.SPARSE_MAP] == b"0,5,9,1"
 
 
-def test_a_comment_says_nothing_of_members() -> None:
-    records = {b"comment": b"x", b"path": b"p", b"SCHILY.xattr.user.a": b"b", b"hdrcharset": b"BINARY"}
-    assert pax.of_members(records).keys() == {b"path", b"SCHILY.xattr.user.a"}
-
-
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
