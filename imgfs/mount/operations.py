@@ -81,10 +81,13 @@ class Operations(pyfuse3.Operations):
         if isinstance(node, File) and node.known_size is None and not self._lazy_size:
             try:
                 size = await self._in_thread(node.label, node.find_size)
-                return self._attributes.of(node, inode, size)
             except pyfuse3.FUSEError as error:
-                if error.errno != errno.ENOENT or not self._is_open(node):
-                    raise  # whoever has open what was removed reads on, and its size stays unknown
+                blob = self._open_blob(node)
+                if error.errno != errno.ENOENT or blob is None:
+                    raise
+                # whoever has open what was removed by now reads on, and so can learn its size
+                size = await self._in_thread(node.label, lambda: blob.size)
+            return self._attributes.of(node, inode, size)
         return self._told(node, inode)
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
@@ -126,8 +129,10 @@ class Operations(pyfuse3.Operations):
             _push(inode, size, blob)
         handle = next(self._handles)
         self._files[handle] = (blob, node, at_once)
-        # while the size is not final the kernel must not cut reads off at the one it was told
-        return pyfuse3.FileInfo(fh=handle, direct_io=size is None, keep_cache=size is not None)
+        # A size that is not final must not cut reads off. The kernel asks again for one that it was told to ask for,
+        # before it reads past it, and is told the exact one then, unless the user would rather not wait.
+        direct = node.mutable or (size is None and self._lazy_size)
+        return pyfuse3.FileInfo(fh=handle, direct_io=direct, keep_cache=not direct)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
         blob, node, _ = self._files[fh]
@@ -177,8 +182,8 @@ class Operations(pyfuse3.Operations):
     def _told(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
         return self._attributes.of(node, number, shown_size(node), fleeting=fleeting)
 
-    def _is_open(self, node: Node) -> bool:
-        return any(open_node.key == node.key for _, open_node, _ in self._files.values())
+    def _open_blob(self, node: Node) -> Blob | None:
+        return next((blob for blob, opened, _ in self._files.values() if opened.key == node.key), None)
 
     def _in_place(self, label: str, work: Callable[[], T]) -> T:
         try:

@@ -138,6 +138,23 @@ def test_every_way_of_copying_is_complete(
             assert copy.read_bytes() == image.verbatim
 
 
+@pytest.mark.parametrize("option", ["size=exact", "size=lazy"])
+def test_reading_without_asking_for_the_size_is_complete(
+    mount: Mount, tmp_path: Path, images: list[TestImage], option: str
+) -> None:
+    """Of layers never seen, from the start, in the middle and to the end."""
+    image = images[-1]
+    with mount(oci_layout(tmp_path / "layout", images), options=f"tar=verbatim,{option}") as top:
+        path, found, offset = top / "images" / image.id[7:] / "rootfs.tar", b"", 0
+        file = os.open(path, os.O_RDONLY)
+        assert os.pread(file, 1000, 100_000) == image.verbatim[100_000:101_000]
+        while chunk := os.pread(file, 70_000, offset):
+            found += chunk
+            offset += len(chunk)
+        os.close(file)
+    assert found == image.verbatim
+
+
 def test_images_come_and_go_without_remounting(
     mount: Mount, imgfs: Imgfs, archive: Path, images: list[TestImage]
 ) -> None:
