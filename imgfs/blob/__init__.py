@@ -2,6 +2,7 @@
 
 from imgfs.blob.blob import Blob
 from imgfs.blob.checked import CheckedBlob, Checksums, checksums
+from imgfs.blob.chunks import blob_chunks
 from imgfs.blob.concatenation import Concatenation
 from imgfs.blob.file import FileBlob
 from imgfs.blob.memory import MemoryBlob
@@ -23,5 +24,6 @@ __all__ = [
     "Slice",
     "SparseBlob",
     "WatchedBlob",
+    "blob_chunks",
     "checksums",
 ]

@@ -7,9 +7,8 @@ from typing import BinaryIO
 
 import click
 
-from imgfs.blob import Blob
+from imgfs.blob import Blob, blob_chunks
 from imgfs.cli.common import opened, progress_bar, source_option, store_option
-from imgfs.sources.own_writer import blob_chunks
 from imgfs.view.rootfs_tar import open_rootfs_tar
 
 

@@ -1,15 +1,14 @@
 """The digest of bytes and the checksums of their blocks, of what comes by or of a whole blob beside its decoder."""
 
 import hashlib
-from collections.abc import Iterator
 from threading import Condition, Thread
 from typing import Self
 
-from imgfs.blob import Blob
+from imgfs.blob import Blob, blob_chunks
 from imgfs.blob.checked import Checksums
 from imgfs.digest import Digest
 
-_CHUNK_SIZE = 256 << 10  # read and hashed while it is in the processor's cache
+HASHED_SIZE = 256 << 10  # bytes; read and hashed while it is in the processor's cache
 _LEAD = 16 << 20  # stored bytes read before the decoder needs them: it finds them in the page cache
 _STRIDE = 4 << 20  # stored bytes hashed at a time, so that the decoder is seldom held up
 
@@ -74,7 +73,7 @@ class StoredHasher:
     def _run(self) -> None:
         done = 0
         try:
-            for chunk in read_through(self._blob):
+            for chunk in blob_chunks(self._blob, HASHED_SIZE):
                 self._hashes.update(chunk)
                 done += len(chunk)
                 with self._changed:
@@ -85,11 +84,3 @@ class StoredHasher:
                     return
         except Exception as error:  # raised again where the result is asked for
             self._error = error
-
-
-def read_through(blob: Blob) -> Iterator[bytes]:
-    """All bytes of a blob, in chunks. Raises what `pread` raises."""
-    offset = 0
-    while chunk := blob.pread(_CHUNK_SIZE, offset):
-        yield chunk
-        offset += len(chunk)

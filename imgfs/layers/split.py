@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
-from imgfs.blob import FileBlob
+from imgfs.blob import FileBlob, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError
@@ -21,8 +21,6 @@ from imgfs.tar.tar_split import parse_tar_split
 
 _LIMIT = 128 << 20  # bytes of memory; a thousand members take about 100 kB
 _SMALL = 64 << 10  # a tar-split of this size is parsed in ten milliseconds
-
-_CHUNK = 1 << 20
 
 _Key = tuple[int, ...]
 
@@ -139,10 +137,9 @@ class SplitLayer:
 
 
 def _digest(tar: TarBlob) -> Digest:
-    sha, offset = hashlib.sha256(), 0
-    while chunk := tar.pread(_CHUNK, offset):
+    sha = hashlib.sha256()
+    for chunk in blob_chunks(tar):
         sha.update(chunk)
-        offset += len(chunk)
     return Digest.from_hex(sha.hexdigest())
 
 

@@ -11,11 +11,11 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Event
 
-from imgfs.blob import Blob, WatchedBlob
+from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.codec import Compression, SeekTable, decode
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.ahead import Ahead
-from imgfs.layers.hashing import Hashes, StoredHasher, read_through
+from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
 from imgfs.layers.index import Facts
 from imgfs.layers.member_list import MemberPacker
 from imgfs.tar import Member, Scanner
@@ -60,7 +60,7 @@ class Survey:
         Raises Corrupt if the stored bytes do not decode, Cancelled, and what reading raises.
         """
         if self._compression is Compression.PLAIN:
-            self._follow(read_through(self._blob), take)
+            self._follow(blob_chunks(self._blob, HASHED_SIZE), take)
             diff_id, plain_checksums = stored_digest, stored_checksums = self._hashes.finish()
             points = b""
         else:

@@ -4,14 +4,12 @@ import hashlib
 from collections.abc import Callable
 from dataclasses import replace
 
-from imgfs.blob import WatchedBlob
+from imgfs.blob import WatchedBlob, blob_chunks
 from imgfs.errors import Corrupt
 from imgfs.layers.indexer import Subject, verify_findings
 from imgfs.layers.layer import Layer
 from imgfs.layers.stored import StoredLayer
 from imgfs.layers.survey import Survey
-
-_CHUNK_SIZE = 1 << 20
 
 
 def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
@@ -21,11 +19,10 @@ def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
         with WatchedBlob(layer.open_blob(), advance) as blob:
             verify_findings(subject, Survey(blob, subject.compression, subject.name).run(lambda chunk: None))
         return
-    sha, offset = hashlib.sha256(), 0
+    sha = hashlib.sha256()
     with layer.open() as blob:
-        while chunk := blob.pread(_CHUNK_SIZE, offset):
+        for chunk in blob_chunks(blob):
             sha.update(chunk)
-            offset += len(chunk)
             advance(len(chunk))
     if f"sha256:{sha.hexdigest()}" != layer.diff_id:
         raise Corrupt(f"layer {layer.diff_id}: failed to verify, its bytes are sha256:{sha.hexdigest()}")

@@ -9,12 +9,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from imgfs.blob import Blob, FileBlob
+from imgfs.blob import Blob, FileBlob, blob_chunks
 from imgfs.codec import Compression, detect, open_forward
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, NotFound
 from imgfs.layers import StoredLayer, chain_ids
-from imgfs.sources.own_writer import StagedLayer, Writer, blob_chunks, file_chunks
+from imgfs.sources.own_writer import StagedLayer, Writer, file_chunks
 from imgfs.sources.source import Source
 
 

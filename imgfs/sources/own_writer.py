@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Self
 
-from imgfs.blob import Blob, FileBlob
+from imgfs.blob import FileBlob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, InUse, InvalidImage
 from imgfs.layers import Indexer, LayerRegistry, chain_ids
@@ -200,11 +200,3 @@ def file_chunks(file: BinaryIO) -> Iterator[bytes]:
     """What is left of a file, piece by piece."""
     while chunk := file.read(CHUNK):
         yield chunk
-
-
-def blob_chunks(blob: Blob) -> Iterator[bytes]:
-    """A whole blob, piece by piece; it is not closed."""
-    offset = 0
-    while chunk := blob.pread(CHUNK, offset):
-        yield chunk
-        offset += len(chunk)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
 
-from imgfs.blob import FileBlob
+from imgfs.blob import FileBlob, blob_chunks
 from imgfs.codec import Compression, open_forward
 from tests.images import digest, layer_tar
 
@@ -67,10 +67,8 @@ def layer(path: Path) -> Blob:
     if not known.exists():
         diff_id = hashlib.sha256()
         with FileBlob(path) as blob:
-            tar, offset = open_forward(blob, Compression.GZIP), 0
-            while chunk := tar.pread(_CHUNK, offset):
+            for chunk in blob_chunks(open_forward(blob, Compression.GZIP)):
                 diff_id.update(chunk)
-                offset += len(chunk)
         with path.open("rb") as file:
             stored = hashlib.file_digest(file, "sha256").hexdigest()
         known.write_text(json.dumps([f"sha256:{stored}", f"sha256:{diff_id.hexdigest()}"]))
