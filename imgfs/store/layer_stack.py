@@ -23,7 +23,7 @@ class LayerStack:
         self._provider = provider
         self._chain_ids = tuple(chain_ids(diff_ids))
         self._top: Layer | None = None
-        self._size: int | None = None if self._chain_ids else 0
+        self._sizes: list[int | None] = [None] * len(self._chain_ids)  # as far as known; they never change
 
     def take(self) -> bool:
         """Hold the stack; answers whether that is new. Raises LayerNotFound or OSError if it is not there."""
@@ -78,7 +78,7 @@ class LayerStack:
 
     def sizes(self) -> list[int | None]:
         """The size in bytes of each layer's tar as far as known without reading it. Never blocks."""
-        return [self._known_size(chain_id) for chain_id in self._chain_ids]
+        return [self.size_of(number) for number in range(len(self._chain_ids))]
 
     @property
     def chain_ids(self) -> Sequence[ChainID]:
@@ -98,7 +98,9 @@ class LayerStack:
 
     def size_of(self, number: int) -> int | None:
         """The size in bytes of one layer's tar if it is known without reading it. Never blocks."""
-        return self._known_size(self._chain_ids[number])
+        if self._sizes[number] is None:
+            self._sizes[number] = self._known_size(self._chain_ids[number])
+        return self._sizes[number]
 
     def _open_layer(self, chain_id: ChainID, tolerant: bool) -> TarBlob:
         try:
@@ -111,11 +113,9 @@ class LayerStack:
     @property
     def known_size(self) -> int | None:
         """The size in bytes of all the tars if it is known without reading them. Never blocks."""
-        if self._size is None and self._top is not None:
-            sizes = [self._known_size(chain_id) for chain_id in self._chain_ids]
-            known = [size for size in sizes if size is not None]
-            self._size = sum(known) if len(known) == len(sizes) else None
-        return self._size
+        sizes = self.sizes() if self._top is not None else self._sizes
+        known = [size for size in sizes if size is not None]
+        return sum(known) if len(known) == len(sizes) else None
 
     def _known_size(self, chain_id: ChainID) -> int | None:
         try:

@@ -6,13 +6,13 @@ from collections.abc import Sequence
 
 import pytest
 
-from imgfs.digest import ChainID
+from imgfs.digest import ChainID, DiffID
 from imgfs.errors import (
     LayerNotFound,
     StoreError,
 )
 from imgfs.layers import Layer
-from imgfs.store import ImageStore, MemoryBackend
+from imgfs.store import ImageStore, LayerStack, MemoryBackend
 from imgfs.tar import TarBlob
 from tests.store.stores import BOTTOM, MIDDLE, TOP, Layers, PlainLayer, config, family
 
@@ -133,3 +133,11 @@ def test_a_layer_that_a_provider_answers_none_for_is_not_there(layers: Layers) -
     with pytest.raises(LayerNotFound):
         store.get_tar_seek_stream(image_id)
     store.delete(image_id)
+
+
+def test_sizes_are_learnt_once(layers: Layers) -> None:
+    layers.add([BOTTOM, MIDDLE], [len(BOTTOM), None])
+    stack = LayerStack(layers, [DiffID.of(BOTTOM), DiffID.of(MIDDLE)])
+    assert stack.sizes() == [len(BOTTOM), None]
+    layers.table.clear()  # so that asking again would show
+    assert stack.sizes() == [len(BOTTOM), None]
