@@ -12,16 +12,17 @@ from contextlib import ExitStack
 import click
 import msgspec
 
-from imgfs.cli.common import opened, source_option, store_option
+from imgfs.cli.common import cache, opened, source_option, store_option
 from imgfs.digest import ImageID
 from imgfs.errors import NotFound, printable
 from imgfs.sources.union import Snapshot
 from imgfs.store import LayerStack
-from imgfs.tar import Member, merge_layers
+from imgfs.tar import Member
 from imgfs.view.compare import Change, Difference, Side, State, differences
 from imgfs.view.loaded import LoadedTree
 from imgfs.view.open_layers import OpenLayers
 from imgfs.view.origins import Event, origins
+from imgfs.view.tree_cache import TreeCache
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 
@@ -40,8 +41,8 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
     matches = re.compile(fnmatch.translate(pattern)).match
     whole = "/" in pattern
     with opened(sources, store) as union:
-        snapshot = union.snapshot
-        tree = merge_layers(_layers(snapshot, image_id := snapshot.resolve(image)).members(), image_id.short)
+        image_id = union.snapshot.resolve(image)
+        tree = TreeCache(cache()).tree(_layers(union.snapshot, image_id), None, image_id.short)
         for entry in tree.walk():
             path = b"/" + tree.path(entry)
             if matches(os.fsdecode(path if whole else tree.name(entry))):
@@ -92,10 +93,10 @@ def diff(
     """
     with opened(sources, store) as union, ExitStack() as stack:
         snapshot = union.snapshot
-        sides, open_layers = [], OpenLayers()
+        sides, trees, open_layers = [], TreeCache(cache()), OpenLayers()
         for image_id in map(snapshot.resolve, (before, after)):
             layers = _layers(snapshot, image_id)
-            loaded = LoadedTree(merge_layers(layers.members(), image_id.short), layers.open_one, open_layers)
+            loaded = LoadedTree(trees.tree(layers, None, image_id.short), layers.open_one, open_layers)
             stack.callback(loaded.close)
             sides.append(Side(loaded, snapshot.images[image_id].diff_ids))
         found = differences(*sides)

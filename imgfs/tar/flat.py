@@ -82,13 +82,12 @@ class FlatPlan:
                 return
         layer, record, header = tree.layers[inode], tree.records[inode], tree.headers[inode]
         size = tree.sizes[inode] if stat.S_ISREG(mode) else 0
-        parts = tree.sparse.get(inode)
         if tree.forms[entry] == self._form:
-            stored = size if parts is None else sum(length for _, length in parts)
+            stored = tree.stored_size(inode) if stat.S_ISREG(mode) else 0
             self._range(layer, record, header + padded(stored))
             return
         self._header(entry_header(tree, entry, self._before))
-        place, done = record + header, 0
+        place, done, parts = record + header, 0, tree.sparse.get(inode)
         for offset, length in [(0, size)] if parts is None else parts:
             self._range(_ZEROS, 0, offset - done)
             self._range(layer, place, length)

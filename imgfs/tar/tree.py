@@ -110,6 +110,11 @@ class Tree:
         first = self.firsts[entry]
         return bytes(self.targets_text[first : first + self.sizes[entry]])
 
+    def stored_size(self, entry: int) -> int:
+        """How many bytes of data a regular file's member has: fewer than the file has if that is sparse."""
+        parts = self.sparse.get(entry)
+        return self.sizes[entry] if parts is None else sum(length for _, length in parts)
+
     def walk(self) -> Iterator[int]:
         """Every entry but the root, each directory before what is in it, in the order of their paths' components."""
         waiting = [iter(self.children(0))]

@@ -28,12 +28,11 @@ class LoadedTree:
         tree = self.tree
         layer = self.layer(tree.layers[entry])
         try:
-            parts = tree.sparse.get(entry)
-            stored = tree.sizes[entry] if parts is None else sum(length for _, length in parts)
-            data = Slice(layer, tree.records[entry] + tree.headers[entry], stored)
+            data = Slice(layer, tree.records[entry] + tree.headers[entry], tree.stored_size(entry))
         except BaseException:
             layer.close()
             raise
+        parts = tree.sparse.get(entry)
         return data if parts is None else SparseBlob(data, parts, tree.sizes[entry])
 
     def layer(self, number: int) -> Blob:
