@@ -13,13 +13,11 @@ import os
 import re
 from collections.abc import Mapping
 
-import msgspec
-
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, InvalidDigest, LayerNotFound, StoreError
 from imgfs.layers import SplitLayer, SplitPlace, Splits
 from imgfs.layers.chain import stacked
-from imgfs.sources.documents import parse_document
+from imgfs.sources.repositories import parse_repositories
 from imgfs.store.files import read_file
 
 FILES: Mapping[str, str] = {
@@ -32,10 +30,6 @@ FILES: Mapping[str, str] = {
 _MAX_RECORD = 4096
 _MAX_NAMES = 64 << 20
 _CACHE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
-
-
-class _Repositories(msgspec.Struct, rename={"repositories": "Repositories"}):
-    repositories: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
 
 def drivers(root: str) -> list[str]:
@@ -71,15 +65,13 @@ class DriverStore:
             data = read_file(self._names, _MAX_NAMES)
         except FileNotFoundError:
             return {}
-        parsed = parse_document(data, _Repositories, self._names)
         tags = {}
-        for repository in parsed.repositories.values():
-            for name, digest in repository.items():
-                if "@" not in name:
-                    try:
-                        tags[name] = ImageID(digest)
-                    except InvalidDigest as error:
-                        raise StoreError(f"{self._names}: {name!r}: {error}") from None
+        for name, digest in parse_repositories(data, self._names):
+            if "@" not in name:
+                try:
+                    tags[name] = ImageID(digest)
+                except InvalidDigest as error:
+                    raise StoreError(f"{self._names}: {name!r}: {error}") from None
         return tags
 
     def layer(self, chain_id: ChainID, splits: Splits) -> SplitLayer:

@@ -22,6 +22,7 @@ import msgspec
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import InvalidDigest, InvalidImage, LayerNotFound, StoreError
 from imgfs.sources.documents import parse_document
+from imgfs.sources.repositories import dump_repositories, parse_repositories
 
 _VERSION = b"1\n"
 
@@ -33,10 +34,6 @@ class LayerRecord(msgspec.Struct, rename="camel", frozen=True):
     blob: str
     size: int
     parent: str | None = None
-
-
-class _Repositories(msgspec.Struct, rename={"repositories": "Repositories"}):
-    repositories: dict[str, dict[str, str]] = msgspec.field(default_factory=dict)
 
 
 class Layout:
@@ -111,10 +108,9 @@ class Layout:
         """All names, whether or not their images exist. Raises InvalidImage if they do not parse."""
         try:
             with open(self.repositories, "rb") as file:
-                parsed = parse_document(file.read(), _Repositories, self.repositories)
+                names = parse_repositories(file.read(), self.repositories)
         except FileNotFoundError:
             return {}
-        names = (pair for repository in parsed.repositories.values() for pair in repository.items())
         try:
             return {name: ImageID(digest) for name, digest in names}
         except InvalidDigest as error:
@@ -122,10 +118,7 @@ class Layout:
 
     def write_tags(self, tags: Mapping[str, ImageID]) -> None:
         """Replace all names; called with the lock held."""
-        repositories: dict[str, dict[str, str]] = {}
-        for name, image_id in sorted(tags.items()):
-            repositories.setdefault(name.rpartition(":")[0], {})[name] = image_id
-        self._write(self.repositories, msgspec.json.encode(_Repositories(repositories), enc_hook=str))
+        self._write(self.repositories, dump_repositories(tags))
 
     def _write(self, path: str, data: bytes) -> None:
         """Make `path` hold `data`: whoever looks sees the old content or the new, after a crash too."""
