@@ -3,35 +3,68 @@
 pyfuse3 waits for the kernel by means of the module that it knows as `trio`, and lets others stand in for that, as its
 own `pyfuse3.asyncio` does. What stands in for it here is trio all the same, but for two calls that do not give way to
 other tasks when they need not: a lock that nobody holds is taken at once, and so is a request that is there, or comes
-within some microseconds, as from a program that asks for one thing after another. Going to sleep in between
-would take it longer, and cost as much. Every so often the event loop gets its turn, so that threads are heard and
-timers fire. Measured with `find` over a large tree: a fifth less CPU time, and a third less time where cores are idle.
+soon, as from a program that asks for one thing after another. Going to sleep in between would take it longer, and cost
+as much; how long it pays to look for one first is learnt from how long the waits turn out to be. Every so often the
+event loop gets its turn, so that threads are heard and timers fire. Measured with `find` over a large tree: from 0.92 s
+to 0.52 s, with a third less CPU time.
 """
 
 import select
 import time
+from collections import deque
+from collections.abc import Awaitable, Callable
 
 import pyfuse3
 import trio
 
-_TURNS = 16  # requests in a row without giving way
-_SPIN_NS = 30_000
+_TURNS = 64  # requests in a row without giving way
+_LEAST_NS, _MOST_NS = 20_000, 200_000  # to look for the next request before going to sleep
+
+
+class _Done(tuple[()]):
+    """What need not be waited for; no Python code runs when it is."""
+
+    __slots__ = ()
+    __await__ = tuple.__iter__
+
+
+_DONE: Awaitable[None] = _Done()  # type: ignore[assignment]  # an iterator is all that awaiting needs
 
 
 class _Lock:
-    """A lock that is taken at once while nobody else has it."""
+    """A lock that is taken at once while nobody has it, even if others wait for it.
+
+    Whoever lets go of it wakes one who waits, and that one looks whether the lock is still free: as long as the same
+    task takes requests and answers them at once, it is not, and no task ever gives way to another.
+    """
 
     def __init__(self) -> None:
-        self._lock = trio.Lock()
+        self._held = False
+        self._waiting: deque[trio.lowlevel.Task] = deque()
 
-    async def __aenter__(self) -> None:
-        try:
-            self._lock.acquire_nowait()
-        except trio.WouldBlock:
-            await self._lock.acquire()
+    def __aenter__(self) -> Awaitable[None]:
+        if self._held:
+            return self._wait()
+        self._held = True
+        return _DONE
 
-    async def __aexit__(self, *exc: object) -> None:
-        self._lock.release()
+    def __aexit__(self, *exc: object) -> Awaitable[None]:
+        self._held = False
+        if self._waiting:
+            trio.lowlevel.reschedule(self._waiting.popleft())
+        return _DONE
+
+    async def _wait(self) -> None:
+        task = trio.lowlevel.current_task()
+
+        def abort(_: object) -> trio.lowlevel.Abort:
+            self._waiting.remove(task)
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        while self._held:
+            self._waiting.append(task)
+            await trio.lowlevel.wait_task_rescheduled(abort)
+        self._held = True
 
 
 class _LowLevel:
@@ -39,21 +72,40 @@ class _LowLevel:
 
     def __init__(self) -> None:
         self._turns = 0
+        self._patience_ns = _LEAST_NS
+        self._polls: dict[int, Callable[[int], object]] = {}
 
     def __getattr__(self, name: str) -> object:
         return getattr(trio.lowlevel, name)
 
-    async def wait_readable(self, fd: int) -> None:
+    def wait_readable(self, fd: int) -> Awaitable[None]:
         self._turns += 1
         if self._turns % _TURNS == 0:
-            await trio.lowlevel.checkpoint()
+            return self._give_way(fd)
+        poll = self._polls.get(fd) or self._poll(fd)
+        start = time.monotonic_ns()
+        end = start + self._patience_ns
+        while not poll(0):
+            if time.monotonic_ns() >= end:
+                return self._sleep(fd, start)
+        return _DONE
+
+    async def _sleep(self, fd: int, start: int) -> None:
+        await trio.lowlevel.wait_readable(fd)
+        missed = time.monotonic_ns() - start < _MOST_NS
+        self._patience_ns = (
+            min(self._patience_ns * 2, _MOST_NS) if missed else max(self._patience_ns // 2, _LEAST_NS)
+        )
+
+    async def _give_way(self, fd: int) -> None:
+        await trio.lowlevel.checkpoint()
+        await trio.lowlevel.wait_readable(fd)
+
+    def _poll(self, fd: int) -> Callable[[int], object]:
         poll = select.poll()
         poll.register(fd, select.POLLIN)
-        end = time.monotonic_ns() + _SPIN_NS
-        while not poll.poll(0):
-            if time.monotonic_ns() >= end:
-                await trio.lowlevel.wait_readable(fd)
-                return
+        self._polls[fd] = poll.poll
+        return poll.poll
 
 
 class _EagerTrio:

@@ -4,14 +4,15 @@ Positions count from 0, `.` and `..` first; the kernel asks on from the one it w
 that is listed, but for those two.
 """
 
-from collections.abc import Sequence
 from typing import Protocol
 
 import pyfuse3
 
-from imgfs.mount.attributes import Attributes
+from imgfs.mount.attributes import BLOCK, Attributes
 from imgfs.mount.inodes import Inodes
-from imgfs.view import Directory, File, Listed, Node, Symlink, TableDirectory
+from imgfs.view import Directory, File, Node, Symlink, TableDirectory
+
+_AT_ONCE = 1000  # entries; more than the kernel has room for when programs ask with the usual buffers
 
 
 class Listing(Protocol):
@@ -48,31 +49,46 @@ class _NodeListing:
 
 
 class _TableListing:
-    """For very many entries: no node is made, and one object carries the attributes of all."""
+    """For very many entries: no node is made, and one object carries the attributes of all, set here for speed."""
 
     def __init__(self, directory: TableDirectory, inodes: Inodes, attributes: Attributes) -> None:
         self._directory = directory
+        self._base = inodes.base(directory.table)
         self._inodes = inodes
         self._attributes = attributes
-        self._entries: Sequence[Listed] = directory.listing()
 
     def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
-        base = self._inodes.base(self._directory.table)
-        entry = self._attributes.of(self._directory, base + self._directory.number, 0)
-        above = self._attributes.of(self._directory.above, base + self._directory.above.number, 0)
-        for position, (name, of) in enumerate(((b".", entry), (b"..", above))):
-            if position >= start and not pyfuse3.readdir_reply(token, name, of, position + 1):
+        directory, reply = self._directory, pyfuse3.readdir_reply
+        if start >= directory.count + 2:
+            return
+        base = self._base
+        entry = self._attributes.of(directory, base + directory.number, 0)
+        if start == 0 and not reply(token, b".", entry, 1):
+            return
+        if start <= 1:
+            entry.st_ino = base + directory.above.number
+            if not reply(token, b"..", entry, 2):
                 return
-        fill, reply = self._attributes.fill, pyfuse3.readdir_reply
-        told = 0
-        for position in range(max(start, 2), len(self._entries) + 2):
-            listed = self._entries[position - 2]
-            fill(entry, listed, base + listed[1])
-            if not reply(token, listed[0], entry, position + 1):
+        own_uid, own_gid, kept_mode = self._attributes.uid, self._attributes.gid, self._attributes.kept_mode
+        position = first = max(start, 2)
+        told_mtime_ns = directory.mtime_ns
+        rows = directory.listed(first - 2, first - 2 + _AT_ONCE)
+        for name, number, mode, links, uid, gid, device, size, mtime_ns in rows:
+            entry.st_ino = base + number
+            entry.st_mode = mode & kept_mode
+            entry.st_nlink = links
+            entry.st_uid = uid if own_uid is None else own_uid
+            entry.st_gid = gid if own_gid is None else own_gid
+            entry.st_rdev = device
+            entry.st_size = size
+            entry.st_blocks = -(-size // BLOCK)
+            if mtime_ns != told_mtime_ns:
+                entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = told_mtime_ns = mtime_ns
+            if not reply(token, name, entry, position + 1):
                 break
-            told += 1
-        if told:
-            self._inodes.remember_some(self._directory.table, told)
+            position += 1
+        if position > first:
+            self._inodes.remember_some(directory.table, position - first)
 
 
 def shown_size(node: Node) -> int | None:

@@ -64,7 +64,7 @@ class Operations(pyfuse3.Operations):
         parent = await self._node(parent_inode)
         node = None
         if isinstance(parent, Directory):
-            node = self._in_place(parent.label, lambda: parent.lookup(name))
+            node = self._in_place(parent, lambda: parent.lookup(name))
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
         return self._told(node, self._inodes.remember(node), fleeting=parent.mutable)
@@ -80,13 +80,13 @@ class Operations(pyfuse3.Operations):
         node = await self._node(inode)
         if isinstance(node, File) and node.known_size is None and not self._lazy_size:
             try:
-                size = await self._in_thread(node.label, node.find_size)
+                size = await self._in_thread(node, node.find_size)
             except pyfuse3.FUSEError as error:
                 blob = self._open_blob(node)
                 if error.errno != errno.ENOENT or blob is None:
                     raise
                 # whoever has open what was removed by now reads on, and so can learn its size
-                size = await self._in_thread(node.label, lambda: blob.size)
+                size = await self._in_thread(node, lambda: blob.size)
             return self._attributes.of(node, inode, size)
         return self._told(node, inode)
 
@@ -100,10 +100,7 @@ class Operations(pyfuse3.Operations):
         node = await self._node(inode)
         if not isinstance(node, Directory):
             raise pyfuse3.FUSEError(errno.ENOTDIR)
-        if node.is_large:
-            entries = await self._in_thread(node.label, lambda: listing(node, self._inodes, self._attributes))
-        else:
-            entries = self._in_place(node.label, lambda: listing(node, self._inodes, self._attributes))
+        entries = self._in_place(node, lambda: listing(node, self._inodes, self._attributes))
         handle = next(self._handles)
         self._directories[handle] = entries
         return handle
@@ -122,9 +119,7 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.EINVAL)
         size = None if node.mutable else node.known_size
         at_once = node.opens_at_once
-        blob = (
-            self._in_place(node.label, node.open) if at_once else await self._in_thread(node.label, node.open)
-        )
+        blob = self._in_place(node, node.open) if at_once else await self._in_thread(node, node.open)
         if size is not None and size <= _SMALL and self._inodes.give(inode):
             _push(inode, size, blob)
         handle = next(self._handles)
@@ -176,7 +171,7 @@ class Operations(pyfuse3.Operations):
     async def _node(self, inode: int) -> Node:
         """The node with a number, its table loaded first if need be."""
         while isinstance(held := self._inodes[inode], NodeTable):
-            await self._in_thread(held.key, held.load)
+            await self._in_thread(held, held.load)
         return held
 
     def _told(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
@@ -185,17 +180,17 @@ class Operations(pyfuse3.Operations):
     def _open_blob(self, node: Node) -> Blob | None:
         return next((blob for blob, opened, _ in self._files.values() if opened.key == node.key), None)
 
-    def _in_place(self, label: str, work: Callable[[], T]) -> T:
+    def _in_place(self, at: Node | NodeTable, work: Callable[[], T]) -> T:
         try:
             return work()
         except Exception as error:
-            raise self._failures.translate(error, label) from None
+            raise self._failures.translate(error, at.label) from None
 
-    async def _in_thread(self, label: str, work: Callable[[], T]) -> T:
+    async def _in_thread(self, at: Node | NodeTable, work: Callable[[], T]) -> T:
         try:
             return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
         except Exception as error:
-            raise self._failures.translate(error, label) from None
+            raise self._failures.translate(error, at.label) from None
 
 
 def _push(inode: int, size: int, blob: Blob) -> None:

@@ -1,6 +1,7 @@
 """A mount from beginning to end: mount, serve, poll, unmount."""
 
 import errno
+import gc
 import logging
 import os
 import shutil
@@ -49,6 +50,7 @@ def serve(
         except RuntimeError as error:
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
     take_requests_eagerly()
+    gc.freeze()  # what is imported stays; looking through it for garbage again and again would cost 4 %
     try:
         trio.run(_serve, mountpoint, polls, ready)
     except BaseExceptionGroup as group:

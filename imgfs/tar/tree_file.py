@@ -15,8 +15,8 @@ from imgfs.blob import Blob
 from imgfs.errors import Corrupt
 from imgfs.tar.tree import Tree
 
-_MAGIC = b"imgfs tree, version 3\n"
-_HASH_SIZE = 16
+_MAGIC = b"imgfs tree, version 4\n"
+_HASH_SIZE = 32
 _LENGTH = struct.Struct("<Q")
 _COLUMNS = (
     *("parents", "modes", "uids", "gids", "links", "sizes", "mtimes", "layers", "records", "headers"),
@@ -92,4 +92,4 @@ def _ordered(column: "array[int]") -> "array[int]":
 
 
 def _hash(data: bytes | memoryview) -> bytes:
-    return hashlib.blake2b(data, digest_size=_HASH_SIZE).digest()
+    return hashlib.sha256(data).digest()

@@ -6,7 +6,7 @@ the same `key`, or the same place in a table of the same key, are the same file:
 
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 
 from imgfs.blob import Blob
 
@@ -49,6 +49,11 @@ class NodeTable(ABC):
 
     key: str
 
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        return self.key
+
     @abstractmethod
     def node(self, number: int) -> Node | None:
         """A node; None while the table is not loaded, which it may cease to be at any time. Never blocks."""
@@ -66,11 +71,6 @@ class Directory(Node):
     """Names, each with a node."""
 
     mode = stat.S_IFDIR | 0o555
-
-    @property
-    def is_large(self) -> bool:
-        """Whether listing it takes a while. Never blocks."""
-        return False
 
     @property
     def above(self) -> "Directory":
@@ -95,9 +95,14 @@ class TableDirectory(Directory):
 
     table: NodeTable
 
+    @property
     @abstractmethod
-    def listing(self) -> Sequence[Listed]:
-        """The same as `entries`, without making nodes."""
+    def count(self) -> int:
+        """How many entries it has."""
+
+    @abstractmethod
+    def listed(self, start: int, stop: int) -> Iterable[Listed]:
+        """The same as `entries` from one position to before another, or the end, without making nodes."""
 
 
 class File(Node):

@@ -2,14 +2,12 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 
 from imgfs.blob import Blob
 from imgfs.view.loaded import LoadedTree
 from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
-
-_LARGE = 10_000  # entries, listed in some milliseconds
 
 
 class TreeNode(Node):
@@ -38,13 +36,13 @@ class TreeNode(Node):
 
 class TreeDirectory(TreeNode, TableDirectory):
     @property
-    def is_large(self) -> bool:
-        return len(self._loaded.tree.children(self.number)) > _LARGE
-
-    @property
     def above(self) -> Directory:
         parent = self._loaded.tree.parents[self.number]
         return TreeDirectory(self.table, self._loaded, parent) if self.number else self
+
+    @property
+    def count(self) -> int:
+        return self._loaded.tree.counts[self.number]
 
     def lookup(self, name: bytes) -> Node | None:
         entry = self._loaded.tree.lookup(self.number, name)
@@ -55,27 +53,27 @@ class TreeDirectory(TreeNode, TableDirectory):
         for entry in tree.children(self.number):
             yield tree.name(entry), tree_node(table, loaded, entry)
 
-    def listing(self) -> Sequence[Listed]:
+    def listed(self, start: int, stop: int) -> Iterable[Listed]:
         tree = self._loaded.tree
-        children = tree.children(self.number)
+        children = tree.children(self.number)[start:stop]
         part = slice(children.start, children.stop)
-        columns = (tree.modes, tree.links, tree.uids, tree.gids)
-        rows = list(
-            zip(
-                tree.names(children),
-                children,
-                *(column[part] for column in columns),
-                repeat(0),
-                tree.sizes[part],
-                tree.mtimes[part],
-                strict=False,
-            )
+        rows = zip(
+            tree.names(children),
+            children,
+            tree.modes[part],
+            tree.links[part],
+            tree.uids[part],
+            tree.gids[part],
+            repeat(0),
+            tree.sizes[part],
+            tree.mtimes[part],
+            strict=False,
         )
-        if tree.same or tree.devices:
-            for place, entry in enumerate(children):
-                if entry in tree.same or entry in tree.devices:
-                    rows[place] = self._listed(entry)
-        return rows
+        if tree.same.keys().isdisjoint(children) and tree.devices.keys().isdisjoint(children):
+            return rows
+        return [
+            self._listed(row[1]) if row[1] in tree.same or row[1] in tree.devices else row for row in rows
+        ]
 
     def _listed(self, entry: int) -> Listed:
         tree = self._loaded.tree

@@ -174,24 +174,6 @@ def test_two_dots_are_the_directory_above_where_that_is_at_hand(monkeypatch: pyt
     assert listed[-2:] == [(b".", number), (b"..", ROOT)]
 
 
-@pytest.mark.parametrize("is_large", [True, False])
-def test_a_directory_that_takes_a_while_is_listed_elsewhere(*, is_large: bool) -> None:
-    listers: list[int] = []
-
-    class Wide(Folder):
-        @property
-        def is_large(self) -> bool:
-            return is_large
-
-        def entries(self):  # type: ignore[no-untyped-def]  # as in the base
-            listers.append(get_ident())
-            return super().entries()
-
-    operations = Operations(Wide("/", {}), MountOptions())
-    call(lambda: operations.opendir(ROOT, CONTEXT))
-    assert (listers == [get_ident()]) is not is_large
-
-
 def test_names_longer_than_any_are_refused_as_such() -> None:
     operations = served(a=Text("/a", b"abc"))
     assert refused(lambda: operations.lookup(ROOT, b"a" * 256, CONTEXT)) == errno.ENAMETOOLONG
