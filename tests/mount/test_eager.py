@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Event, Thread
 
 import pytest
 import trio
@@ -132,6 +133,30 @@ def test_patience_grows_if_it_would_have_paid_and_shrinks_if_not(
 
     monkeypatch.setattr(eager, "_MOST_NS", most)
     _with_pipe(main)
+
+
+def test_no_looking_while_other_threads_work() -> None:
+    async def main(low_level: _LowLevel, reading: int, writing: int) -> None:
+        low_level._patience_ns = eager._LEAST_NS
+        stop = Event()
+        working = Thread(target=_work, args=(stop,))
+        working.start()
+        try:
+            async with trio.open_nursery() as nursery:
+                low_level._others_work()
+                nursery.start_soon(_write_later, writing, 0.05)
+                await low_level.wait_readable(reading)
+        finally:
+            stop.set()
+            working.join()
+        assert low_level._patience_ns == 0
+
+    _with_pipe(main)
+
+
+def _work(stop: Event) -> None:
+    while not stop.is_set():
+        pass
 
 
 async def _set(event: trio.Event) -> None:
