@@ -8,15 +8,6 @@ from contextlib import contextmanager
 
 import click
 import platformdirs
-from rich.console import Console
-from rich.progress import (
-    BarColumn,
-    DownloadColumn,
-    Progress,
-    TextColumn,
-    TimeRemainingColumn,
-    TransferSpeedColumn,
-)
 
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Cache, Indexer
@@ -142,18 +133,13 @@ def writing(store: str | None) -> Iterator[Writer]:
 @contextmanager
 def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
     """A bar on standard error, if that is a terminal; what is yielded takes the bytes done since."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        DownloadColumn(binary_units=True),
-        TransferSpeedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(
-        *columns, console=Console(stderr=True), transient=True, disable=not sys.stderr.isatty()
-    ) as progress:
-        task = progress.add_task(label, total=total)
-        yield lambda count: progress.advance(task, count)
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from imgfs.cli.progress import bar  # takes longer to load than many a command to run
+
+    with bar(label, total) as advance:
+        yield advance
 
 
 def human_size(size: int | None) -> str:

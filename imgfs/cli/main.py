@@ -6,23 +6,54 @@ Exit status: 0 for success, 1 for an error (one line on standard error), 2 for w
 import logging
 import os
 import sys
+from importlib import import_module
 
 import click
 
-from imgfs.cli.doctor import doctor
-from imgfs.cli.export import export
-from imgfs.cli.images import ls, tree
-from imgfs.cli.index import cache_, index, verify
-from imgfs.cli.inspect import inspect
-from imgfs.cli.load import import_, load
-from imgfs.cli.look import diff, find, which
-from imgfs.cli.mount import mount, umount
-from imgfs.cli.names import rm, tag
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.logs import log_to_stderr
 
+_SWITCH_SECONDS = (
+    0.00005  # decoders and requests wait that long for a thread that scans headers, and not 5 ms
+)
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+_COMMANDS = {
+    "mount": "mount.mount",
+    "umount": "mount.umount",
+    "ls": "images.ls",
+    "tree": "images.tree",
+    "inspect": "inspect.inspect",
+    "find": "look.find",
+    "which": "look.which",
+    "diff": "look.diff",
+    "export": "export.export",
+    "load": "load.load",
+    "import": "load.import_",
+    "tag": "names.tag",
+    "rm": "names.rm",
+    "index": "index.index",
+    "verify": "index.verify",
+    "cache": "index.cache_",
+    "doctor": "doctor.doctor",
+}
+
+
+class _Group(click.Group):
+    """Commands that are loaded when they are wanted, so that none waits for what another needs."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        place = _COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, name = place.partition(".")
+        command: click.Command = getattr(import_module(f"imgfs.cli.{module}"), name)
+        return command
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(None, "-V", "--version", package_name="imgfs", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Log more, and show where an unexpected error comes from.")
 def imgfs(debug: bool) -> None:
@@ -44,15 +75,9 @@ def imgfs(debug: bool) -> None:
     log_to_stderr(logging.DEBUG if debug else logging.WARNING)
 
 
-for command in (
-    *(mount, umount, ls, tree, inspect, find, which, diff, export, load, import_, tag, rm),
-    *(index, verify, cache_, doctor),
-):
-    imgfs.add_command(command)
-
-
 def main() -> None:
     """Run the command line; never returns."""
+    sys.setswitchinterval(_SWITCH_SECONDS)
     try:
         status = int(imgfs.main(prog_name="imgfs", standalone_mode=False) or 0)  # what a command exits with
         sys.stdout.flush()

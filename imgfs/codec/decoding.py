@@ -26,8 +26,8 @@ _FRAME_SPACING = 128 << 10  # decoded bytes; a table of every tiny frame would o
 class Decoding(ABC):
     """A pass that runs as it is iterated over, once, and can be closed at any moment.
 
-    Yields the decoded bytes in order, in chunks of about 1 MiB that are the caller's to keep. Raises Corrupt
-    where the stored bytes are wrong: checksums and sizes that the format records are all verified.
+    Yields the decoded bytes in order, in chunks of about 1 MiB that are the caller's to keep, or to give back.
+    Raises Corrupt where the stored bytes are wrong: checksums and sizes that the format records are all verified.
     Raises what `pread` raises, too.
     """
 
@@ -35,6 +35,7 @@ class Decoding(ABC):
         """`blob` stays the caller's and must stay open until the pass is closed."""
         self._blob = blob
         self._table: SeekTable | None = None
+        self._spare: list[bytearray] = []
         self._running = self._run()
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
@@ -52,6 +53,12 @@ class Decoding(ABC):
         if self._table is None:
             raise ValueError("the pass is not over")
         return self._table
+
+    def give_back(self, chunk: bytes | memoryview) -> None:
+        """Say that nobody looks at a chunk any more, so that a later one may take its memory. From any thread."""
+        buffer = chunk.obj if isinstance(chunk, memoryview) else None
+        if isinstance(buffer, bytearray):
+            self._spare.append(buffer)
 
     def close(self) -> None:
         """Stop, wherever the pass is, and let go of threads and memory."""
@@ -96,7 +103,7 @@ class _GzipDecoding(Decoding):
         position = 0
         for pace in (fast(), frugal()):
             try:
-                with ParallelGzip(self._blob, pace) as run:
+                with ParallelGzip(self._blob, pace, self._spare) as run:
                     for chunk in skip(run.chunks(), position):
                         position += len(chunk)
                         yield chunk

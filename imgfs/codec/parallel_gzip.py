@@ -57,10 +57,14 @@ def frugal() -> Pace:
 class ParallelGzip:
     """One run of rapidgzip over `blob`, which stays the caller's. A context manager; must be closed."""
 
-    def __init__(self, blob: Blob, pace: Pace) -> None:
-        """Raises Unsure if it does not look like gzip to rapidgzip."""
+    def __init__(self, blob: Blob, pace: Pace, spare: list[bytearray] | None = None) -> None:
+        """`spare` is buffers of `CHUNK_SIZE` to decode into, taken as there are any.
+
+        Raises Unsure if it does not look like gzip to rapidgzip.
+        """
         self._stream = _Stream(blob)
         self._pace = pace
+        self._spare = [] if spare is None else spare
         try:
             self._reader = RapidgzipFile(
                 self._stream, parallelization=pace.workers, chunk_size=pace.chunk_size
@@ -82,7 +86,7 @@ class ParallelGzip:
         position = 0
         marks = deque([(0, 0)])  # stored and decoded offsets that belong together, about
         while True:
-            buffer = bytearray(CHUNK_SIZE)
+            buffer = self._spare.pop() if self._spare else bytearray(CHUNK_SIZE)
             try:
                 size = self._reader.readinto(buffer)
             except Exception as error:

@@ -31,56 +31,72 @@ class Hashes:
 
 
 class StoredHasher:
-    """Hashes a whole blob in a thread of its own, never far ahead of its decoder. A context manager.
+    """Hashes a whole blob, never far ahead of its decoder. A context manager.
 
-    A decoder need not read everything, nor in order, so it cannot be hashed as it passes by there.
+    A decoder need not read everything, nor in order, so it cannot be hashed as it passes by there. With `apart` it is
+    done in a thread of its own, else by whoever calls `catch_up`.
     """
 
-    def __init__(self, blob: Blob) -> None:
-        self._blob = blob
+    def __init__(self, blob: Blob, *, apart: bool) -> None:
+        self._chunks = blob_chunks(blob, HASHED_SIZE)
+        self._hashes = Hashes()
+        self._hashed = 0
         self._allowed: float = _LEAD
-        self._awaited = 0  # what must be allowed before it goes on
+        self._awaited = 0  # what must be allowed before the thread goes on
         self._changed = Condition()
         self._stopped = False
-        self._hashes = Hashes()
         self._error: Exception | None = None
-        self._thread = Thread(target=self._run, name="imgfs hashing", daemon=True)
+        self._thread = Thread(target=self._run, name="imgfs hashing", daemon=True) if apart else None
 
     def __enter__(self) -> Self:
-        self._thread.start()
+        if self._thread:
+            self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
         self._stopped = True
-        self.advance(float("inf"))
-        self._thread.join()
+        self._join()
 
     def advance(self, count: float) -> None:
-        """Say that the decoder got that many bytes further."""
+        """Say that the decoder got that many bytes further. From any thread."""
         with self._changed:
             self._allowed += count
             if self._allowed >= self._awaited:
                 self._changed.notify()
 
+    def catch_up(self) -> None:
+        """Hash what the decoder has got to, unless a thread does. Raises what reading raises."""
+        if not self._thread:
+            self._hash()
+
     def finish(self) -> tuple[Digest, bytes]:
         """As `Hashes.finish`, once the decoder is done. Raises what reading raised."""
-        self.advance(float("inf"))
-        self._thread.join()
+        self._join()
+        self.catch_up()
         if self._error is not None:
             raise self._error
         return self._hashes.finish()
 
+    def _join(self) -> None:
+        self.advance(float("inf"))
+        if self._thread:
+            self._thread.join()
+
     def _run(self) -> None:
-        done = 0
         try:
-            for chunk in blob_chunks(self._blob, HASHED_SIZE):
-                self._hashes.update(chunk)
-                done += len(chunk)
+            while self._hash():
                 with self._changed:
-                    if self._allowed < done:
-                        self._awaited = done + _STRIDE
-                        self._changed.wait_for(lambda: self._allowed >= self._awaited)
-                if self._stopped:
-                    return
+                    self._awaited = self._hashed + _STRIDE
+                    self._changed.wait_for(lambda: self._allowed >= self._awaited)
         except Exception as error:  # raised again where the result is asked for
             self._error = error
+
+    def _hash(self) -> bool:
+        """Go on as far as is allowed; False once there is no more to do."""
+        while self._hashed < self._allowed:
+            chunk = next(self._chunks, None)
+            if chunk is None or self._stopped:
+                return False
+            self._hashes.update(chunk)
+            self._hashed += len(chunk)
+        return True

@@ -2,6 +2,7 @@
 
 import sys
 
+import click
 import pytest
 
 from imgfs.cli.main import imgfs, main
@@ -18,7 +19,7 @@ def run(
     return caught.value.code, out, err
 
 
-@pytest.mark.parametrize("command", ["", *sorted(imgfs.commands)])
+@pytest.mark.parametrize("command", ["", *imgfs.list_commands(click.Context(imgfs))])
 def test_help_is_readable_and_every_command_has_it(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

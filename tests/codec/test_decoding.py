@@ -1,5 +1,6 @@
 """One pass: the decoded bytes and the seek table."""
 
+import hashlib
 import subprocess
 import sys
 import threading
@@ -39,6 +40,19 @@ def test_gzip_can_be_entered_every_4_mib(stored: bytes) -> None:
     blob = open_random(MemoryBlob(stored), table)
     for start in range(len(plain) - 1000, 0, -3_000_000):
         assert blob.pread(1000, start) == plain[start : start + 1000]
+
+
+@pytest.mark.parametrize("tail", [b"", b"garbage"], ids=["whole", "trailing"])
+def test_memory_of_chunks_given_back_is_used_again(tail: bytes) -> None:
+    plain, memory = hashlib.sha256(), set()
+    with decode(MemoryBlob(gzip_member(DATA) + tail), Compression.GZIP) as running:
+        for chunk in running:
+            plain.update(chunk)
+            if isinstance(chunk, memoryview):
+                memory.add(id(chunk.obj))
+            running.give_back(chunk)
+    assert plain.digest() == hashlib.sha256(DATA).digest()
+    assert len(memory) == 1
 
 
 def test_gzip_of_nothing_but_zeros_is_entered_where_its_blocks_allow() -> None:
