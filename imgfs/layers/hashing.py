@@ -34,14 +34,15 @@ class StoredHasher:
     """Hashes a whole blob, never far ahead of its decoder. A context manager.
 
     A decoder need not read everything, nor in order, so it cannot be hashed as it passes by there. With `apart` it is
-    done in a thread of its own, else by whoever calls `catch_up`.
+    done in a thread of its own and ahead, else by whoever calls `catch_up` and not ahead: nobody is to wait for bytes
+    that the decoder could do without.
     """
 
     def __init__(self, blob: Blob, *, apart: bool) -> None:
         self._chunks = blob_chunks(blob, HASHED_SIZE)
         self._hashes = Hashes()
         self._hashed = 0
-        self._allowed: float = _LEAD
+        self._allowed: float = _LEAD if apart else 0
         self._awaited = 0  # what must be allowed before the thread goes on
         self._changed = Condition()
         self._stopped = False
@@ -93,7 +94,7 @@ class StoredHasher:
 
     def _hash(self) -> bool:
         """Go on as far as is allowed; False once there is no more to do."""
-        while self._hashed < self._allowed:
+        while self._hashed + HASHED_SIZE <= self._allowed:
             chunk = next(self._chunks, None)
             if chunk is None or self._stopped:
                 return False

@@ -26,14 +26,13 @@ class Gate(MemoryBlob):
         super().__init__(data)
         self.opened = threading.Event()
         self.limit = limit
-        self.decoded = 0
+        self.read = 0
 
     def pread(self, size: int, offset: int) -> bytes:
         if offset + size > self.limit:
             assert self.opened.wait(20)
         data = super().pread(size, offset)
-        if threading.current_thread().name != "imgfs hashing":
-            self.decoded += len(data)
+        self.read += len(data)
         return data
 
 
@@ -88,9 +87,9 @@ def test_reading_it_once_in_order_decodes_it_once_and_leaves_the_index_behind(
                 assert piece == DATA[position : position + len(piece)]
                 position += len(piece)
     assert position == len(DATA)
-    # a little more is read to tell the compression and where gzip ends; rapidgzip gives up on garbage after it
-    times = 4 if "garbage" in encoder else 1.5
-    assert sum(gate.decoded for gate in opened) < times * len(stored) + 200_000
+    # it is hashed too, and a little is read to tell the compression and where gzip ends; rapidgzip gives up on garbage
+    times = 5 if "garbage" in encoder else 2.5
+    assert sum(gate.read for gate in opened) < times * len(stored) + 200_000
     assert len(list((tmp_path / "cache").rglob("*.index"))) == 1
 
 
