@@ -27,9 +27,11 @@ class Gate(MemoryBlob):
         self.opened = threading.Event()
         self.limit = limit
         self.read = 0
+        self.waiting = False
 
     def pread(self, size: int, offset: int) -> bytes:
         if offset + size > self.limit:
+            self.waiting = True
             assert self.opened.wait(20)
         data = super().pread(size, offset)
         self.read += len(data)
@@ -161,6 +163,10 @@ def test_a_copy_that_somebody_cuts_off_is_not_read(tmp_path: Path) -> None:
     with gated(tmp_path, "zstd frames") as (layer, gate), layer.open() as tar:
         assert tar.pread(1000, 0) == DATA[:1000]
         (partial,) = (tmp_path / "cache").rglob("partial-*")
+        size = -1
+        while not gate.waiting or partial.stat().st_size != size:  # until all that the gate let through is there
+            size = partial.stat().st_size
+            time.sleep(0.2)
         os.truncate(partial, 0)
         gate.opened.set()
         for offset in (0, 2_000_000, len(DATA) - 2000):
