@@ -13,9 +13,7 @@ import click
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.logs import log_to_stderr
 
-_SWITCH_SECONDS = (
-    0.00005  # decoders and requests wait that long for a thread that scans headers, and not 5 ms
-)
+_SWITCH_SECONDS = 0.00005  # instead of 5 ms, for which decoders and requests would wait for a scan of headers
 
 _COMMANDS = {
     "mount": "mount.mount",
