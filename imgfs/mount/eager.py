@@ -111,7 +111,7 @@ class _LowLevel:
         if self._others_work():
             self._patience_ns = 0
         await trio.lowlevel.checkpoint()
-        await trio.lowlevel.wait_readable(fd)
+        await self.wait_readable(fd)
 
     def _poll(self, fd: int) -> Callable[[int], object]:
         poll = select.poll()
