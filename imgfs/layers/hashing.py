@@ -95,8 +95,7 @@ class StoredHasher:
     def _hash(self) -> bool:
         """Go on as far as is allowed; False once there is no more to do."""
         while self._hashed + HASHED_SIZE <= self._allowed:
-            chunk = next(self._chunks, None)
-            if chunk is None or self._stopped:
+            if self._stopped or (chunk := next(self._chunks, None)) is None:
                 return False
             self._hashes.update(chunk)
             self._hashed += len(chunk)
