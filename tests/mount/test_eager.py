@@ -103,7 +103,7 @@ def test_other_tasks_are_heard_while_there_is_always_something_to_read() -> None
             while not heard.is_set():
                 await low_level.wait_readable(reading)
                 turns += 1
-            assert 1 < turns <= 64
+            assert 1 < turns <= 2 * eager._TURNS, "two tasks that may run do so in either order"
 
     _with_pipe(main)
 
