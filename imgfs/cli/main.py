@@ -13,7 +13,8 @@ import click
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.logs import log_to_stderr
 
-_SWITCH_SECONDS = 0.00005  # instead of 5 ms, for which decoders and requests would wait for a scan of headers
+# 5 ms, the default, is what decoders and requests would wait for a scan of headers; too little costs parallel readers
+_SWITCH_SECONDS = 0.0005
 
 _COMMANDS = {
     "mount": "mount.mount",
