@@ -13,8 +13,8 @@ import click
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.logs import log_to_stderr
 
-# 5 ms, the default, is what decoders and requests would wait for a scan of headers; too little costs parallel readers
-_SWITCH_SECONDS = 0.0005
+# that a thread waits for the interpreter; with Python's 5 ms decoders and requests would wait for a scan of headers
+_SWITCH_SECONDS = 0.00005
 
 _COMMANDS = {
     "mount": "mount.mount",
