@@ -17,6 +17,7 @@ ROOMS = [
     "tar",
     "codec",
     "blob",
+    "decoders",
     "digest",
     "logs",
     "errors",

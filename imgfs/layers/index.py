@@ -16,6 +16,7 @@ import msgspec
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.blob.checked import checksums_size
 from imgfs.codec import Compression, SeekTable
+from imgfs.decoders import msgpack_decoder
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, InvalidDigest
 from imgfs.layers.member_list import unpack_members
@@ -116,7 +117,7 @@ class LayerIndex:
         if _hash(start[:end]) != start[end : end + _HASH_SIZE]:
             self._fail("its facts are damaged")
         try:
-            facts = msgspec.msgpack.decode(start[head:end], type=Facts)
+            facts = msgpack_decoder(Facts).decode(start[head:end])
             DiffID(facts.diff_id), Digest(facts.stored_digest)
         except (msgspec.MsgspecError, InvalidDigest) as error:
             self._fail(str(error))

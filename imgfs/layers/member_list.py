@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 import msgspec
 import zstandard
 
+from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
 from imgfs.tar import Member
 
@@ -56,7 +57,7 @@ class MemberPacker:
 
 def unpack_members(packed: bytes) -> list[Member]:
     """The members that a MemberPacker took. Raises Corrupt if `packed` is not what it made."""
-    decoder = msgspec.msgpack.Decoder(list[Member])
+    decoder = msgpack_decoder(list[Member])
     members: list[Member] = []
     try:
         for frame in _frames(packed):

@@ -11,6 +11,7 @@ from typing import Any
 
 import msgspec
 
+from imgfs.decoders import json_decoder
 from imgfs.errors import InvalidImage
 
 Config = dict[str, Any]  # as it lies in JSON; what we do not know of it is kept
@@ -98,7 +99,7 @@ def _json_list(rest: str) -> list[str] | None:
     if not rest.startswith("["):
         return None
     try:
-        return msgspec.json.decode(rest, type=list[str])
+        return json_decoder(list[str]).decode(rest)
     except msgspec.MsgspecError:
         return None  # not in exec form, so docker takes it as a shell's line
 

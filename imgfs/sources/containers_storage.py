@@ -12,6 +12,7 @@ from functools import partial
 
 import msgspec
 
+from imgfs.decoders import json_decoder
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, SourceNotFound
 from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
@@ -156,7 +157,7 @@ def _stack(record: ImageRecord, layers: Mapping[str, _Stored], report: Report) -
 def _parent(config: bytes) -> ImageID | None:
     """The parent that a builder recorded in the config; one in the OCI form has none."""
     try:
-        parent = msgspec.json.decode(config, type=_Config).parent
+        parent = json_decoder(_Config).decode(config).parent
         return ImageID(parent) if parent else None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidDigest):
         return None

@@ -6,6 +6,7 @@ from typing import TypeVar
 import msgspec
 
 from imgfs.blob import Blob
+from imgfs.decoders import json_decoder
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidImage, TooMuch
 
@@ -54,6 +55,6 @@ def read_document(blob: Blob, name: str, digest: Digest | None = None, budget: B
 def parse_document(data: bytes, kind: type[T], name: str) -> T:
     """The document as a `kind`, a msgspec type. Raises InvalidImage naming `name`."""
     try:
-        return msgspec.json.decode(data, type=kind)
+        return json_decoder(kind).decode(data)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise InvalidImage(f"{name}: {error}") from None

@@ -10,6 +10,7 @@ from datetime import datetime
 
 import msgspec
 
+from imgfs.decoders import json_decoder
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import InvalidDigest, InvalidImage
 from imgfs.layers import chain_id
@@ -137,7 +138,7 @@ def _parse(data: bytes, image_id: ImageID) -> _Config:
     if len(data) > MAX_CONFIG_SIZE:
         raise InvalidImage(f"image {image_id}: {len(data)} bytes are too many for a config")
     try:
-        return msgspec.json.decode(data, type=_Config)
+        return json_decoder(_Config).decode(data)
     except RecursionError:
         raise InvalidImage(f"image {image_id}: its config is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:

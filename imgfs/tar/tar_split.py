@@ -14,6 +14,7 @@ import msgspec
 
 from imgfs.blob import Blob
 from imgfs.codec import detect, open_forward
+from imgfs.decoders import json_decoder
 from imgfs.errors import Corrupt
 from imgfs.tar.packed import PackedBytes
 
@@ -151,7 +152,7 @@ def parse_tar_split(blob: Blob, name: str) -> TarSplit:
 
 
 def _lines(text: Blob) -> Iterator[Sequence[_Line]]:
-    decoder = msgspec.json.Decoder(_Line)
+    decoder = json_decoder(_Line)
     offset, begun = 0, bytearray()
     while chunk := text.pread(_CHUNK, offset):
         offset += len(chunk)

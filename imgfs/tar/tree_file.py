@@ -12,6 +12,7 @@ from array import array
 import msgspec
 
 from imgfs.blob import Blob
+from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
 from imgfs.tar.tree import Tree
 
@@ -65,7 +66,7 @@ def load_tree(blob: Blob) -> Tree:
         raise Corrupt("tree in the cache: damaged, or of another version")
     try:
         (length,) = _LENGTH.unpack_from(body)
-        rare = msgspec.msgpack.decode(body[_LENGTH.size : _LENGTH.size + length], type=_Rare)
+        rare = msgpack_decoder(_Rare).decode(body[_LENGTH.size : _LENGTH.size + length])
     except (struct.error, msgspec.MsgspecError) as error:
         raise Corrupt(f"tree in the cache: {error}") from None
     tree = Tree()

@@ -1,0 +1,32 @@
+"""Decoders of JSON and MessagePack to msgspec's types, each made once.
+
+msgspec (0.22) looks at a Struct type when a decoder for it is first made, and the process crashes if two threads do
+that at the same time. So decoders are made here and nowhere else, one after another; once made, threads may share them.
+"""
+
+from threading import Lock
+from typing import Any, TypeVar
+
+import msgspec
+
+T = TypeVar("T")
+
+_making = Lock()
+_json: dict[object, msgspec.json.Decoder[Any]] = {}
+_msgpack: dict[object, msgspec.msgpack.Decoder[Any]] = {}
+
+
+def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
+    """What decodes JSON to a `kind`: raises msgspec.MsgspecError, UnicodeDecodeError and RecursionError."""
+    with _making:
+        if kind not in _json:
+            _json[kind] = msgspec.json.Decoder(kind)
+        return _json[kind]
+
+
+def msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
+    """What decodes MessagePack to a `kind`: raises msgspec.MsgspecError."""
+    with _making:
+        if kind not in _msgpack:
+            _msgpack[kind] = msgspec.msgpack.Decoder(kind)
+        return _msgpack[kind]
