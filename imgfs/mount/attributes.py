@@ -5,21 +5,18 @@ import os
 import pyfuse3
 
 from imgfs.mount.options import MountOptions
-from imgfs.view import Node
+from imgfs.view import Listed, Node
 
 _FOREVER = 86_400.0  # seconds; content never changes
-BLOCK = 512  # bytes, in which stat(2) counts blocks
+_BLOCK = 512  # bytes, in which stat(2) counts blocks
 
 
 class Attributes:
-    """Makes attributes as `options` say.
-
-    `kept_mode` is the bits of modes that are shown, `uid` and `gid` the owners, None for those recorded.
-    """
+    """Makes attributes as `options` say."""
 
     def __init__(self, options: MountOptions) -> None:
-        self.kept_mode = ~options.umask
-        self.uid, self.gid = options.uid, options.gid
+        self._kept = ~options.umask
+        self._uid, self._gid = options.uid, options.gid
         self._own_uid, self._own_gid = os.getuid(), os.getgid()
 
     def of(
@@ -32,18 +29,31 @@ class Attributes:
         """
         entry = pyfuse3.EntryAttributes()
         entry.st_ino = number
-        entry.st_mode = node.mode & self.kept_mode
+        entry.st_mode = node.mode & self._kept
         entry.st_nlink = node.links
-        entry.st_uid = _first(self.uid, node.uid, self._own_uid)
-        entry.st_gid = _first(self.gid, node.gid, self._own_gid)
+        entry.st_uid = _first(self._uid, node.uid, self._own_uid)
+        entry.st_gid = _first(self._gid, node.gid, self._own_gid)
         entry.st_rdev = node.device
         entry.st_size = size or 0
         entry.st_blksize = 4096
-        entry.st_blocks = -(-(size or 0) // BLOCK)
+        entry.st_blocks = -(-(size or 0) // _BLOCK)
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = node.mtime_ns
         entry.entry_timeout = 0.0 if fleeting else _FOREVER
         entry.attr_timeout = 0.0 if node.mutable or size is None else _FOREVER
         return entry
+
+    def fill(self, entry: pyfuse3.EntryAttributes, of: Listed, number: int) -> None:
+        """Make `entry`, which came from here, say what a directory lists; `number` is the inode's."""
+        _, _, mode, links, uid, gid, device, size, mtime_ns = of
+        entry.st_ino = number
+        entry.st_mode = mode & self._kept
+        entry.st_nlink = links
+        entry.st_uid = uid if self._uid is None else self._uid
+        entry.st_gid = gid if self._gid is None else self._gid
+        entry.st_rdev = device
+        entry.st_size = size
+        entry.st_blocks = -(-size // _BLOCK)
+        entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = mtime_ns
 
 
 def _first(chosen: int | None, recorded: int | None, own: int) -> int:

@@ -8,7 +8,7 @@ from typing import Protocol
 
 import pyfuse3
 
-from imgfs.mount.attributes import BLOCK, Attributes
+from imgfs.mount.attributes import Attributes
 from imgfs.mount.inodes import Inodes
 from imgfs.view import Directory, File, Node, Symlink, TableDirectory
 
@@ -49,7 +49,7 @@ class _NodeListing:
 
 
 class _TableListing:
-    """For very many entries: no node is made, and one object carries the attributes of all, set here for speed."""
+    """For very many entries: no node is made, and one object carries the attributes of all."""
 
     def __init__(self, directory: TableDirectory, inodes: Inodes, attributes: Attributes) -> None:
         self._directory = directory
@@ -69,22 +69,11 @@ class _TableListing:
             entry.st_ino = base + directory.above.number
             if not reply(token, b"..", entry, 2):
                 return
-        own_uid, own_gid, kept_mode = self._attributes.uid, self._attributes.gid, self._attributes.kept_mode
         position = first = max(start, 2)
-        told_mtime_ns = directory.mtime_ns
-        rows = directory.listed(first - 2, first - 2 + _AT_ONCE)
-        for name, number, mode, links, uid, gid, device, size, mtime_ns in rows:
-            entry.st_ino = base + number
-            entry.st_mode = mode & kept_mode
-            entry.st_nlink = links
-            entry.st_uid = uid if own_uid is None else own_uid
-            entry.st_gid = gid if own_gid is None else own_gid
-            entry.st_rdev = device
-            entry.st_size = size
-            entry.st_blocks = -(-size // BLOCK)
-            if mtime_ns != told_mtime_ns:
-                entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = told_mtime_ns = mtime_ns
-            if not reply(token, name, entry, position + 1):
+        fill = self._attributes.fill
+        for listed in directory.listed(first - 2, first - 2 + _AT_ONCE):
+            fill(entry, listed, base + listed[1])
+            if not reply(token, listed[0], entry, position + 1):
                 break
             position += 1
         if position > first:
