@@ -8,10 +8,11 @@ import os
 import stat
 
 from imgfs.blob.blob import Blob
+from imgfs.blob.descriptor import Descriptor
 from imgfs.errors import StoreError
 
 
-class FileBlob(Blob):
+class FileBlob(Descriptor, Blob):
     """A blob over a regular file, opened read-only.
 
     Raises StoreError if `path` is not a regular file, OSError if it cannot be opened.
@@ -64,12 +65,3 @@ class FileBlob(Blob):
                 return None
             raise
         return bytes(buffer) if got == size else None
-
-    def close(self) -> None:
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
-            self.close()

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Callable
 from functools import cache
 
+from imgfs.blob.descriptor import Descriptor
 from imgfs.errors import StoreError
 
 # O_NONBLOCK: a FIFO planted there must not hang the open
@@ -33,8 +34,10 @@ _syscall.restype = ctypes.c_long
 _syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void_p, ctypes.c_size_t)
 
 
-class FileTree:
+class FileTree(Descriptor):
     """Regular files under the directory `path`, by names relative to it. Safe to use from several threads.
+
+    Files already open stay readable after it is closed.
 
     Raises OSError if `path` is no directory that can be opened.
     """
@@ -56,16 +59,6 @@ class FileTree:
             os.close(fd)
             raise StoreError("not a regular file")
         return fd, status.st_size
-
-    def close(self) -> None:
-        """Let go of the directory; files already open stay readable."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            os.close(fd)
-
-    def __del__(self) -> None:
-        if getattr(self, "_fd", -1) >= 0:
-            self.close()
 
 
 def open_in_root(directory: int, name: bytes) -> int:
