@@ -1,6 +1,7 @@
 """From a node to what the kernel is told of it."""
 
 import os
+import stat
 
 import pyfuse3
 
@@ -42,8 +43,15 @@ class Attributes:
         entry.attr_timeout = 0.0 if node.mutable or size is None else _FOREVER
         return entry
 
+    def blank(self) -> pyfuse3.EntryAttributes:
+        """A directory of which nothing is said but that what is said next holds for good."""
+        entry = pyfuse3.EntryAttributes()
+        entry.st_mode = stat.S_IFDIR
+        entry.entry_timeout = entry.attr_timeout = _FOREVER
+        return entry
+
     def fill(self, entry: pyfuse3.EntryAttributes, of: Listed, number: int) -> None:
-        """Make `entry`, which came from here, say what a directory lists; `number` is the inode's."""
+        """Make `entry`, which began `blank`, say what a directory lists; `number` is the inode's."""
         _, _, mode, links, uid, gid, device, size, mtime_ns = of
         entry.st_ino = number
         entry.st_mode = mode & self._kept

@@ -34,7 +34,7 @@ class _NodeListing:
         self._directory = directory
         self._inodes = inodes
         self._attributes = attributes
-        dots: list[tuple[bytes, Node]] = [(b".", directory), (b"..", directory.above)]
+        dots: list[tuple[bytes, Node]] = [(b".", directory), (b"..", directory)]
         self._entries = [*dots, *directory.entries()]
 
     def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
@@ -62,11 +62,13 @@ class _TableListing:
         if start >= directory.count + 2:
             return
         base = self._base
-        entry = self._attributes.of(directory, base + directory.number, 0)
-        if start == 0 and not reply(token, b".", entry, 1):
-            return
+        entry = self._attributes.blank()  # of `.` and `..` the kernel takes the number and the type alone
+        if start == 0:
+            entry.st_ino = base + directory.number
+            if not reply(token, b".", entry, 1):
+                return
         if start <= 1:
-            entry.st_ino = base + directory.above.number
+            entry.st_ino = base + directory.parent
             if not reply(token, b"..", entry, 2):
                 return
         position = first = max(start, 2)

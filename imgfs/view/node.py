@@ -72,11 +72,6 @@ class Directory(Node):
 
     mode = stat.S_IFDIR | 0o555
 
-    @property
-    def above(self) -> "Directory":
-        """The directory it is in, where that is at hand, else itself."""
-        return self
-
     @abstractmethod
     def lookup(self, name: bytes) -> Node | None:
         """The node called `name`, which need not be listed; None if there is none. Must not block for long."""
@@ -94,6 +89,11 @@ class TableDirectory(Directory):
     """A directory of which every entry is a node of its own table, and none ever changes."""
 
     table: NodeTable
+
+    @property
+    @abstractmethod
+    def parent(self) -> int:
+        """The number of the directory it is in; its own at the top."""
 
     @property
     @abstractmethod

@@ -7,7 +7,7 @@ from itertools import repeat
 
 from imgfs.blob import Blob
 from imgfs.view.loaded import LoadedTree
-from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
+from imgfs.view.node import File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
 
 
 class TreeNode(Node):
@@ -36,9 +36,8 @@ class TreeNode(Node):
 
 class TreeDirectory(TreeNode, TableDirectory):
     @property
-    def above(self) -> Directory:
-        parent = self._loaded.tree.parents[self.number]
-        return TreeDirectory(self.table, self._loaded, parent) if self.number else self
+    def parent(self) -> int:
+        return self._loaded.tree.parents[self.number]
 
     @property
     def count(self) -> int:

@@ -181,7 +181,7 @@ def test_unusual_names_and_very_large_directories_work(mount: Mount, tmp_path: P
         for name in odd:
             assert Path(os.fsdecode(os.path.join(os.fsencode(root / "odd"), name))).read_text() == "content"
         for room in (1 << 15, 1 << 20):
-            assert _listed(root / "many", room) == [b"%05d" % number for number in range(50_000)]
+            assert list(_listed(root / "many", room))[2:] == [b"%05d" % number for number in range(50_000)]
         here = os.open(root, os.O_RDONLY)
         for part in deep.split("/"):
             below = os.open(part, os.O_RDONLY, dir_fd=here)
@@ -193,23 +193,35 @@ def test_unusual_names_and_very_large_directories_work(mount: Mount, tmp_path: P
         os.close(here)
 
 
-def _listed(folder: Path, room: int) -> list[bytes]:
-    """The names in a directory in the order they come, asked for with a buffer of so many bytes."""
+def test_a_directory_lists_the_inode_numbers_that_stat_answers(
+    mount: Mount, layout: Path, image: TestImage
+) -> None:
+    with mount(layout) as top:
+        listed = _listed(folder(top, image) / "rootfs/etc", 1 << 15)
+        assert list(listed)[:2] == [b".", b".."]
+        for name, number in listed.items():
+            assert os.lstat(folder(top, image) / "rootfs/etc" / os.fsdecode(name)).st_ino == number
+
+
+def _listed(folder: Path, room: int) -> dict[bytes, int]:
+    """The names in a directory, each with its inode number, in the order they come; `room` bytes are asked for."""
     libc = ctypes.CDLL(None, use_errno=True)
     buffer = ctypes.create_string_buffer(room)
-    names: list[bytes] = []
+    listed: dict[bytes, int] = {}
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
     try:
         while (size := libc.getdents64(descriptor, buffer, room)) > 0:
             place, told = 0, buffer.raw[:size]
             while place < size:  # getdents(2): inode, position, length, type, name
-                (length,) = struct.unpack_from("=H", told, place + 16)
-                names.append(told[place + 19 : place + length].split(b"\0", 1)[0])
+                number, _, length = struct.unpack_from("=QqH", told, place)
+                name = told[place + 19 : place + length].split(b"\0", 1)[0]
+                assert name not in listed
+                listed[name] = number
                 place += length
         assert size == 0, os.strerror(ctypes.get_errno())
     finally:
         os.close(descriptor)
-    return [name for name in names if name not in (b".", b"..")]
+    return listed
 
 
 def test_owners_and_permissions_can_be_chosen(mount: Mount, layout: Path, image: TestImage) -> None:

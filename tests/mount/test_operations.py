@@ -147,33 +147,6 @@ def test_a_file_that_was_to_open_at_once_and_does_not_is_an_error() -> None:
     assert refused(lambda: operations.open(number, os.O_RDONLY, CONTEXT)) == errno.EIO
 
 
-def test_two_dots_are_the_directory_above_where_that_is_at_hand(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Below(Folder):
-        @property
-        def above(self) -> Directory:
-            return root
-
-    root = Folder("/", {b"below": Below("/below", {})})
-    listed: list[tuple[bytes, int]] = []
-
-    def reply(token: object, name: bytes, entry: pyfuse3.EntryAttributes, position: int) -> bool:
-        listed.append((name, entry.st_ino))
-        return True
-
-    async def list_both() -> int:
-        operations = Operations(root, MountOptions())
-        number = await find(operations, b"below")
-        for directory in (ROOT, number):
-            handle = await operations.opendir(directory, CONTEXT)
-            await operations.readdir(handle, 0, None)  # type: ignore[arg-type]
-        return number
-
-    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
-    number = call(list_both)
-    assert listed[:2] == [(b".", ROOT), (b"..", ROOT)]
-    assert listed[-2:] == [(b".", number), (b"..", ROOT)]
-
-
 def test_names_longer_than_any_are_refused_as_such() -> None:
     operations = served(a=Text("/a", b"abc"))
     assert refused(lambda: operations.lookup(ROOT, b"a" * 256, CONTEXT)) == errno.ENAMETOOLONG
