@@ -91,8 +91,10 @@ class MountError(ImgfsError):
 
 def describe(error: Exception) -> str:
     """What went wrong in one line, for people: an error of the operating system by its file, without its number."""
-    if isinstance(error, OSError) and error.filename is not None and error.strerror:
-        return f"{os.fsdecode(error.filename)}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror:
+        return (
+            error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
+        )
     return str(error)
 
 

@@ -22,7 +22,7 @@ _INSTALL = "install it: apt install fuse3 (Debian, Ubuntu), dnf install fuse3 (F
 _FUSE_CONF = "/etc/fuse.conf"
 
 
-@click.command()
+@click.command(short_help="Say what imgfs can see here, and what is missing.")
 def doctor() -> None:
     """Say which images imgfs can see on this machine, whether mounting works, and what to do if not.
 

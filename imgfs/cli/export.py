@@ -1,60 +1,89 @@
-"""`imgfs export`: an image's rootfs.tar with no mount."""
+"""`imgfs export`: an image as a tar, with no mount."""
 
+import errno
 import os
+import stat
 import sys
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import BinaryIO
 
 import click
 
-from imgfs.blob import Blob, blob_chunks
+from imgfs.blob import blob_chunks
 from imgfs.cli.common import opened, progress_bar, source_option, store_option
+from imgfs.cli.trees import merged
 from imgfs.view.rootfs_tar import open_rootfs_tar
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing fails with, and without naming the file
 
-@click.command()
+
+@click.command(short_help="Write an image as one tar.")
 @click.argument("image")
-@click.option("-o", "--output", metavar="FILE", help="Write to FILE instead of standard output.")
+@click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE instead of standard output.")
 @click.option(
     "--tar",
     "form",
-    type=click.Choice(["joined", "verbatim"]),
+    type=click.Choice(["joined", "verbatim", "flat"]),
     default="joined",
     show_default=True,
-    help="One tar that tools read to its end, or the layer tars end to end byte for byte.",
+    help="The layers as one tar that tools read to its end, or end to end byte for byte, "
+    "or the root file system that they make, as docker export gives it.",
 )
 @source_option
 @store_option
-def export(image: str, output: str | None, form: str, sources: tuple[str, ...], store: str | None) -> None:
-    """Write the layer tars of IMAGE, as one tar, to standard output or a file."""
-    if output is None and sys.stdout.isatty():
+def export(image: str, output: str, form: str, sources: tuple[str, ...], store: str | None) -> None:
+    """Write the layers of IMAGE, or its root file system, as one tar to standard output or a file."""
+    if output == "-" and sys.stdout.isatty():
         raise click.UsageError("a tar is not for a terminal: use -o FILE or redirect standard output")
     with ExitStack() as stack:
-        union = stack.enter_context(opened(sources, store))
-        image_id = union.snapshot.resolve(image)
-        source = union.snapshot.source_of(image_id)
-        blob = stack.enter_context(open_rootfs_tar(source.store, image_id, verbatim=form == "verbatim"))
-        if output is None:
-            _copy(blob, sys.stdout.buffer, image)
+        snapshot = stack.enter_context(opened(sources, store)).snapshot
+        image_id = snapshot.resolve(image)
+        if form == "flat":
+            blob = stack.enter_context(stack.enter_context(merged(snapshot, image_id)).flat())
         else:
-            _copy_to_file(blob, output, image)
+            images = snapshot.source_of(image_id).store
+            blob = stack.enter_context(open_rootfs_tar(images, image_id, verbatim=form == "verbatim"))
+        file = stack.enter_context(_output(output))
+        with progress_bar(image, blob.known_size) as advance:
+            for chunk in blob_chunks(blob):
+                file.write(chunk)
+                advance(len(chunk))
 
 
-def _copy_to_file(blob: Blob, path: str, label: str) -> None:
-    """Write all or nothing: a failed export leaves no file that looks whole."""
-    temporary = f"{path}.{os.getpid()}.partial"
+@contextmanager
+def _output(path: str) -> Iterator[BinaryIO]:
+    """What to write to: standard output for `-`, or a file. Raises OSError that names it."""
     try:
-        with open(temporary, "xb") as file:
-            _copy(blob, file, label)
-        os.replace(temporary, path)
-    except BaseException:
-        if os.path.exists(temporary):
-            os.unlink(temporary)
+        if path == "-":
+            yield sys.stdout.buffer
+            sys.stdout.buffer.flush()
+        elif os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device is written into
+            with open(path, "wb") as file:
+                yield file
+        else:
+            with _whole(path) as file:
+                yield file
+    except OSError as error:
+        if error.errno in _FULL:
+            error.filename = "standard output" if path == "-" else path
         raise
 
 
-def _copy(blob: Blob, file: BinaryIO, label: str) -> None:
-    with progress_bar(label, blob.known_size) as advance:
-        for chunk in blob_chunks(blob):
-            file.write(chunk)
-            advance(len(chunk))
+@contextmanager
+def _whole(path: str) -> Iterator[BinaryIO]:
+    """A file that is there under its name once all is written, with the mode that one there had, or not at all."""
+    place = os.path.realpath(path)
+    partial = f"{place}.{os.getpid()}.partial"
+    try:
+        with open(partial, "xb") as file:
+            with suppress(FileNotFoundError):
+                os.fchmod(file.fileno(), stat.S_IMODE(os.stat(place).st_mode))
+            yield file
+        os.replace(partial, place)
+    except BaseException as error:
+        with suppress(FileNotFoundError):
+            os.unlink(partial)
+        if isinstance(error, OSError) and error.filename == partial:
+            error.filename = path
+        raise

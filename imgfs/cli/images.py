@@ -2,11 +2,11 @@
 
 import sys
 from collections.abc import Iterable
+from typing import NoReturn
 
 import click
 import msgspec
 from rich.console import Console
-from rich.table import Table
 from rich.tree import Tree
 
 from imgfs.cli.common import human_size, opened, store_option
@@ -28,7 +28,7 @@ class _Row(msgspec.Struct):
     sources: list[str]
 
 
-@click.command()
+@click.command(short_help="List images.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("-a", "--all", "everywhere", is_flag=True, help="Also what every engine has on this machine.")
 @click.option("--heads", is_flag=True, help="Only images that no other image is based on.")
@@ -45,17 +45,23 @@ def ls(sources: tuple[str, ...], everywhere: bool, heads: bool, as_json: bool, s
         _print_table(rows, with_source=everywhere or len(sources) > 1)
 
 
-@click.command()
+@click.command(short_help="Draw which images are based on which.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @store_option
 def tree(sources: tuple[str, ...], store: str | None) -> None:
     """Draw which images are based on which."""
     with opened(sources, store) as union:
         snapshot = union.snapshot
-    console = _console()
+    console = _Console(highlight=False, markup=False, width=10_000, soft_wrap=True)  # lines are not to be cut
     drawn: set[ImageID] = set()
     for root in _roots(snapshot):
         console.print(_branch(snapshot, root, drawn))
+
+
+class _Console(Console):
+    def on_broken_pipe(self) -> NoReturn:
+        """Leave it to whoever runs the command; rich would end the process with 1."""
+        raise  # what it was called for
 
 
 def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
@@ -73,24 +79,20 @@ def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
 
 
 def _print_table(rows: Iterable[_Row], *, with_source: bool) -> None:
-    table = Table(box=None, pad_edge=False, header_style="")
-    for heading in ("TAG", "IMAGE ID", "CREATED", "LAYERS", "SIZE", *(["SOURCE"] if with_source else [])):
-        table.add_column(heading, no_wrap=True, justify="right" if heading in ("LAYERS", "SIZE") else "left")
+    """A line a name, never cut: on a narrow terminal it goes on below."""
+    lines = [["TAG", "IMAGE ID", "CREATED", "LAYERS", "SIZE", *(["SOURCE"] if with_source else [])]]
     for row in rows:
         created = row.created[:19].replace("T", " ") if row.created else "-"
         for tag in row.tags or ["<none>"]:
-            cells = [printable(tag), row.id.short, created, str(row.layers), human_size(row.size)]
-            table.add_row(*cells, *([", ".join(row.sources)] if with_source else []))
-    _console().print(table)
-
-
-def _console() -> Console:
-    """Plain text of any width when nobody looks at it, so that scripts get whole lines."""
-    return (
-        Console(highlight=False, markup=False, soft_wrap=True)
-        if sys.stdout.isatty()
-        else Console(highlight=False, markup=False, width=10_000, soft_wrap=True)
-    )
+            line = [printable(tag), row.id.short, created, str(row.layers), human_size(row.size)]
+            lines.append([*line, *([", ".join(row.sources)] if with_source else [])])
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        cells = [
+            cell.rjust(width) if place in (3, 4) else cell.ljust(width)
+            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+        ]
+        click.echo("  ".join(cells).rstrip())
 
 
 def _roots(snapshot: Snapshot) -> list[ImageID]:

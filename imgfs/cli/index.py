@@ -14,7 +14,7 @@ from imgfs.sources import Source
 from imgfs.sources.union import Union
 
 
-@click.command()
+@click.command(short_help="Read layers now, so that later nobody waits.")
 @click.argument("source")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @cache_size_option
@@ -33,14 +33,14 @@ def index(source: str, images: tuple[str, ...]) -> None:
     click.get_current_context().exit(bool(bad))
 
 
-@click.command()
+@click.command(short_help="Say of each layer whether it is as it should be.")
 @click.argument("source")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what is bad.")
 def verify(source: str, images: tuple[str, ...], quiet: bool) -> None:
     """Read every layer of each IMAGE in SOURCE, or of all, and say whether it is what its digests say.
 
-    Exit status 1 if anything is bad.
+    Exit status 1 if anything is bad, 2 if that cannot be told.
     """
     bad = 0
     with opened([source]) as union:
@@ -60,7 +60,7 @@ def verify(source: str, images: tuple[str, ...], quiet: bool) -> None:
     click.get_current_context().exit(bool(bad))
 
 
-@click.group("cache")
+@click.group("cache", short_help="What imgfs remembers of layers.")
 def cache_() -> None:
     """What imgfs remembers of layers: indexes, and decoded copies."""
 

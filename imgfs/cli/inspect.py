@@ -8,7 +8,7 @@ import msgspec
 from imgfs.cli.common import opened, source_option, store_option
 
 
-@click.command()
+@click.command(short_help="Print all that is known of images, as JSON.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @source_option
 @store_option

@@ -16,7 +16,7 @@ from imgfs.sources.names import full_name
 from imgfs.sources.own_writer import file_chunks
 
 
-@click.command()
+@click.command(short_help="Load the images of an archive, or of any source.")
 @click.argument("source", default="-", metavar="[SOURCE|-]")
 @click.option("-i", "--input", "input_", metavar="FILE", help="The same as giving FILE as the SOURCE.")
 @click.option("-q", "--quiet", is_flag=True, help="Print only the images' IDs.")
@@ -42,7 +42,7 @@ def load(source: str, input_: str | None, quiet: bool, store: str | None) -> Non
                 click.echo(image_id)
 
 
-@click.command("import")
+@click.command("import", short_help="Make an image of tars and directories.")
 @click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|-...")
 @click.option("--parent", metavar="IMAGE", help="Put the layers on top of this image.")
 @click.option("-t", "--tag", metavar="NAME[:TAG]", help="A name for the new image.")

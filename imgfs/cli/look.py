@@ -12,22 +12,17 @@ from contextlib import ExitStack
 import click
 import msgspec
 
-from imgfs.cli.common import cache, opened, source_option, store_option
-from imgfs.digest import ImageID
-from imgfs.errors import NotFound, printable
-from imgfs.sources.union import Snapshot
-from imgfs.store import LayerStack
+from imgfs.cli.common import opened, source_option, store_option
+from imgfs.cli.trees import layers_of, merged
+from imgfs.errors import printable
 from imgfs.tar import Member
 from imgfs.view.compare import Change, Difference, Side, State, differences
-from imgfs.view.loaded import LoadedTree
-from imgfs.view.open_layers import OpenLayers
 from imgfs.view.origins import Event, origins
-from imgfs.view.tree_cache import TreeCache
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 
 
-@click.command()
+@click.command(short_help="Find paths in an image.")
 @click.argument("image")
 @click.argument("pattern")
 @click.option("-0", "--print0", is_flag=True, help="End each path with a NUL, for xargs -0.")
@@ -36,13 +31,16 @@ _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store: str | None) -> None:
     """Print each path of IMAGE's root file system that matches PATTERN, with wildcards as the shell has them.
 
-    A PATTERN without a slash is matched against names, any other against whole paths.
+    A PATTERN without a slash is matched against names, any other against whole paths. What in a path is not UTF-8, or
+    could steer a terminal, is printed as escapes, except with -0.
     """
-    matches = re.compile(fnmatch.translate(pattern)).match
     whole = "/" in pattern
-    with opened(sources, store) as union:
-        image_id = union.snapshot.resolve(image)
-        tree = TreeCache(cache()).tree(_layers(union.snapshot, image_id), None, image_id.short)
+    if whole and pattern[0] not in "/*?[":
+        pattern = f"/{pattern}"
+    matches = re.compile(fnmatch.translate(pattern)).match
+    with ExitStack() as stack:
+        snapshot = stack.enter_context(opened(sources, store)).snapshot
+        tree = stack.enter_context(merged(snapshot, snapshot.resolve(image))).tree
         for entry in tree.walk():
             path = b"/" + tree.path(entry)
             if matches(os.fsdecode(path if whole else tree.name(entry))):
@@ -52,7 +50,7 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
                     click.echo(_shown(path))
 
 
-@click.command()
+@click.command(short_help="Say which layer a path comes from.")
 @click.argument("image")
 @click.argument("path")
 @source_option
@@ -60,15 +58,17 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
 def which(image: str, path: str, sources: tuple[str, ...], store: str | None) -> None:
     """Say which layer of IMAGE a PATH of its root file system comes from, and what hid what lower layers had.
 
-    One line a layer that has to do with it, the topmost first. Exit status 1 if there is no such path in the end.
+    One line a layer that has to do with it, the topmost first. Exit status 1 if there is no such path in the end,
+    2 if that cannot be told.
     """
     with opened(sources, store) as union:
         snapshot = union.snapshot
         image_id = snapshot.resolve(image)
         found = snapshot.images[image_id]
-        events = origins(os.fsencode(path), _layers(snapshot, image_id).members())
+        events = origins(os.fsencode(path), layers_of(snapshot, image_id).members())
     if not events:
-        raise NotFound(f"{path}: no layer of {found.id.short} has it")
+        click.echo(f"imgfs: {printable(path)}: no layer of {found.id.short} has it", err=True)
+        click.get_current_context().exit(1)
     steps = [entry.created_by or "" for entry in found.history if not entry.empty_layer]
     for event in reversed(events):
         step = steps[event.layer] if event.layer < len(steps) else ""
@@ -77,7 +77,7 @@ def which(image: str, path: str, sources: tuple[str, ...], store: str | None) ->
     click.get_current_context().exit(int(events[-1].gone))
 
 
-@click.command()
+@click.command(short_help="Compare the root file systems of two images.")
 @click.argument("before")
 @click.argument("after")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list instead of lines.")
@@ -93,19 +93,13 @@ def diff(
     """
     with opened(sources, store) as union, ExitStack() as stack:
         snapshot = union.snapshot
-        sides, trees, open_layers = [], TreeCache(cache()), OpenLayers()
+        sides = []
         for image_id in map(snapshot.resolve, (before, after)):
-            layers = _layers(snapshot, image_id)
-            loaded = LoadedTree(trees.tree(layers, None, image_id.short), layers.open_one, open_layers)
-            stack.callback(loaded.close)
-            sides.append(Side(loaded, snapshot.images[image_id].diff_ids))
+            tree = stack.enter_context(merged(snapshot, image_id))
+            sides.append(Side(tree, snapshot.images[image_id].diff_ids))
         found = differences(*sides)
         count = _print_json(found) if as_json else _print_lines(found)
     click.get_current_context().exit(int(exit_code and count > 0))
-
-
-def _layers(snapshot: Snapshot, image_id: ImageID) -> LayerStack:
-    return snapshot.source_of(image_id).store.layers(image_id)
 
 
 def _print_lines(found: Iterable[Difference]) -> int:

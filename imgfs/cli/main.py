@@ -1,12 +1,16 @@
 """The command `imgfs`: its subcommands, and the one place where errors become a line and an exit status.
 
-Exit status: 0 for success, 1 for an error (one line on standard error), 2 for wrong usage, 130 after Ctrl-C.
+Exit status: 0 for success, 1 for an error (one line on standard error), 2 for wrong usage, and as shells count them
+130 after Ctrl-C, 141 when nobody reads the output any more, 143 after SIGTERM. Where 1 is an answer, as with
+`verify`, an error is 2.
 """
 
 import logging
 import os
+import signal
 import sys
 from importlib import import_module
+from typing import NoReturn
 
 import click
 
@@ -15,6 +19,9 @@ from imgfs.logs import log_to_stderr
 
 # that a thread waits for the interpreter; with Python's 5 ms decoders and requests would wait for a scan of headers
 _SWITCH_SECONDS = 0.00005
+
+_NAME = "imgfs"
+_COMPLETION = "_IMGFS_COMPLETE"  # set by shells that want to know how words may go on
 
 _COMMANDS = {
     "mount": "mount.mount",
@@ -37,8 +44,26 @@ _COMMANDS = {
 }
 
 
+_ANSWERING = ("which", "diff", "verify")
+"""Commands whose exit status 1 is an answer, so that an error is 2."""
+
+
+_UNASKED = ("rw", "dev", "suid")
+"""Options that mount.fuse3(8) adds of its own accord; asked for, they are refused."""
+
+
 class _Group(click.Group):
     """Commands that are loaded when they are wanted, so that none waits for what another needs."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if len(args) == 4 and args[2] == "-o" and not args[0].isalnum():
+            # as mount.fuse3(8) calls it, for fstab and `mount -t fuse.imgfs`
+            *places, option, chosen = args
+            kept = ",".join(name for name in chosen.split(",") if name not in _UNASKED)
+            args = ["mount", option, kept, "--", *places]
+        return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(_COMMANDS)
@@ -76,26 +101,59 @@ def imgfs(debug: bool) -> None:
 
 def main() -> None:
     """Run the command line; never returns."""
+    _open_standard_streams()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    for stopping in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stopping) is signal.SIG_DFL:  # not when nohup has it ignored
+            signal.signal(stopping, _stop)
+    if _COMPLETION in os.environ:
+        imgfs.main(prog_name=_NAME)
+    sys.exit(_run(sys.argv[1:]))
+
+
+def _run(arguments: list[str]) -> int:
+    """The exit status. Not by way of click's main, which takes a broken pipe for itself."""
+    failed = 1
     try:
-        status = int(imgfs.main(prog_name="imgfs", standalone_mode=False) or 0)  # what a command exits with
+        with imgfs.make_context(_NAME, arguments) as context:
+            try:
+                imgfs.invoke(context)
+            except click.exceptions.Exit as end:
+                sys.stdout.flush()
+                return end.exit_code
+            finally:
+                failed = 2 if context.invoked_subcommand in _ANSWERING else 1
         sys.stdout.flush()
+        return 0
+    except click.exceptions.Exit as end:  # of --help and --version
+        return end.exit_code
     except click.ClickException as error:
         error.show()
-        status = error.exit_code
+        return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        status = 130
+        return 128 + signal.SIGINT
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is quiet
-        status = 1
+        return 128 + signal.SIGPIPE
     except (ImgfsError, OSError) as error:
-        status = _fail(describe(error))
+        _tell(describe(error))
     except Exception as error:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
-        status = _fail(f"internal error: {error!r} (imgfs --debug shows where; please report it)")
-    sys.exit(status)
+        _tell(f"internal error: {error!r} (imgfs --debug shows where; please report it)")
+    return failed
 
 
-def _fail(message: str) -> int:
+def _open_standard_streams() -> None:
+    """Open those that whoever called has closed: the next file opened would be taken for one of them."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+
+
+def _stop(number: int, _: object) -> NoReturn:
+    """End as Ctrl-C does, with everything that is half done cleaned up."""
+    sys.exit(128 + number)
+
+
+def _tell(message: str) -> None:
     click.echo(f"imgfs: {printable(message)}", err=True)
-    return 1

@@ -10,7 +10,7 @@ from imgfs.errors import MountError
 from imgfs.view import RootDirectory, ViewOptions
 
 
-@click.command()
+@click.command(short_help="Mount images as files.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCE...")
 @click.argument("mountpoint")
 @click.option("-o", "options", multiple=True, metavar="OPT[,OPT]...", help="Mount options, see above.")
@@ -47,10 +47,15 @@ def mount(
     except ImportError as error:
         raise MountError(f"pyfuse3 cannot be loaded: {error} (imgfs doctor says more)") from None
     parsed = parse_options(",".join(options))
+    if not mountpoint:
+        raise click.UsageError("MOUNTPOINT is empty")
     target = os.path.abspath(mountpoint)
 
     def run(ready: Callable[[], None]) -> None:
         with opened(sources) as union:
+            for source in union.sources:
+                _check_cover(target, source.folder, source.reference)
+            _check_cover(target, cache().folder, "the cache")
             root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar), cache())
             try:
                 serve(root, target, parsed, polls=[union.refresh], ready=ready)
@@ -63,7 +68,15 @@ def mount(
         background(run, log_file)
 
 
-@click.command()
+def _check_cover(mountpoint: str, folder: str | None, name: str) -> None:
+    """Refuse to mount where what is read to serve the mount would be out of reach. Raises MountError."""
+    if folder is not None:
+        above = os.path.realpath(mountpoint)
+        if os.path.commonpath([above, os.path.realpath(folder)]) == above:
+            raise MountError(f"{mountpoint}: {name} lies in there and would be covered")
+
+
+@click.command(short_help="Unmount what imgfs mount has mounted.")
 @click.argument("mountpoint")
 @click.option("-l", "--lazy", is_flag=True, help="Take it out of the tree now, even while it is in use.")
 def umount(mountpoint: str, lazy: bool) -> None:

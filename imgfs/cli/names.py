@@ -7,7 +7,7 @@ from imgfs.errors import InUse
 from imgfs.sources.names import full_name
 
 
-@click.command()
+@click.command(short_help="Give an image another name.")
 @click.argument("image")
 @click.argument("name")
 @store_option
@@ -17,7 +17,7 @@ def tag(image: str, name: str, store: str | None) -> None:
         writer.tag(union.snapshot.resolve(image), full_name(name))
 
 
-@click.command()
+@click.command(short_help="Remove images from the store of imgfs.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @click.option("-f", "--force", is_flag=True, help="Also if it has children or several names.")
 @store_option

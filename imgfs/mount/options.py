@@ -9,15 +9,8 @@ _NOBODY = 0xFFFF_FFFF  # as a user or group: none, so no number of one
 _ALWAYS = ("ro", "nosuid", "nodev")
 # What mount(8) passes along from fstab and what changes nothing here.
 _ACCEPTED = (
-    "default_permissions",
-    "noatime",
-    "relatime",
-    "nofail",
-    "auto",
-    "noauto",
-    "user",
-    "nouser",
-    "_netdev",
+    *("defaults", "default_permissions", "noatime", "relatime", "nofail", "auto", "noauto"),
+    *("user", "users", "nouser", "_netdev"),
 )
 
 
@@ -62,7 +55,7 @@ def parse_options(text: str) -> MountOptions:
             chosen[name] = True
         elif option in ("rw", "suid", "dev"):
             raise MountError(f"option {option} is not possible: images are shown read-only, nosuid and nodev")
-        elif option not in (*_ALWAYS, *_ACCEPTED, "exec"):
+        elif option not in (*_ALWAYS, *_ACCEPTED, "exec") and not option.startswith("x-"):
             raise MountError(f"unknown option: {option!r}")
     return MountOptions(**chosen)  # type: ignore[arg-type]  # each is converted to its field's type
 

@@ -79,8 +79,11 @@ class CatalogSource(Source):
         find: Callable[[Report], Iterable[FoundImage]],
         stamp: Callable[[], object],
         close: Callable[[], None] = lambda: None,
+        *,
+        folder: str | None = None,
     ) -> None:
         self.reference = reference
+        self.folder = folder
         self._indexer = indexer
         self._find = find
         self._stamp = stamp

@@ -65,7 +65,7 @@ def _is_there(path: str) -> bool:
 
 
 def _open(root: "_Root", reference: str, indexer: Indexer) -> Source:
-    return CatalogSource(reference, indexer, root.find, root.stamp)
+    return CatalogSource(reference, indexer, root.find, root.stamp, folder=root.path)
 
 
 class _Root:

@@ -51,7 +51,7 @@ def open_store(rest: str, indexer: Indexer) -> Source:
         )
     reference = f"containers-storage:{f'[{driver}@{root}]' if driver else root}"
     find = partial(find_images, roots, driver, _Layers())
-    return CatalogSource(reference, indexer, find, partial(_stamp, roots, driver))
+    return CatalogSource(reference, indexer, find, partial(_stamp, roots, driver), folder=root)
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,6 +63,7 @@ class DockerStore(Source):
 
     def __init__(self, root: str) -> None:
         self.reference = f"docker:{root}"
+        self.folder = root
         self._root = root
         self._splits = Splits()
         self._problems: list[str] = []

@@ -24,13 +24,15 @@ def open_layout(path: str, tag: str | None, indexer: Indexer) -> Source:
     Raises InvalidImage if `path` is no image layout, OSError if it cannot be read.
     """
     files = DirectoryFiles(path)
-    index = os.path.abspath(os.path.join(path, "index.json"))  # a process in the background works elsewhere
+    folder = os.path.abspath(path)  # a process in the background works elsewhere
+    index = os.path.join(folder, "index.json")
 
     def stamp() -> object:
         status = os.stat(index)
         return status.st_mtime_ns, status.st_ino, status.st_size
 
-    return CatalogSource(_reference("oci", path, tag), indexer, partial(find_images, files, path, tag), stamp)
+    find = partial(find_images, files, path, tag)
+    return CatalogSource(_reference("oci", path, tag), indexer, find, stamp, folder=folder)
 
 
 def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:

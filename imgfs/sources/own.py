@@ -50,6 +50,7 @@ class OwnStore(Source):
     def __init__(self, layout: Layout, indexer: Indexer) -> None:
         self.layout = layout
         self.reference = f"imgfs:{layout.root}"
+        self.folder = layout.root
         self._seen = self._stamp()
         self._tags = layout.read_tags()
         self.layers = LayerRegistry(partial(find_layer, layout, indexer))

@@ -15,10 +15,12 @@ class Source(ABC):
     """One place that images come from.
 
     `reference` is how the source is written, such as `oci:/srv/layout`; `layers` is what `store` takes its
-    layers from. Safe to use from several threads.
+    layers from. `folder` is the absolute path of the directory that is read as long as the source is open, None where
+    all it reads is open already. Safe to use from several threads.
     """
 
     reference: str
+    folder: str | None = None
     store: ImageStore
     layers: LayerProvider
 

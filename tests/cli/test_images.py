@@ -1,14 +1,17 @@
-"""Listing: `imgfs ls`, `imgfs tree`, `imgfs inspect`, `imgfs export`."""
+"""Listing: `imgfs ls`, `imgfs tree`, `imgfs inspect`."""
 
 import json
-import os
+import shlex
 import subprocess
 import sys
 import tarfile
 from pathlib import Path
 
+import pytest
+
 from tests.conftest import Imgfs
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.tools import require_tool
 
 
 def test_ls_of_a_new_store_is_empty(imgfs: Imgfs) -> None:
@@ -24,6 +27,20 @@ def test_ls_shows_one_line_a_name(imgfs: Imgfs, archive: Path, images: list[Test
             (line,) = (line for line in lines if line.startswith(tag))
             assert image.id[7:19] in line
             assert "2024-01-02 03:04:05" in line
+
+
+def test_no_line_is_cut_however_narrow_the_terminal(
+    imgfs: Imgfs, archive: Path, monkeypatch: pytest.MonkeyPatch, images: list[TestImage]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "20")
+    shown = (
+        require_tool("script"),
+        "-qec",
+        shlex.join([sys.executable, "-m", "imgfs", "ls", str(archive)]),
+        "/dev/null",
+    )
+    on_terminal = subprocess.run(shown, capture_output=True, stdin=subprocess.DEVNULL, check=True).stdout
+    assert on_terminal.replace(b"\r\n", b"\n") == imgfs("ls", archive).stdout
 
 
 def test_heads_are_what_nothing_is_based_on(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:
@@ -68,27 +85,6 @@ def test_inspect_shows_the_config_and_where_the_image_is(
     assert described["Parent"] == images[0].id
     assert described["Children"] == [images[2].id]
     assert described["Config"] == json.loads(images[1].config)
-
-
-def test_export_to_a_file_is_all_or_nothing(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:
-    target = archive.parent / "out.tar"
-    imgfs("export", "--source", archive, images[-1].id, "-o", target)
-    assert target.stat().st_size == len(images[-1].verbatim)
-    data = archive.read_bytes()
-    archive.write_bytes(data[: data.index(images[-1].layers[-1][:512]) + 100] + data[-2048:])
-    imgfs("export", "--source", archive, images[-1].id, "-o", archive.parent / "failed.tar", status=1)
-    assert not any(name.startswith("failed") for name in os.listdir(archive.parent))
-
-
-def test_a_reader_that_goes_away_is_no_traceback(
-    imgfs: Imgfs, archive: Path, images: list[TestImage]
-) -> None:
-    command = [sys.executable, "-m", "imgfs", "export", "--source", str(archive), images[-1].id]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        assert process.stdout is not None and process.stderr is not None
-        process.stdout.read(1)
-        process.stdout.close()
-        assert process.stderr.read() == b""
 
 
 def test_control_characters_in_names_do_not_reach_the_terminal(imgfs: Imgfs, tmp_path: Path) -> None:

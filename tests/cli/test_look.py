@@ -45,6 +45,8 @@ def lines(imgfs: Imgfs, *arguments: str, status: int = 0) -> list[str]:
 def test_find_matches_names_and_with_a_slash_whole_paths(imgfs: Imgfs, source: list[str]) -> None:
     assert lines(imgfs, "find", *source, "one:1", "*s*w*") == ["/etc/passwd", "/etc/shadow"]
     assert lines(imgfs, "find", *source, "one:1", "/usr/*.so") == ["/usr/lib/libc.so"]
+    assert lines(imgfs, "find", *source, "one:1", "usr/*.so") == ["/usr/lib/libc.so"]
+    assert lines(imgfs, "find", *source, "one:1", "*/libc.so") == ["/usr/lib/libc.so"]
     assert lines(imgfs, "find", *source, "one:1", "nothing") == []
 
 

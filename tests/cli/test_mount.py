@@ -311,6 +311,60 @@ def test_what_cannot_be_mounted_is_one_line(
     assert not os.path.ismount(archive.parent / "mnt")
 
 
+@pytest.mark.parametrize(("place", "named"), [("layout", "oci:"), (".", "oci:"), ("cache", "the cache")])
+def test_what_is_read_to_serve_the_mount_is_not_covered_by_it(
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage], place: str, named: str
+) -> None:
+    layout = oci_layout(tmp_path / "layout", images)
+    imgfs("index", layout)
+    (tmp_path / "link").symlink_to(tmp_path / place)
+    stderr = imgfs("mount", layout, tmp_path / "link", status=1).stderr.decode()
+    assert stderr.startswith(f"imgfs: {tmp_path}/link: {named}")
+    assert stderr.endswith("would be covered\n")
+    with pytest.raises(subprocess.CalledProcessError):
+        subprocess.run(["mountpoint", "-q", tmp_path / place], check=True)
+
+
+def test_no_mountpoint_at_all_is_wrong_usage(imgfs: Imgfs, archive: Path) -> None:
+    assert b"MOUNTPOINT" in imgfs("mount", archive, "", status=2).stderr
+
+
+def test_what_others_have_mounted_stays(imgfs: Imgfs, tmp_path: Path) -> None:
+    """An overlay of squashfuse, which an ordinary user could unmount as well as we."""
+    (tmp_path / "empty").mkdir()
+    top = tmp_path / "a place"
+    top.mkdir()
+    subprocess.run(
+        [require_tool("mksquashfs"), tmp_path / "empty", tmp_path / "squash", "-quiet", "-no-progress"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    subprocess.run([require_tool("squashfuse_ll"), tmp_path / "squash", top], check=True)
+    try:
+        for lazy in ([], ["-l"]):
+            stderr = imgfs("umount", *lazy, top, status=1).stderr.decode()
+            assert stderr == f"imgfs: {top}: not mounted by imgfs, but fuse.squashfuse_ll\n"
+        assert os.path.ismount(top)
+    finally:
+        subprocess.run(["umount", top], check=True)
+
+
+def test_it_can_be_mounted_as_fstab_does(
+    imgfs: Imgfs, archive: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By way of mount.fuse3(8), which runs the command that the type names and adds options of its own."""
+    command, top = tmp_path / "bin" / "imgfs", tmp_path / "a mountpoint"
+    command.parent.mkdir()
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -m imgfs "$@"\n')
+    command.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{command.parent}:{os.environ['PATH']}")
+    top.mkdir()
+    for options in ("rw", "defaults,nofail,_netdev,nodev,nosuid,uid=7"):
+        subprocess.run([require_tool("mount.fuse3"), f"imgfs#{archive}", top, "-o", options], check=True)
+        assert len(os.listdir(top / "images")) == 3
+        imgfs("umount", top)
+
+
 def test_in_front_it_logs_to_standard_error_and_ends_on_sigterm(
     environment: None, tmp_path: Path, images: list[TestImage]
 ) -> None:

@@ -28,7 +28,8 @@ def test_later_options_win_and_empty_ones_do_not_matter() -> None:
 
 
 def test_what_fstab_passes_along_changes_nothing() -> None:
-    assert parse_options("ro,nosuid,nodev,exec,noatime,relatime,nofail,noauto,user,_netdev") == MountOptions()
+    text = "defaults,ro,nosuid,nodev,exec,noatime,relatime,nofail,noauto,user,_netdev,x-systemd.automount"
+    assert parse_options(text) == MountOptions()
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ os.mkdir("other")
 print(imgfs("mount", "-o", "allow_other", "family.tar", "other"))
 if os.path.ismount("other"):  # this machine lets users do that
     imgfs("umount", "other")
-print(imgfs("mount", "family.tar", "/"))
+print(imgfs("mount", "family.tar", "/proc"))
 assert imgfs("mount", "family.tar", "mnt") == (0, "")
 assert imgfs("mount", "-o", "tar=verbatim", "family.tar", "other") == (0, "")
 for name in sorted(os.listdir("mnt/images")):
@@ -93,7 +93,7 @@ def test_an_ordinary_user_can_mount_read_and_unmount(user_folder: Path, images: 
     refused, busy, *looks, again = done.stdout.splitlines()
     if os.geteuid() == 0:
         assert "only allowed if 'user_allow_other' is set in /etc/fuse.conf" in refused
-    assert busy == repr((1, "imgfs: /: busy, something is mounted there already\n"))
+    assert busy == repr((1, "imgfs: /proc: busy, something is mounted there already\n"))
     assert looks[::2] == [
         f"{image.id[7:]} {len(image.config)} {len(image.verbatim)}"
         for image in sorted(images, key=lambda image: image.id)

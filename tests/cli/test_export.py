@@ -1,0 +1,83 @@
+"""`imgfs export`: what is written, and where to."""
+
+import os
+import stat
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Imgfs, Mount
+from tests.images import TestImage
+
+Export = Callable[..., subprocess.CompletedProcess[bytes]]
+
+
+@pytest.fixture
+def export(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> Export:
+    """Exports the last of the images: `export("-o", path)`."""
+    return lambda *arguments, status=0: imgfs(
+        "export", "--source", archive, images[-1].id, *arguments, status=status
+    )
+
+
+def test_a_file_is_there_whole_or_not_at_all(export: Export, archive: Path, images: list[TestImage]) -> None:
+    target = archive.parent / "out.tar"
+    export("-o", target)
+    assert target.stat().st_size == len(images[-1].verbatim)
+    data = archive.read_bytes()
+    archive.write_bytes(data[: data.index(images[-1].layers[-1][:512]) + 100] + data[-2048:])
+    export("-o", archive.parent / "failed.tar", status=1)
+    assert not any(name.startswith("failed") for name in os.listdir(archive.parent))
+
+
+def test_a_dash_is_standard_output(export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert export("-o", "-").stdout == export().stdout != b""
+    assert not os.path.exists("-")
+
+
+def test_a_file_that_was_there_keeps_its_mode_and_the_links_to_it(export: Export, tmp_path: Path) -> None:
+    real, link = tmp_path / "real.tar", tmp_path / "link.tar"
+    real.write_bytes(b"before")
+    real.chmod(0o600)
+    link.symlink_to(real)
+    export("-o", link)
+    assert link.is_symlink()
+    assert real.read_bytes() == export().stdout
+    assert stat.S_IMODE(real.stat().st_mode) == 0o600
+
+
+def test_a_pipe_is_written_into(export: Export, tmp_path: Path) -> None:
+    pipe, copy = tmp_path / "pipe", tmp_path / "copy"
+    os.mkfifo(pipe)
+    with open(copy, "wb") as file, subprocess.Popen(["cat", pipe], stdout=file):
+        export("-o", pipe)
+    assert pipe.is_fifo()
+    assert copy.read_bytes() == export().stdout
+
+
+def test_a_device_is_written_into(export: Export, tmp_path: Path) -> None:
+    null, full = tmp_path / "null", tmp_path / "full"
+    null.symlink_to("/dev/null")
+    full.symlink_to("/dev/full")
+    export("-o", null)
+    assert export("-o", full, status=1).stderr.decode() == f"imgfs: {full}: No space left on device\n"
+    assert null.is_char_device() and full.is_char_device()
+
+
+@pytest.mark.parametrize(
+    ("place", "why"), [("none/x.tar", "No such file or directory"), (".", "Is a directory")]
+)
+def test_an_error_names_the_file_asked_for(export: Export, tmp_path: Path, place: str, why: str) -> None:
+    path = os.path.join(tmp_path, place)
+    assert export("-o", path, status=1).stderr.decode() == f"imgfs: {path}: {why}\n"
+
+
+def test_flat_is_the_flat_tar_of_the_mount(
+    export: Export, mount: Mount, archive: Path, images: list[TestImage]
+) -> None:
+    with mount(archive) as top:
+        flat = (top / "images" / images[-1].id[7:] / "flat.tar").read_bytes()
+    assert export("--tar", "flat").stdout == flat
