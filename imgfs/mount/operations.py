@@ -1,7 +1,7 @@
 """What the kernel asks, translated to what nodes answer, and nothing else.
 
 Metadata is answered in place. A read is tried in place where that cannot block, otherwise it moves to a worker
-thread; so do opening, and finding out a size.
+thread; so do opening, and finding out a size, which may have to wait for long and so never takes a thread from others.
 """
 
 import errno
@@ -24,7 +24,7 @@ from imgfs.mount.listing import Listing, listing, shown_size
 from imgfs.mount.options import MountOptions
 from imgfs.view import Directory, File, Node, NodeTable, Symlink
 
-_THREADS = 16
+_THREADS, _WAITING_THREADS = 64, 512
 _NAME_MAX = 255
 _SMALL = 128 << 10  # bytes
 
@@ -45,6 +45,7 @@ class Operations(pyfuse3.Operations):
         self._inodes = Inodes(root)
         self._failures = Failures()
         self._threads = trio.CapacityLimiter(_THREADS)
+        self._waiting_threads = trio.CapacityLimiter(_WAITING_THREADS)
         self._handles = count(1)
         self._files: dict[int, tuple[Blob, Node, bool]] = {}
         self._directories: dict[int, Listing] = {}
@@ -80,13 +81,13 @@ class Operations(pyfuse3.Operations):
         node = await self._node(inode)
         if isinstance(node, File) and node.known_size is None and not self._lazy_size:
             try:
-                size = await self._in_thread(node, node.find_size)
+                size = await self._in_thread(node, node.find_size, self._waiting_threads)
             except pyfuse3.FUSEError as error:
                 blob = self._open_blob(node)
                 if error.errno != errno.ENOENT or blob is None:
                     raise
                 # whoever has open what was removed by now reads on, and so can learn its size
-                size = await self._in_thread(node, lambda: blob.size)
+                size = await self._in_thread(node, lambda: blob.size, self._waiting_threads)
             return self._attributes.of(node, inode, size)
         return self._told(node, inode)
 
@@ -120,13 +121,13 @@ class Operations(pyfuse3.Operations):
         size = None if node.mutable else node.known_size
         at_once = node.opens_at_once
         blob = self._in_place(node, node.open) if at_once else await self._in_thread(node, node.open)
+        if size is None and not node.mutable and not self._lazy_size:
+            size = await self._settle_size(inode, node, blob)
         if size is not None and size <= _SMALL and self._inodes.give(inode):
             _push(inode, size, blob)
         handle = next(self._handles)
         self._files[handle] = (blob, node, at_once)
-        # A size that is not final must not cut reads off. The kernel asks again for one that it was told to ask for,
-        # before it reads past it, and is told the exact one then, unless the user would rather not wait.
-        direct = node.mutable or (size is None and self._lazy_size)
+        direct = size is None  # one that is not final must not cut reads off
         return pyfuse3.FileInfo(fh=handle, direct_io=direct, keep_cache=not direct)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
@@ -177,6 +178,21 @@ class Operations(pyfuse3.Operations):
     def _told(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
         return self._attributes.of(node, number, shown_size(node), fleeting=fleeting)
 
+    async def _settle_size(self, inode: int, node: File, blob: Blob) -> int:
+        """The size of what is being opened, and the kernel asks for it anew.
+
+        It may have asked while nobody knew, and may be told of it by a listing at that moment; were it to ask only when
+        it reads, the older answer could win, and the file would end at 0.
+        """
+        try:
+            size = await self._in_thread(node, lambda: blob.size, self._waiting_threads)
+        except BaseException:
+            blob.close()
+            raise
+        with suppress(OSError):  # nobody has mounted this
+            pyfuse3.invalidate_inode(inode, attr_only=True)
+        return size
+
     def _open_blob(self, node: Node) -> Blob | None:
         return next((blob for blob, opened, _ in self._files.values() if opened.key == node.key), None)
 
@@ -186,9 +202,13 @@ class Operations(pyfuse3.Operations):
         except Exception as error:
             raise self._failures.translate(error, at.label) from None
 
-    async def _in_thread(self, at: Node | NodeTable, work: Callable[[], T]) -> T:
+    async def _in_thread(
+        self, at: Node | NodeTable, work: Callable[[], T], limiter: trio.CapacityLimiter | None = None
+    ) -> T:
         try:
-            return await trio.to_thread.run_sync(work, abandon_on_cancel=True, limiter=self._threads)
+            return await trio.to_thread.run_sync(
+                work, abandon_on_cancel=True, limiter=limiter or self._threads
+            )
         except Exception as error:
             raise self._failures.translate(error, at.label) from None
 

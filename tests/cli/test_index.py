@@ -2,10 +2,13 @@
 
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
 import tarfile
+import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -185,6 +188,28 @@ def test_whoever_reads_it_first_gets_all_of_it(
                 with tarfile.open(path) as archive:
                     assert archive.getnames() == expected
     assert kept(tmp_path).count(".index") == 3, "and leaves the indexes behind, unmounted or not"
+
+
+def test_a_read_is_whole_while_others_list_the_directory(mount: Mount, tmp_path: Path) -> None:
+    """A listing tells the kernel of a file without a size; whoever has asked to read it is to hear of the real one."""
+    layer = layer_tar({str(number): random.Random(number).randbytes(1 << 20) for number in range(64)})
+    image = TestImage([layer], ["large:1"])
+    layout = oci_layout(tmp_path / "layout", [image])
+    with mount(layout) as top, ThreadPoolExecutor() as pool:
+        folder = top / "images" / image.id[7:] / "layers"
+        (path,) = (folder / name for name in os.listdir(folder) if name.endswith(".tar"))
+
+        def read() -> bytes:
+            file = os.open(path, os.O_RDONLY)
+            try:
+                return os.read(file, 1 << 20)
+            finally:
+                os.close(file)
+
+        reading = pool.submit(read)
+        time.sleep(0.05)
+        os.listdir(folder)
+        assert reading.result() == layer[: 1 << 20]
 
 
 @pytest.mark.parametrize("option", ["size=exact", "size=lazy"])
