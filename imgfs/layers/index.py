@@ -86,18 +86,20 @@ class LayerIndex:
         sections = (self.facts.sections.get(name) for name in ("stored", "plain", "points"))
         return sum(section.size for section in sections if section)
 
-    def check(self, compression: Compression, diff_id: DiffID, stored_size: int) -> None:
-        """Read everything but the members. Raises Corrupt if this is not the index of that very layer."""
+    def is_of(self, compression: Compression, diff_id: DiffID, stored_size: int, size: int | None) -> bool:
+        """Whether this is the index of that very layer; a `size` of None is any."""
         facts = self.facts
-        if (facts.compression, facts.diff_id, facts.stored_size) != (compression, diff_id, stored_size):
-            self._fail("of another layer")
-        for size, found in ((stored_size, self.stored_checksums), (facts.size, self.plain_checksums)):
+        said = (compression, diff_id, stored_size, facts.size if size is None else size)
+        return (facts.compression, facts.diff_id, facts.stored_size, facts.size) == said
+
+    def check(self) -> None:
+        """Read everything but the members. Raises Corrupt if anything does not fit the rest."""
+        facts = self.facts
+        sizes = (facts.stored_size, facts.size)
+        for size, found in zip(sizes, (self.stored_checksums, self.plain_checksums), strict=True):
             if len(found) != checksums_size(size):
                 self._fail("its checksums do not fit")
-        if compression is not Compression.PLAIN and (self.table.stored_size, self.table.size) != (
-            stored_size,
-            facts.size,
-        ):
+        if facts.compression is not Compression.PLAIN and (self.table.stored_size, self.table.size) != sizes:
             self._fail("its seek points do not fit")
 
     def members(self) -> list[Member]:

@@ -8,7 +8,7 @@ import io
 import logging
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from threading import Lock
 
 from imgfs.blob import Blob, MemoryBlob
@@ -20,6 +20,7 @@ from imgfs.layers.building import Building
 from imgfs.layers.cache import COPY, Cache
 from imgfs.layers.copy import Copy
 from imgfs.layers.index import Facts, LayerIndex, write_index
+from imgfs.layers.partial import Partial
 from imgfs.layers.survey import Findings, Survey
 from imgfs.tar import Member
 
@@ -33,7 +34,8 @@ _INDEX = "index"
 class Subject:
     """A layer as far as indexing goes: `key` names its stored bytes in the cache, `open_blob` opens them.
 
-    `stored_digest` and `size` are None where they are not recorded.
+    `stored_digest` and `size` are None where they are not recorded. Two subjects are equal if the same is recorded of
+    both: of two images that say different things of the same bytes, one lies, and is not to be taken for the other.
     """
 
     key: Digest
@@ -42,7 +44,7 @@ class Subject:
     stored_size: int
     stored_digest: Digest | None
     size: int | None
-    open_blob: Callable[[], Blob]
+    open_blob: Callable[[], Blob] = field(compare=False)
 
     @property
     def name(self) -> str:
@@ -58,10 +60,10 @@ class Indexer:
         self._cache = cache
         self._lock = Lock()
         self._turn = Lock()
-        self._loaded: OrderedDict[Digest, LayerIndex] = OrderedDict()
-        self._buildings: dict[Digest, Building] = {}
-        self._failures: dict[Digest, str] = {}
-        self._uncopied: set[Digest] = set()  # layers of which the cache would not keep a copy
+        self._loaded: OrderedDict[Subject, LayerIndex] = OrderedDict()
+        self._buildings: dict[Subject, Building] = {}
+        self._failures: dict[Subject, str] = {}
+        self._uncopied: set[Subject] = set()  # layers of which the cache would not keep a copy
 
     def find(self, subject: Subject) -> LayerIndex | None:
         """The layer's index if it was ever built, here or by another process."""
@@ -69,15 +71,15 @@ class Indexer:
         if index is None:
             index = self._load(subject)
             if index is not None:
-                index = self._remember(subject.key, index)
+                index = self._remember(subject, index)
         return index
 
     def loaded(self, subject: Subject) -> LayerIndex | None:
         """The layer's index if it is in memory. Never blocks."""
         with self._lock:
-            index = self._loaded.get(subject.key)
+            index = self._loaded.get(subject)
             if index is not None:
-                self._loaded.move_to_end(subject.key)
+                self._loaded.move_to_end(subject)
             return index
 
     def build(self, subject: Subject, *, with_copy: bool = True) -> Building | None:
@@ -87,7 +89,7 @@ class Indexer:
         layer turned out to be so before: it stays so, and is not decoded again.
         """
         with self._lock:
-            return None if subject.key in self._loaded else self._join(subject, with_copy)
+            return None if subject in self._loaded else self._join(subject, with_copy=with_copy)
 
     def follow(self, subject: Subject) -> Building | None:
         """A pass to take decoded bytes from; None if the index turns out to be known, or nothing can be kept.
@@ -95,7 +97,7 @@ class Indexer:
         Raises as `build` does.
         """
         with self._lock:
-            building = self._buildings.get(subject.key)
+            building = self._buildings.get(subject)
         if building is None and self.find(subject) is None:
             building = self.build(subject)
         return building if building and building.readable else None
@@ -113,11 +115,11 @@ class Indexer:
         try:
             return self.index(subject, with_copy=False).members()
         except Corrupt as error:
-            if subject.key in self._failures:
+            if subject in self._failures:
                 raise
             self._discard(subject, error)
             with self._lock:
-                self._loaded.pop(subject.key, None)
+                self._loaded.pop(subject, None)
             return self.index(subject, with_copy=False).members()
 
     def learn(self, blob: Blob, name: str) -> Facts:
@@ -129,11 +131,11 @@ class Indexer:
 
     def copying(self, subject: Subject, index: LayerIndex) -> Building | None:
         """A pass that makes a decoded copy of an indexed layer; None if none can be kept."""
-        if index.facts.size > self._cache.limit or subject.key in self._uncopied:
+        if index.facts.size > self._cache.limit or subject in self._uncopied:
             return None
         with self._lock:
-            building = self._join(subject, with_copy=True)
-        return building if building.readable else None
+            building = self._join(subject, with_copy=True, only_for_copy=True)
+        return building if building and building.readable else None
 
     def open_copy(self, subject: Subject, index: LayerIndex) -> Blob | None:
         """The layer's decoded bytes, each block checked as it is read; None if they are not kept."""
@@ -159,17 +161,25 @@ class Indexer:
         for building in buildings:
             building.join()
 
-    def _join(self, subject: Subject, with_copy: bool) -> Building:
-        if subject.key in self._failures:
-            raise Corrupt(self._failures[subject.key])
-        building = self._buildings.get(subject.key)
+    def _join(self, subject: Subject, *, with_copy: bool, only_for_copy: bool = False) -> Building | None:
+        """The pass that is running, or one that starts now, but not for a copy that cannot be made."""
+        if subject in self._failures:
+            raise Corrupt(self._failures[subject])
+        building = self._buildings.get(subject)
         if building is None:
-            building = self._buildings[subject.key] = self._begin(subject, with_copy)
+            partial = self._cache.begin() if with_copy else None
+            if partial is None and only_for_copy:
+                return None
+            building = self._buildings[subject] = self._begin(subject, partial)
         return building
 
-    def _begin(self, subject: Subject, with_copy: bool) -> Building:
-        blob = subject.open_blob()
-        partial = self._cache.begin() if with_copy else None
+    def _begin(self, subject: Subject, partial: Partial | None) -> Building:
+        try:
+            blob = subject.open_blob()
+        except BaseException:
+            if partial is not None:
+                partial.close()
+            raise
         copy = Copy(self._cache, partial) if partial else None
 
         def finish(findings: Findings, whole: Copy | None) -> None:
@@ -180,15 +190,15 @@ class Indexer:
             if copy is not None and (kept := self.open_copy(subject, index)):
                 kept.close()
             elif copy is not None:
-                self._uncopied.add(subject.key)
-            self._remember(subject.key, index)
+                self._uncopied.add(subject)
+            self._remember(subject, index)
 
         def end(error: Exception | None) -> None:
             blob.close()
             with self._lock:
                 if isinstance(error, Corrupt):
-                    self._failures[subject.key] = str(error)
-                del self._buildings[subject.key]
+                    self._failures[subject] = str(error)
+                del self._buildings[subject]
 
         building = Building(Survey(blob, subject.compression, subject.name), copy, self._turn, finish, end)
         building.start()
@@ -203,10 +213,10 @@ class Indexer:
         file = self._cache.open(key, _INDEX)
         return LayerIndex(file or MemoryBlob(data))
 
-    def _remember(self, key: Digest, index: LayerIndex) -> LayerIndex:
+    def _remember(self, subject: Subject, index: LayerIndex) -> LayerIndex:
         """Keep an index in memory; answers the one that is there by now, which all share."""
         with self._lock:
-            index = self._loaded.setdefault(key, index)
+            index = self._loaded.setdefault(subject, index)
             while len(self._loaded) > 1 and sum(i.memory for i in self._loaded.values()) > _LOADED_SIZE:
                 self._loaded.popitem(last=False)
             return index
@@ -218,7 +228,10 @@ class Indexer:
             return None
         try:
             index = LayerIndex(file)
-            index.check(subject.compression, subject.diff_id, subject.stored_size)
+            if not index.is_of(subject.compression, subject.diff_id, subject.stored_size, subject.size):
+                file.close()  # it may be right all the same, and the image wrong
+                return None
+            index.check()
         except Corrupt as error:
             file.close()
             self._discard(subject, error)

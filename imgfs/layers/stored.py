@@ -75,6 +75,8 @@ class StoredLayer:
         if compression is Compression.PLAIN and not self._may_be_plain(blob):
             blob_name = f", blob {self.stored_digest}" if self.stored_digest else ""
             raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are no tar, nor gzip or zstd")
+        if compression is Compression.PLAIN and self.recorded_size not in (None, blob.size):
+            raise Corrupt(f"layer {self.diff_id}: {blob.size} bytes where {self.recorded_size} are recorded")
         digest = self.stored_digest or (Digest(self.diff_id) if compression is Compression.PLAIN else None)
         key = digest or _sample_digest(self.diff_id, blob)
         return Subject(key, compression, self.diff_id, blob.size, digest, self.recorded_size, self.open_blob)

@@ -64,6 +64,14 @@ class StoredTar(TarBlob):
         if size <= 0:
             return b""
         try:
+            if (
+                known is not None
+                and offset + size == known
+                and self._subject.compression is not Compression.PLAIN
+            ):
+                self._indexer.index(
+                    self._subject
+                )  # that it ends there is only recorded, until it is verified
             data = self._read(size, offset)
         except Corrupt as error:
             name = self._subject.name

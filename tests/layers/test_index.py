@@ -38,7 +38,7 @@ WRITTEN = written()
 def everything(data: bytes) -> tuple[object, ...]:
     """All that an index in these bytes answers."""
     index = LayerIndex(MemoryBlob(data))
-    index.check(Compression.GZIP, DiffID.of(DATA), len(STORED))
+    index.check()
     facts = msgspec.structs.replace(index.facts, sections={})
     return facts, index.stored_checksums, index.plain_checksums, index.table.dump(), index.members()
 
@@ -91,17 +91,13 @@ def test_another_version_is_corrupt(version: bytes) -> None:
         LayerIndex(MemoryBlob(WRITTEN.replace(b"version 3", b"version " + version, 1)))
 
 
-@pytest.mark.parametrize(
-    "layer",
-    [
-        (Compression.ZSTD, DiffID.of(DATA), len(STORED)),
-        (Compression.GZIP, DiffID.of(b"other"), len(STORED)),
-        (Compression.GZIP, DiffID.of(DATA), len(STORED) + 1),
-    ],
-)
-def test_the_index_of_another_layer_is_corrupt(layer: tuple[Compression, DiffID, int]) -> None:
-    with pytest.raises(Corrupt, match="of another layer"):
-        LayerIndex(MemoryBlob(WRITTEN)).check(*layer)
+def test_an_index_knows_its_layer_from_others() -> None:
+    index = LayerIndex(MemoryBlob(WRITTEN))
+    right = (Compression.GZIP, DiffID.of(DATA), len(STORED), len(DATA))
+    assert index.is_of(*right)
+    assert index.is_of(*right[:3], None)
+    for place, other in enumerate((Compression.ZSTD, DiffID.of(b"other"), len(STORED) + 1, len(DATA) + 1)):
+        assert not index.is_of(*right[:place], other, *right[place + 1 :])  # type: ignore[arg-type,call-arg]
 
 
 OTHER = Survey(MemoryBlob(gzip_member(DATA[:99])), Compression.GZIP, "x").run(lambda chunk: None)
@@ -182,7 +178,7 @@ def test_loading_reads_little_of_what_a_large_layer_has(tmp_path: Path) -> None:
     assert index.facts.size == len(DATA)
     size = len(FINDINGS.sections["members"])
     assert index.memory < len(WRITTEN) - size
-    index.check(Compression.GZIP, DiffID.of(DATA), len(STORED))
+    index.check()
     before = blob.read
     assert len(index.members()) == 300
     assert blob.read - before == size

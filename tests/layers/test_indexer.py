@@ -90,6 +90,39 @@ def test_what_is_not_what_is_recorded_is_corrupt_and_not_decoded_again(
     assert not list((tmp_path / "cache").rglob("*.*"))
 
 
+@pytest.mark.parametrize(
+    "change", [{"diff_id": DiffID.of(b"x")}, {"size": 5}, {"stored_digest": None, "size": 5}]
+)
+@pytest.mark.parametrize("liar_first", [True, False])
+def test_who_lies_of_the_same_bytes_harms_nobody_else(
+    tmp_path: Path, change: dict[str, object], liar_first: bool
+) -> None:
+    liar = replace(subject(), **change)  # type: ignore[arg-type]
+
+    def expose() -> None:
+        with pytest.raises(Corrupt):
+            indexer.index(liar)
+        assert indexer.loaded(liar) is None
+
+    with indexing(tmp_path) as indexer:
+        if liar_first:
+            expose()
+        assert indexer.index(subject()).facts.diff_id == DiffID.of(DATA)
+        kept = index_file(tmp_path).read_bytes()
+        expose()
+        assert indexer.find(subject()) is not None
+    assert index_file(tmp_path).read_bytes() == kept
+
+
+def test_a_copy_that_cannot_be_kept_costs_no_pass(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    opened = Opened(STORED)
+    with indexing(tmp_path) as indexer:
+        index = indexer.index(subject(opened), with_copy=False)
+        monkeypatch.setattr(Cache, "begin", lambda cache: None)
+        assert indexer.copying(subject(opened), index) is None
+    assert opened.times == 1
+
+
 def test_a_failure_to_read_is_tried_again(tmp_path: Path) -> None:
     blob = FailingBlob(STORED, 1000)
     with indexing(tmp_path) as indexer:

@@ -86,6 +86,22 @@ def flip(path: Path, place: int, bits: int) -> None:
         file.write(bytes([byte ^ bits]))
 
 
+@pytest.mark.parametrize("recorded", [len(SMALL) - 512, len(SMALL) + 512])
+@pytest.mark.parametrize("indexed", [True, False])
+@pytest.mark.parametrize("encoder", ENCODERS)
+def test_a_recorded_size_that_is_wrong_cuts_nothing_off(
+    tmp_path: Path, encoder: str, indexed: bool, recorded: int
+) -> None:
+    with indexing(tmp_path) as indexer:
+        layer = stored_layer(indexer, tmp_path / "layer", SMALL, encoder)
+        if indexed:
+            indexer.index(layer.subject())
+        with pytest.raises(Corrupt, match=f"where {recorded} are recorded"):
+            with replace(layer, recorded_size=recorded).open() as tar:
+                for offset in range(0, recorded, 65_536):
+                    tar.pread(min(65_536, recorded - offset), offset)
+
+
 def test_a_blob_that_becomes_shorter_is_an_error(tmp_path: Path) -> None:
     with indexing(tmp_path) as indexer:
         layer = stored_layer(indexer, tmp_path / "layer", DATA)
