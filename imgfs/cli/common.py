@@ -33,7 +33,7 @@ _CACHE_SIZE, _CACHE = "imgfs.cache_size", "imgfs.cache"
 
 def parse_size(text: str) -> int:
     """A size in bytes from a number with an optional K, M, G or T. Raises click.BadParameter."""
-    match = re.fullmatch(r"(\d+)(?:([KMGT])(?:i?B)?)?", text.strip(), re.IGNORECASE)
+    match = re.fullmatch(r"(\d{1,18})(?:([KMGT])(?:i?B)?)?", text.strip(), re.IGNORECASE | re.ASCII)
     if match is None:
         raise click.BadParameter(f"{text!r} is not a size such as 500M or 8G")
     return int(match[1]) << 10 * " KMGT".index((match[2] or " ").upper())
@@ -140,6 +140,11 @@ def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None
 
     with bar(label, total) as advance:
         yield advance
+
+
+def utf8(text: str) -> str:
+    """Text that JSON can hold: what is not UTF-8 in it, as file names may be, as escapes."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
 def human_size(size: int | None) -> str:

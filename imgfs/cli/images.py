@@ -9,7 +9,7 @@ import msgspec
 from rich.console import Console
 from rich.tree import Tree
 
-from imgfs.cli.common import human_size, opened, store_option
+from imgfs.cli.common import human_size, opened, store_option, utf8
 from imgfs.digest import ImageID
 from imgfs.errors import printable
 from imgfs.sources import default_sources
@@ -74,7 +74,7 @@ def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
         layers=len(image.diff_ids),
         size=sources[0].store.known_tar_size(image_id),
         parent=snapshot.parents.get(image_id),
-        sources=[source.reference for source in sources],
+        sources=[utf8(source.reference) for source in sources],
     )
 
 
@@ -85,7 +85,7 @@ def _print_table(rows: Iterable[_Row], *, with_source: bool) -> None:
         created = row.created[:19].replace("T", " ") if row.created else "-"
         for tag in row.tags or ["<none>"]:
             line = [printable(tag), row.id.short, created, str(row.layers), human_size(row.size)]
-            lines.append([*line, *([", ".join(row.sources)] if with_source else [])])
+            lines.append([*line, *([printable(", ".join(row.sources))] if with_source else [])])
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [

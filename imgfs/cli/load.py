@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 import click
 
-from imgfs.cli.common import opened, progress_bar, store_option, writing
+from imgfs.cli.common import opened, progress_bar, store_option, utf8, writing
 from imgfs.errors import printable
 from imgfs.sources.directory_tar import directory_chunks
 from imgfs.sources.importing import import_image
@@ -73,7 +73,7 @@ def import_(
         layers = []
         for name in inputs:
             with _input(name) as (chunks, total), progress_bar(name, total) as advance:
-                layers.append((writer.stage(chunks, advance), message or f"Imported from {name}"))
+                layers.append((writer.stage(chunks, advance), message or f"Imported from {utf8(name)}"))
         click.echo(import_image(writer, layers, base, changes, tags))
 
 

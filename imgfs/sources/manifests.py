@@ -13,7 +13,7 @@ import msgspec
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
-from imgfs.errors import ImgfsError, InvalidImage, StoreError, TooMuch, describe
+from imgfs.errors import Corrupt, ImgfsError, InvalidImage, StoreError, TooMuch, describe
 from imgfs.sources.catalog import FoundImage, FoundLayer, Report
 from imgfs.sources.documents import MAX_LAYERS, Budget, parse_document, read_document
 
@@ -36,6 +36,7 @@ class Descriptor(msgspec.Struct, rename="camel"):
     """What names a blob; `digest` is not validated yet."""
 
     digest: str
+    size: int | None = None
     media_type: str = ""
     annotations: dict[str, str] | None = None
     platform: _Platform | None = None
@@ -123,15 +124,19 @@ class ManifestWalk:
         layers = []
         for layer in manifest.layers:
             digest = Digest(layer.digest)
-            layers.append(FoundLayer(partial(self._open_layer, digest), digest))
+            layers.append(FoundLayer(partial(self._open_layer, digest, layer.size), digest))
         return FoundImage(self._read(manifest.config), layers, [tag] if tag else [], manifest=data)
 
-    def _open_layer(self, digest: Digest) -> Blob:
+    def _open_layer(self, digest: Digest, size: int | None) -> Blob:
         try:
-            return self._open_blob(digest)
+            blob = self._open_blob(digest)
         except FileNotFoundError:
             why = " (it was not pulled, or discarded after unpacking)" if self._is_partial else ""
             raise StoreError(f"{self._place}: blob {digest} of a layer is not there{why}") from None
+        if size not in (None, blob.size):
+            blob.close()
+            raise Corrupt(f"{self._place}: blob {digest} has {blob.size} bytes where {size} are recorded")
+        return blob
 
     def _read(self, descriptor: Descriptor) -> bytes:
         digest = Digest(descriptor.digest)

@@ -43,6 +43,18 @@ def test_no_line_is_cut_however_narrow_the_terminal(
     assert on_terminal.replace(b"\r\n", b"\n") == imgfs("ls", archive).stdout
 
 
+def test_places_with_unusual_names_are_shown_on_one_line_and_in_json(
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage]
+) -> None:
+    path = docker_archive(tmp_path / "e\x1b[31m\n\udcff.tar", images[:1])
+    lines = imgfs("ls", path, "imgfs:").stdout.splitlines()
+    assert len(lines) == 2
+    assert lines[1].endswith(b"/e\\x1b[31m\\n\\xff.tar")
+    (row,) = json.loads(imgfs("ls", "--json", path).stdout)
+    assert row["sources"] == [f"docker-archive:{tmp_path}/e\x1b[31m\n\\xff.tar"]
+    assert imgfs("import", path).stdout.startswith(b"sha256:")
+
+
 def test_heads_are_what_nothing_is_based_on(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:
     rows = json.loads(imgfs("ls", "--heads", "--json", archive).stdout)
     assert [row["id"] for row in rows] == [images[-1].id]

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from imgfs.errors import InvalidImage, TooMuch
+from imgfs.errors import Corrupt, InvalidImage, TooMuch
 from imgfs.layers import Indexer
 from imgfs.sources import open_source
 from tests.images import TestImage, digest, layer_tar, oci_layout
@@ -107,6 +108,21 @@ def test_the_same_manifest_named_often_is_read_once(tmp_path: Path, indexer: Ind
     image, entry = layout.image("a")
     many = layout.index(*[entry] * 10_000)
     assert list(open_source(layout.finish(*[many] * 100, entry), indexer).store.map()) == [image]
+
+
+@pytest.mark.parametrize("change", [-512, 512])
+def test_a_layer_of_another_size_than_the_manifest_says_is_corrupt(
+    tmp_path: Path, indexer: Indexer, change: int
+) -> None:
+    """A plain one, too: its end may be gone, and no format would tell."""
+    layout = Layout(tmp_path / "layout")
+    _, manifest = layout.image("file")
+    layer = tmp_path / "layout/blobs/sha256" / digest(layer_tar({"file": b""}))[7:]
+    os.truncate(layer, layer.stat().st_size + change)
+    source = open_source(layout.finish(manifest | _tagged("x")), indexer)
+    (image_id,) = source.store.map()
+    with pytest.raises(Corrupt, match=f"has {layer.stat().st_size} bytes where"):
+        source.store.open_layers(image_id)
 
 
 @pytest.mark.parametrize(
