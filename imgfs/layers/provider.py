@@ -5,6 +5,7 @@ free only when neither an image nor a layer above it holds it.
 """
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from threading import Lock
 
 from imgfs.digest import ChainID
@@ -16,7 +17,7 @@ class LayerRegistry:
     """Layers by chain ID, reference counted; a `LayerProvider`.
 
     `find` answers for chain IDs not yet in use; it raises LayerNotFound, or returns the layer. While a
-    layer is in use its one object is handed to everybody.
+    layer is in use its one object is handed to everybody, until it is renewed.
     """
 
     def __init__(self, find: Callable[[ChainID], Layer]) -> None:
@@ -31,6 +32,13 @@ class LayerRegistry:
     def release(self, layer: Layer) -> list[LayerMetadata]:
         with self._lock:
             return list(self._drop(layer.chain_id))
+
+    def renew(self) -> None:
+        """Hand out what `find` answers by now in place of what it answered when a layer was first taken."""
+        with self._lock:
+            for chain_id, (_, count) in self._taken.items():
+                with suppress(ImgfsError):  # gone; whoever has it goes on
+                    self._taken[chain_id] = (self._find(chain_id), count)
 
     def references(self) -> dict[ChainID, int]:
         """How often each layer in use is held, by images, streams and layers above it."""

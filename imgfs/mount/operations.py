@@ -49,6 +49,7 @@ class Operations(pyfuse3.Operations):
         self._handles = count(1)
         self._files: dict[int, tuple[Blob, Node, bool]] = {}
         self._directories: dict[int, Listing] = {}
+        self._settling: dict[int, trio.Event] = {}
 
     def close(self) -> None:
         """Close what is still open."""
@@ -122,7 +123,11 @@ class Operations(pyfuse3.Operations):
         at_once = node.opens_at_once
         blob = self._in_place(node, node.open) if at_once else await self._in_thread(node, node.open)
         if size is None and not node.mutable and not self._lazy_size:
-            size = await self._settle_size(inode, node, blob)
+            try:
+                size = await self._settle_size(inode, node, blob)
+            except BaseException:
+                blob.close()
+                raise
         if size is not None and size <= _SMALL and self._inodes.give(inode):
             _push(inode, size, blob)
         handle = next(self._handles)
@@ -182,16 +187,23 @@ class Operations(pyfuse3.Operations):
         """The size of what is being opened, and the kernel asks for it anew.
 
         It may have asked while nobody knew, and may be told of it by a listing at that moment; were it to ask only when
-        it reads, the older answer could win, and the file would end at 0.
+        it reads, the older answer could win, and the file would end at 0. For the same reason it is made to ask once,
+        before anybody who opened the file can read.
         """
+        while (settled := self._settling.get(inode)) is not None:
+            await settled.wait()
+        known = node.known_size
+        if known is not None:
+            return known
+        settled = self._settling[inode] = trio.Event()
         try:
             size = await self._in_thread(node, lambda: blob.size, self._waiting_threads)
-        except BaseException:
-            blob.close()
-            raise
-        with suppress(OSError):  # nobody has mounted this
-            pyfuse3.invalidate_inode(inode, attr_only=True)
-        return size
+            with suppress(OSError):  # nobody has mounted this
+                pyfuse3.invalidate_inode(inode, attr_only=True)
+            return size
+        finally:
+            del self._settling[inode]
+            settled.set()
 
     def _open_blob(self, node: Node) -> Blob | None:
         return next((blob for blob, opened, _ in self._files.values() if opened.key == node.key), None)

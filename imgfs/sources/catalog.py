@@ -93,7 +93,7 @@ class CatalogSource(Source):
         self._contents = self._look()
         self._backend = MemoryBackend()
         self._store_changes(_Contents(), self._contents)
-        self.layers = LayerRegistry(self._find_layer)
+        self.layers = self._registry = LayerRegistry(self._find_layer)
         self.store = ImageStore(self._backend, self.layers)
 
     @property
@@ -114,6 +114,7 @@ class CatalogSource(Source):
         before, after = self._contents, self._look()
         self._contents = after
         self._store_changes(before, after)
+        self._registry.renew()
         self._seen = stamp
         self.store.refresh()
         return True

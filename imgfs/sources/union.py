@@ -55,8 +55,14 @@ class Snapshot:
         return image_id if image_id in self.images else None
 
     def source_of(self, image_id: ImageID) -> Source:
-        """The source to read an image from: the first that has all its layers, or if none has, the first."""
-        first, *others = sources = self.sources[image_id]
+        """The source to read an image from: the first that has all its layers, or if none has, the first.
+
+        Raises ImageNotFound.
+        """
+        sources = self.sources.get(image_id)
+        if sources is None:
+            raise ImageNotFound(image_id)
+        first, *others = sources
         if others:
             for source in sources:
                 with suppress(ImageNotFound):  # it has gone since

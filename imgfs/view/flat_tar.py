@@ -18,7 +18,8 @@ class FlatTarFile(File):
         return self._table.known_flat_size
 
     def find_size(self) -> int:
-        return self._table.find_flat_size()
+        with self.open() as blob:
+            return blob.size
 
     def open(self) -> Blob:
-        return self._table.loaded().flat()
+        return self._table.open_flat()

@@ -3,11 +3,11 @@
 import datetime
 from collections.abc import Callable, Iterator
 
-from imgfs.sources import Source
 from imgfs.store import Image
 from imgfs.view.context import Context
 from imgfs.view.flat_tar import FlatTarFile
 from imgfs.view.history import history_table
+from imgfs.view.home import Home
 from imgfs.view.layers import LayersDirectory
 from imgfs.view.node import Directory, Node
 from imgfs.view.relatives import ChildrenDirectory
@@ -17,15 +17,15 @@ from imgfs.view.trees import TreeTable
 
 
 class ImageDirectory(Directory):
-    """The directory of `image`, its layers read from `source`. Its files are made when they are looked at."""
+    """The directory of `image`, wherever that is. Its files are made when they are looked at."""
 
-    def __init__(self, key: str, image: Image, source: Source, context: Context) -> None:
+    def __init__(self, key: str, image: Image, context: Context) -> None:
         self.key = key
         self.mtime_ns = _nanoseconds(image.created)
         self._image = image
-        self._source = source
+        self._home = Home(image.id, context.union)
         self._context = context
-        self._entries: dict[bytes, Callable[[], Node]] = {
+        self._entries: dict[bytes, Callable[[], Node | None]] = {
             b"config.json": self._config,
             b"parent": self._parent,
             b"children": self._children,
@@ -35,10 +35,8 @@ class ImageDirectory(Directory):
             b"rootfs": self._rootfs,
             b"rootfs.tar": self._rootfs_tar,
             b"flat.tar": self._flat_tar,
+            b"manifest.json": self._manifest,
         }
-        manifest = source.manifest(image.id)
-        if manifest is not None:
-            self._entries[b"manifest.json"] = lambda: self._text("manifest.json", manifest)
 
     def lookup(self, name: bytes) -> Node | None:
         make = self._entries.get(name)
@@ -46,10 +44,9 @@ class ImageDirectory(Directory):
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         for name, make in self._entries.items():
-            yield name, make()
-
-    def _text(self, name: str, content: bytes) -> Node:
-        return TextFile(f"{self.key}/{name}", content, self.mtime_ns)
+            node = make()
+            if node is not None:
+                yield name, node
 
     def _live(self, name: str, make: Callable[[], str]) -> Node:
         return LiveText(
@@ -57,7 +54,15 @@ class ImageDirectory(Directory):
         )
 
     def _config(self) -> Node:
-        return self._text("config.json", self._image.raw_config)
+        return TextFile(f"{self.key}/config.json", self._image.raw_config, self.mtime_ns)
+
+    def _manifest(self) -> Node | None:
+        def content() -> bytes | None:
+            return self._home.source.manifest(self._image.id)
+
+        # live, as the same image may come anew with its layers stored otherwise
+        key = f"{self.key}/manifest.json"
+        return None if content() is None else LiveText(key, lambda: content() or b"", self.mtime_ns)
 
     def _parent(self) -> Node:
         def text() -> str:
@@ -71,7 +76,7 @@ class ImageDirectory(Directory):
         return ChildrenDirectory(f"{self.key}/children", self._image.id, union, self.mtime_ns)
 
     def _history(self) -> Node:
-        layers = self._source.store.layers(self._image.id)  # the image may be gone when it is asked
+        layers = self._home.layers  # the image may be gone when it is asked
         return self._live("history", lambda: history_table(self._image, layers.sizes()))
 
     def _tags(self) -> Node:
@@ -82,20 +87,18 @@ class ImageDirectory(Directory):
         return self._live("tags", text)
 
     def _layers(self) -> Node:
-        store, trees = self._source.store, self._context.trees
-        return LayersDirectory(f"{self.key}/layers", self._image, store, trees, self.mtime_ns)
+        trees = self._context.trees
+        return LayersDirectory(f"{self.key}/layers", self._image, self._home, trees, self.mtime_ns)
 
     def _tree(self) -> TreeTable:
-        key = f"{self.key}/rootfs"
-        trees, layers = self._context.trees, self._source.store.layers(self._image.id)
-        return trees.table(key, layers, self.mtime_ns)
+        return self._context.trees.table(f"{self.key}/rootfs", self._home, self.mtime_ns)
 
     def _rootfs(self) -> Node:
         return self._tree().top()
 
     def _rootfs_tar(self) -> Node:
         key, verbatim = f"{self.key}/rootfs.tar", self._context.options.verbatim_tar
-        return RootfsTar(key, self._image.id, self._source.store, verbatim, self.mtime_ns)
+        return RootfsTar(key, self._home, verbatim, self.mtime_ns)
 
     def _flat_tar(self) -> Node:
         return FlatTarFile(f"{self.key}/flat.tar", self._tree(), self.mtime_ns)

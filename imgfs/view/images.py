@@ -41,5 +41,4 @@ class ImagesDirectory(Directory):
             yield image_id.hex.encode(), self._image(snapshot, image_id)
 
     def _image(self, snapshot: Snapshot, image_id: ImageID) -> ImageDirectory:
-        image, source = snapshot.images[image_id], snapshot.source_of(image_id)
-        return ImageDirectory(f"{self.key}/{image_id.hex}", image, source, self._context)
+        return ImageDirectory(f"{self.key}/{image_id.hex}", snapshot.images[image_id], self._context)

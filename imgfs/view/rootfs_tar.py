@@ -5,23 +5,23 @@ from imgfs.digest import ImageID
 from imgfs.errors import ImageNotFound
 from imgfs.store import ImageStore
 from imgfs.tar import JoinedTar
+from imgfs.view.home import Home
 from imgfs.view.node import File
 
 
 class RootfsTar(File):
     """The joined layer tars, or with `verbatim` their plain concatenation; nothing is read before it must be."""
 
-    def __init__(self, key: str, image_id: ImageID, store: ImageStore, verbatim: bool, mtime_ns: int) -> None:
+    def __init__(self, key: str, home: Home, verbatim: bool, mtime_ns: int) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
-        self._id = image_id
-        self._store = store
+        self._home = home
         self._verbatim = verbatim
 
     @property
     def known_size(self) -> int | None:
         try:
-            return self._store.known_tar_size(self._id)
+            return self._home.source.store.known_tar_size(self._home.image_id)
         except ImageNotFound:  # removed since; a size that is asked for in earnest says so
             return None
 
@@ -30,7 +30,7 @@ class RootfsTar(File):
             return blob.size
 
     def open(self) -> Blob:
-        return open_rootfs_tar(self._store, self._id, verbatim=self._verbatim)
+        return open_rootfs_tar(self._home.source.store, self._home.image_id, verbatim=self._verbatim)
 
 
 def open_rootfs_tar(store: ImageStore, image_id: ImageID, *, verbatim: bool) -> Blob:

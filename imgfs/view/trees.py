@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from itertools import count
 from threading import Lock
 
-from imgfs.store import LayerStack
+from imgfs.blob import Blob
 from imgfs.tar import TarBlob
+from imgfs.view.home import Home
 from imgfs.view.loaded import LoadedTree
 from imgfs.view.node import Directory, Node, NodeTable
 from imgfs.view.open_layers import OpenLayers
@@ -32,18 +33,12 @@ class Trees:
         self._tables: list[TreeTable] = []
         self.clock = count(1)
 
-    def table(self, key: str, layers: LayerStack, mtime_ns: int = 0, only: int | None = None) -> "TreeTable":
+    def table(self, key: str, home: Home, mtime_ns: int = 0, only: int | None = None) -> "TreeTable":
         """The table known as `key`, made if there is none yet; as `TreeTable` otherwise."""
         with self._lock:
             table = self._known.get(key)
-            if (
-                table is not None and table.layers is not layers
-            ):  # the image went and came back, maybe from elsewhere
-                self._tables = [other for other in self._tables if other is not table]
-                table.unload()
-                table = None
             if table is None:
-                table = self._known[key] = TreeTable(key, self, layers, mtime_ns, only)
+                table = self._known[key] = TreeTable(key, self, home, mtime_ns, only)
                 if len(self._known) > _KNOWN:
                     self._known.popitem(last=False)
             self._known.move_to_end(key)
@@ -83,19 +78,17 @@ class _Unloaded(Directory):
 
 
 class TreeTable(NodeTable):
-    """The tree that `layers` make, or if `only` is given that layer alone, known as `key`.
+    """The tree that the layers at `home` make, or if `only` is given that layer alone, known as `key`.
 
     `mtime_ns` is that of the top while the tree is not loaded.
     """
 
-    def __init__(
-        self, key: str, trees: Trees, layers: LayerStack, mtime_ns: int, only: int | None = None
-    ) -> None:
+    def __init__(self, key: str, trees: Trees, home: Home, mtime_ns: int, only: int | None = None) -> None:
         self.key = key
         self.last_used = 0
         self.mtime_ns = mtime_ns
         self._trees = trees
-        self.layers = layers
+        self._home = home
         self._only = only
         self._loading = Lock()
         self._loaded: LoadedTree | None = None
@@ -131,20 +124,21 @@ class TreeTable(NodeTable):
         with self._loading:
             loaded = self._loaded
             if loaded is None:
-                tree = self._trees.make.tree(self.layers, self._only, self.key)
+                tree = self._trees.make.tree(self._home.layers, self._only, self.key)
                 loaded = LoadedTree(tree, self._open, self._trees.open_layers)
                 self._loaded = loaded
                 self.last_used = next(self._trees.clock)
                 self._trees.keep(self)
             return loaded
 
-    def find_flat_size(self) -> int:
-        """The size of the flat tar, worked out now if need be. Raises as `loaded` does."""
-        self._flat_size = self.loaded().plan.size
-        return self._flat_size
+    def open_flat(self) -> Blob:
+        """The flat tar; the caller closes it. Its size is known from now on. Raises as `loaded` does."""
+        loaded = self.loaded()
+        self._flat_size = loaded.plan.size
+        return loaded.flat()
 
     def _open(self, number: int) -> TarBlob:
-        return self.layers.open_one(number if self._only is None else self._only)
+        return self._home.layers.open_one(number if self._only is None else self._only)
 
     def unload(self) -> None:
         """Forget the tree; whoever uses it goes on."""

@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import tarfile
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -210,6 +211,29 @@ def test_several_sources_are_one_tree(mount: Mount, tmp_path: Path, images: list
     two = oci_layout(tmp_path / "two", images[1:])
     with mount(one, two) as top:
         assert sorted(os.listdir(top / "images")) == sorted(image.id[7:] for image in images)
+
+
+def test_an_image_that_one_of_its_sources_drops_is_read_from_the_other(
+    mount: Mount, tmp_path: Path, images: list[TestImage]
+) -> None:
+    image, other = images[0], images[-1]
+    first, second = (oci_layout(tmp_path / name, images) for name in ("first", "second"))
+    with mount(first, second) as top:
+        folder = top / "images" / image.id[7:]
+        _everything(folder)  # so that the kernel knows of it, and its sizes are known
+        before = _everything(folder)
+        shutil.rmtree(first / "blobs")
+        oci_layout(tmp_path / "new", [other])
+        (tmp_path / "new/blobs").rename(first / "blobs")
+        (tmp_path / "new/index.json").rename(first / "index.json")
+        time.sleep(0.6)  # two looks at the sources
+        assert {name: (folder / name).read_bytes() for name in before} == before
+
+
+def _everything(folder: Path) -> dict[str, bytes]:
+    """The content of every file below, by its path."""
+    files = (path for path in folder.rglob("*") if path.is_file() and not path.is_symlink())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def test_broken_layers_are_eio_and_the_rest_stays_usable(

@@ -1,5 +1,6 @@
 """Image layouts as the specification allows them, and as attackers make them."""
 
+import gzip
 import json
 import logging
 import os
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from imgfs.errors import Corrupt, InvalidImage, TooMuch
 from imgfs.layers import Indexer
@@ -162,6 +164,32 @@ def test_a_layout_is_followed_when_it_changes(tmp_path: Path, indexer: Indexer) 
     assert source.refresh()
     assert list(source.store.map()) == [two]
     assert source.tags == {"two": two}
+
+
+def test_an_image_that_comes_anew_with_its_layers_stored_otherwise_is_read_on(
+    tmp_path: Path, indexer: Indexer
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    layer = layer_tar({"file": b"content"})
+    image = TestImage([layer])
+    config = layout.blob(image.config) | {"mediaType": "application/vnd.oci.image.config.v1+json"}
+
+    def push(stored: bytes) -> tuple[str, bytes]:
+        manifest = json.dumps({"config": config, "layers": [layout.blob(stored)]}).encode()
+        return layout.finish(layout.blob(manifest)), manifest
+
+    source = open_source(push(gzip.compress(layer, mtime=0))[0], indexer)
+    (image_id,) = source.store.map()
+    (held,) = source.store.open_layers(image_id)
+    assert held.pread(len(layer), 0) == layer
+    _, manifest = push(zstandard.compress(layer))
+    (tmp_path / "layout/blobs/sha256" / digest(gzip.compress(layer, mtime=0))[7:]).unlink(missing_ok=True)
+    assert source.refresh()
+    assert source.manifest(image_id) == manifest
+    (again,) = source.store.open_layers(image_id)
+    for tar in (again, held):
+        assert tar.pread(len(layer), 0) == layer
+        tar.close()
 
 
 def test_layers_of_another_number_than_the_config_says_are_not_readable(
