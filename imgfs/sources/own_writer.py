@@ -5,10 +5,11 @@ never wait. The order in which a change becomes visible, and what a killed write
 """
 
 import fcntl
+import logging
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -16,11 +17,13 @@ from typing import BinaryIO, Self
 
 from imgfs.blob import FileBlob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import ImgfsError, InUse, InvalidImage
+from imgfs.errors import ImgfsError, InUse, InvalidImage, LayerNotFound, describe
 from imgfs.layers import Indexer, LayerRegistry, chain_ids
 from imgfs.sources.own import find_layer
 from imgfs.sources.own_layout import LayerRecord, Layout, sync_directory
-from imgfs.store import FSBackend, Image, ImageStore
+from imgfs.store import FSBackend, Image, ImageStore, StoreBackend
+
+logger = logging.getLogger("imgfs")
 
 CHUNK = 1 << 20
 
@@ -147,9 +150,9 @@ class Writer:
         """The store as it is, for a change under its lock; afterwards what nobody refers to is swept away."""
         with self._layout.lock():
             layers = LayerRegistry(partial(find_layer, self._layout, self._indexer))
-            store = ImageStore(FSBackend(self._layout.imagedb), layers)
-            yield store
-            sweep(self._layout, store.map())
+            backend = FSBackend(self._layout.imagedb)
+            yield ImageStore(backend, layers)
+            sweep(self._layout, backend)
 
     def _place(self, layer: StagedLayer) -> None:
         place = self._layout.blob(layer.blob)
@@ -157,25 +160,37 @@ class Writer:
             os.link(layer.path, place)
 
 
-def sweep(layout: Layout, images: Mapping[ImageID, Image]) -> None:
+def sweep(layout: Layout, images: StoreBackend) -> None:
     """Remove layers that none of `images` has, blobs that no layer has, and what dead writers left.
 
-    Called with the store's lock held.
+    While an image or a layer of one cannot be read, every layer and blob stays. Called with the store's lock held.
     """
-    wanted = {chain_id for image in images.values() for chain_id in chain_ids(image.diff_ids)}
-    blobs = set()
-    for chain_id in wanted:
-        try:
-            blobs.add(Digest(layout.read_record(chain_id).blob).hex)
-        except ImgfsError:
-            continue  # an image whose layer is missing; nothing to keep for it
-    _keep_only(layout.layers, {chain_id.hex for chain_id in wanted})
-    _keep_only(layout.blobs, blobs)
+    try:
+        layers, blobs = _in_use(layout, images)
+    except (ImgfsError, OSError) as error:
+        logger.warning("%s: layers that nobody may need any more are kept: %s", layout.root, describe(error))
+    else:
+        _keep_only(layout.layers, layers)
+        _keep_only(layout.blobs, blobs)
     for entry in list(os.scandir(layout.staging)):
         if entry.is_dir(follow_symlinks=False):
             _remove_if_dead(entry.path)
         else:
             os.unlink(entry.path)  # a record being written by whoever was killed holding this lock
+
+
+def _in_use(layout: Layout, images: StoreBackend) -> tuple[set[str], set[str]]:
+    """The names of the layers that the images have, and of their blobs.
+
+    Raises ImgfsError or OSError unless all of them can be read.
+    """
+    configs = (Image.from_config(images.get(image_id)) for image_id in images.walk())
+    layers = {chain_id for image in configs for chain_id in chain_ids(image.diff_ids)}
+    blobs = set()
+    for chain_id in layers:
+        with suppress(LayerNotFound):  # nothing to keep for it
+            blobs.add(Digest(layout.read_record(chain_id).blob).hex)
+    return {chain_id.hex for chain_id in layers}, blobs
 
 
 def _keep_only(folder: str, names: set[str]) -> None:

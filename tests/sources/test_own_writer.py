@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from imgfs.layers import LayerRegistry
 from imgfs.sources import Source
 from imgfs.sources.own import open_store
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.own_writer import Writer
 from tests.conftest import Imgfs
-from tests.images import TestImage, docker_archive, layer_tar
+from tests.images import TestImage, digest, docker_archive, layer_tar
 from tests.indexing import indexing
 
 KILLS = 24
@@ -123,6 +125,25 @@ def test_a_layer_staged_is_not_swept_by_another_writer(tmp_path: Path) -> None:
         image = TestImage([layer])
         assert one.commit(image.config, [staged], None, ["a:1"]) == image.id
     assert _check_whole(tmp_path / "store", [image]) == {image.id}
+
+
+@pytest.mark.parametrize("folder", ["imagedb/content", "layers"])
+def test_nothing_is_swept_while_an_image_or_a_layer_cannot_be_read(
+    imgfs: Imgfs, tmp_path: Path, folder: str
+) -> None:
+    """Whoever has a layer may be what cannot be read for a moment."""
+    images = [TestImage([layer_tar({name: os.urandom(1000)})], [f"{name}:1"]) for name in ("a", "b")]
+    store = tmp_path / "store"
+    imgfs("load", docker_archive(tmp_path / "two.tar", images), "--store", store)
+    names = {"imagedb/content": images[0].id[7:], "layers": digest(images[0].layers[0])[7:]}
+    record = store / folder / "sha256" / names[folder]
+    data = record.read_bytes()
+    record.write_bytes(data[:-1])
+    told = imgfs("rm", "b:1", "--store", store).stderr
+    record.write_bytes(data)
+    assert _check_whole(store, images) == {images[0].id}
+    assert b"are kept" in told
+    _check_no_garbage(store)
 
 
 def test_a_reader_follows_what_others_do(tmp_path: Path) -> None:
