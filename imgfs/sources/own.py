@@ -83,7 +83,7 @@ class OwnStore(Source):
 
 
 def find_layer(layout: Layout, indexer: Indexer, chain_id: ChainID) -> Layer:
-    """A layer of the store at `layout`. Raises LayerNotFound, or InvalidImage if its record does not parse."""
+    """A layer of the store at `layout`. Raises what `Layout.read_record` does."""
     record = layout.read_record(chain_id)
     stored = Digest(record.blob)
     parent = ChainID(record.parent) if record.parent else None

@@ -23,8 +23,12 @@ from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import InvalidDigest, InvalidImage, LayerNotFound, StoreError
 from imgfs.sources.documents import parse_document
 from imgfs.sources.repositories import dump_repositories, parse_repositories
+from imgfs.store.files import read_file, write_file
 
 _VERSION = b"1\n"
+_MAX_VERSION = 64
+_MAX_RECORD = 4096
+_MAX_NAMES = 64 << 20
 
 
 class LayerRecord(msgspec.Struct, rename="camel", frozen=True):
@@ -49,10 +53,9 @@ class Layout:
 
     @property
     def exists(self) -> bool:
-        """Whether a store is there. Raises StoreError if it was made by another version of imgfs."""
+        """Whether a store is there. Raises StoreError if it was made by another version of imgfs, or OSError."""
         try:
-            with open(os.path.join(self.root, "imgfs-store"), "rb") as file:
-                version = file.read(64)
+            version = read_file(os.path.join(self.root, "imgfs-store"), _MAX_VERSION)
         except (FileNotFoundError, NotADirectoryError):
             return False
         if version != _VERSION:
@@ -66,7 +69,7 @@ class Layout:
         content = os.path.join(self.imagedb, "content", "sha256")
         for folder in (self.layers, self.blobs, self.staging, content):
             os.makedirs(folder, exist_ok=True)
-        self._write(os.path.join(self.root, "imgfs-store"), _VERSION)
+        write_file(os.path.join(self.root, "imgfs-store"), _VERSION, self.staging)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
@@ -87,11 +90,14 @@ class Layout:
         return os.path.join(self.layers, chain_id.hex)
 
     def read_record(self, chain_id: ChainID) -> LayerRecord:
-        """A layer's record. Raises LayerNotFound if there is none, InvalidImage if it does not parse."""
+        """A layer's record.
+
+        Raises LayerNotFound if there is none, InvalidImage if it does not parse, StoreError or OSError if it cannot
+        be read.
+        """
         path = self.record(chain_id)
         try:
-            with open(path, "rb") as file:
-                record = parse_document(file.read(), LayerRecord, path)
+            record = parse_document(read_file(path, _MAX_RECORD), LayerRecord, path)
         except FileNotFoundError:
             raise LayerNotFound(f"{self.root}: no layer with chain ID {chain_id}") from None
         try:
@@ -102,13 +108,12 @@ class Layout:
 
     def write_record(self, chain_id: ChainID, record: LayerRecord) -> None:
         """Write a layer's record; its blob is in place already."""
-        self._write(self.record(chain_id), msgspec.json.encode(record, enc_hook=str))
+        write_file(self.record(chain_id), msgspec.json.encode(record, enc_hook=str), self.staging)
 
     def read_tags(self) -> dict[str, ImageID]:
-        """All names, whether or not their images exist. Raises InvalidImage if they do not parse."""
+        """All names, whether or not their images exist. Raises InvalidImage, StoreError or OSError."""
         try:
-            with open(self.repositories, "rb") as file:
-                names = parse_repositories(file.read(), self.repositories)
+            names = parse_repositories(read_file(self.repositories, _MAX_NAMES), self.repositories)
         except FileNotFoundError:
             return {}
         try:
@@ -118,23 +123,4 @@ class Layout:
 
     def write_tags(self, tags: Mapping[str, ImageID]) -> None:
         """Replace all names; called with the lock held."""
-        self._write(self.repositories, dump_repositories(tags))
-
-    def _write(self, path: str, data: bytes) -> None:
-        """Make `path` hold `data`: whoever looks sees the old content or the new, after a crash too."""
-        temporary = os.path.join(self.staging, f"{os.getpid()}-{os.path.basename(path)}")
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.rename(temporary, path)
-        sync_directory(os.path.dirname(path))
-
-
-def sync_directory(path: str) -> None:
-    """Make renames in a directory last through a crash of the machine."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)
+        write_file(self.repositories, dump_repositories(tags), self.staging)

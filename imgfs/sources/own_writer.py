@@ -20,8 +20,9 @@ from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, InUse, InvalidImage, LayerNotFound, describe
 from imgfs.layers import Indexer, LayerRegistry, chain_ids
 from imgfs.sources.own import find_layer
-from imgfs.sources.own_layout import LayerRecord, Layout, sync_directory
+from imgfs.sources.own_layout import LayerRecord, Layout
 from imgfs.store import FSBackend, Image, ImageStore, StoreBackend
+from imgfs.store.files import sync_directory
 
 logger = logging.getLogger("imgfs")
 
