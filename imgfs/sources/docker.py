@@ -81,7 +81,7 @@ class DockerStore(Source):
 
     @property
     def problems(self) -> Sequence[str]:
-        return self._problems
+        return [*self._problems, *self.store.problems]
 
     def refresh(self) -> bool:
         stamp = self._stamp()

@@ -32,7 +32,7 @@ class Source(ABC):
     @property
     def problems(self) -> Sequence[str]:
         """What is broken in the place and was left out, a line each; logged when it was found."""
-        return ()
+        return self.store.problems
 
     @abstractmethod
     def refresh(self) -> bool:

@@ -7,7 +7,7 @@ held while layers are opened or read.
 
 import io
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -61,6 +61,12 @@ class ImageStore:
 
     def __contains__(self, image_id: object) -> bool:
         return image_id in self._images
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What is broken in the backend or missing, as found since the last `refresh` began, a line each."""
+        with self._lock:
+            return self._restorer.problems
 
     def create(self, config: bytes, *, parent: ImageID | None = None) -> ImageID:
         """Keep an image and, if given, its parent, in one step. Its layers have to be there already.
@@ -200,6 +206,7 @@ class ImageStore:
         """
         with self._lock:
             there = self._backend.walk()
+            self._restorer.begin()
             gone = self._images.keys() - set(there)
             for image_id in gone:
                 self._forget(image_id)

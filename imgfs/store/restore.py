@@ -4,7 +4,7 @@ What is damaged is left out and logged, each problem once, however often it is m
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, MetadataNotFound, NotFound
@@ -21,6 +21,16 @@ class Restorer:
     def __init__(self, backend: StoreBackend) -> None:
         self._backend = backend
         self._complaints: set[str] = set()
+        self._problems: dict[str, None] = {}
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """What was complained of since reading began anew, a line each."""
+        return list(self._problems)
+
+    def begin(self) -> None:
+        """Read everything anew: problems that do not come up again are none any more."""
+        self._problems.clear()
 
     def image(self, image_id: ImageID, parent: ImageID | None = None) -> Image | None:
         """An image, to have this parent; None if its config is not what it should be, or is gone by now."""
@@ -43,6 +53,7 @@ class Restorer:
 
     def complain(self, problem: str) -> None:
         """Log a problem, unless that was done before."""
+        self._problems[problem] = None
         if problem not in self._complaints:
             self._complaints.add(problem)
             logger.warning("%s", problem)

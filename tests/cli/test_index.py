@@ -15,6 +15,7 @@ import pytest
 
 from tests.conftest import Imgfs, Mount
 from tests.images import TestImage, layer_tar, oci_layout
+from tests.splitting import docker_root
 
 
 @pytest.fixture
@@ -109,6 +110,24 @@ def test_a_damaged_config_is_bad(imgfs: Imgfs, layout: Path, images: list[TestIm
     flip(layout / "blobs/sha256" / images[1].id[7:])
     text = imgfs("verify", "-q", layout, status=1).stdout.decode()
     assert images[1].id[7:] in text
+
+
+@pytest.mark.parametrize("kind", ["imgfs", "docker"])
+def test_a_damaged_config_of_a_store_is_bad(
+    imgfs: Imgfs, tmp_path: Path, archive: Path, images: list[TestImage], kind: str
+) -> None:
+    store = tmp_path / "store"
+    if kind == "docker":
+        docker_root(store, images)
+        configs = store / "image/overlay2/imagedb/content/sha256"
+    else:
+        imgfs("load", archive, "--store", store)
+        configs = store / "imagedb/content/sha256"
+    assert imgfs("verify", "-q", f"{kind}:{store}").stdout == b""
+    flip(configs / images[1].id[7:])
+    (line,) = imgfs("verify", "-q", f"{kind}:{store}", status=1).stdout.decode().splitlines()
+    assert line.startswith("BAD ")
+    assert images[1].id in line
 
 
 def test_the_cache_is_listed_pruned_and_cleared(imgfs: Imgfs, tmp_path: Path, layout: Path) -> None:

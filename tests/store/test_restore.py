@@ -52,14 +52,26 @@ def test_damaged_entries_are_left_out_and_named_and_the_rest_is_there(
     ):
         (line,) = [record.getMessage() for record in caplog.records if image_id in record.getMessage()]
         assert problem in line
+        assert line in restored.problems
     count = len(caplog.records)
     restored.refresh()
     restored.map()
-    assert len(caplog.records) == count
+    assert len(caplog.records) == len(restored.problems) == count
     with pytest.raises(Corrupt, match="failed to verify"):
         restored.get(base)
     restored.close()
     assert fresh.references() == {}
+
+
+def test_what_was_repaired_is_no_problem_any_more(tmp_path: Path, layers: Layers) -> None:
+    backend = FSBackend(tmp_path)
+    image_id = backend.set(config())
+    (tmp_path / "content/sha256" / image_id.hex).write_bytes(b"tampered with")
+    store = ImageStore(backend, layers)
+    assert len(store.problems) == 1
+    backend.set(config())
+    assert store.refresh()
+    assert not store.problems
 
 
 def test_an_image_without_its_layers_is_there_but_its_tar_is_not(
