@@ -25,7 +25,8 @@ def load(source: str, input_: str | None, quiet: bool, store: str | None) -> Non
     """Load every image of an archive (made by docker save, or an OCI archive) into the store of imgfs.
 
     Reads standard input when no SOURCE is given; any other SOURCE is copied from in the same way. The archive
-    may be compressed. The last line printed is the ID of the last image.
+    may be compressed. The last line printed is the ID of the last image. Exit status 1 if anything in it is broken
+    and was left out.
     """
     reference = input_ or source
     if reference == "-" and sys.stdin.isatty():
@@ -40,6 +41,8 @@ def load(source: str, input_: str | None, quiet: bool, store: str | None) -> Non
                 for name in () if quiet else tags:
                     click.echo(f"Loaded image: {printable(name)}")
                 click.echo(image_id)
+            is_whole = not loaded.problems
+    click.get_current_context().exit(not is_whole)
 
 
 @click.command("import", short_help="Make an image of tars and directories.")

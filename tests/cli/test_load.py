@@ -79,6 +79,16 @@ def test_load_refuses_a_layer_that_is_not_what_the_config_says(imgfs: Imgfs, tmp
     assert not os.listdir(tmp_path / "data/imgfs/tmp")
 
 
+def test_load_takes_the_rest_of_what_is_broken_and_says_so(imgfs: Imgfs, tmp_path: Path) -> None:
+    good = TestImage([layer_tar({"a": b"a"})], ["good:1"])
+    bad = TestImage([layer_tar({"b": b"b"})], ["bad:1"], extra={"rootfs": {"diff_ids": ["sha256:zz"]}})
+    done = imgfs("load", docker_archive(tmp_path / "half.tar", [bad, good]), status=1)
+    assert _last_line(done.stdout) == good.id
+    assert b"skipping an image" in done.stderr
+    assert _ids(imgfs).keys() == {good.id}
+    assert imgfs("load", docker_archive(tmp_path / "bad.tar", [bad]), status=1).stdout == b""
+
+
 def test_load_refuses_what_is_no_archive(imgfs: Imgfs, tmp_path: Path) -> None:
     (tmp_path / "text").write_text("hello" * 1000)
     for arguments in (("load", tmp_path / "text"), ("load", tmp_path / "absent")):
