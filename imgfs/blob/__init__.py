@@ -1,6 +1,6 @@
 """Bytes at an offset: the one call that every hop of a read is."""
 
-from imgfs.blob.blob import Blob
+from imgfs.blob.blob import MAX_SIZE, Blob
 from imgfs.blob.checked import CheckedBlob, Checksums, checksums
 from imgfs.blob.chunks import blob_chunks
 from imgfs.blob.concatenation import Concatenation
@@ -13,6 +13,7 @@ from imgfs.blob.stream import BlobStream
 from imgfs.blob.watched import WatchedBlob
 
 __all__ = [
+    "MAX_SIZE",
     "Blob",
     "BlobStream",
     "CheckedBlob",

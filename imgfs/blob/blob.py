@@ -6,6 +6,9 @@ Implementations know where their bytes come from; callers do not. Nothing here k
 from abc import ABC, abstractmethod
 from typing import Self
 
+MAX_SIZE = (1 << 63) - 1
+"""The largest size in bytes that a file can have, so that system calls can tell of it."""
+
 
 class Blob(ABC):
     """Immutable bytes, readable at any offset, by several threads at once."""

@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from itertools import islice
 from threading import Lock
 
-from imgfs.blob.blob import Blob
+from imgfs.blob.blob import MAX_SIZE, Blob
+from imgfs.errors import StoreError
 
 
 class Concatenation(Blob):
@@ -24,14 +25,18 @@ class Concatenation(Blob):
     def size(self) -> int:
         for part in self._parts[len(self._ends) :]:
             _ = part.size
-        return self._known_ends()[-1] if self._parts else 0
+        size = self._known_ends()[-1] if self._parts else 0
+        if size > MAX_SIZE:
+            raise StoreError(f"{size} bytes end to end are more than a file can have")
+        return size
 
     @property
     def known_size(self) -> int | None:
         ends = self._known_ends()
         if len(ends) < len(self._parts):
             return None
-        return ends[-1] if ends else 0
+        size = ends[-1] if ends else 0
+        return size if size <= MAX_SIZE else None
 
     def pread(self, size: int, offset: int) -> bytes:
         ends = self._known_ends()

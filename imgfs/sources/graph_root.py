@@ -18,6 +18,7 @@ from typing import TypeVar
 
 import msgspec
 
+from imgfs.blob import MAX_SIZE
 from imgfs.errors import InvalidImage, StoreError
 from imgfs.layers import SplitPlace
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document
@@ -43,7 +44,7 @@ class ImageRecord(msgspec.Struct, rename="kebab"):
 
 
 class LayerRecord(msgspec.Struct, rename="kebab"):
-    """A layer in a list: `parent` is the ID of the one below, `diff_size` its tar's size or 0 where not known."""
+    """A layer in a list: `parent` is the ID of the one below, `diff_size` its tar's size or no size if not known."""
 
     id: str
     parent: str = ""
@@ -93,7 +94,7 @@ class Part:
         return SplitPlace(
             os.path.join(self.layers, f"{_checked_id(layer.id)}.tar-split.gz"),
             os.path.join(self.root, files.format(layer.id)),
-            layer.diff_size or None,
+            layer.diff_size if 0 < layer.diff_size <= MAX_SIZE else None,
         )
 
 

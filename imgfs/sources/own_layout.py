@@ -16,9 +16,11 @@ import fcntl
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Annotated
 
 import msgspec
 
+from imgfs.blob import MAX_SIZE
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import InvalidDigest, InvalidImage, LayerNotFound, StoreError
 from imgfs.sources.documents import parse_document
@@ -36,7 +38,7 @@ class LayerRecord(msgspec.Struct, rename="camel", frozen=True):
 
     diff_id: str
     blob: str
-    size: int
+    size: Annotated[int, msgspec.Meta(ge=0, le=MAX_SIZE)]
     parent: str | None = None
 
 

@@ -7,6 +7,7 @@ readable whatever becomes of the image.
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
+from imgfs.blob import MAX_SIZE
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError, describe
 from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids
@@ -112,10 +113,13 @@ class LayerStack:
 
     @property
     def known_size(self) -> int | None:
-        """The size in bytes of all the tars if it is known without reading them. Never blocks."""
+        """The size in bytes of all the tars, if it is known without reading them and a file can have it.
+
+        Never blocks.
+        """
         sizes = self.sizes() if self._top is not None else self._sizes
         known = [size for size in sizes if size is not None]
-        return sum(known) if len(known) == len(sizes) else None
+        return sum(known) if len(known) == len(sizes) and sum(known) <= MAX_SIZE else None
 
     def _known_size(self, chain_id: ChainID) -> int | None:
         try:

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgfs.blob import Concatenation, MemoryBlob
-from imgfs.errors import Corrupt
+from imgfs.blob import MAX_SIZE, Concatenation, MemoryBlob, SparseBlob
+from imgfs.errors import Corrupt, StoreError
 from tests.blob.blobs import Shy
 
 parts_of = st.lists(st.tuples(st.binary(max_size=12), st.booleans(), st.booleans()), max_size=8)
@@ -94,3 +94,11 @@ def test_many_threads_find_sizes_at_once() -> None:
         reads = pool.map(lambda _: [blob.pread(9, 5) for blob in blobs], range(8))
         assert all(read == [b"56789"] * 50 for read in reads)
     assert {blob.size for blob in blobs} == {10}
+
+
+def test_more_bytes_than_a_file_can_have_are_no_size_and_can_be_read() -> None:
+    blob = Concatenation([SparseBlob(MemoryBlob(b""), [], MAX_SIZE), MemoryBlob(b"a")])
+    assert blob.known_size is None
+    with pytest.raises(StoreError, match="9223372036854775808 bytes"):
+        _ = blob.size
+    assert blob.pread(2, MAX_SIZE - 1) == b"\0a"

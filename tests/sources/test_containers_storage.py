@@ -159,6 +159,17 @@ def test_what_is_broken_is_left_out_and_the_rest_is_read(
                 _tar(source, images[0])
 
 
+@pytest.mark.parametrize("size", [-5, 1 << 63, 10**30])
+def test_a_recorded_size_that_no_tar_can_have_is_none(
+    tmp_path: Path, images: list[TestImage], size: int
+) -> None:
+    root = graph_root(tmp_path / "graph", images[:1])
+    _edit(root / "overlay-layers/layers.json", {"diff-size": size})
+    with _opened(str(root), tmp_path) as source:
+        assert source.store.known_tar_size(ImageID(images[0].id)) == len(images[0].verbatim)
+        assert _tar(source, images[0]) == images[0].verbatim
+
+
 def test_layers_that_stand_on_each_other_in_a_ring_end(tmp_path: Path, images: list[TestImage]) -> None:
     root = graph_root(tmp_path / "graph", images)
     _edit(

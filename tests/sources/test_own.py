@@ -1,5 +1,6 @@
 """A store of ours as it may be found: tampered with, damaged, changing."""
 
+import json
 import os
 from collections.abc import Callable
 from contextlib import closing
@@ -65,6 +66,17 @@ def test_only_small_plain_files_are_read(store: Path, tmp_path: Path, name: str,
     with indexing(tmp_path) as indexer:
         with pytest.raises((ImgfsError, OSError), match=name), _open(store, indexer):
             pass
+
+
+@pytest.mark.parametrize("size", [-5, 1 << 63, 10**30])
+def test_a_layer_with_a_size_that_no_tar_can_have_is_missing(store: Path, tmp_path: Path, size: int) -> None:
+    record = json.loads((store / RECORD).read_text())
+    (store / RECORD).write_text(json.dumps(record | {"size": size}))
+    with indexing(tmp_path) as indexer, _open(store, indexer) as source:
+        assert source.store.known_tar_size(ImageID(IMAGE.id)) is None
+        with pytest.raises(ImgfsError, match=RECORD):
+            _tar(source, IMAGE)
+        assert _tar(source, OTHER) == OTHER.verbatim
 
 
 @pytest.mark.parametrize("how", SPOILING)
