@@ -7,7 +7,6 @@ before `k8s.io` before `moby`).
 """
 
 import os
-import time
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -23,11 +22,11 @@ from imgfs.sources.manifests import Descriptor, ManifestWalk
 from imgfs.sources.names import familiar_name
 from imgfs.sources.scan import scan_manifests
 from imgfs.sources.source import Source
+from imgfs.sources.young import now_while_young
 
 DEFAULT_ROOT = "/var/lib/containerd"
 _CONTENT = "io.containerd.content.v1.content"
 _DATABASE = "io.containerd.metadata.v1.bolt"
-_CLOCK_GRAIN_NS = 50_000_000  # a change this soon after another may leave the same modification time
 
 
 def open_store(rest: str, indexer: Indexer) -> Source:
@@ -95,8 +94,7 @@ class _Root:
             modified = os.stat(self._blobs).st_mtime_ns
         except FileNotFoundError:
             modified = 0
-        now = time.time_ns()
-        return self._read(), modified, now if now - modified < _CLOCK_GRAIN_NS else 0
+        return self._read(), modified, now_while_young([modified])
 
     def find(self, report: Report) -> Iterator[FoundImage]:
         """Every image whose manifest and config are there."""

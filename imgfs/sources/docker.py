@@ -6,7 +6,6 @@ images are seen.
 
 import logging
 import os
-import time
 from collections.abc import Mapping, Sequence
 
 from imgfs.digest import ChainID, ImageID
@@ -15,6 +14,7 @@ from imgfs.layers import Indexer, Layer, LayerRegistry, Splits
 from imgfs.sources import containerd
 from imgfs.sources.docker_root import FILES, DriverStore, drivers
 from imgfs.sources.source import Source
+from imgfs.sources.young import now_while_young
 from imgfs.store import FSBackend, ImageStore, JoinedBackend, StoreBackend
 
 logger = logging.getLogger("imgfs")
@@ -97,7 +97,7 @@ class DockerStore(Source):
 
     def _stamp(self) -> tuple[object, ...]:
         """Changes when the images may have; while the last change is young, at every call."""
-        newest = 0
+        times: list[int] = []
         parts: list[object] = []
         for path in self._watched():
             try:
@@ -105,10 +105,9 @@ class DockerStore(Source):
             except FileNotFoundError:
                 parts.append(None)
                 continue
-            newest = max(newest, status.st_mtime_ns)
+            times.append(status.st_mtime_ns)
             parts.append((status.st_mtime_ns, status.st_ino, status.st_size))
-        now = time.time_ns()
-        return (*parts, now if abs(now - newest) < _SETTLED_NS else 0)
+        return (*parts, now_while_young(times, _SETTLED_NS))
 
     def _watched(self) -> list[str]:
         paths = [os.path.join(self._root, "image")]

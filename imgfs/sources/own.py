@@ -4,7 +4,6 @@ What lies where is `own_layout`'s; changing a store is `own_writer`'s.
 """
 
 import os
-import time
 from collections.abc import Mapping
 from functools import partial
 
@@ -16,9 +15,8 @@ from imgfs.errors import SourceNotFound
 from imgfs.layers import Indexer, Layer, LayerRegistry, StoredLayer
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.source import Source
+from imgfs.sources.young import now_while_young
 from imgfs.store import FSBackend, ImageStore
-
-_CLOCK_GRAIN_NS = 50_000_000  # a change this soon after another may leave the same modification time
 
 
 def default_path() -> str:
@@ -78,8 +76,7 @@ class OwnStore(Source):
                 times.append(os.stat(path).st_mtime_ns)
             except FileNotFoundError:
                 times.append(0)
-        now = time.time_ns()
-        return (*times, now if now - max(times) < _CLOCK_GRAIN_NS else 0)
+        return (*times, now_while_young(times))
 
 
 def find_layer(layout: Layout, indexer: Indexer, chain_id: ChainID) -> Layer:

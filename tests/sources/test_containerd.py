@@ -161,6 +161,13 @@ def test_a_name_that_leads_to_no_end_of_manifests_does_not_spoil_the_others(
     assert "hostile" in record.getMessage()
 
 
+def test_a_time_in_the_future_is_not_waited_for(root: Root, indexer: Indexer) -> None:
+    root.name({"default": {"one:1": root.manifests[0]}})
+    os.utime(root.content / "blobs/sha256", (4e9, 4e9))
+    source = open_source(f"containerd:{root.path}", indexer)
+    assert not source.refresh()
+
+
 def test_what_is_no_root_is_a_clear_error(tmp_path: Path, indexer: Indexer) -> None:
     for path in (tmp_path, tmp_path / "absent"):
         with pytest.raises(SourceNotFound, match=f"{path}: no containerd there"):

@@ -68,6 +68,13 @@ def test_only_small_plain_files_are_read(store: Path, tmp_path: Path, name: str,
             pass
 
 
+def test_a_time_in_the_future_is_not_waited_for(store: Path, tmp_path: Path) -> None:
+    for name in ("imagedb/content/sha256", "repositories.json"):
+        os.utime(store / name, (4e9, 4e9))
+    with indexing(tmp_path) as indexer, _open(store, indexer) as source:
+        assert not source.refresh()
+
+
 @pytest.mark.parametrize("size", [-5, 1 << 63, 10**30])
 def test_a_layer_with_a_size_that_no_tar_can_have_is_missing(store: Path, tmp_path: Path, size: int) -> None:
     record = json.loads((store / RECORD).read_text())
