@@ -6,6 +6,8 @@ import click
 import msgspec
 
 from imgfs.cli.common import opened, source_option, store_option
+from imgfs.errors import InvalidImage
+from imgfs.store import Image
 
 
 @click.command(short_help="Print all that is known of images, as JSON.")
@@ -27,9 +29,18 @@ def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None
                     "Children": snapshot.children.get(image_id, []),
                     "Sources": [source.reference for source in found_in],
                     "Size": found_in[0].store.known_tar_size(image_id),
-                    "Config": msgspec.Raw(snapshot.images[image_id].raw_config),
+                    "Config": _config(snapshot.images[image_id]),
                 }
             )
     sys.stdout.write(
         msgspec.json.format(msgspec.json.encode(descriptions, enc_hook=str), indent=4).decode() + "\n"
     )
+
+
+def _config(image: Image) -> msgspec.Raw:
+    """The config as it is. Raises InvalidImage if it cannot be part of a JSON document."""
+    try:
+        image.raw_config.decode()  # fields that imgfs knows have been; JSON has to be UTF-8 everywhere
+    except UnicodeDecodeError as error:
+        raise InvalidImage(f"image {image.id}: its config is no JSON: {error}") from None
+    return msgspec.Raw(image.raw_config)

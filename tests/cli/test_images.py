@@ -99,6 +99,22 @@ def test_inspect_shows_the_config_and_where_the_image_is(
     assert described["Config"] == json.loads(images[1].config)
 
 
+def test_a_config_that_no_json_can_hold_is_an_error_that_names_the_image(
+    imgfs: Imgfs, tmp_path: Path
+) -> None:
+    """Its bytes that are no UTF-8 lie in a field that nothing else reads."""
+
+    class Latin(TestImage):
+        @property
+        def config(self) -> bytes:
+            return super().config[:-1] + b', "note": "caf\xe9"}'
+
+    image = Latin([layer_tar({"a": b"a"})], ["latin:1"])
+    path = docker_archive(tmp_path / "latin.tar", [image])
+    (line,) = imgfs("inspect", "--source", path, "latin:1", status=1).stderr.decode().splitlines()
+    assert line.startswith(f"imgfs: image {image.id}: its config is no JSON: ")
+
+
 def test_control_characters_in_names_do_not_reach_the_terminal(imgfs: Imgfs, tmp_path: Path) -> None:
     path = docker_archive(
         tmp_path / "evil.tar", [TestImage([layer_tar({"a": b""})], ["evil\x1b]0;title\x07:1"])]
