@@ -3,7 +3,7 @@
 import click
 
 from imgfs.cli.common import opened, store_option, writing
-from imgfs.errors import InUse
+from imgfs.errors import InUse, printable
 from imgfs.sources.names import full_name
 
 
@@ -31,16 +31,20 @@ def rm(images: tuple[str, ...], force: bool, store: str | None) -> None:
             snapshot = union.snapshot
             image_id = snapshot.resolve(term)
             tags = snapshot.tags_of(image_id)
-            named = [name for name in tags if name in (term, f"{term}:latest")]
-            if named and len(tags) > 1 and not force:
-                writer.untag(named)
-                click.echo(f"Untagged: {named[0]}")
+            if len(tags) > 1 and not force:
+                name = snapshot.name_meant(term)
+                if name is None:
+                    raise InUse(
+                        f"image {image_id.short} has several names ({', '.join(tags)}; --force to remove it)"
+                    )
+                writer.untag([name])
+                _tell_untagged(name)
                 continue
-            if not named and len(tags) > 1 and not force:
-                raise InUse(
-                    f"image {image_id.short} has several names ({', '.join(tags)}; --force to remove it)"
-                )
             writer.remove(image_id, force=force)
             for name in tags:
-                click.echo(f"Untagged: {name}")
+                _tell_untagged(name)
             click.echo(f"Deleted: {image_id}")
+
+
+def _tell_untagged(name: str) -> None:
+    click.echo(f"Untagged: {printable(name)}")

@@ -81,16 +81,22 @@ class Snapshot:
             names.setdefault(image_id, []).append(name)
         return names
 
+    def name_meant(self, term: str) -> str | None:
+        """The name that a person means, None if there is none like it.
+
+        They may leave out what engines put before it on their own, as in `docker.io/library/debian:latest`.
+        """
+        names = (f"{before}{term}{tag}" for before in _IMPLIED for tag in ("", ":latest"))
+        return next((name for name in names if name in self.tags), None)
+
     def resolve(self, term: str) -> ImageID:
         """The image that a person means: by name, ID or unique prefix of an ID.
 
-        A name may leave out what engines put before it on their own, as in `docker.io/library/debian:latest`.
         Raises ImageNotFound or AmbiguousID.
         """
-        for before in _IMPLIED:
-            for name in (f"{before}{term}", f"{before}{term}:latest"):
-                if name in self.tags:
-                    return self.tags[name]
+        name = self.name_meant(term)
+        if name is not None:
+            return self.tags[name]
         if not term:
             raise ImageNotFound(term)
         return ImageID(self.ids.search(term))

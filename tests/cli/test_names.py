@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Imgfs
-from tests.images import TestImage
+from tests.images import TestImage, docker_archive, layer_tar
 
 
 @pytest.fixture
@@ -85,3 +85,20 @@ def test_rm_by_one_of_several_names_only_takes_the_name(
     assert _tags(imgfs)[images[2].id] == list(images[2].tags)
     imgfs("tag", images[2].id, "example/other")
     assert b"several names" in imgfs("rm", images[2].id, status=1).stderr
+
+
+def test_rm_takes_a_name_without_what_engines_put_before_it(
+    imgfs: Imgfs, filled: Path, images: list[TestImage]
+) -> None:
+    image_id = images[2].id
+    imgfs("tag", image_id, "docker.io/library/foo")
+    assert imgfs("rm", "foo").stdout == b"Untagged: docker.io/library/foo:latest\n"
+    assert _tags(imgfs)[image_id] == list(images[2].tags)
+
+
+def test_rm_does_not_send_names_control_characters_to_the_terminal(imgfs: Imgfs, tmp_path: Path) -> None:
+    names = ["evil\x1b[2J:1", "evil\x1b[2J:2"]
+    imgfs("load", docker_archive(tmp_path / "evil.tar", [TestImage([layer_tar({"a": b""})], names)]))
+    shown = imgfs("rm", names[0]).stdout + imgfs("rm", names[1]).stdout
+    assert shown.count(b"Untagged: evil\\x1b[2J:") == 2
+    assert b"\x1b" not in shown
