@@ -2,7 +2,6 @@
 
 import datetime
 import os
-import platform
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +13,7 @@ from imgfs.layers import chain_ids
 from imgfs.sources.changes import apply_change
 from imgfs.sources.documents import parse_document
 from imgfs.sources.own_writer import StagedLayer, Writer
-from imgfs.store import Image
-
-_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}  # Go's names
+from imgfs.store import Image, this_architecture
 
 
 def import_image(
@@ -67,9 +64,8 @@ def new_config(parent: bytes | None, layers: Sequence[tuple[DiffID, str]], chang
 
 
 def _empty_config() -> dict[str, Any]:
-    machine = platform.machine()
     return {
-        "architecture": _ARCHITECTURES.get(machine, machine),
+        "architecture": this_architecture(),
         "os": "linux",
         "config": {},
         "rootfs": {"type": "layers", "diff_ids": []},

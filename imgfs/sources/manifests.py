@@ -5,7 +5,6 @@ each descriptor once, so one that leads back to itself ends. Every platform's im
 """
 
 import logging
-import platform
 from collections.abc import Callable, Iterator
 from functools import partial
 
@@ -16,6 +15,7 @@ from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, StoreError, TooMuch, describe
 from imgfs.sources.catalog import FoundImage, FoundLayer, Report
 from imgfs.sources.documents import MAX_LAYERS, Budget, parse_document, read_document
+from imgfs.store import this_architecture
 
 logger = logging.getLogger("imgfs")
 
@@ -145,11 +145,11 @@ class ManifestWalk:
 
 def this_platform_first(descriptors: list[Descriptor]) -> list[Descriptor]:
     """The same descriptors, those for this machine before others: a tag on an index means that image here."""
-    machine = {"x86_64": "amd64", "aarch64": "arm64"}.get(platform.machine(), platform.machine())
+    here = ("linux", this_architecture())
 
     def is_other(descriptor: Descriptor) -> bool:
         wanted = descriptor.platform
-        return wanted is not None and (wanted.os, wanted.architecture) != ("linux", machine)
+        return wanted is not None and (wanted.os, wanted.architecture) != here
 
     return sorted(descriptors, key=is_other)
 

@@ -8,7 +8,7 @@ from imgfs.store.image_store import ImageStore
 from imgfs.store.joined_backend import JoinedBackend
 from imgfs.store.layer_stack import LayerStack
 from imgfs.store.memory_backend import MemoryBackend
-from imgfs.store.platform import Platform
+from imgfs.store.platform import Platform, this_architecture
 
 __all__ = [
     "MAX_CONFIG_SIZE",
@@ -23,4 +23,5 @@ __all__ = [
     "Platform",
     "RunConfig",
     "StoreBackend",
+    "this_architecture",
 ]

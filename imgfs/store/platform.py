@@ -3,10 +3,14 @@
 Format: `os[/architecture[/variant]]` in Go's names, as the OCI image specification's config.md lists them.
 """
 
+import platform
 from dataclasses import dataclass
 from typing import Self
 
 from imgfs.errors import InvalidImage
+
+# by what machines call themselves; all others Go calls the same
+_ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,3 +40,9 @@ class Platform:
 
     def __str__(self) -> str:
         return "/".join(part for part in (self.os, self.architecture, self.variant) if part)
+
+
+def this_architecture() -> str:
+    """The architecture of this machine, in Go's names."""
+    machine = platform.machine()
+    return _ARCHITECTURES.get(machine, machine)

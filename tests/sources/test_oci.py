@@ -74,10 +74,13 @@ def test_a_tag_on_an_index_means_the_image_for_this_machine(
     tmp_path: Path, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layout = Layout(tmp_path / "layout")
-    arm, arm_entry = layout.image("a", "arm64", platform={"os": "linux", "architecture": "arm64"})
-    amd, amd_entry = layout.image("b", "amd64", platform={"os": "linux", "architecture": "amd64"})
-    reference = layout.finish(layout.index(arm_entry, amd_entry, **_tagged("t")))
-    for machine, expected in (("x86_64", amd), ("aarch64", arm)):
+    machines = {"aarch64": "arm64", "x86_64": "amd64", "armv7l": "arm", "i686": "386", "riscv64": "riscv64"}
+    images = {
+        machine: layout.image(machine, name, platform={"os": "linux", "architecture": name})
+        for machine, name in machines.items()
+    }
+    reference = layout.finish(layout.index(*(entry for _, entry in images.values()), **_tagged("t")))
+    for machine, (expected, _) in images.items():
         monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
         assert open_source(reference, indexer).tags == {"t": expected}
 
