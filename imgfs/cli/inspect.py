@@ -5,7 +5,7 @@ import sys
 import click
 import msgspec
 
-from imgfs.cli.common import opened, source_option, store_option
+from imgfs.cli.common import opened, source_option, store_option, utf8
 from imgfs.errors import InvalidImage
 from imgfs.store import Image
 
@@ -27,7 +27,7 @@ def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None
                     "RepoTags": snapshot.tags_of(image_id),
                     "Parent": snapshot.parents.get(image_id, ""),
                     "Children": snapshot.children.get(image_id, []),
-                    "Sources": [source.reference for source in found_in],
+                    "Sources": [utf8(source.reference) for source in found_in],
                     "Size": found_in[0].store.known_tar_size(image_id),
                     "Config": _config(snapshot.images[image_id]),
                 }
