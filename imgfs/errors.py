@@ -100,4 +100,6 @@ def describe(error: Exception) -> str:
 
 def printable(text: str) -> str:
     """Text from an image on one line, with whatever could steer a terminal or be no text shown as escapes."""
+    if text.isprintable():  # nearly always, and much faster
+        return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

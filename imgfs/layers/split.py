@@ -20,7 +20,10 @@ from imgfs.tar.split_tar import Split, SplitTar
 from imgfs.tar.tar_split import parse_tar_split
 
 _LIMIT = 128 << 20  # bytes of memory; a thousand members take about 100 kB
-_SMALL = 64 << 10  # a tar-split of this size is parsed in ten milliseconds
+_SMALL, _SMALL_TEXT = (
+    64 << 10,
+    2 << 20,
+)  # a tar-split of these sizes, as stored and as text, is parsed in some milliseconds
 
 _Key = tuple[int, ...]
 
@@ -66,6 +69,14 @@ class Splits:
                 room += dropped.table.footprint
 
 
+def _is_small(path: str) -> bool:
+    """Whether parsing a tar-split keeps nobody waiting, going by what gzip says of itself (RFC 1952, ISIZE)."""
+    if os.stat(path).st_size > _SMALL:
+        return False
+    with FileBlob(path) as blob:
+        return int.from_bytes(blob.pread(4, max(0, blob.size - 4)), "little") <= _SMALL_TEXT
+
+
 @dataclass(frozen=True, slots=True)
 class SplitPlace:
     """The tar-split's file and the directory of the layer's files; `size` is the tar's where it is recorded."""
@@ -85,6 +96,7 @@ class SplitLayer:
     locate: Callable[[], SplitPlace]
     splits: Splits
     _size: int | None = field(default=None, init=False)
+    _is_broken: bool = field(default=False, init=False)  # as far as anybody has asked for the size
     _digest: Digest | None = field(default=None, init=False)  # of a tar that was doubtful
 
     @property
@@ -92,10 +104,11 @@ class SplitLayer:
         if self._size is None:
             try:
                 place = self.locate()
-                if place.size is not None or os.stat(place.tar_split).st_size > _SMALL:
+                if place.size is not None or self._is_broken or not _is_small(place.tar_split):
                     return place.size
                 split = self.splits.load(FileBlob(place.tar_split), self._name)
-            except (ImgfsError, OSError):  # whoever opens it will be told
+            except (ImgfsError, OSError) as error:  # whoever opens it will be told
+                self._is_broken = isinstance(error, Corrupt)
                 return None
             self._size = None if split.table.doubtful else split.table.size
         return self._size

@@ -40,4 +40,6 @@ def _text(size: int | None) -> str:
 
 def _printable(text: str) -> str:
     """On one line, and without what could steer a terminal."""
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())
+    if not text.isprintable():
+        text = "".join(char if char.isprintable() else " " for char in text)
+    return " ".join(text.split())

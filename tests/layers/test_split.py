@@ -1,8 +1,10 @@
 """Layers that are put together from a tar-split."""
 
+import gzip
 import os
 import subprocess
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -53,6 +55,26 @@ def test_a_recorded_size_that_is_wrong_is_corrupt(tmp_path: Path) -> None:
     assert layer.known_size == len(tar) + 1
     with layer.open() as blob, pytest.raises(Corrupt, match=f"has {len(tar)} bytes where {len(tar) + 1}"):
         blob.pread(1, 0)
+
+
+def test_a_size_that_takes_long_to_learn_is_not_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Small as stored, but not as text; or broken, which is found out once."""
+    tar = layer_tar({"a": b"a"})
+    parsed: list[str] = []
+    monkeypatch.setattr(Splits, "load", lambda splits, blob, name: parsed.append(name) or _refuse(blob))
+    long = _layer(tmp_path / "long", tar, gzip.compress(b'{"type":2}\n' * 1_000_000), Splits())
+    broken = _layer(tmp_path / "broken", tar, gzip.compress(b"nonsense"), Splits())
+    for _ in range(3):
+        assert long.known_size is None
+        assert broken.known_size is None
+    assert parsed == [f"layer {broken.diff_id}"]
+
+
+def _refuse(blob: FileBlob) -> NoReturn:
+    blob.close()
+    raise Corrupt("nonsense")
 
 
 def test_an_open_tar_needs_its_tar_split_no_more(tmp_path: Path) -> None:
