@@ -54,8 +54,18 @@ def text(field: bytes) -> bytes:
 
 @lru_cache(_REMEMBERED)
 def nanoseconds(field: bytes) -> int:
-    """A time in seconds, in nanoseconds."""
-    return number(field) * 1_000_000_000
+    """A time in seconds, in nanoseconds, as `possible_time` has it."""
+    return possible_time(number(field) * 1_000_000_000)
+
+
+def possible_time(nanoseconds: int) -> int:
+    """The time that is nearest of those that 64 bits can say, which are from 1677 to 2262."""
+    return max(-(1 << 63), min(nanoseconds, (1 << 63) - 1))
+
+
+def possible_owner(number: int) -> int:
+    """A user or group as Linux numbers them: the lowest 32 bits, as programs that unpack layers take them."""
+    return number & 0xFFFFFFFF
 
 
 def padded(size: int) -> int:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
+from imgfs.tar.fields import possible_owner, possible_time
 from imgfs.tar.member import NO_DATA, Member
 
 Records = Mapping[bytes, bytes]
@@ -64,16 +65,24 @@ def decimal(value: bytes) -> int:
     return int(value)
 
 
+def owner(value: bytes) -> int:
+    """A record's number of a user or group, as `possible_owner` has it."""
+    return possible_owner(decimal(value))
+
+
 def nanoseconds(value: bytes) -> int:
-    """A record's time, seconds with an optional fraction, in nanoseconds; digits beyond those are dropped."""
+    """A record's time, seconds with an optional fraction, in nanoseconds, as `possible_time` has it.
+
+    Digits beyond nanoseconds are dropped.
+    """
     seconds, _, fraction = value.partition(b".")
-    if len(seconds) == 10 and seconds.isdigit() and fraction.isdigit():  # the usual form
+    if len(seconds) == 10 and seconds.isdigit() and seconds < b"9" and fraction.isdigit():  # the usual form
         return int(seconds + fraction[:9].ljust(9, b"0"))
     if fraction and not fraction.isdigit():
         raise ValueError(f"{value[:32]!r} is not a time")
     below = int(fraction[:9].ljust(9, b"0")) if fraction else 0
     whole = decimal(seconds or b"0") * 1_000_000_000
-    return whole - below if seconds.startswith(b"-") else whole + below
+    return possible_time(whole - below if seconds.startswith(b"-") else whole + below)
 
 
 def apply(member: Member, records: Records) -> None:
@@ -112,8 +121,8 @@ _FIELDS: Mapping[bytes, tuple[str, Callable[[bytes], object]]] = {
     b"path": ("name", bytes),
     b"linkpath": ("linkname", bytes),
     b"size": ("stored_size", decimal),
-    b"uid": ("uid", decimal),
-    b"gid": ("gid", decimal),
+    b"uid": ("uid", owner),
+    b"gid": ("gid", owner),
     b"uname": ("uname", bytes),
     b"gname": ("gname", bytes),
     b"mtime": ("mtime_ns", nanoseconds),

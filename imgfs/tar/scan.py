@@ -13,7 +13,7 @@ from functools import lru_cache
 from imgfs.blob import Blob
 from imgfs.errors import Corrupt
 from imgfs.tar import pax, sparse
-from imgfs.tar.fields import BLOCK, checksum_matches, nanoseconds, number, padded, text
+from imgfs.tar.fields import BLOCK, checksum_matches, nanoseconds, number, padded, possible_owner, text
 from imgfs.tar.member import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -244,7 +244,15 @@ def _common(
         uname = gname = b""
     prefix = text(prefix) + b"/" if magic == _USTAR and prefix[0] else b""
     device = (number(major), number(minor)) if is_device else (0, 0)
-    return (mode & 0o7777, uid, gid, text(uname), text(gname), *device, prefix)
+    return (
+        mode & 0o7777,
+        possible_owner(uid),
+        possible_owner(gid),
+        text(uname),
+        text(gname),
+        *device,
+        prefix,
+    )
 
 
 def scan_blob(blob: Blob) -> Iterator[Member]:

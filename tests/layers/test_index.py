@@ -20,6 +20,7 @@ from imgfs.tar import Member, scan_blob
 from tests.codec.encoders import gzip_member
 from tests.images import layer_tar
 from tests.layers.subjects import big_tar
+from tests.tar.archives import extended, header
 
 DATA = layer_tar({f"some/name-{number}": b"x" * number for number in range(300)})
 STORED = gzip_member(DATA)
@@ -195,6 +196,15 @@ def test_plain_and_compressed_layers_are_surveyed_alike() -> None:
     assert plain.sections["stored"] == plain.sections["plain"] == packed.sections["plain"]
     assert plain.sections["members"] == packed.sections["members"]
     assert plain.sections["points"] == b""
+
+
+def test_numbers_of_any_size_can_be_remembered() -> None:
+    absurd = header(mtime=b"\xbf" + b"\xff" * 11, uid=b"\xbf" + b"\xff" * 7)
+    records = extended(b"x", {b"mtime": b"9" * 20, b"uid": b"9" * 20, b"gid": b"-" + b"9" * 19})
+    layer = absurd + records + absurd + bytes(1024)
+    findings = Survey(MemoryBlob(gzip_member(layer)), Compression.GZIP, "layer").run(lambda chunk: None)
+    assert not findings.facts.damage
+    assert unpack_members(findings.sections["members"]) == list(scan_blob(MemoryBlob(layer)))
 
 
 def member(name: bytes) -> Member:

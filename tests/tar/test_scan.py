@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
 from imgfs.errors import Corrupt
-from imgfs.tar import Member, Scanner, scan_blob, sound_members
+from imgfs.tar import Member, Scanner, merge_layers, scan_blob, sound_members
 from tests.tar.archives import (
     BLOCK,
     ENDING,
@@ -224,6 +224,29 @@ def test_negative_times_are_before_1970() -> None:
     assert member.mtime_ns == -1_000_000_000
     (member,) = scan(extended(b"x", {b"mtime": b"-1.5"}) + header() + ENDING, 512)
     assert member.mtime_ns == -1_500_000_000
+
+
+NUMBERS = {
+    "a time": (header(mtime=b"\x80" + (1 << 80).to_bytes(11)), (0, 0, (1 << 63) - 1)),
+    "a time before all": (header(mtime=b"\xc0" + bytes(11)), (0, 0, -1 << 63)),
+    "an owner": (header(uid=b"\xa0" + bytes(6) + b"\x05"), (5, 0, 0)),
+    "owners in records": (
+        extended(b"x", {b"uid": b"%d" % (5 << 60 | 7), b"gid": b"-1"}) + header(),
+        (7, 0xFFFFFFFF, 0),
+    ),
+    "a time in a record": (extended(b"x", {b"mtime": b"9" * 20}) + header(), (0, 0, (1 << 63) - 1)),
+    "a time of ten digits": (extended(b"x", {b"mtime": b"9999999999.5"}) + header(), (0, 0, (1 << 63) - 1)),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+def test_numbers_that_no_file_can_have_are_what_the_tree_makes_of_them(name: str) -> None:
+    """So that a layer is listed, indexed and mounted alike."""
+    data, expected = NUMBERS[name]
+    (member,) = members = scan(data + ENDING, 512)
+    assert (member.uid, member.gid, member.mtime_ns) == expected
+    tree = merge_layers([members], "image")
+    assert (tree.uids[1], tree.gids[1], tree.mtimes[1]) == expected
 
 
 BROKEN = {
