@@ -99,10 +99,10 @@ def tree_of(root: Branch) -> Tree:
 def _stem(node: Leaf | Branch) -> tuple[bytes, int]:
     """The path that the headers of an entry say, without what does not matter, and its form.
 
-    The path is empty if there are none.
+    The path is empty if there are none, or if copying them alone would leave out data that they speak of.
     """
     member = node.member
-    if member is None or node.layer == NO_LAYER:
+    if member is None or node.layer == NO_LAYER or (member.stored_size and not member.is_file):
         return b"", OTHER_NAME
     stem = member.name.removeprefix(b"./")
     form = PLAIN_NAME if stem is member.name else DOTTED_NAME

@@ -114,6 +114,14 @@ def test_a_file_whose_name_ends_in_a_slash_is_a_file_to_every_tar() -> None:
     assert (member.name, member.type) == ("file", FILE)
 
 
+def test_a_directory_with_data_does_not_hide_what_follows() -> None:
+    """The old form, a file's type and a slash, has its data between its header and the next."""
+    layer = header(b"d/", kind=b"\0", size=700) + bytes(1024) + header(b"d/in") + header(b"e") + bytes(1024)
+    command = [require_tool("tar"), "tf", "-"]
+    done = subprocess.run(command, input=whole(flat([layer])), capture_output=True, check=True)
+    assert done.stdout.split() == [b"d/", b"d/in", b"e"]
+
+
 def test_new_headers_say_all_that_the_old_ones_did() -> None:
     says = {b"mtime": b"-1.25", b"SCHILY.xattr.user.a": b"\xff\x00\xc3\xbc", b"path": b"way/\xff\xc3\xbc"}
     link = header(b"way", kind=b"2", linkname=b"real")
