@@ -1,7 +1,7 @@
 """A directory as a tar, streamed: what `import DIR` makes its layer of.
 
-Format: pax (POSIX.1-2001), written by the standard library's `tarfile`; extended attributes as GNU tar and star
-write them (`SCHILY.xattr.*`). Members are sorted by name, owners numeric as they are.
+Format: pax (POSIX.1-2001), written by the standard library's `tarfile`; extended attributes as in `imgfs.tar.pax`.
+Members are sorted by name, owners numeric as they are.
 """
 
 import io
@@ -11,6 +11,7 @@ import tarfile
 from collections.abc import Iterator
 
 from imgfs.errors import StoreError
+from imgfs.tar.pax import xattr_records
 
 logger = logging.getLogger("imgfs")
 
@@ -69,9 +70,6 @@ def _content(path: str, size: int) -> Iterator[bytes]:
 
 def _xattrs(path: str) -> dict[str, str]:
     names = (name for name in os.listxattr(path, follow_symlinks=False) if name.startswith(_KEPT_XATTRS))
-    return {
-        f"SCHILY.xattr.{name}": os.getxattr(path, name, follow_symlinks=False).decode(
-            "utf-8", "surrogateescape"
-        )
-        for name in names
-    }
+    return xattr_records(
+        {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
+    )

@@ -1,11 +1,12 @@
 """Headers for entries of a tree whose own, in their layer's tar, would say something else.
 
-Format: pax (POSIX.1-2001), written by the standard library's `tarfile`; extended attributes as `SCHILY.xattr.*`.
+Format: pax (POSIX.1-2001), written by the standard library's `tarfile`; extended attributes as in `pax`.
 """
 
 import stat
 import tarfile
 
+from imgfs.tar.pax import xattr_records
 from imgfs.tar.tree import Tree
 
 _TYPES = {
@@ -29,9 +30,7 @@ def entry_header(tree: Tree, entry: int, before: bytes, first: int | None = None
     info.uid, info.gid = tree.uids[inode], tree.gids[inode]
     mtime = tree.mtimes[inode]
     info.mtime = mtime // 1_000_000_000
-    info.pax_headers = {
-        f"SCHILY.xattr.{_text(name)}": _text(value) for name, value in tree.xattrs.get(inode, {}).items()
-    }
+    info.pax_headers = xattr_records(tree.xattrs.get(inode, {}))
     if mtime % 1_000_000_000:
         seconds, fraction = divmod(abs(mtime), 1_000_000_000)
         info.pax_headers["mtime"] = f"{'-' if mtime < 0 else ''}{seconds}.{fraction:09}"

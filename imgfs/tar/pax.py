@@ -9,7 +9,7 @@ import binascii
 import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from urllib.parse import unquote_to_bytes
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 from imgfs.tar.fields import possible_owner, possible_time
 from imgfs.tar.member import NO_DATA, Member
@@ -115,6 +115,20 @@ def xattrs(records: Records) -> dict[bytes, bytes] | None:
             except binascii.Error as error:
                 raise ValueError(f"an extended attribute that is not base64: {error}") from None
     return found or None
+
+
+def xattr_records(xattrs: Mapping[bytes, bytes]) -> dict[str, str]:
+    """Extended attributes as the records of one of `tarfile`'s members, its text being UTF-8 with surrogate escapes.
+
+    They are in star's form, which all tools read, but in libarchive's where a keyword cannot be the name as it is.
+    """
+    records = {}
+    for name, value in xattrs.items():
+        if b"=" in name or name.decode("utf-8", "replace").encode() != name:
+            records[_LIBARCHIVE.decode() + quote_from_bytes(name)] = base64.b64encode(value).decode()
+        else:
+            records[(_SCHILY + name).decode()] = value.decode("utf-8", "surrogateescape")
+    return records
 
 
 _FIELDS: Mapping[bytes, tuple[str, Callable[[bytes], object]]] = {

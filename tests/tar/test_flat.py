@@ -1,11 +1,13 @@
 """Merged trees as one tar."""
 
 import io
+import os
 import subprocess
 import tarfile
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from urllib.parse import quote_from_bytes
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -120,6 +122,19 @@ def test_a_directory_with_data_does_not_hide_what_follows() -> None:
     command = [require_tool("tar"), "tf", "-"]
     done = subprocess.run(command, input=whole(flat([layer])), capture_output=True, check=True)
     assert done.stdout.split() == [b"d/", b"d/in", b"e"]
+
+
+@pytest.mark.parametrize("name", [b"user.a=b", b"user.\xff", b"user.a\nb", b"user.\xc3\xbc"])
+def test_attributes_of_any_name_are_in_new_headers(name: bytes, tmp_path: Path) -> None:
+    """GNU tar does not know the records of those that are no keyword, and takes nothing else for them."""
+    record = {b"LIBARCHIVE.xattr." + quote_from_bytes(name).encode(): b"AP8"}
+    tar = whole(flat([extended(b"x", record) + header(b".//file") + bytes(1024)]))
+    assert merged([tar]).xattrs == {1: {name: b"\0\xff"}}
+    for command in ["bsdtar", "-xpf", "-"], ["tar", "--xattrs", "--xattrs-include=*", "-xf", "-"]:
+        subprocess.run([require_tool(command[0]), *command[1:]], cwd=tmp_path, input=tar, check=True)
+        found = os.listxattr(tmp_path / "file")
+        assert found == [os.fsdecode(name)] or (command[0] == "tar" and not found)
+        (tmp_path / "file").unlink()
 
 
 def test_new_headers_say_all_that_the_old_ones_did() -> None:
