@@ -40,7 +40,10 @@ class Leaf:
 class Branch:
     """A directory: `member` is the latest for it, or if `layer` is NO_LAYER the first one below it."""
 
-    __slots__ = ("children", "fresh", "fresh_layer", "layer", "length", "member", "name", "parent", "touched")
+    __slots__ = (
+        *("children", "cleared", "fresh", "fresh_layer", "layer"),
+        *("length", "member", "name", "parent", "touched"),
+    )
 
     def __init__(self, parent: "Branch | None", name: bytes, layer: int, member: Member | None) -> None:
         self.parent = parent
@@ -53,6 +56,7 @@ class Branch:
         self.fresh: set[bytes] | None = None  # children that are no directories and that `fresh_layer` has
         self.fresh_layer = -1
         self.touched = -1  # the latest layer that has it or something below it
+        self.cleared = -1  # the latest layer that removed what lower ones have in it, at any depth
 
     def path(self) -> bytes:
         """Its path from the root, with a slash behind each name."""

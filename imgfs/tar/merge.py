@@ -156,6 +156,7 @@ class Merger:
             for name in missing:
                 made = Branch(directory, name, NO_LAYER, member)
                 self._place(directory, name, made)
+                self._touch(directory, name, made)  # even if the member turns out not to fit
                 directory = made
             self._directories[path] = directory
         return directory
@@ -243,10 +244,13 @@ class Merger:
         del directory.children[name]
 
     def _clear(self, directory: Branch) -> None:
-        """Remove what lower layers have in a directory, at any depth."""
+        """Remove what lower layers have in a directory, at any depth. Doing it again for a layer removes nothing."""
         waiting = [directory]
         while waiting:
             branch = waiting.pop()
+            if branch.cleared == self._layer:
+                continue
+            branch.cleared = self._layer
             for name, child in list(branch.children.items()):
                 if not self._is_fresh(branch, name, child):
                     self._replace(child)

@@ -48,6 +48,13 @@ def test_raw_trees_show_whiteouts_as_they_are_stored() -> None:
     assert paths(tree) == ["a", "a/.wh..wh..opq", "a/.wh.b"]
 
 
+def test_directories_that_a_layer_implies_are_not_hidden_by_it_even_if_nothing_is_in_them() -> None:
+    marker = Entry("a/.wh..wh..opq", FILE)
+    found, problems = left_out(marker, Entry("a/b/link", HARDLINK, "nowhere"), marker)
+    assert found == ["a", "a/b"]
+    assert len(problems) == 1
+
+
 @pytest.mark.parametrize("name", [".wh.", ".wh..", ".wh...", "a/.wh..."])
 def test_a_whiteout_of_nothing_hides_nothing(name: str) -> None:
     assert left_out(Entry("a/b", FILE), Entry(name, FILE))[0] == ["a", "a/b"]
@@ -159,6 +166,12 @@ def test_very_many_deep_directories_take_no_longer_than_as_many_flat_ones() -> N
     deep = [Entry(f"{number}/" + "d/" * 1500 + "x", FILE) for number in range(100)]
     flat = [Entry(f"{number}/x", FILE) for number in range(150_000)]
     assert _seconds(deep) < 5 * _seconds(flat)
+
+
+@pytest.mark.parametrize("marker", ["d/.wh..wh..opq", ".wh.d", ".wh..wh..opq"])
+def test_very_many_whiteouts_of_one_directory_take_no_longer_than_as_many_files(marker: str) -> None:
+    files, more = ([Entry(f"d/{name}{number}", FILE) for number in range(4000)] for name in ("", "more"))
+    assert _seconds(files + [Entry(marker, FILE)] * len(more)) < 5 * _seconds(files + more)
 
 
 def _seconds(entries: list[Entry]) -> float:
