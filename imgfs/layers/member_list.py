@@ -19,7 +19,8 @@ MOST_MEMORY = 1 << 30
 
 _LENGTH = struct.Struct("<I")
 _BATCH_MEMORY = 512 << 10
-_LARGEST_BATCH = 64 << 20  # no batch that a packer made comes near
+_LARGEST_BATCH = 64 << 20
+_LARGEST_MEMBER = _LARGEST_BATCH - 2 * _BATCH_MEMORY  # packed, members are smaller than what they count as
 _MEMBER_SIZE, _PART_SIZE = 500, 150  # bytes that a member without its names takes, and a part of one
 
 
@@ -36,8 +37,9 @@ class MemberPacker:
     def add(self, members: Sequence[Member]) -> None:
         """Take the members that come next. Raises Corrupt, naming the first that is too many to be listed."""
         for member in members:
-            self._batch_memory += _memory(member)
-            if self._memory + self._batch_memory > MOST_MEMORY:
+            memory = _memory(member)
+            self._batch_memory += memory
+            if memory > _LARGEST_MEMBER or self._memory + self._batch_memory > MOST_MEMORY:
                 raise Corrupt(f"tar header at offset {member.offset}: one of too many")
             self._batch.append(member)
             if self._batch_memory > _BATCH_MEMORY:
@@ -80,9 +82,11 @@ def _frames(packed: bytes) -> Iterator[memoryview]:
 
 def _memory(member: Member) -> int:
     """Bytes that a member takes in memory, about."""
-    memory = _MEMBER_SIZE + len(member.name) + len(member.linkname)
+    names = (member.name, member.linkname, member.uname, member.gname)
+    memory = _MEMBER_SIZE + sum(map(len, names))
     if member.sparse:
         memory += _PART_SIZE * len(member.sparse)
     if member.xattrs:
-        memory += _PART_SIZE * len(member.xattrs) + sum(map(len, member.xattrs.values()))
+        memory += _PART_SIZE * len(member.xattrs)
+        memory += sum(len(name) + len(value) for name, value in member.xattrs.items())
     return memory

@@ -151,6 +151,9 @@ def test_more_members_than_memory_should_hold_are_not_listed(monkeypatch: pytest
     for hostile in (
         {"sparse": [(place, 1) for place in range(0, 2000, 2)]},
         {"xattrs": {b"a": bytes(200_000)}},
+        {"xattrs": {bytes(200_000): b"a"}},
+        {"uname": bytes(200_000)},
+        {"gname": bytes(200_000)},
     ):
         with pytest.raises(Corrupt, match="one of too many"):
             MemberPacker().add([msgspec.structs.replace(members[0], **hostile)])
@@ -215,3 +218,29 @@ def test_one_member_may_be_larger_than_a_batch() -> None:
     packer = MemberPacker()
     packer.add([member(b"n" * 900_000), member(b"x")])
     assert [len(found.name) for found in unpack_members(packer.finish())] == [900_000, 1]
+
+
+LONG, MANY = b"n" * 1_000_000, range(1 << 40, (1 << 40) + 10_000)
+LARGE = {
+    "name": LONG,
+    "linkname": LONG,
+    "uname": LONG,
+    "gname": LONG,
+    "xattrs": {LONG: b""} | {b"%d" % number: b"" for number in MANY},
+    "sparse": [(number, number) for number in MANY],
+}
+
+
+@pytest.mark.parametrize("field", LARGE)
+def test_whatever_is_packed_can_be_unpacked(field: str) -> None:
+    members = [msgspec.structs.replace(member(b"file"), **{field: LARGE[field]})] * 70
+    packer = MemberPacker()
+    packer.add(members)
+    assert unpack_members(packer.finish()) == members
+
+
+def test_a_member_that_could_not_be_unpacked_is_not_packed() -> None:
+    packer = MemberPacker()
+    with pytest.raises(Corrupt, match="one of too many"):
+        packer.add([member(b"x"), member(b"n" * (64 << 20))])
+    assert unpack_members(packer.finish()) == [member(b"x")]
