@@ -63,18 +63,19 @@ def test_a_size_that_takes_long_to_learn_is_not_known(
     """Small as stored, but not as text; or broken, which is found out once."""
     tar = layer_tar({"a": b"a"})
     parsed: list[str] = []
-    monkeypatch.setattr(Splits, "load", lambda splits, blob, name: parsed.append(name) or _refuse(blob))
+
+    def refuse(splits: Splits, blob: FileBlob, name: str) -> NoReturn:
+        blob.close()
+        parsed.append(name)
+        raise Corrupt("nonsense")
+
+    monkeypatch.setattr(Splits, "load", refuse)
     long = _layer(tmp_path / "long", tar, gzip.compress(b'{"type":2}\n' * 1_000_000), Splits())
     broken = _layer(tmp_path / "broken", tar, gzip.compress(b"nonsense"), Splits())
     for _ in range(3):
         assert long.known_size is None
         assert broken.known_size is None
     assert parsed == [f"layer {broken.diff_id}"]
-
-
-def _refuse(blob: FileBlob) -> NoReturn:
-    blob.close()
-    raise Corrupt("nonsense")
 
 
 def test_an_open_tar_needs_its_tar_split_no_more(tmp_path: Path) -> None:
