@@ -9,7 +9,7 @@ from imgfs.errors import Corrupt, describe, printable
         (Corrupt("layer x: damaged"), "layer x: damaged"),
         (FileNotFoundError(2, "No such file or directory", "/a"), "/a: No such file or directory"),
         (PermissionError(13, "Permission denied", b"/a\xff"), "/a\udcff: Permission denied"),
-        (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
+        (OSError(5, "Input/output error"), "Input/output error"),
         (FileNotFoundError("archive.tar: no member 'x'"), "archive.tar: no member 'x'"),
     ],
 )

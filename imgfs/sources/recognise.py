@@ -11,6 +11,9 @@ from imgfs.sources.docker import is_docker_root
 from imgfs.sources.files import ArchiveFiles
 from imgfs.sources.own import is_own_store
 
+_USUAL = ("var/lib/docker", "var/lib/containers/storage", "var/lib/containerd")
+"""Where engines keep images, below the top of a disk."""
+
 
 def recognise(path: str, schemes: Iterable[str]) -> str:
     """The scheme that opens `path`.
@@ -21,17 +24,12 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
         hint = f" (sources are {', '.join(f'{scheme}:…' for scheme in schemes)} or a path)"
         raise SourceNotFound(f"{path}: no such source{hint}")
     if os.path.isdir(path):
-        if is_own_store(path):
-            return "imgfs"
-        if os.path.exists(os.path.join(path, "index.json")):
-            return "oci"
-        if is_docker_root(path):
-            return "docker"
-        if is_graph_root(path):
-            return "containers-storage"
-        if is_root(path):
-            return "containerd"
-        raise StoreError(f"{path}: neither an image layout nor a store of images that imgfs knows")
+        scheme = _scheme(path)
+        if scheme is None:
+            inside = [place for place in (os.path.join(path, usual) for usual in _USUAL) if _scheme(place)]
+            hint = f" (but {', '.join(inside)} is one)" if inside else ""
+            raise StoreError(f"{path}: neither an image layout nor a store of images that imgfs knows{hint}")
+        return scheme
     try:
         with_names = ArchiveFiles(FileBlob(path), path)
     except ImgfsError as error:
@@ -44,3 +42,15 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
     finally:
         with_names.close()
     raise StoreError(f"{path}: a tar, but neither made by docker save nor an OCI archive")
+
+
+def _scheme(folder: str) -> str | None:
+    if is_own_store(folder):
+        return "imgfs"
+    if os.path.exists(os.path.join(folder, "index.json")):
+        return "oci"
+    if is_docker_root(folder):
+        return "docker"
+    if is_graph_root(folder):
+        return "containers-storage"
+    return "containerd" if is_root(folder) else None

@@ -56,6 +56,13 @@ def test_a_path_where_nothing_known_lies_is_refused_by_its_name(tmp_path: Path) 
             _reference(tmp_path, tmp_path / name)
 
 
+def test_who_gives_a_whole_disk_is_told_where_its_images_lie(tmp_path: Path, images: list[TestImage]) -> None:
+    place = tmp_path / "disk/var/lib/containerd"
+    (place / "io.containerd.content.v1.content/blobs/sha256").mkdir(parents=True)
+    with pytest.raises(StoreError, match=f"but {place} is one"):
+        _reference(tmp_path, tmp_path / "disk")
+
+
 def test_what_came_by_standard_input_is_called_so(imgfs: Imgfs) -> None:
     stderr = imgfs("load", status=1, stdin=b"hello\n").stderr
     assert stderr.count(b"\n") == 1
