@@ -34,15 +34,14 @@ _ZEROS = bytes(BLOCK)
 _USTAR = b"ustar\x0000"
 _EXTENSIONS = frozenset((b"x", b"g", b"L", b"K"))
 _DEVICES = frozenset((CHARACTER_DEVICE, BLOCK_DEVICE))
-_MAX_EXTENSION = 1 << 20  # bytes of one extended header, or of one sparse map; Go's reader takes no more
+_MAX_EXTENSION = 1 << 20  # bytes of one extended header; Go's reader takes no more
+_MAX_MAP = 2 << 20  # bytes of one sparse map
 _MAX_SIZE = 1 << 60
 _READ_SIZE = 32 << 10
-
-# where GNU tar's old sparse format keeps its map, and in extension blocks
-_SPARSE_AREA, _SPARSE_ENTRIES, _SPARSE_MORE, _SPARSE_REALSIZE = 386, 4, 482, slice(483, 495)
-_EXTENSION_ENTRIES, _EXTENSION_MORE = 21, 504
+_SPARSE_SIZE = slice(483, 495)  # where GNU tar's old sparse format says how long a file is
 
 Bytes = bytes | memoryview
+_Map = sparse.OldMap | sparse.LeadingMap
 
 
 class _NeedMore(Exception):
@@ -66,6 +65,7 @@ class Scanner:
         self._local: pax.Records = {}
         self._long_name: bytes | None = None
         self._long_link: bytes | None = None
+        self._mapped: tuple[Member, _Map] | None = None  # a member whose map goes on
         self._failure: Corrupt | None = None
 
     def feed(self, chunk: bytes | memoryview) -> list[Member]:
@@ -90,22 +90,24 @@ class Scanner:
                     self._pending = bytes(data[place:])
                 break
             block = bytes(data[place : place + BLOCK])
-            if block == _ZEROS:
+            if block == _ZEROS and self._mapped is None:
                 self.ending = self.wanted
                 break
-            fields = _HEADER.unpack(block)
             try:
-                if not checksum_matches(block, fields[4]):
-                    raise ValueError("wrong checksum")
-                if fields[5] in _EXTENSIONS:
-                    self._extension(fields[5], number(fields[2]), data, place + BLOCK)
+                if self._mapped is not None:
+                    member = self._map_block(*self._mapped, block)
                 else:
-                    members.append(self._member(block, fields, data, place + BLOCK))
+                    fields = _HEADER.unpack(block)
+                    if not checksum_matches(block, fields[4]):
+                        raise ValueError("wrong checksum")
+                    if fields[5] in _EXTENSIONS:
+                        self._extension(fields[5], number(fields[2]), data, place + BLOCK)
+                        continue
+                    member = self._member(block, fields)
+                if member is not None:
+                    members.append(member)
             except _NeedMore:
-                if end - place <= 2 * _MAX_EXTENSION:
-                    self._pending = bytes(data[place:])
-                else:
-                    self._fail("its extensions are too long")
+                self._pending = bytes(data[place:])
                 break
             except ValueError as error:
                 self._fail(str(error))
@@ -149,7 +151,7 @@ class Scanner:
             self._long_link = text(payload)
         self.wanted += BLOCK + length
 
-    def _member(self, block: bytes, fields: tuple[bytes, ...], data: Bytes, start: int) -> Member:
+    def _member(self, block: bytes, fields: tuple[bytes, ...]) -> Member | None:
         name, ownership, size, mtime, _, kind, link, newer = fields
         mode, uid, gid, uname, gname, major, minor, prefix = _common(ownership, newer, kind in _DEVICES)
         wanted = self.wanted
@@ -171,58 +173,51 @@ class Scanner:
             major,
             minor,
         )
+        self._long_name = self._long_link = None
         local = self._local
         if local:
+            self._local = {}
             pax.apply(member, local)
-        stored = member.size = _plausible(member.stored_size)
+        member.size = _plausible(member.stored_size)
         if kind == OLD_REGULAR and member.name.endswith(b"/"):
             member.type = DIRECTORY
-        after = member.data_offset + padded(stored)
         if kind == GNU_SPARSE:
-            after += self._old_sparse(member, block, data, start)
-        elif local:
+            member.size = _plausible(number(block[_SPARSE_SIZE]))
+            return self._with_map(member, sparse.OldMap(block))
+        if local:
             if local.get(b"GNU.sparse.major") == b"1":
-                self._leading_sparse(member, data, start)
-            elif pax.SPARSE_MAP in local:
-                self._mapped_sparse(member)
-            self._local = {}
-        self._long_name = self._long_link = None
-        self._first = self.wanted = after
+                member.size = _plausible(pax.decimal(local.get(b"GNU.sparse.realsize", b"")))
+                return self._with_map(member, sparse.LeadingMap())
+            if pax.SPARSE_MAP in local:
+                self._mapped_sparse(member, local)
+        self._first = self.wanted = member.data_offset + padded(member.stored_size)
         return member
 
-    def _old_sparse(self, member: Member, block: bytes, data: Bytes, place: int) -> int:
-        """Read the map of a member of type S; answers how many bytes of extension blocks lie before its data."""
-        numbers = sparse.old_numbers(block[_SPARSE_AREA:], _SPARSE_ENTRIES)
-        more = block[_SPARSE_MORE]
-        start = place
-        while more:
-            extension = bytes(data[place : place + BLOCK])
-            if len(extension) < BLOCK:
-                raise _NeedMore
-            numbers += sparse.old_numbers(extension, _EXTENSION_ENTRIES)
-            more = extension[_EXTENSION_MORE]
-            place += BLOCK
-        member.data_offset += place - start
-        member.size = _plausible(number(block[_SPARSE_REALSIZE]))
-        member.sparse = sparse.checked(numbers, member.size, member.stored_size)
-        return place - start
+    def _map_block(self, member: Member, parts: _Map, block: bytes) -> Member | None:
+        """Take the next block of a member's map; answers the member if that was the last."""
+        parts.take(block)
+        member.data_offset += BLOCK
+        if member.type != GNU_SPARSE:  # the map is part of what is stored
+            member.stored_size -= BLOCK
+        if member.stored_size < 0:
+            raise ValueError("a sparse map that is cut off")
+        if member.data_offset - member.header_offset > _MAX_MAP:
+            raise ValueError("a sparse map that is too long")
+        return self._with_map(member, parts)
 
-    def _leading_sparse(self, member: Member, data: Bytes, place: int) -> None:
-        available = bytes(data[place : place + min(member.stored_size, 2 * _MAX_EXTENSION)])
-        found = sparse.leading_map(available)
-        if found is None:
-            if len(available) == member.stored_size:
-                raise ValueError("a sparse map that is cut off")
-            raise _NeedMore
-        numbers, length = found
-        member.size = _plausible(pax.decimal(self._local.get(b"GNU.sparse.realsize", b"")))
-        member.data_offset += length
-        member.stored_size -= length
-        member.sparse = sparse.checked(numbers, member.size, member.stored_size)
+    def _with_map(self, member: Member, parts: _Map) -> Member | None:
+        if not parts.complete:
+            self._mapped = member, parts
+            self.wanted = member.data_offset
+            return None
+        self._mapped = None
+        member.sparse = sparse.checked(parts.numbers, member.size, member.stored_size)
+        self._first = self.wanted = member.data_offset + padded(member.stored_size)
+        return member
 
-    def _mapped_sparse(self, member: Member) -> None:
-        numbers = [pax.decimal(value) for value in self._local[pax.SPARSE_MAP].split(b",") if value]
-        size = self._local.get(b"GNU.sparse.size", self._local.get(b"GNU.sparse.realsize", b""))
+    def _mapped_sparse(self, member: Member, records: pax.Records) -> None:
+        numbers = [pax.decimal(value) for value in records[pax.SPARSE_MAP].split(b",") if value]
+        size = records.get(b"GNU.sparse.size", records.get(b"GNU.sparse.realsize", b""))
         member.size = _plausible(pax.decimal(size))
         member.sparse = sparse.checked(numbers, member.size, member.stored_size)
 

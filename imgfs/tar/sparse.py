@@ -5,9 +5,14 @@ Format: GNU tar manual, "Storing Sparse Files": old GNU (type S), pax 0.0, 0.1 a
 
 from collections.abc import Sequence
 
-from imgfs.tar.fields import BLOCK, number
+from imgfs.tar.fields import number
 
 MAX_ENTRIES = 1 << 17
+_LONGEST = 20  # digits of a number in text
+
+# where a header of the old format keeps its map, and in extension blocks; whether more follow
+_AREA, _ENTRIES, _MORE = 386, 4, 482
+_EXTENSION_ENTRIES, _EXTENSION_MORE = 21, 504
 
 Map = list[tuple[int, int]]
 
@@ -31,35 +36,55 @@ def checked(numbers: Sequence[int], size: int, stored: int) -> Map:
     return [(offset, length) for offset, length in parts if length]
 
 
-def old_numbers(area: bytes, entries: int) -> list[int]:
-    """The offsets and lengths in the area of an old GNU header, up to the first that is empty."""
-    numbers = []
-    for position in range(0, 24 * entries, 24):
-        if not area[position]:
-            break
-        numbers += [number(area[position : position + 12]), number(area[position + 12 : position + 24])]
-    return numbers
+class OldMap:
+    """The map of a member of type S: it begins in the header, and goes on in the blocks behind that."""
+
+    def __init__(self, header: bytes) -> None:
+        self.numbers: list[int] = []
+        self.complete = False
+        self._read(header[_AREA:], _ENTRIES, header[_MORE])
+
+    def take(self, block: bytes) -> None:
+        """Take the next block. Raises ValueError if it is none of a map."""
+        self._read(block, _EXTENSION_ENTRIES, block[_EXTENSION_MORE])
+
+    def _read(self, area: bytes, entries: int, more: int) -> None:
+        for position in range(0, 24 * entries, 24):
+            if not area[position]:
+                break
+            self.numbers += [
+                number(area[position : position + 12]),
+                number(area[position + 12 : position + 24]),
+            ]
+        self.complete = not more
 
 
-def leading_map(data: bytes) -> tuple[list[int], int] | None:
-    """The numbers of a map of format 1.0, which lies before the data, and its padded length in bytes.
+class LeadingMap:
+    """The map of a member of format 1.0, which lies before its data: how many parts there are, then their numbers."""
 
-    None if `data` does not hold all of it yet.
-    """
-    end = data.find(b"\n", 0, 20)
-    if end < 0:
-        if len(data) >= 20:
-            raise ValueError("a sparse map without a length")
-        return None
-    if not data[:end].isdigit() or int(data[:end]) > MAX_ENTRIES:
-        raise ValueError("a sparse map of a wrong length")
-    count = 2 * int(data[:end])
-    lines = data[end + 1 :].split(b"\n", count)
-    if len(lines) <= count:
-        if any(len(line) > 20 for line in lines):
-            raise ValueError("a sparse map of something but numbers")
-        return None
-    if not all(line.isdigit() and len(line) <= 20 for line in lines[:count]):
-        raise ValueError("a sparse map of something but numbers")
-    length = end + 1 + sum(map(len, lines[:count])) + count
-    return [int(line) for line in lines[:count]], length + -length % BLOCK
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._length: int | None = None
+        self._begun = b""
+
+    @property
+    def complete(self) -> bool:
+        return len(self.numbers) == self._length
+
+    def take(self, piece: bytes) -> None:
+        """Take the bytes that come next; the last may lie behind the map. Raises ValueError if they are none."""
+        text = self._begun + piece
+        while not self.complete:
+            line, newline, rest = text.partition(b"\n")
+            if len(line) > _LONGEST or (newline and not line.isdigit()):
+                raise ValueError("a sparse map of something but numbers")
+            if not newline:
+                break
+            text = rest
+            if self._length is not None:
+                self.numbers.append(int(line))
+            elif int(line) <= MAX_ENTRIES:
+                self._length = 2 * int(line)
+            else:
+                raise ValueError("a sparse map of a wrong length")
+        self._begun = text

@@ -4,6 +4,8 @@ import os
 import random
 import subprocess
 import tarfile
+import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -324,6 +326,46 @@ def test_a_cut_anywhere_is_corrupt_unless_it_is_between_members(
             for read in (partial(scan, data[:cut], 1 << 20), partial(_scan_blob, data[:cut])):
                 with pytest.raises(Corrupt, match="cut off at offset"):
                     read()
+
+
+def _old_map(blocks: int) -> bytes:
+    """A file without data whose map, in the old format, goes on in so many blocks."""
+    part = b"00000000000\0" * 2
+    begun = header(kind=b"S", tail=part * 4 + b"\1" + part[:12] + bytes(17))
+    return (
+        begun + b"".join((part * 21).ljust(504, b"\0") + b"\1" * 8 for _ in range(blocks - 1)) + bytes(BLOCK)
+    )
+
+
+def _leading_map(blocks: int) -> bytes:
+    """A file without data whose map, in format 1.0, takes about so many blocks."""
+    text = padded(b"%d\n" % (64 * blocks) + b"0000\n000\n" * 64 * blocks)
+    says = {b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"0"}
+    return extended(b"x", says) + header(size=len(text)) + text
+
+
+@pytest.mark.parametrize("with_map", [_old_map, _leading_map])
+def test_long_sparse_maps_in_small_pieces_take_no_longer_than_short_ones(
+    with_map: Callable[[int], bytes],
+) -> None:
+    def seconds(blocks: int, count: int) -> float:
+        data = with_map(blocks) * count + ENDING
+        before = time.process_time()
+        assert len(scan(data, BLOCK)) == count
+        return time.process_time() - before
+
+    assert seconds(800, 4) < 5 * seconds(8, 400)
+
+
+def test_a_map_without_an_end_is_corrupt() -> None:
+    for data in (_old_map(5000), _leading_map(2040)[:-BLOCK] + b"1" * BLOCK):
+        with pytest.raises(Corrupt, match="sparse map"):
+            scan(data + ENDING, BLOCK)
+
+
+def test_what_records_say_of_a_sparse_file_is_not_said_of_the_next() -> None:
+    data = extended(b"x", {b"uid": b"5"}) + _old_map(1) + header()
+    assert [member.uid for member in scan(data + ENDING, BLOCK)] == [5, 0]
 
 
 @given(st.binary(max_size=3000), st.integers(0, 2000), st.integers(1, 3000))

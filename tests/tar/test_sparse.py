@@ -30,11 +30,20 @@ def test_nonsense_is_a_value_error(numbers: list[int]) -> None:
         sparse.checked(numbers, 10, sum(numbers[1::2]))
 
 
+def leading_map(*pieces: bytes) -> sparse.LeadingMap:
+    found = sparse.LeadingMap()
+    for piece in pieces:
+        found.take(piece)
+    return found
+
+
 def test_a_leading_map_says_when_it_is_not_all_there() -> None:
     whole = b"2\n0\n5\n10\n7\n"
-    assert sparse.leading_map(whole) == ([0, 5, 10, 7], 512)
+    assert leading_map(whole).complete
+    assert leading_map(whole + b"data\n").numbers == [0, 5, 10, 7]
     for cut in range(len(whole)):
-        assert sparse.leading_map(whole[:cut]) is None
+        assert not leading_map(whole[:cut]).complete
+        assert leading_map(whole[:cut], whole[cut:]).numbers == [0, 5, 10, 7]
 
 
 @pytest.mark.parametrize(
@@ -42,4 +51,4 @@ def test_a_leading_map_says_when_it_is_not_all_there() -> None:
 )
 def test_a_leading_map_of_nonsense_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="sparse map"):
-        sparse.leading_map(data)
+        leading_map(data)
