@@ -16,11 +16,13 @@ from imgfs.blob import Blob
 from imgfs.codec import detect, open_forward
 from imgfs.decoders import json_decoder
 from imgfs.errors import Corrupt
+from imgfs.tar.merge import MAX_ENTRIES
 from imgfs.tar.packed import PackedBytes
 
 _CHUNK = 256 << 10
 _MAX_LINE = 64 << 20  # an ending with much behind it is one line
-_MAX_TEXT = 4 << 30  # some million members
+_MAX_TEXT = 4 << 30
+_MAX_LINES = 2 * MAX_ENTRIES  # a member has two
 _MAX_SIZE = 1 << 60
 _FILE, _LITERAL = 1, 2
 _CRC_SIZE = 8
@@ -140,9 +142,12 @@ class TarSplit:
 
 def parse_tar_split(blob: Blob, name: str) -> TarSplit:
     """Parse the stored form in `blob`, which stays open. Raises Corrupt naming `name`, or what reading raises."""
-    split = TarSplit()
+    split, count = TarSplit(), 0
     try:
         for lines in _lines(open_forward(blob, detect(blob))):
+            count += len(lines)
+            if count > _MAX_LINES:
+                raise ValueError(f"more than {_MAX_LINES} lines")
             for line in lines:
                 _add(split, line)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:

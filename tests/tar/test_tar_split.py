@@ -116,6 +116,16 @@ def test_a_damaged_file_is_corrupt(damage: str) -> None:
         parse_tar_split(MemoryBlob(bytes(stored)), "layer")
 
 
+@pytest.mark.parametrize("line", [literal(b""), file_line("a", b""), file_line("a", b"a")])
+def test_more_lines_than_members_that_can_be_merged_are_refused(
+    line: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgfs.tar.tar_split._MAX_LINES", 1000)
+    parse_tar_split(MemoryBlob(tar_split([line] * 1000)), "layer")
+    with pytest.raises(Corrupt, match="more than 1000 lines"):
+        parse_tar_split(MemoryBlob(tar_split([line] * 1001)), "layer")
+
+
 def test_a_line_that_does_not_end_takes_bounded_memory() -> None:
     bomb = gzip.compress(b'{"type":2,"payload":"' + b"A" * (70 << 20))
     with pytest.raises(Corrupt, match="do not end"):
