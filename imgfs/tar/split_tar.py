@@ -56,7 +56,9 @@ class Split:
                 scanner.skip_to(start)
                 if scanner.position < start:
                     raise Corrupt(f"a header is due at offset {scanner.wanted}, inside of a file")
-                members += scanner.feed(self.table.literals(start, end))
+                while scanner.ending is None and scanner.position < end:
+                    place = scanner.position
+                    members += scanner.feed(self.table.literals(place, min(place + _CHUNK, end)))
                 if scanner.ending is not None:
                     break
             scanner.finish()

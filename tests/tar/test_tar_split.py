@@ -116,6 +116,19 @@ def test_a_damaged_file_is_corrupt(damage: str) -> None:
         parse_tar_split(MemoryBlob(bytes(stored)), "layer")
 
 
+def test_members_are_found_without_all_literals_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    tar = layer_tar({f"{number}": b"" for number in range(1000)})
+    split, sizes = _split(tar_split([literal(tar)])), []
+
+    def literals(start: int, end: int) -> bytes:
+        sizes.append(end - start)
+        return tar[start:end]
+
+    monkeypatch.setattr(split.table, "literals", literals)
+    assert split.members() == list(scan_blob(MemoryBlob(tar)))
+    assert max(sizes) <= 64 << 10
+
+
 @pytest.mark.parametrize("line", [literal(b""), file_line("a", b""), file_line("a", b"a")])
 def test_more_lines_than_members_that_can_be_merged_are_refused(
     line: dict[str, object], monkeypatch: pytest.MonkeyPatch
