@@ -8,12 +8,15 @@ import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import merge
 
 from imgfs.blob import Blob
 from imgfs.digest import DiffID
+from imgfs.tar import Tree
 from imgfs.view.loaded import LoadedTree
 
 _CHUNK = 1 << 20
+_SMALL_HOLE = 64 << 10  # bytes of zeros, which are faster made and compared than a range is read
 
 
 class Change(StrEnum):
@@ -126,15 +129,34 @@ def _what_differs(before: Side, old: int, was: State, after: Side, new: int, now
 
 
 def _same(before: Side, one: int, after: Side, other: int) -> bool:
+    """Whether two files of one size have the same bytes; what is a hole in both is not read."""
+    ranges = _stored_ranges(before.loaded.tree, one, after.loaded.tree, other)
     with before.loaded.content(one) as first, after.loaded.content(other) as second:
-        return _equal(first, second)
+        return all(_equal(first, second, start, end) for start, end in ranges)
 
 
-def _equal(first: Blob, second: Blob) -> bool:
-    """Whether two blobs of one size have the same bytes."""
-    offset = 0
-    while chunk := first.pread(_CHUNK, offset):
-        if second.pread(_CHUNK, offset) != chunk:
+def _equal(first: Blob, second: Blob, offset: int, end: int) -> bool:
+    """Whether two blobs have the same bytes between two offsets."""
+    while offset < end:
+        size = min(_CHUNK, end - offset)
+        chunk = first.pread(size, offset)
+        if second.pread(size, offset) != chunk:
             return False
-        offset += len(chunk)
+        if not chunk:
+            break  # the tars of both are cut off
+        offset += size
     return True
+
+
+def _stored_ranges(first: Tree, one: int, second: Tree, other: int) -> Iterator[tuple[int, int]]:
+    """Start and end of what is no hole in both of two files, in order; small holes are included."""
+    parts, others = (
+        tree.sparse.get(entry, [(0, tree.sizes[entry])]) for tree, entry in ((first, one), (second, other))
+    )
+    start = end = 0
+    for offset, length in merge(parts, others):
+        if offset > end + _SMALL_HOLE:
+            yield start, end
+            start = offset
+        end = max(end, offset + length)
+    yield start, end
