@@ -1,7 +1,9 @@
 """`imgfs mount` and `imgfs umount`."""
 
 import os
+import resource
 from collections.abc import Callable
+from contextlib import suppress
 
 import click
 
@@ -52,6 +54,7 @@ def mount(
     target = os.path.abspath(mountpoint)
 
     def run(ready: Callable[[], None]) -> None:
+        _allow_many_files()
         with opened(sources) as union:
             for source in union.sources:
                 _check_cover(target, source.folder, source.reference)
@@ -66,6 +69,13 @@ def mount(
         run(lambda: None)
     else:
         background(run, log_file)
+
+
+def _allow_many_files() -> None:
+    """Let as many files be open as this user may ever have: whoever reads an image has all of its layers open."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # there may be a lower limit for the whole machine by now
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _check_cover(mountpoint: str, folder: str | None, name: str) -> None:

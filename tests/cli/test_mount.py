@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import random
+import resource
 import shutil
 import subprocess
 import sys
@@ -406,6 +407,22 @@ def test_in_front_it_logs_to_standard_error_and_ends_on_sigterm(
     assert not os.path.ismount(top)
     assert "skipping manifest" in stderr
     assert "Traceback" not in stderr
+
+
+def test_as_many_files_may_be_open_as_the_user_may_have(
+    environment: None, tmp_path: Path, archive: Path
+) -> None:
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    top = tmp_path / "mnt"
+    top.mkdir()
+    few = (require_tool("prlimit"), "--nofile=256:")
+    command = [*few, sys.executable, "-m", "imgfs", "mount", "-f", str(archive), str(top)]
+    with subprocess.Popen(command) as process:
+        try:
+            assert eventually(lambda: os.path.ismount(top), 10)
+            assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (most, most)
+        finally:
+            process.terminate()
 
 
 def _manifest(layout: Path, image: TestImage) -> dict[str, list[dict[str, str]]]:
