@@ -67,7 +67,7 @@ class DockerStore(Source):
         self._root = root
         self._splits = Splits()
         self._problems: list[str] = []
-        self._reported: set[str] = set()
+        self._logged: set[str] = set()
         self._seen = self._stamp()
         self._drivers = self._find_drivers()
         self._tags = self._read_tags()
@@ -129,7 +129,7 @@ class DockerStore(Source):
         if os.path.isdir(
             os.path.join(own, _CONTENT, "blobs")
         ):  # not there while all it does is run containers
-            self._report(f"images that Docker keeps in containerd are not shown here: containerd:{own}#moby")
+            self._log(f"images that Docker keeps in containerd are not shown here: containerd:{own}#moby")
         return found
 
     def _read_tags(self) -> dict[str, ImageID]:
@@ -151,9 +151,13 @@ class DockerStore(Source):
 
     def _report(self, problem: str) -> None:
         self._problems.append(problem)
-        if problem not in self._reported:
-            self._reported.add(problem)
-            logger.warning("%s: %s", self.reference, problem)
+        self._log(problem)
+
+    def _log(self, line: str) -> None:
+        """Log what was not logged before."""
+        if line not in self._logged:
+            self._logged.add(line)
+            logger.warning("%s: %s", self.reference, line)
 
 
 def _own_containerd(root: str) -> str:
