@@ -1,17 +1,17 @@
 """`imgfs index`, `imgfs verify` and `imgfs cache`: reading layers whole, and what is remembered of them."""
 
 import datetime
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
 import click
 
 from imgfs.cli.common import cache, cache_size_option, human_size, opened, progress_bar
-from imgfs.digest import ChainID
+from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size, verify_layer
 from imgfs.sources import Source
-from imgfs.sources.union import Union
+from imgfs.sources.union import Snapshot
 
 
 @click.command(short_help="Read layers now, so that later nobody waits.")
@@ -22,7 +22,8 @@ def index(source: str, images: tuple[str, ...]) -> None:
     """Index the layers of each IMAGE in SOURCE, or of all, so that reading them later need not wait."""
     bad = 0
     with opened([source]) as union:
-        for owner, chain_id in _layers(union, images):
+        snapshot = union.snapshot
+        for owner, chain_id, _ in _layers(snapshot, _meant(snapshot, images)):
             try:
                 with _taken(owner, chain_id) as layer:
                     with progress_bar(layer.diff_id.short, stored_size(layer)) as advance:
@@ -40,22 +41,30 @@ def index(source: str, images: tuple[str, ...]) -> None:
 def verify(source: str, images: tuple[str, ...], quiet: bool) -> None:
     """Read every layer of each IMAGE in SOURCE, or of all, and say whether it is what its digests say.
 
-    Exit status 1 if anything is bad, 2 if that cannot be told.
+    A line for each config and each layer, with the images that it belongs to, and one for whatever else is bad. Exit
+    status 1 if anything is bad, 2 if that cannot be told.
     """
     bad = 0
     with opened([source]) as union:
         for problem in union.sources[0].problems:
             click.echo(f"BAD   {printable(problem)}")
             bad += 1
-        for owner, chain_id in _layers(union, images):
+        snapshot = union.snapshot
+        meant = _meant(snapshot, images)
+        for image_id in () if quiet else meant:  # what it is called by is the digest of its config
+            click.echo(f"good  config {image_id}{_owners(snapshot, [image_id])}")
+        for owner, chain_id, diff_id in _layers(snapshot, meant):
+            owners = [of for of in meant if chain_id in chain_ids(snapshot.images[of].diff_ids)]
             try:
                 with _taken(owner, chain_id) as layer:
-                    with progress_bar(layer.diff_id.short, stored_size(layer)) as advance:
+                    with progress_bar(diff_id.short, stored_size(layer)) as advance:
                         verify_layer(layer, advance)
                 if not quiet:
-                    click.echo(f"good  layer {layer.diff_id}")
+                    click.echo(f"good  layer {diff_id}{_owners(snapshot, owners)}")
             except (ImgfsError, OSError) as error:
-                click.echo(f"BAD   {printable(describe(error))}")
+                text = printable(describe(error))
+                named = text if diff_id in text else f"layer {diff_id}: {text}"
+                click.echo(f"BAD   {named}{_owners(snapshot, owners)}")
                 bad += 1
     click.get_current_context().exit(bool(bad))
 
@@ -92,16 +101,27 @@ def _report(dropped: Sequence[CacheEntry]) -> None:
     click.echo(f"Dropped {len(dropped)} files, {human_size(sum(entry.size for entry in dropped))}")
 
 
-def _layers(union: Union, terms: Sequence[str]) -> Iterator[tuple[Source, ChainID]]:
-    """Each layer of the images meant, or of all, once."""
-    snapshot = union.snapshot
+def _meant(snapshot: Snapshot, terms: Sequence[str]) -> Sequence[ImageID]:
+    """The images asked for, or all."""
+    return list(dict.fromkeys(map(snapshot.resolve, terms))) if terms else list(snapshot.images)
+
+
+def _layers(snapshot: Snapshot, images: Iterable[ImageID]) -> Iterator[tuple[Source, ChainID, DiffID]]:
+    """Each layer of some images, once."""
     seen = set()
-    for image_id in map(snapshot.resolve, terms) if terms else snapshot.images:
+    for image_id in images:
         source = snapshot.source_of(image_id)
-        for chain_id in chain_ids(snapshot.images[image_id].diff_ids):
+        diff_ids = snapshot.images[image_id].diff_ids
+        for chain_id, diff_id in zip(chain_ids(diff_ids), diff_ids, strict=True):
             if chain_id not in seen:
                 seen.add(chain_id)
-                yield source, chain_id
+                yield source, chain_id, diff_id
+
+
+def _owners(snapshot: Snapshot, images: Iterable[ImageID]) -> str:
+    """The images that something belongs to, by their names, as the end of a line."""
+    names = [name for image_id in images for name in snapshot.tags_of(image_id) or [image_id.short]]
+    return printable(f"  # {', '.join(names)}")
 
 
 @contextmanager

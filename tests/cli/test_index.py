@@ -74,8 +74,12 @@ def test_verify_says_good_of_every_layer(
     imgfs: Imgfs, layout: Path, images: list[TestImage], tmp_path: Path
 ) -> None:
     lines = imgfs("verify", layout).stdout.decode().splitlines()
-    assert len(lines) == 4
-    assert all(line.startswith("good  layer sha256:") for line in lines)
+    names = {image.id: ", ".join(image.tags) or image.id[7:19] for image in images}
+    assert sorted(lines[:3]) == sorted(f"good  config {image.id}  # {names[image.id]}" for image in images)
+    assert len(lines) == 3 + 4
+    assert all(line.startswith("good  layer sha256:") for line in lines[3:])
+    (last,) = (line for line in lines if json.loads(images[-1].config)["rootfs"]["diff_ids"][-1] in line)
+    assert last.endswith(f"  # {names[images[-1].id]}")
     assert imgfs("verify", "-q", layout).stdout == b""
     assert kept(tmp_path) == [], "nothing is remembered that way"
 
@@ -92,7 +96,8 @@ def test_verify_names_the_bad_blob_and_layer(
     assert stored(layout, 2).name in bad
     diff_ids = json.loads(images[-1].config)["rootfs"]["diff_ids"]
     assert diff_ids[2] in bad
-    assert len(lines) == 4
+    assert images[-1].tags[0] in bad
+    assert len(lines) == 3 + 4
     assert imgfs("verify", "-q", layout, status=1).stdout.decode().splitlines() == [bad]
     assert imgfs("verify", "-q", layout, images[0].id).stdout == b"", "whose layers are good"
 

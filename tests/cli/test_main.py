@@ -1,11 +1,15 @@
 """What holds for every command: standard streams, signals, exit statuses."""
 
+import fcntl
 import os
 import signal
 import subprocess
 import sys
+import termios
+import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
@@ -63,14 +67,20 @@ def test_who_is_told_to_stop_leaves_nothing_half_done(
     pipe = tmp_path / "layer"
     os.mkfifo(pipe)
     staging = tmp_path / "data/imgfs/tmp"
-    process = subprocess.Popen([*COMMAND.split(), "import", str(pipe)], stdin=subprocess.DEVNULL)
-    with open(pipe, "wb") as writing:
-        writing.write(bytes(1 << 20))
-        writing.flush()
-        assert eventually(lambda: any(staging.glob("*/*")), 10)
-        process.send_signal(number)
-        assert process.wait(10) == status
+    with subprocess.Popen([*COMMAND.split(), "import", str(pipe)], stdin=subprocess.DEVNULL) as process:
+        with open(pipe, "wb") as writing:
+            writing.write(bytes(1 << 20))
+            writing.flush()
+            assert eventually(lambda: _unread(writing) == 0 and any(staging.glob("*/*")), 10)
+            time.sleep(0.1)  # now it waits for more
+            process.send_signal(number)
+            assert process.wait(10) == status
     assert list(staging.iterdir()) == []
+
+
+def _unread(pipe: BinaryIO) -> int:
+    """How many bytes wait in a pipe."""
+    return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, bytes(4)), sys.byteorder)
 
 
 @pytest.mark.parametrize(
