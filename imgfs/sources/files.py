@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from imgfs.blob import Blob, FileBlob, SharedBlob, Slice
+from imgfs.codec import Compression, detect
 from imgfs.errors import Corrupt, InvalidImage, StoreError
 from imgfs.tar import Member, scan_blob
 
@@ -49,7 +50,8 @@ class DirectoryFiles:
 class ArchiveFiles:
     """The files inside an uncompressed tar, as ranges of it.
 
-    Reads the archive's headers once, at construction. Raises Corrupt if they do not parse.
+    Reads the archive's headers once, at construction. Raises Corrupt if they do not parse, StoreError if it is
+    compressed.
     """
 
     def __init__(self, blob: Blob, path: str) -> None:
@@ -58,7 +60,12 @@ class ArchiveFiles:
         try:
             self._members = self._scan(blob)
         except Corrupt as error:
+            is_compressed = detect(blob) is not Compression.PLAIN
             self._archive.close()
+            if is_compressed:
+                raise StoreError(
+                    f"{path}: compressed, so not to be read in place: imgfs load takes it"
+                ) from None
             raise Corrupt(f"{path}: {error}") from None
         except BaseException:
             self._archive.close()

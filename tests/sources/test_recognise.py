@@ -1,5 +1,6 @@
 """Bare paths, and what they are taken for."""
 
+import gzip
 import os
 from pathlib import Path
 
@@ -54,6 +55,16 @@ def test_a_path_where_nothing_known_lies_is_refused_by_its_name(tmp_path: Path) 
     ):
         with pytest.raises(StoreError, match=f"^{tmp_path / name}: {problem}"):
             _reference(tmp_path, tmp_path / name)
+
+
+def test_what_is_compressed_is_said_to_be_so(imgfs: Imgfs, tmp_path: Path, images: list[TestImage]) -> None:
+    path = tmp_path / "family.tar.gz"
+    path.write_bytes(gzip.compress(docker_archive(tmp_path / "family.tar", images).read_bytes(), 1))
+    for scheme in ("", "docker-archive:", "oci-archive:"):
+        stderr = imgfs("ls", f"{scheme}{path}", status=1).stderr.decode()
+        assert stderr.endswith("compressed, so not to be read in place: imgfs load takes it\n")
+        assert stderr.count(str(path)) == 1
+    imgfs("load", path)
 
 
 def test_who_gives_a_whole_disk_is_told_where_its_images_lie(tmp_path: Path, images: list[TestImage]) -> None:
