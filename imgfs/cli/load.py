@@ -76,7 +76,8 @@ def import_(
         layers = []
         for name in inputs:
             with _input(name) as (chunks, total), progress_bar(name, total) as advance:
-                layers.append((writer.stage(chunks, advance), message or f"Imported from {utf8(name)}"))
+                layer = writer.stage(chunks, name, advance)
+            layers.append((layer, message or f"Imported from {utf8(name)}"))
         click.echo(import_image(writer, layers, base, changes, tags))
 
 

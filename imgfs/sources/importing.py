@@ -25,12 +25,12 @@ def import_image(
 ) -> ImageID:
     """Commit an image of `layers`, bottom first, each with a comment for the history, on top of `parent`.
 
-    `changes` are Dockerfile instructions. Raises InvalidImage for one that does not parse, LayerNotFound if a
-    layer of the parent is missing.
+    `changes` are Dockerfile instructions. Raises InvalidImage for one that does not parse or a layer that is damaged,
+    LayerNotFound if a layer of the parent is missing.
     """
-    for layer, comment in layers:
+    for layer, _ in layers:
         if layer.damage:
-            raise InvalidImage(f"{comment}: not a sound tar: {layer.damage}")
+            raise InvalidImage(layer.damage)
     below = []
     for chain_id in chain_ids(parent.diff_ids if parent else ()):
         known = writer.stage_known(chain_id)

@@ -86,7 +86,7 @@ def _stage(
         # a layer that is kept compressed is copied so; others are tars already
         blob = layer.open_blob() if isinstance(layer, StoredLayer) else layer.open()
         with blob, progress(diff_id.short, blob.known_size) as advance:
-            staged = writer.stage(blob_chunks(blob), advance)
+            staged = writer.stage(blob_chunks(blob), f"layer {diff_id}", advance)
     finally:
         source.layers.release(layer)
     if staged.diff_id != diff_id:

@@ -66,8 +66,8 @@ class Writer:
         shutil.rmtree(self.folder)
         os.close(self._folder_lock)
 
-    def stage(self, chunks: Iterable[bytes], advance: Callable[[int], None]) -> StagedLayer:
-        """Take a layer's stored bytes, compressed or not; `advance` hears of every byte taken.
+    def stage(self, chunks: Iterable[bytes], name: str, advance: Callable[[int], None]) -> StagedLayer:
+        """Take a layer's stored bytes, compressed or not; `advance` hears of every byte taken, errors call it `name`.
 
         Raises Corrupt if they do not decode. What is learnt on the way is the layer's index.
         """
@@ -79,8 +79,9 @@ class Writer:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(path, 0o644)
-        facts = self._indexer.learn(FileBlob(path), "the new layer")
-        return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, path, facts.damage)
+        facts = self._indexer.learn(FileBlob(path), name)
+        damage = f"{name}: not a sound tar: {facts.damage}" if facts.damage else ""
+        return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, path, damage)
 
     def stage_known(self, chain_id: ChainID) -> StagedLayer | None:
         """A layer that the store has already, held against being swept; None if it has not."""

@@ -120,7 +120,7 @@ def test_a_layer_staged_is_not_swept_by_another_writer(tmp_path: Path) -> None:
     layer = layer_tar({"a": b"a"})
     layout = Layout(str(tmp_path / "store"))
     with indexing(tmp_path) as indexer, Writer(layout, indexer) as one, Writer(layout, indexer) as two:
-        staged = one.stage([layer], lambda count: None)
+        staged = one.stage([layer], "layer", lambda count: None)
         two.untag([])
         image = TestImage([layer])
         assert one.commit(image.config, [staged], None, ["a:1"]) == image.id
@@ -153,7 +153,7 @@ def test_a_reader_follows_what_others_do(tmp_path: Path) -> None:
     with indexing(tmp_path) as indexer, Writer(layout, indexer) as writer:
         source = open_store(layout.root, indexer)
         image_id = writer.commit(
-            image.config, [writer.stage(image.layers, lambda count: None)], None, ["a:1"]
+            image.config, [writer.stage(image.layers, "layer", lambda count: None)], None, ["a:1"]
         )
         assert source.refresh()
         assert source.tags == {"a:1": image.id}

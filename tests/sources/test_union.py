@@ -104,7 +104,7 @@ def test_a_source_that_fails_keeps_what_it_had(
     union = Union([open_source(str(layout), indexer), open_store(own.root, indexer)])
     layout.rename(tmp_path / "elsewhere")
     with Writer(own, indexer) as writer:
-        staged = [writer.stage([layer], lambda count: None) for layer in images[1].layers]
+        staged = [writer.stage([layer], "layer", lambda count: None) for layer in images[1].layers]
         writer.commit(images[1].config, staged, None, [])
     assert union.refresh()
     union.refresh()
