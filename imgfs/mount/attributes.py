@@ -19,6 +19,8 @@ class Attributes:
         self._kept = ~options.umask
         self._uid, self._gid = options.uid, options.gid
         self._own_uid, self._own_gid = os.getuid(), os.getgid()
+        self.unsettled: set[int] = set()
+        """Numbers of files whose size was not known when they were last told of."""
 
     def of(
         self, node: Node, number: int, size: int | None, *, fleeting: bool = False
@@ -29,6 +31,8 @@ class Attributes:
         `fleeting` says that the name by which the node was found may lead elsewhere at any time.
         """
         entry = pyfuse3.EntryAttributes()
+        if size is None:
+            self.unsettled.add(number)
         entry.st_ino = number
         entry.st_mode = node.mode & self._kept
         entry.st_nlink = node.links

@@ -122,7 +122,8 @@ class Operations(pyfuse3.Operations):
         size = None if node.mutable else node.known_size
         at_once = node.opens_at_once
         blob = self._in_place(node, node.open) if at_once else await self._in_thread(node, node.open)
-        if size is None and not node.mutable and not self._lazy_size:
+        waits = not (node.mutable or self._lazy_size)
+        if (size is None and waits) or (size is not None and inode in self._attributes.unsettled):
             try:
                 size = await self._settle_size(inode, node, blob)
             except BaseException:
@@ -186,20 +187,19 @@ class Operations(pyfuse3.Operations):
     async def _settle_size(self, inode: int, node: File, blob: Blob) -> int:
         """The size of what is being opened, and the kernel asks for it anew.
 
-        It may have asked while nobody knew, and may be told of it by a listing at that moment; were it to ask only when
-        it reads, the older answer could win, and the file would end at 0. For the same reason it is made to ask once,
-        before anybody who opened the file can read.
+        It was told that there is none yet, as by a listing, and what it was told last may reach it at any time: asking
+        only when it reads, it could take the older answer for the newer, and the file would end at 0. So it is made to
+        ask, once, before anybody can read.
         """
         while (settled := self._settling.get(inode)) is not None:
             await settled.wait()
-        known = node.known_size
-        if known is not None:
-            return known
         settled = self._settling[inode] = trio.Event()
         try:
             size = await self._in_thread(node, lambda: blob.size, self._waiting_threads)
-            with suppress(OSError):  # nobody has mounted this
-                pyfuse3.invalidate_inode(inode, attr_only=True)
+            if inode in self._attributes.unsettled:
+                self._attributes.unsettled.discard(inode)
+                with suppress(OSError):  # nobody has mounted this
+                    pyfuse3.invalidate_inode(inode, attr_only=True)
             return size
         finally:
             del self._settling[inode]

@@ -178,6 +178,44 @@ def test_stat_waits_for_the_exact_size() -> None:
     assert call(look_then_stat) == (0, 3)
 
 
+@pytest.mark.parametrize("lazy", [False, True])
+def test_the_kernel_is_made_to_ask_for_a_size_once_before_anybody_reads(
+    monkeypatch: pytest.MonkeyPatch, lazy: bool
+) -> None:
+    """Several who open a file at the same time, after a listing that told of it without a size."""
+    asked: list[tuple[int, int]] = []
+
+    async def open_often() -> int:
+        node = Text("/a", b"abc", known=False)
+        operations = Operations(Folder("/", {b"a": node}), MountOptions(lazy_size=lazy))
+        number = await find(operations, b"a")
+        open_files = 0
+
+        async def open_one() -> None:
+            nonlocal open_files
+            assert (await operations.open(number, os.O_RDONLY, CONTEXT)).direct_io == (
+                lazy and not node.known
+            )
+            open_files += 1
+
+        monkeypatch.setattr(
+            pyfuse3, "invalidate_inode", lambda inode, attr_only: asked.append((inode, open_files))
+        )
+        if lazy:
+            await open_one()
+            assert not asked, "who does not wait reads past any size"
+            open_files = 0
+            node.known = True
+        async with trio.open_nursery() as nursery:
+            for _ in range(8):
+                nursery.start_soon(open_one)
+        await open_one()
+        return number
+
+    number = call(open_often)
+    assert asked == [(number, 0)]
+
+
 def test_a_lazy_stat_answers_0_until_the_size_is_known() -> None:
     async def stat_twice() -> list[tuple[int, bool]]:
         node = Text("/a", b"abc", known=False)
