@@ -178,6 +178,30 @@ def test_stat_waits_for_the_exact_size() -> None:
     assert call(look_then_stat) == (0, 3)
 
 
+def test_those_who_wait_for_a_size_keep_nobody_from_reading() -> None:
+    learnt = Event()
+
+    class Slow(Text):
+        def find_size(self) -> int:
+            learnt.wait(10)
+            return super().find_size()
+
+    async def read_meanwhile() -> bytes:
+        slow = {f"slow{number}": Slow(f"/slow{number}", b"", known=False) for number in range(100)}
+        operations = served(**slow, quick=Opening("/quick", Recorded(b"abc", in_place=False)))
+        async with trio.open_nursery() as nursery:
+            for name in slow:
+                nursery.start_soon(operations.getattr, await find(operations, name.encode()), CONTEXT)
+            await trio.sleep(0.1)
+            handle = await operations.open(await find(operations, b"quick"), os.O_RDONLY, CONTEXT)
+            with trio.move_on_after(5):
+                data = await operations.read(handle.fh, 0, 3)
+            learnt.set()
+        return data
+
+    assert call(read_meanwhile) == b"abc"
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_the_kernel_is_made_to_ask_for_a_size_once_before_anybody_reads(
     monkeypatch: pytest.MonkeyPatch, lazy: bool
