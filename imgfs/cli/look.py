@@ -13,6 +13,7 @@ import click
 import msgspec
 
 from imgfs.cli.common import opened, source_option, store_option
+from imgfs.cli.messages import tell
 from imgfs.cli.trees import layers_of, merged
 from imgfs.errors import printable
 from imgfs.tar import Member
@@ -67,7 +68,7 @@ def which(image: str, path: str, sources: tuple[str, ...], store: str | None) ->
         found = snapshot.images[image_id]
         events = origins(os.fsencode(path), layers_of(snapshot, image_id).members())
     if not events:
-        click.echo(f"imgfs: {printable(path)}: no layer of {found.id.short} has it", err=True)
+        tell(f"{path}: no layer of {found.id.short} has it")
         click.get_current_context().exit(1)
     steps = [entry.created_by or "" for entry in found.history if not entry.empty_layer]
     for event in reversed(events):

@@ -14,7 +14,8 @@ from typing import NoReturn
 
 import click
 
-from imgfs.errors import ImgfsError, describe, printable
+from imgfs.cli.messages import tell
+from imgfs.errors import ImgfsError, describe
 from imgfs.logs import log_to_stderr
 
 # that a thread waits for the interpreter; with Python's 5 ms decoders and requests would wait for a scan of headers
@@ -113,18 +114,10 @@ def main() -> None:
 
 def _run(arguments: list[str]) -> int:
     """The exit status. Not by way of click's main, which takes a broken pipe for itself."""
-    failed = 1
+    context: click.Context | None = None
     try:
         with imgfs.make_context(_NAME, arguments) as context:
-            try:
-                imgfs.invoke(context)
-            except click.exceptions.Exit as end:
-                sys.stdout.flush()
-                return end.exit_code
-            finally:
-                failed = 2 if context.invoked_subcommand in _ANSWERING else 1
-        sys.stdout.flush()
-        return 0
+            return _invoke(context)
     except click.exceptions.Exit as end:  # of --help and --version
         return end.exit_code
     except click.ClickException as error:
@@ -136,11 +129,22 @@ def _run(arguments: list[str]) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is quiet
         return 128 + signal.SIGPIPE
     except (ImgfsError, OSError) as error:
-        _tell(describe(error))
+        tell(describe(error))
     except Exception as error:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
-        _tell(f"internal error: {error!r} (imgfs --debug shows where; please report it)")
-    return failed
+        tell(f"internal error: {error!r} (imgfs --debug shows where; please report it)")
+    return 2 if context is not None and context.invoked_subcommand in _ANSWERING else 1
+
+
+def _invoke(context: click.Context) -> int:
+    """Run the command; what it exits with."""
+    status = 0
+    try:
+        imgfs.invoke(context)
+    except click.exceptions.Exit as end:
+        status = end.exit_code
+    sys.stdout.flush()
+    return status
 
 
 def _open_standard_streams() -> None:
@@ -153,7 +157,3 @@ def _open_standard_streams() -> None:
 def _stop(number: int, _: object) -> NoReturn:
     """End as Ctrl-C does, with everything that is half done cleaned up."""
     sys.exit(128 + number)
-
-
-def _tell(message: str) -> None:
-    click.echo(f"imgfs: {printable(message)}", err=True)
