@@ -89,8 +89,8 @@ def _print_table(rows: Iterable[_Row], *, with_source: bool) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [
-            cell.rjust(width) if place in (3, 4) else cell.ljust(width)
-            for place, (cell, width) in enumerate(zip(line, widths, strict=True))
+            cell.rjust(width) if heading in ("LAYERS", "SIZE") else cell.ljust(width)
+            for heading, cell, width in zip(lines[0], line, widths, strict=True)
         ]
         click.echo("  ".join(cells).rstrip())
 

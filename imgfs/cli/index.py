@@ -1,12 +1,13 @@
 """`imgfs index`, `imgfs verify` and `imgfs cache`: reading layers whole, and what is remembered of them."""
 
 import datetime
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
 
 from imgfs.cli.common import cache, cache_size_option, human_size, opened, progress_bar
+from imgfs.cli.messages import tell
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size, verify_layer
@@ -23,13 +24,13 @@ def index(source: str, images: tuple[str, ...]) -> None:
     bad = 0
     with opened([source]) as union:
         snapshot = union.snapshot
-        for owner, chain_id, _ in _layers(snapshot, _meant(snapshot, images)):
+        for chain_id, (owner, _, _) in _layers(snapshot, _meant(snapshot, images)).items():
             try:
                 with _taken(owner, chain_id) as layer:
                     with progress_bar(layer.diff_id.short, stored_size(layer)) as advance:
                         index_layer(layer, advance)
             except (ImgfsError, OSError) as error:
-                click.echo(f"imgfs: {printable(describe(error))}", err=True)
+                tell(describe(error))
                 bad += 1
     click.get_current_context().exit(bool(bad))
 
@@ -53,8 +54,7 @@ def verify(source: str, images: tuple[str, ...], quiet: bool) -> None:
         meant = _meant(snapshot, images)
         for image_id in () if quiet else meant:  # what it is called by is the digest of its config
             click.echo(f"good  config {image_id}{_owners(snapshot, [image_id])}")
-        for owner, chain_id, diff_id in _layers(snapshot, meant):
-            owners = [of for of in meant if chain_id in chain_ids(snapshot.images[of].diff_ids)]
+        for chain_id, (owner, diff_id, owners) in _layers(snapshot, meant).items():
             try:
                 with _taken(owner, chain_id) as layer:
                     with progress_bar(diff_id.short, stored_size(layer)) as advance:
@@ -106,16 +106,17 @@ def _meant(snapshot: Snapshot, terms: Sequence[str]) -> Sequence[ImageID]:
     return list(dict.fromkeys(map(snapshot.resolve, terms))) if terms else list(snapshot.images)
 
 
-def _layers(snapshot: Snapshot, images: Iterable[ImageID]) -> Iterator[tuple[Source, ChainID, DiffID]]:
-    """Each layer of some images, once."""
-    seen = set()
+def _layers(
+    snapshot: Snapshot, images: Iterable[ImageID]
+) -> Mapping[ChainID, tuple[Source, DiffID, list[ImageID]]]:
+    """Each layer of some images: where it is read from, its diff ID, and which of them have it."""
+    found: dict[ChainID, tuple[Source, DiffID, list[ImageID]]] = {}
     for image_id in images:
         source = snapshot.source_of(image_id)
         diff_ids = snapshot.images[image_id].diff_ids
         for chain_id, diff_id in zip(chain_ids(diff_ids), diff_ids, strict=True):
-            if chain_id not in seen:
-                seen.add(chain_id)
-                yield source, chain_id, diff_id
+            found.setdefault(chain_id, (source, diff_id, []))[2].append(image_id)
+    return found
 
 
 def _owners(snapshot: Snapshot, images: Iterable[ImageID]) -> str:
