@@ -20,10 +20,8 @@ from imgfs.tar.split_tar import Split, SplitTar
 from imgfs.tar.tar_split import parse_tar_split
 
 _LIMIT = 128 << 20  # bytes of memory; a thousand members take about 100 kB
-_SMALL, _SMALL_TEXT = (
-    64 << 10,
-    2 << 20,
-)  # a tar-split of these sizes, as stored and as text, is parsed in some milliseconds
+# a tar-split of these sizes, as stored and as text, is parsed in some milliseconds
+_SMALL, _SMALL_TEXT = 64 << 10, 2 << 20
 
 _Key = tuple[int, ...]
 

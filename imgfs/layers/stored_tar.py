@@ -64,11 +64,7 @@ class StoredTar(TarBlob):
         if size <= 0:
             return b""
         try:
-            if (
-                known is not None
-                and offset + size == known
-                and self._subject.compression is not Compression.PLAIN
-            ):
+            if offset + size == known and not self._is_size_sure():
                 self._indexer.index(
                     self._subject
                 )  # that it ends there is only recorded, until it is verified
@@ -121,6 +117,9 @@ class StoredTar(TarBlob):
             data = building.pread(size, offset)
             if data is not None:
                 return data
+
+    def _is_size_sure(self) -> bool:
+        return self._subject.compression is Compression.PLAIN or self._known_index() is not None
 
     def _known_index(self) -> LayerIndex | None:
         if self._index is None:

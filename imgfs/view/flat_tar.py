@@ -17,9 +17,5 @@ class FlatTarFile(File):
     def known_size(self) -> int | None:
         return self._table.known_flat_size
 
-    def find_size(self) -> int:
-        with self.open() as blob:
-            return blob.size
-
     def open(self) -> Blob:
         return self._table.open_flat()

@@ -7,9 +7,7 @@ from imgfs.store import LayerStack
 
 
 class Home:
-    """The source that an image is read from: another takes over when that has it no more. It is chosen when it is
-    wanted.
-    """
+    """The source that an image is read from, chosen when it is wanted; another takes over when it has it no more."""
 
     def __init__(self, image_id: ImageID, union: Union) -> None:
         self.image_id = image_id

@@ -58,9 +58,5 @@ class LayerTar(File):
         except ImageNotFound:  # removed since; a size that is asked for in earnest says so
             return None
 
-    def find_size(self) -> int:
-        with self.open() as blob:
-            return blob.size
-
     def open(self) -> Blob:
         return self._home.layers.open_one(self._number)

@@ -115,9 +115,10 @@ class File(Node):
     def known_size(self) -> int | None:
         """The exact size in bytes if it is known without work, else None. Never blocks."""
 
-    @abstractmethod
     def find_size(self) -> int:
         """The exact size, however long it takes to find out. Raises ImgfsError or OSError."""
+        with self.open() as blob:
+            return blob.size
 
     @abstractmethod
     def open(self) -> Blob:

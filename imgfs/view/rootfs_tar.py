@@ -25,10 +25,6 @@ class RootfsTar(File):
         except ImageNotFound:  # removed since; a size that is asked for in earnest says so
             return None
 
-    def find_size(self) -> int:
-        with self.open() as blob:
-            return blob.size
-
     def open(self) -> Blob:
         return open_rootfs_tar(self._home.source.store, self._home.image_id, verbatim=self._verbatim)
 
