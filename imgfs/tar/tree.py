@@ -9,6 +9,8 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from itertools import pairwise
 
+from imgfs.tar.fields import possible_owner, possible_time
+
 NO_LAYER = 0xFFFFFFFF
 """In place of a layer's number: a directory that no layer has a member for, only members below it."""
 
@@ -152,11 +154,11 @@ class Tree:
         self.counts.append(0)
         self.parents.append(parent)
         self.modes.append(mode)
-        self.uids.append(owner[0] & 0xFFFFFFFF)
-        self.gids.append(owner[1] & 0xFFFFFFFF)
+        self.uids.append(possible_owner(owner[0]))
+        self.gids.append(possible_owner(owner[1]))
         self.links.append(1)
         self.sizes.append(size)
-        self.mtimes.append(max(-(1 << 63), min(mtime_ns, (1 << 63) - 1)))
+        self.mtimes.append(possible_time(mtime_ns))
         layer, record, header = place
         self.layers.append(layer)
         self.records.append(record)
