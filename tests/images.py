@@ -6,11 +6,18 @@ import io
 import json
 import os
 import tarfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import zstandard
+
 from imgfs.digest import ImageID
+
+_COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
+    "gzip": lambda data: gzip.compress(data, 6, mtime=0),
+    "zstd": lambda data: zstandard.compress(data),
+}
 
 
 def layer_tar(files: Mapping[str, bytes | None], *, padding: bool = True) -> bytes:
@@ -137,8 +144,8 @@ def new_docker_archive(path: Path, images: Sequence[TestImage]) -> Path:
     return path
 
 
-def oci_layout(path: Path, images: Sequence[TestImage]) -> Path:
-    """An OCI image layout directory, its layers stored with gzip."""
+def oci_layout(path: Path, images: Sequence[TestImage], compression: str = "gzip") -> Path:
+    """An OCI image layout directory, its layers stored with gzip or zstd."""
     blobs = path / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
@@ -149,7 +156,7 @@ def oci_layout(path: Path, images: Sequence[TestImage]) -> Path:
     manifests = []
     for image in images:
         layers = [
-            blob(gzip.compress(layer, 6, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip")
+            blob(_COMPRESS[compression](layer), f"application/vnd.oci.image.layer.v1.tar+{compression}")
             for layer in image.layers
         ]
         config = blob(image.config, "application/vnd.oci.image.config.v1+json")

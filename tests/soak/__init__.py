@@ -1,0 +1,1 @@
+"""Many readers on many images of all kinds at once, every byte compared."""
