@@ -4,7 +4,6 @@ A format says how to find images (`find`); this derives the store, the layers an
 in step when the place changes.
 """
 
-import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -14,9 +13,7 @@ from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound
 from imgfs.layers import Indexer, Layer, LayerRegistry, StoredLayer, chain_ids
 from imgfs.sources.source import Source
-from imgfs.store import Image, ImageStore, MemoryBackend
-
-logger = logging.getLogger("imgfs")
+from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
 
 
 class Placeable(Protocol):
@@ -48,9 +45,11 @@ class FoundImage:
     manifest: bytes | None = None
 
 
-_MAX_PROBLEMS = 1000
+class Report(Protocol):
+    """How a format reports what is broken and skipped."""
 
-Report = Callable[[str], None]
+    def __call__(self, text: str, *, image: str = "", names: Iterable[str] = ()) -> None:
+        """Report a problem; `image` is the ID of what is not shown because of it, `names` are its names."""
 
 
 @dataclass(slots=True)
@@ -60,7 +59,7 @@ class _Contents:
     configs: dict[ImageID, bytes] = field(default_factory=dict)
     parents: dict[ImageID, ImageID] = field(default_factory=dict)
     layers: dict[ChainID, Layer] = field(default_factory=dict)
-    problems: list[str] = field(default_factory=list)
+    problems: Problems = field(default_factory=Problems)
     tags: dict[str, ImageID] = field(default_factory=dict)
     manifests: dict[ImageID, bytes] = field(default_factory=dict)
 
@@ -89,7 +88,7 @@ class CatalogSource(Source):
         self._stamp = stamp
         self._close = close
         self._seen = stamp()
-        self._contents = _Contents()
+        self._contents = _Contents(problems=Problems(reference))
         self._contents = self._look()
         self._backend = MemoryBackend()
         self._store_changes(_Contents(), self._contents)
@@ -101,8 +100,8 @@ class CatalogSource(Source):
         return self._contents.tags
 
     @property
-    def problems(self) -> Sequence[str]:
-        return self._contents.problems
+    def problems(self) -> Sequence[Problem]:
+        return list(self._contents.problems)
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         return self._contents.manifests.get(image_id)
@@ -123,23 +122,13 @@ class CatalogSource(Source):
         self._close()
 
     def _look(self) -> _Contents:
-        contents = _Contents()
-        told = set(self._contents.problems)  # at the last look
-
-        def report(problem: str) -> None:
-            if len(contents.problems) == _MAX_PROBLEMS:
-                problem = "there are more problems, which are not told"
-            if len(contents.problems) > _MAX_PROBLEMS:
-                return
-            if problem not in told:
-                logger.warning("%s: %s", self.reference, problem)
-            contents.problems.append(problem)
-
+        contents = _Contents(problems=self._contents.problems.begin())
+        report = contents.problems.report
         for found in self._find(report):
             try:
                 self._add(contents, found, report)
             except ImgfsError as error:
-                report(f"skipping an image: {error}")
+                report(f"skipping an image: {error}", image=ImageID.of(found.config), names=found.tags)
         return contents
 
     def _add(self, contents: _Contents, found: FoundImage, report: Report) -> None:

@@ -4,7 +4,6 @@ What lies where is `docker_root`'s. A data root may have been used with several 
 images are seen.
 """
 
-import logging
 import os
 from collections.abc import Mapping, Sequence
 
@@ -15,9 +14,7 @@ from imgfs.sources import containerd
 from imgfs.sources.docker_root import FILES, DriverStore, drivers
 from imgfs.sources.source import Source
 from imgfs.sources.young import now_while_young
-from imgfs.store import FSBackend, ImageStore, JoinedBackend, StoreBackend
-
-logger = logging.getLogger("imgfs")
+from imgfs.store import FSBackend, ImageStore, JoinedBackend, Problem, Problems, StoreBackend
 
 DEFAULT_ROOT = "/var/lib/docker"
 _SYSTEM_CONTAINERD = "/var/lib/containerd"
@@ -66,8 +63,7 @@ class DockerStore(Source):
         self.folder = root
         self._root = root
         self._splits = Splits()
-        self._problems: list[str] = []
-        self._logged: set[str] = set()
+        self._problems = Problems(self.reference)
         self._seen = self._stamp()
         self._drivers = self._find_drivers()
         self._tags = self._read_tags()
@@ -80,14 +76,14 @@ class DockerStore(Source):
         return {name: image_id for name, image_id in self._tags.items() if image_id in self.store}
 
     @property
-    def problems(self) -> Sequence[str]:
+    def problems(self) -> Sequence[Problem]:
         return [*self._problems, *self.store.problems]
 
     def refresh(self) -> bool:
         stamp = self._stamp()
         if stamp == self._seen:
             return False
-        tags, self._problems = self._tags, []
+        tags, self._problems = self._tags, self._problems.begin()
         self._drivers = self._find_drivers()
         self._tags = self._read_tags()
         self._backend.backends = [backend for _, backend in self._drivers]
@@ -124,12 +120,14 @@ class DockerStore(Source):
                     raise StoreError("layers of this storage driver cannot be read")
                 found.append((store, FSBackend(store.imagedb, read_only=True)))
             except StoreError as error:
-                self._report(f"skipping the images of driver {driver}: {error}")
+                self._problems.report(f"skipping the images of driver {driver}: {error}")
         own = _own_containerd(self._root)
         if os.path.isdir(
             os.path.join(own, _CONTENT, "blobs")
         ):  # not there while all it does is run containers
-            self._log(f"images that Docker keeps in containerd are not shown here: containerd:{own}#moby")
+            self._problems.note(
+                f"images that Docker keeps in containerd are not shown here: containerd:{own}#moby"
+            )
         return found
 
     def _read_tags(self) -> dict[str, ImageID]:
@@ -138,7 +136,7 @@ class DockerStore(Source):
             try:
                 tags = store.read_tags() | tags
             except (ImgfsError, OSError) as error:
-                self._report(f"names of driver {store.driver} are not known: {error}")
+                self._problems.report(f"names of driver {store.driver} are not known: {error}")
         return tags
 
     def _find_layer(self, chain_id: ChainID) -> Layer:
@@ -148,16 +146,6 @@ class DockerStore(Source):
             except LayerNotFound:
                 continue
         raise LayerNotFound(f"{self.reference}: no layer with chain ID {chain_id}")
-
-    def _report(self, problem: str) -> None:
-        self._problems.append(problem)
-        self._log(problem)
-
-    def _log(self, line: str) -> None:
-        """Log what was not logged before."""
-        if line not in self._logged:
-            self._logged.add(line)
-            logger.warning("%s: %s", self.reference, line)
 
 
 def _own_containerd(root: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 
 from imgfs.digest import ImageID
 from imgfs.layers import LayerProvider
-from imgfs.store import ImageStore
+from imgfs.store import ImageStore, Problem
 
 
 class Source(ABC):
@@ -30,8 +30,8 @@ class Source(ABC):
         """Names of images in this source; every image named is in `store`."""
 
     @property
-    def problems(self) -> Sequence[str]:
-        """What is broken in the place and was left out, a line each; logged when it was found."""
+    def problems(self) -> Sequence[Problem]:
+        """What is broken in the place and was skipped; logged when it was found."""
         return self.store.problems
 
     @abstractmethod

@@ -4,7 +4,6 @@ What is seen is a `Snapshot`, replaced as a whole when a source changes, so that
 moment of all sources.
 """
 
-import logging
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -14,9 +13,7 @@ from threading import Lock
 from imgfs.digest import ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe
 from imgfs.sources.source import Source
-from imgfs.store import DigestIndex, Image
-
-logger = logging.getLogger("imgfs")
+from imgfs.store import DigestIndex, Image, Problems
 
 _IMPLIED = (
     "",
@@ -108,7 +105,7 @@ class Union:
     def __init__(self, sources: Sequence[Source]) -> None:
         self.sources = tuple(sources)
         self._lock = Lock()
-        self._failed: dict[Source, str] = {}
+        self._failures = {source: Problems(source.reference) for source in sources}
         self.snapshot = _snapshot(self.sources, {})
 
     def refresh(self) -> bool:
@@ -128,11 +125,9 @@ class Union:
         try:
             changed = source.refresh()
         except (ImgfsError, OSError) as error:
-            if self._failed.get(source) != describe(error):
-                logger.warning("%s: %s", source.reference, describe(error))
-            self._failed[source] = describe(error)
+            self._failures[source].report(describe(error))
             return False
-        self._failed.pop(source, None)
+        self._failures[source].clear()
         return changed
 
 

@@ -9,6 +9,7 @@ from imgfs.store.joined_backend import JoinedBackend
 from imgfs.store.layer_stack import LayerStack
 from imgfs.store.memory_backend import MemoryBackend
 from imgfs.store.platform import Platform, this_architecture
+from imgfs.store.problems import Problem, Problems
 
 __all__ = [
     "MAX_CONFIG_SIZE",
@@ -21,6 +22,8 @@ __all__ = [
     "LayerStack",
     "MemoryBackend",
     "Platform",
+    "Problem",
+    "Problems",
     "RunConfig",
     "StoreBackend",
     "this_architecture",

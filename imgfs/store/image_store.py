@@ -25,6 +25,7 @@ from imgfs.store.family import Family
 from imgfs.store.image import Image
 from imgfs.store.layer_stack import LayerStack
 from imgfs.store.platform import Platform
+from imgfs.store.problems import Problem
 from imgfs.store.restore import Restorer
 from imgfs.store.timestamp import format_time, parse_time
 from imgfs.tar import TarBlob
@@ -63,7 +64,7 @@ class ImageStore:
         return image_id in self._images
 
     @property
-    def problems(self) -> Sequence[str]:
+    def problems(self) -> Sequence[Problem]:
         """What is broken in the backend or missing, as found since the last `refresh` began, a line each."""
         with self._lock:
             return self._restorer.problems
@@ -255,7 +256,7 @@ class ImageStore:
         try:
             return self._images[image_id].take()
         except (ImgfsError, OSError) as error:
-            self._restorer.complain(f"image {image_id}: its layers are missing: {describe(error)}")
+            self._restorer.report(f"image {image_id}: its layers are missing: {describe(error)}")
             return False
 
     def _forget(self, image_id: ImageID) -> list[LayerMetadata]:

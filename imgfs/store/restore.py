@@ -3,7 +3,6 @@
 What is damaged is left out and logged, each problem once, however often it is met. Nothing is repaired.
 """
 
-import logging
 from collections.abc import Iterable, Sequence
 
 from imgfs.digest import ImageID
@@ -11,26 +10,24 @@ from imgfs.errors import ImgfsError, InvalidDigest, MetadataNotFound, NotFound
 from imgfs.store.backend import StoreBackend
 from imgfs.store.family import rings
 from imgfs.store.image import Image
-
-logger = logging.getLogger("imgfs")
+from imgfs.store.problems import Problem, Problems
 
 
 class Restorer:
-    """Reads from `backend` and remembers what it has complained of."""
+    """Reads from `backend` and remembers what it has reported."""
 
     def __init__(self, backend: StoreBackend) -> None:
         self._backend = backend
-        self._complaints: set[str] = set()
-        self._problems: dict[str, None] = {}
+        self._problems = Problems()
 
     @property
-    def problems(self) -> Sequence[str]:
-        """What was complained of since reading began anew, a line each."""
+    def problems(self) -> Sequence[Problem]:
+        """What was reported since the last `begin`."""
         return list(self._problems)
 
     def begin(self) -> None:
-        """Read everything anew: problems that do not come up again are none any more."""
-        self._problems.clear()
+        """Read everything again: problems that do not come up again are none any more."""
+        self._problems = self._problems.begin()
 
     def image(self, image_id: ImageID, parent: ImageID | None = None) -> Image | None:
         """An image, to have this parent; None if its config is not what it should be, or is gone by now."""
@@ -39,7 +36,7 @@ class Restorer:
         except NotFound:
             return None
         except ImgfsError as error:
-            self.complain(f"skipping image {image_id}: {error}")
+            self.report(f"skipping image {image_id}: {error}", image=image_id)
             return None
 
     def parents(self, image_ids: Iterable[ImageID]) -> dict[ImageID, ImageID]:
@@ -47,16 +44,13 @@ class Restorer:
         parents = {image_id: parent for image_id in image_ids if (parent := self._parent(image_id))}
         for ring in list(rings(parents)):
             first = min(ring)
-            self.complain(f"image {first}: ignoring its parent {parents[first]}, which is based on it")
+            self.report(f"image {first}: ignoring its parent {parents[first]}, which is based on it")
             del parents[first]
         return parents
 
-    def complain(self, problem: str) -> None:
-        """Log a problem, unless that was done before."""
-        self._problems[problem] = None
-        if problem not in self._complaints:
-            self._complaints.add(problem)
-            logger.warning("%s", problem)
+    def report(self, text: str, *, image: str = "") -> None:
+        """List a problem, one that keeps `image` from being shown if that is given."""
+        self._problems.report(text, image=image)
 
     def _parent(self, image_id: ImageID) -> ImageID | None:
         try:
@@ -65,8 +59,8 @@ class Restorer:
         except (MetadataNotFound, NotFound):
             return None
         except InvalidDigest as error:
-            self.complain(f"image {image_id}: its parent is not readable: {error}")
+            self.report(f"image {image_id}: its parent is not readable: {error}")
             return None
         except ImgfsError as error:
-            self.complain(f"image {image_id}: {error}")
+            self.report(f"image {image_id}: {error}")
             return None
