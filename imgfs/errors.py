@@ -3,7 +3,7 @@
     ImgfsError (EIO)
     ├── InvalidDigest (EINVAL)        a string that is no digest
     ├── InvalidImage (EINVAL)         a config, manifest or archive that does not parse or is refused
-    │   └── TooMuch                   more of something than any place of honest images has
+    │   └── TooMuch                   what takes more memory than its budget has, see `budget`
     ├── NotFound (ENOENT)
     │   ├── ImageNotFound             "No such image: TERM"
     │   ├── LayerNotFound             no layer with that chain ID

@@ -18,6 +18,7 @@ ROOMS = [
     "codec",
     "blob",
     "decoders",
+    "budget",
     "digest",
     "logs",
     "errors",

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from imgfs.blob import Blob
+from imgfs.budget import MIB, Budget
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import ImgfsError, LayerNotFound
+from imgfs.errors import ImgfsError, LayerNotFound, TooMuch
 from imgfs.layers import Indexer, Layer, LayerRegistry, StoredLayer, chain_ids
 from imgfs.sources.source import Source
 from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
@@ -45,6 +46,10 @@ class FoundImage:
     manifest: bytes | None = None
 
 
+_MEMORY = 256 * MIB  # that what is found in one place may take, about
+_IMAGE, _LAYER, _NAME = 2048, 1024, 256  # bytes that each takes, besides its documents and its text
+
+
 class Report(Protocol):
     """How a format reports what is broken and skipped."""
 
@@ -54,8 +59,9 @@ class Report(Protocol):
 
 @dataclass(slots=True)
 class _Contents:
-    """All that one look at the place yields."""
+    """All that one look at the place yields; `budget` is what there is room for."""
 
+    budget: Budget
     configs: dict[ImageID, bytes] = field(default_factory=dict)
     parents: dict[ImageID, ImageID] = field(default_factory=dict)
     layers: dict[ChainID, Layer] = field(default_factory=dict)
@@ -88,10 +94,10 @@ class CatalogSource(Source):
         self._stamp = stamp
         self._close = close
         self._seen = stamp()
-        self._contents = _Contents(problems=Problems(reference))
+        nothing = self._contents = _Contents(Budget(reference, 0), problems=Problems(reference))
         self._contents = self._look()
         self._backend = MemoryBackend()
-        self._store_changes(_Contents(), self._contents)
+        self._store_changes(nothing, self._contents)
         self.layers = self._registry = LayerRegistry(self._find_layer)
         self.store = ImageStore(self._backend, self.layers)
 
@@ -122,24 +128,38 @@ class CatalogSource(Source):
         self._close()
 
     def _look(self) -> _Contents:
-        contents = _Contents(problems=self._contents.problems.begin())
+        contents = _Contents(Budget(self.reference, _MEMORY), problems=self._contents.problems.begin())
         report = contents.problems.report
-        for found in self._find(report):
-            try:
-                self._add(contents, found, report)
-            except ImgfsError as error:
-                report(f"skipping an image: {error}", image=ImageID.of(found.config), names=found.tags)
+        try:
+            for found in self._find(report):
+                try:
+                    self._add(contents, found, report)
+                except TooMuch:
+                    raise
+                except ImgfsError as error:
+                    report(f"skipping an image: {error}", image=ImageID.of(found.config), names=found.tags)
+        except TooMuch as error:
+            why = str(error).removeprefix(f"{self.reference}: ")
+            report(f"leaving out what else is there: {why}")
         return contents
 
     def _add(self, contents: _Contents, found: FoundImage, report: Report) -> None:
         image = Image.from_config(found.config)
-        contents.configs[image.id] = found.config
+        if image.id not in contents.configs:
+            size = len(found.config) + len(found.manifest or b"")
+            contents.budget.spend(_IMAGE + size, "images")
+            contents.configs[image.id] = found.config
         if found.parent is not None:
             contents.parents[image.id] = found.parent
         if found.manifest is not None:
             contents.manifests.setdefault(image.id, found.manifest)
+        self._add_layers(contents, image, found, report)
         for tag in found.tags:
-            contents.tags.setdefault(tag, image.id)
+            if tag not in contents.tags:
+                contents.budget.spend(_NAME + len(tag), "names")
+                contents.tags[tag] = image.id
+
+    def _add_layers(self, contents: _Contents, image: Image, found: FoundImage, report: Report) -> None:
         if len(found.layers) != len(image.diff_ids):
             report(
                 f"image {image.id} has {len(found.layers)} layers where its config has "
@@ -151,6 +171,7 @@ class CatalogSource(Source):
             chain_ids(image.diff_ids), image.diff_ids, found.layers, strict=True
         ):
             if chain_id not in contents.layers:
+                contents.budget.spend(_LAYER, "layers")
                 try:
                     contents.layers[chain_id] = layer.at(chain_id, diff_id, parent, self._indexer)
                 except ImgfsError as error:

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, TooMuch, describe
+from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, describe
 from imgfs.layers import Indexer
 from imgfs.sources.bolt import State, read_state
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
@@ -103,21 +103,29 @@ class _Root:
             report(f"its names cannot be read, so images are found by scanning its blobs: {names}")
             walk = self._walk(report)
             for digest in scan_manifests(self._blobs):
-                yield from walk.images(Descriptor(digest), None)
+                yield from walk.images(Descriptor(digest), ())
             return
         for problem in names.problems:
             report(problem)
-        found = [(name, list(self._images_of(name, report))) for name in names.names]
-        targets = {name.digest: ImageID.of(images[0].config) for name, images in found if images}
-        for name, images in found:
-            for image in images:
-                yield replace(image, parent=targets.get(name.parent or ""))
+        by_digest: dict[str, list[Name]] = {}
+        for name in names.names:
+            by_digest.setdefault(name.digest, []).append(name)
+        parents = {
+            digest: next(filter(None, (of.parent for of in by_digest[digest])), "") for digest in by_digest
+        }
+        # images that others were built on are read first, too, to know what their IDs are
+        walk = self._walk(report)
+        targets = {
+            digest: self._first_id(walk, digest) for digest in set(parents.values()) & by_digest.keys()
+        }
+        for digest, named in by_digest.items():
+            tags = [tag for tag in (self._tag(name.name) for name in named) if tag]
+            for image in walk.images(Descriptor(digest), tags):
+                yield replace(image, parent=targets.get(parents[digest]))
 
-    def _images_of(self, name: Name, report: Report) -> Iterator[FoundImage]:
-        try:
-            yield from self._walk(report).images(Descriptor(name.digest), self._tag(name.name))
-        except TooMuch as error:  # whoever made one image does not decide about all others
-            report(f"leaving out what else {name.name} leads to: {error}")
+    def _first_id(self, walk: ManifestWalk, digest: str) -> ImageID | None:
+        image = next(walk.images(Descriptor(digest), ()), None)
+        return ImageID.of(image.config) if image is not None else None
 
     def _walk(self, report: Report) -> ManifestWalk:
         return ManifestWalk(self._open_blob, self.path, report, is_partial=True)

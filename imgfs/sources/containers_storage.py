@@ -12,9 +12,9 @@ from functools import partial
 
 import msgspec
 
-from imgfs.decoders import json_decoder
+from imgfs.decoders import parse_json
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, SourceNotFound
+from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, SourceNotFound
 from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
 from imgfs.sources.graph_root import FILES, ImageRecord, LayerRecord, Part, find_parts
@@ -157,9 +157,9 @@ def _stack(record: ImageRecord, layers: Mapping[str, _Stored], report: Report) -
 def _parent(config: bytes) -> ImageID | None:
     """The parent that a builder recorded in the config; one in the OCI form has none."""
     try:
-        parent = json_decoder(_Config).decode(config).parent
+        parent = parse_json(config, _Config, "config").parent
         return ImageID(parent) if parent else None
-    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, InvalidDigest):
+    except (InvalidImage, InvalidDigest):
         return None
 
 

@@ -12,11 +12,12 @@ from functools import partial
 import msgspec
 
 from imgfs.blob import FileBlob
+from imgfs.budget import Budget
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, TooMuch, describe
 from imgfs.layers import Indexer
 from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer, Report
-from imgfs.sources.documents import MAX_LAYERS, Budget, parse_document, read_document
+from imgfs.sources.documents import MAX_LAYERS, MAX_LIST, parse_document, read_document, reading_budget
 from imgfs.sources.files import ArchiveFiles
 from imgfs.sources.source import Source
 
@@ -48,12 +49,14 @@ def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report)
     if "manifest.json" not in files:
         raise InvalidImage(f"{path}: no manifest.json, so not an archive made by docker save")
     name = f"{path}: manifest.json"
-    items = parse_document(read_document(files.open("manifest.json"), name), list[_Item], name)
+    items = parse_document(
+        read_document(files.open("manifest.json"), name, limit=MAX_LIST), list[_Item], name
+    )
     if tag is not None:
         items = [item for item in items if tag in (item.repo_tags or ())]
         if not items:
             raise InvalidImage(f"{path}: no image is tagged {tag!r}")
-    budget = Budget(path)
+    budget = reading_budget(path)
     for item in items:
         try:
             if len(item.layers) > MAX_LAYERS:

@@ -21,13 +21,12 @@ import msgspec
 from imgfs.blob import MAX_SIZE
 from imgfs.errors import InvalidImage, StoreError
 from imgfs.layers import SplitPlace
-from imgfs.sources.documents import MAX_DOCUMENT, parse_document
+from imgfs.sources.documents import MAX_DOCUMENT, MAX_LIST, parse_document
 from imgfs.store.files import read_file
 
 FILES: Mapping[str, str] = {"overlay": "overlay/{}/diff", "vfs": "vfs/dir/{}"}
 """Where each storage driver that can be read keeps the files of a layer, by its ID."""
 
-_MAX_LIST = 256 << 20
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _PLAIN = re.compile(r"[0-9a-z.]+")
 
@@ -113,7 +112,7 @@ def find_parts(root: str, driver: str | None) -> list[Part]:
 def _read_list(path: str, kind: type[list[T]]) -> list[T]:
     """A list that may not be there yet, or be null."""
     try:
-        data = read_file(path, _MAX_LIST)
+        data = read_file(path, MAX_LIST)
     except FileNotFoundError:
         return []
     return [] if data.strip() in (b"", b"null") else parse_document(data, kind, path)

@@ -5,21 +5,22 @@ each descriptor once, so one that leads back to itself ends. Every platform's im
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 
 import msgspec
 
 from imgfs.blob import Blob
+from imgfs.budget import Budget
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, StoreError, TooMuch, describe
 from imgfs.sources.catalog import FoundImage, FoundLayer, Report
-from imgfs.sources.documents import MAX_LAYERS, Budget, parse_document, read_document
+from imgfs.sources.documents import MAX_LAYERS, parse_document, read_document, reading_budget
 from imgfs.store import this_architecture
 
 logger = logging.getLogger("imgfs")
 
-_MAX_MANIFESTS = 10_000
+_MAX_MANIFESTS = 10_000  # that one descriptor leads to
 _IMAGE_CONFIGS = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
@@ -65,27 +66,28 @@ class ManifestWalk:
         report: Report,
         *,
         is_partial: bool = False,
+        budget: Budget | None = None,
     ) -> None:
         self._open_blob = open_blob
         self._place = place
         self._report = report
         self._is_partial = is_partial
-        self._budget = Budget(place)
-        self._visited: set[tuple[str, str | None]] = set()
+        self._budget = budget or reading_budget(place)
 
-    def images(self, top: Descriptor, tag: str | None) -> Iterator[FoundImage]:
-        """The images below a descriptor; the first of them carries the tag.
+    def images(self, top: Descriptor, tags: Sequence[str]) -> Iterator[FoundImage]:
+        """The images below a descriptor; the first of them carries the tags.
 
-        Raises TooMuch if there is no end of them.
+        Raises TooMuch if the place has too many documents; one descriptor that leads to too many is reported.
         """
-        waiting = [top]
+        waiting, visited, called = [top], set[str](), next(iter(tags), top.digest)
         while waiting:
             descriptor = waiting.pop()
-            if (descriptor.digest, tag) in self._visited or _is_attestation(descriptor):
+            if descriptor.digest in visited or _is_attestation(descriptor):
                 continue
-            if max(len(self._visited), len(waiting)) >= _MAX_MANIFESTS:
-                raise TooMuch(f"{self._place}: more than {_MAX_MANIFESTS} manifests")
-            self._visited.add((descriptor.digest, tag))
+            if max(len(visited), len(waiting)) >= _MAX_MANIFESTS:
+                self._report(f"leaving out what else {called} leads to: more than {_MAX_MANIFESTS} manifests")
+                return
+            visited.add(descriptor.digest)
             try:
                 data = self._read(descriptor)
                 document = parse_document(data, Document, f"{self._place}: {descriptor.digest}")
@@ -93,7 +95,7 @@ class ManifestWalk:
                     inside = {entry.digest: entry for entry in reversed(document.manifests)}  # each but once
                     waiting += reversed(this_platform_first(list(reversed(inside.values()))))
                     continue
-                image = self._image(descriptor, document, data, tag)
+                image = self._image(descriptor, document, data, tags)
             except TooMuch:
                 raise
             except FileNotFoundError as error:
@@ -109,10 +111,10 @@ class ManifestWalk:
                 continue
             if image is not None:
                 yield image
-                tag = None
+                tags = ()
 
     def _image(
-        self, descriptor: Descriptor, manifest: Document, data: bytes, tag: str | None
+        self, descriptor: Descriptor, manifest: Document, data: bytes, tags: Sequence[str]
     ) -> FoundImage | None:
         if manifest.config is None or manifest.layers is None:
             raise InvalidImage("neither an index nor an image manifest")
@@ -125,7 +127,7 @@ class ManifestWalk:
         for layer in manifest.layers:
             digest = Digest(layer.digest)
             layers.append(FoundLayer(partial(self._open_layer, digest, layer.size), digest))
-        return FoundImage(self._read(manifest.config), layers, [tag] if tag else [], manifest=data)
+        return FoundImage(self._read(manifest.config), layers, tags, manifest=data)
 
     def _open_layer(self, digest: Digest, size: int | None) -> Blob:
         try:

@@ -4,7 +4,7 @@ Format: OCI image specification, image-layout.md; what lies below its index is `
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import partial
 
 from imgfs.blob import Blob, FileBlob
@@ -12,7 +12,7 @@ from imgfs.digest import Digest
 from imgfs.errors import InvalidImage
 from imgfs.layers import Indexer
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
-from imgfs.sources.documents import parse_document, read_document
+from imgfs.sources.documents import MAX_LIST, parse_document, read_document
 from imgfs.sources.files import ArchiveFiles, DirectoryFiles, Files
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk, this_platform_first
 from imgfs.sources.source import Source
@@ -56,15 +56,27 @@ def find_images(files: Files, path: str, tag: str | None, report: Report) -> Ite
     Raises InvalidImage if there is no readable index, or nothing called `tag`.
     """
     name = f"{path}/index.json"
-    index = parse_document(read_document(files.open("index.json"), name), Document, name)
+    index = parse_document(read_document(files.open("index.json"), name, limit=MAX_LIST), Document, name)
     if index.manifests is None:
         raise InvalidImage(f"{name}: no manifests")
     walk = ManifestWalk(partial(_open_blob, files), path, report)
     named = [descriptor for descriptor in index.manifests if tag in (None, _tag(descriptor))]
     if tag is not None and not named:
         raise InvalidImage(f"{path}: no image is tagged {tag!r}")
-    for descriptor in this_platform_first(named):
-        yield from walk.images(descriptor, _tag(descriptor))
+    for descriptor, tags in _by_digest(this_platform_first(named)):
+        yield from walk.images(descriptor, tags)
+
+
+def _by_digest(descriptors: Iterable[Descriptor]) -> Iterable[tuple[Descriptor, list[str]]]:
+    """Each thing described once, with all of its tags; a tag is the first's that has it."""
+    found: dict[str, tuple[Descriptor, list[str]]] = {}
+    owners: dict[str, str] = {}
+    for descriptor in descriptors:
+        _, tags = found.setdefault(descriptor.digest, (descriptor, []))
+        tag = _tag(descriptor)
+        if tag and owners.setdefault(tag, descriptor.digest) == descriptor.digest and tag not in tags[-1:]:
+            tags.append(tag)
+    return found.values()
 
 
 def _open_blob(files: Files, digest: Digest) -> Blob:

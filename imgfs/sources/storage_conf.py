@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 logger = logging.getLogger("imgfs")
 
+_MAX_FILE = 64 << 10  # bytes
+_MAX_DOTS = 500  # in a line; a key takes time that grows with the square of its parts
 _SYSTEM = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 
@@ -72,10 +74,17 @@ def _read(path: str | None) -> _Table:
         return {}
     try:
         with open(path, "rb") as file:
-            return _table(tomllib.load(file), "storage")
+            data = file.read(_MAX_FILE + 1)
+        if len(data) > _MAX_FILE:
+            raise ValueError(f"larger than {_MAX_FILE} bytes")
+        if any(line.count(b".") > _MAX_DOTS for line in data.splitlines()):
+            raise ValueError(f"a line with more than {_MAX_DOTS} dots")
+        return _table(tomllib.loads(data.decode()), "storage")
+    except RecursionError:
+        logger.warning("%s: ignored: nested too deeply", path)
     except (OSError, ValueError) as error:
         logger.warning("%s: ignored: %s", path, error)
-        return {}
+    return {}
 
 
 def _additional(storage: _Table) -> Iterator[str]:

@@ -10,7 +10,7 @@ from datetime import datetime
 
 import msgspec
 
-from imgfs.decoders import json_decoder
+from imgfs.decoders import parse_json
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import InvalidDigest, InvalidImage
 from imgfs.layers import chain_id
@@ -137,12 +137,7 @@ class Image:
 def _parse(data: bytes, image_id: ImageID) -> _Config:
     if len(data) > MAX_CONFIG_SIZE:
         raise InvalidImage(f"image {image_id}: {len(data)} bytes are too many for a config")
-    try:
-        return json_decoder(_Config).decode(data)
-    except RecursionError:
-        raise InvalidImage(f"image {image_id}: its config is nested too deeply") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidImage(f"image {image_id}: its config does not parse: {error}") from None
+    return parse_json(data, _Config, f"config of image {image_id}")
 
 
 def _diff_ids(texts: Sequence[str], image_id: ImageID) -> list[DiffID]:

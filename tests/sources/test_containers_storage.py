@@ -46,6 +46,27 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "storage.conf"
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 30_000 + "]" * 30_000,
+        "a" + ".a" * 30_000 + " = 1",
+        "[storage]\ngraphroot = " + "9" * 10_000,
+        "[storage]\n" + "a = 1\n" * 100_000,
+        "\xff",
+        "x = '" + "x" * 100_000 + "'",
+    ],
+    ids=["nested", "dotted", "digits", "repeated", "no text", "large"],
+)
+def test_a_configuration_that_is_absurd_says_nothing(
+    conf: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    conf.write_bytes(text.encode("latin-1"))
+    assert default_storage().graph_root.endswith("/containers/storage")
+    (record,) = caplog.records
+    assert str(conf) in record.getMessage()
+
+
 def test_the_default_is_what_the_configuration_says(
     conf: Path, tmp_path: Path, images: list[TestImage]
 ) -> None:

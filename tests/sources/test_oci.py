@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 import zstandard
 
-from imgfs.errors import Corrupt, InvalidImage, TooMuch
+from imgfs.errors import Corrupt, InvalidImage
 from imgfs.layers import Indexer
 from imgfs.sources import open_source
 from tests.images import TestImage, digest, layer_tar, oci_layout
@@ -212,9 +212,10 @@ def test_layers_of_another_number_than_the_config_says_are_not_readable(
     assert "1 layers where its config has 2" in caplog.text
 
 
-def test_one_large_config_named_without_end_is_an_error_soon(tmp_path: Path, indexer: Indexer) -> None:
+def test_one_large_config_named_without_end_is_left_soon(tmp_path: Path, indexer: Indexer) -> None:
     """Thousands of manifests that share a config which takes long to parse."""
     layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
     history = [{"created_by": "x"}] * 150_000
     config = layout.blob(TestImage([layer_tar({"a": b""})], extra={"history": history}).config)
     config["mediaType"] = "application/vnd.oci.image.config.v1+json"
@@ -223,16 +224,74 @@ def test_one_large_config_named_without_end_is_an_error_soon(tmp_path: Path, ind
         for number in range(2000)
     ]
     began = time.monotonic()
-    with pytest.raises(TooMuch, match="configs and manifests"):
-        open_source(layout.finish(*manifests), indexer)
+    source = open_source(layout.finish(entry, *manifests), indexer)
     assert time.monotonic() - began < 30
+    assert list(source.store.map()) == [image]
+    assert "configs and manifests take more than 512 MiB" in source.problems[-1]
 
 
-def test_indexes_without_end_are_an_error_soon(tmp_path: Path, indexer: Indexer) -> None:
+def test_an_index_without_end_does_not_spoil_the_others(tmp_path: Path, indexer: Indexer) -> None:
     layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
     missing: list[dict[str, object]] = [{"digest": f"sha256:{number:064x}"} for number in range(20_000)]
-    with pytest.raises(TooMuch, match="more than 10000 manifests"):
-        open_source(layout.finish(layout.index(*missing)), indexer)
+    source = open_source(layout.finish(layout.index(*missing), entry), indexer)
+    assert list(source.store.map()) == [image]
+    (problem,) = source.problems
+    assert "more than 10000 manifests" in problem
+
+
+def test_a_hundred_thousand_names_are_as_many_tags(tmp_path: Path, indexer: Indexer) -> None:
+    layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
+    entries = [
+        entry | {"annotations": {"org.opencontainers.image.ref.name": f"example.com/repository:{number}"}}
+        for number in range(100_000)
+    ]
+    source = open_source(layout.finish(*entries), indexer)
+    assert len(source.tags) == 100_000
+    assert set(source.tags.values()) == {image}
+    assert not source.problems
+
+
+def test_names_that_take_too_much_are_left_out_and_what_came_before_stays(
+    tmp_path: Path, indexer: Indexer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgfs.sources.catalog._MEMORY", 50_000)
+    layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
+    long = [
+        entry | {"annotations": {"org.opencontainers.image.ref.name": f"{number}" + "x" * 10_000}}
+        for number in range(10)
+    ]
+    source = open_source(layout.finish(entry, *long), indexer)
+    assert set(source.tags.values()) == {image}
+    assert 1 < len(source.tags) < 6
+    (problem,) = source.problems
+    assert "names take more than 50000 bytes" in problem
+
+
+@pytest.mark.parametrize(
+    ("index", "why"),
+    [
+        ('{"manifests":[],"x":' + "[" * 100_000 + "]" * 100_000 + "}", "nested too deeply"),
+        ('{"manifests":[' + "0," * 2_000_001 + "0]}", "more than 2000000 values"),
+        ('{"manifests":[{"digest":"' + "\\u0061" * 1_000_000 + '"}]}', None),
+        ('{"manifests":[{"digest":"x","size":' + "9" * 1_000_000 + "}]}", "does not parse"),
+        ('{"manifests":[{"digest":"x","size":1e' + "9" * 1_000_000 + "}]}", "does not parse"),
+    ],
+    ids=["nested", "values", "escapes", "digits", "exponent"],
+)
+def test_an_absurd_index_is_refused_or_read(
+    tmp_path: Path, indexer: Indexer, index: str, why: str | None
+) -> None:
+    path = tmp_path / "layout"
+    path.mkdir()
+    (path / "index.json").write_text(index)
+    if why is None:
+        assert not open_source(f"oci:{path}", indexer).store.map()
+    else:
+        with pytest.raises(InvalidImage, match=why):
+            open_source(f"oci:{path}", indexer)
 
 
 def test_problems_without_end_are_not_told_without_end(
