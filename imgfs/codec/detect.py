@@ -1,25 +1,24 @@
 """Which compression a blob is stored in, told by its first bytes.
 
-Media types and file names lie; magic numbers do not: gzip's of RFC 1952 2.3.1, Zstandard's of RFC 8878 3.1.1
-and 3.1.2. A tar may begin with any bytes, those of its first member's name, so a valid tar header wins.
+Media types and file names lie; magic numbers do not. A tar may begin with any bytes, those of its first member's
+name, so a valid tar header wins.
 """
 
-from enum import StrEnum
-
 from imgfs.blob import Blob
+from imgfs.codec.compression import Compression
+from imgfs.codec.table import CODECS
 
 _TAR_HEADER_SIZE = 512
-_GZIP_DEFLATE = b"\x1f\x8b\x08"
-_ZSTD_FRAME = b"\x28\xb5\x2f\xfd"
-_ZSTD_SKIPPABLE = range(0x184D2A50, 0x184D2A60)
-
-
-class Compression(StrEnum):
-    """How the bytes of a blob are stored."""
-
-    PLAIN = "plain"
-    GZIP = "gzip"
-    ZSTD = "zstd"
+_UNREAD = {
+    b"LZIP": "lzip",
+    b"\x04\x22\x4d\x18": "lz4",
+    b"\x5d\0\0": "lzma",
+    b"\x1f\x9d": "compress",
+    b"\x89LZO\0": "lzop",
+    b"\xff\x06\0\0sNaPpY": "snappy",
+    b"PK\x03\x04": "zip",
+    b"7z\xbc\xaf\x27\x1c": "7z",
+}
 
 
 def detect(blob: Blob) -> Compression:
@@ -28,12 +27,10 @@ def detect(blob: Blob) -> Compression:
     Raises what `pread` raises.
     """
     start = blob.pread(_TAR_HEADER_SIZE, 0)
-    if _is_tar_header(start):
-        return Compression.PLAIN
-    if start.startswith(_GZIP_DEFLATE):
-        return Compression.GZIP
-    if start.startswith(_ZSTD_FRAME) or int.from_bytes(start[:4], "little") in _ZSTD_SKIPPABLE:
-        return Compression.ZSTD
+    if not _is_tar_header(start):
+        for compression, codec in CODECS.items():
+            if codec.begins(start):
+                return compression
     return Compression.PLAIN
 
 
@@ -41,6 +38,16 @@ def begins_tar(blob: Blob) -> bool:
     """Whether a tar could begin as `blob` does: with a header, or with the zeros that end an empty one."""
     start = blob.pread(_TAR_HEADER_SIZE, 0)
     return _is_tar_header(start) or not any(start)
+
+
+def describe_unread(blob: Blob) -> str:
+    """What the bytes of `blob` are that are neither a tar nor compressed in a way that is read, for errors."""
+    start = blob.pread(_TAR_HEADER_SIZE, 0)
+    read = ", ".join(CODECS)
+    for magic, name in _UNREAD.items():
+        if start.startswith(magic):
+            return f"{name}-compressed; imgfs reads {read}"
+    return f"neither a tar nor compressed as {read}"
 
 
 def _is_tar_header(block: bytes) -> bool:

@@ -3,15 +3,14 @@
 One decoder moves forward; a read too far behind it starts again from the beginning.
 """
 
-from collections.abc import Iterator
 from threading import Lock
 
 from imgfs.blob import Blob
-from imgfs.codec.cursor import Cursor
-from imgfs.codec.decompress import decompress
-from imgfs.codec.detect import Compression
-from imgfs.codec.inflate import inflate
+from imgfs.codec.codec import Codec
+from imgfs.codec.compression import Compression
 from imgfs.codec.run import Run
+from imgfs.codec.seek_table import START
+from imgfs.codec.table import CODECS
 
 KEPT_SIZE = 4 << 20
 """Decoded bytes that stay readable behind the decoder."""
@@ -25,13 +24,13 @@ def open_forward(blob: Blob, compression: Compression) -> Blob:
     """
     if compression is Compression.PLAIN:
         return blob
-    return _ForwardBlob(blob, compression)
+    return _ForwardBlob(blob, CODECS[compression])
 
 
 class _ForwardBlob(Blob):
-    def __init__(self, blob: Blob, compression: Compression) -> None:
+    def __init__(self, blob: Blob, codec: Codec) -> None:
         self._blob = blob
-        self._compression = compression
+        self._codec = codec
         self._lock = Lock()
         self._known_size: int | None = None
         self._run = self._start()
@@ -72,9 +71,4 @@ class _ForwardBlob(Blob):
         return self._run
 
     def _start(self) -> Run:
-        return Run(self._decoded(), 0, KEPT_SIZE)
-
-    def _decoded(self) -> Iterator[bytes]:
-        if self._compression is Compression.GZIP:
-            return inflate(Cursor(self._blob))
-        return decompress(self._blob)
+        return Run(self._codec.enter(self._blob, START), START.offset, KEPT_SIZE)

@@ -9,11 +9,9 @@ each other's way.
 from threading import Lock
 
 from imgfs.blob import Blob
-from imgfs.codec.decompress import decompress
-from imgfs.codec.detect import Compression
-from imgfs.codec.inflate import inflate_from
 from imgfs.codec.run import Run
 from imgfs.codec.seek_table import SeekTable
+from imgfs.codec.table import CODECS
 from imgfs.codec.turns import Place, Turns
 from imgfs.errors import Corrupt
 
@@ -108,8 +106,5 @@ class _RandomBlob(Blob):
 
     def _start(self, offset: int) -> Run:
         point = self._table.point_before(offset)
-        if self._table.compression is Compression.GZIP:
-            chunks = inflate_from(self._blob, point.bit, point.window)
-        else:
-            chunks = decompress(self._blob, point.bit // 8)
+        chunks = CODECS[self._table.compression].enter(self._blob, point)
         return Run(chunks, point.offset, _KEPT_SIZE)

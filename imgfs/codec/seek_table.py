@@ -16,7 +16,7 @@ from itertools import pairwise
 import zstandard
 
 from imgfs.blob import Blob, MemoryBlob, Slice
-from imgfs.codec.detect import Compression
+from imgfs.codec.compression import Compression
 from imgfs.errors import Corrupt
 
 WINDOW_SIZE = 32 * 1024
@@ -26,7 +26,7 @@ LARGEST_INTERVAL = 16 << 20
 
 # compression, seek points, stored bytes, decoded bytes, checksum of all before the windows but itself
 _HEADER = struct.Struct("<B3xIQQI")
-_CODES = {1: Compression.GZIP, 2: Compression.ZSTD}
+_CODES = {code: compression for code, compression in enumerate(Compression) if code}
 _POINT_SIZE = 8 + 8 + 4  # decoded offset, stored bit, end of the compressed window among the windows
 
 
@@ -37,6 +37,10 @@ class SeekPoint:
     offset: int
     bit: int
     window: bytes
+
+
+START = SeekPoint(0, 0, b"")
+"""Where every blob can be entered."""
 
 
 class SeekTable:

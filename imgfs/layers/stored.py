@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from imgfs.blob import Blob
-from imgfs.codec import Compression, begins_tar, detect
+from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.indexer import Indexer, Subject
@@ -74,7 +74,7 @@ class StoredLayer:
         compression = detect(blob)
         if compression is Compression.PLAIN and not self._may_be_plain(blob):
             blob_name = f", blob {self.stored_digest}" if self.stored_digest else ""
-            raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are no tar, nor gzip or zstd")
+            raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are {describe_unread(blob)}")
         if compression is Compression.PLAIN and self.recorded_size not in (None, blob.size):
             raise Corrupt(f"layer {self.diff_id}: {blob.size} bytes where {self.recorded_size} are recorded")
         digest = self.stored_digest or (Digest(self.diff_id) if compression is Compression.PLAIN else None)

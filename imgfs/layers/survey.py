@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from threading import Event
 
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
-from imgfs.codec import Compression, SeekTable, decode
+from imgfs.codec import CODECS, Compression, SeekTable
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.ahead import Ahead
 from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
@@ -97,7 +97,8 @@ class Survey:
 
     def _decode(self, stored: StoredHasher, take: Take) -> SeekTable:
         with ExitStack() as stack:
-            decoding = stack.enter_context(decode(WatchedBlob(self._blob, stored.advance), self._compression))
+            watched = WatchedBlob(self._blob, stored.advance)
+            decoding = stack.enter_context(CODECS[self._compression].pass_over(watched))
 
             def take_and_give_back(chunk: bytes | memoryview) -> None:
                 take(chunk)

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from imgfs.blob import Blob, FileBlob, SharedBlob, Slice
-from imgfs.codec import Compression, detect
+from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.errors import Corrupt, InvalidImage, StoreError
 from imgfs.tar import Member, scan_blob
 
@@ -60,13 +60,14 @@ class ArchiveFiles:
         try:
             self._members = self._scan(blob)
         except Corrupt as error:
-            is_compressed = detect(blob) is not Compression.PLAIN
+            compression = detect(blob)
+            why = str(error) if begins_tar(blob) else describe_unread(blob)
             self._archive.close()
-            if is_compressed:
+            if compression is not Compression.PLAIN:
                 raise StoreError(
-                    f"{path}: compressed, so not to be read in place: imgfs load takes it"
+                    f"{path}: {compression}-compressed, so not read in place: imgfs load takes it"
                 ) from None
-            raise Corrupt(f"{path}: {error}") from None
+            raise Corrupt(f"{path}: {why}") from None
         except BaseException:
             self._archive.close()
             raise

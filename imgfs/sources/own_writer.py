@@ -16,8 +16,9 @@ from functools import partial
 from typing import BinaryIO, Self
 
 from imgfs.blob import FileBlob
+from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import ImgfsError, InUse, InvalidImage, LayerNotFound, describe
+from imgfs.errors import Corrupt, ImgfsError, InUse, InvalidImage, LayerNotFound, describe
 from imgfs.layers import Indexer, LayerRegistry, chain_ids
 from imgfs.sources.own import find_layer
 from imgfs.sources.own_layout import LayerRecord, Layout
@@ -69,7 +70,8 @@ class Writer:
     def stage(self, chunks: Iterable[bytes], name: str, advance: Callable[[int], None]) -> StagedLayer:
         """Take a layer's stored bytes, compressed or not; `advance` hears of every byte taken, errors call it `name`.
 
-        Raises Corrupt if they do not decode. What is learnt on the way is the layer's index.
+        Raises Corrupt if they do not decode, or are neither a tar nor compressed. What is learnt on the way is the
+        layer's index.
         """
         fd, path = tempfile.mkstemp(dir=self.folder)
         with open(fd, "wb") as file:
@@ -79,6 +81,9 @@ class Writer:
             file.flush()
             os.fsync(file.fileno())
         os.chmod(path, 0o644)
+        with FileBlob(path) as blob:
+            if detect(blob) is Compression.PLAIN and not begins_tar(blob):
+                raise Corrupt(f"{name}: {describe_unread(blob)}")
         facts = self._indexer.learn(FileBlob(path), name)
         damage = f"{name}: not a sound tar: {facts.damage}" if facts.damage else ""
         return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, path, damage)

@@ -1,11 +1,16 @@
 """Filling the store: `imgfs load` and `imgfs import`."""
 
+import bz2
 import gzip
 import json
+import lzma
 import os
 import subprocess
 import tarfile
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.conftest import Imgfs
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
@@ -48,6 +53,30 @@ def test_load_reads_standard_input_compressed_or_not(
     assert _ids(imgfs).keys() == {image.id for image in images}
     listed = json.loads(imgfs("ls", "--json", f"imgfs:{archive.parent / 'other'}").stdout)
     assert {row["id"] for row in listed} == {image.id for image in images}
+
+
+@pytest.mark.parametrize("pack", [lzma.compress, bz2.compress])
+def test_load_and_import_take_what_is_compressed_as_xz_or_bzip2(
+    imgfs: Imgfs, archive: Path, images: list[TestImage], pack: Callable[[bytes], bytes]
+) -> None:
+    packed, layer = archive.parent / "packed", archive.parent / "layer"
+    packed.write_bytes(pack(archive.read_bytes()))
+    imgfs("load", packed)
+    assert _ids(imgfs).keys() == {image.id for image in images}
+    plain = layer_tar({"file": b"content"})
+    layer.write_bytes(pack(plain))
+    image_id = _last_line(imgfs("import", layer).stdout)
+    assert imgfs("export", image_id).stdout == plain
+
+
+def test_what_is_in_no_known_form_is_named_in_words(imgfs: Imgfs, tmp_path: Path) -> None:
+    for start, name in ((b"LZIP\x01\x0c", "lzip-compressed"), (b"\0\x1b", "neither a tar nor")):
+        (tmp_path / "file").write_bytes(start * 1000)
+        for command in ("load", "import"):
+            done = imgfs(command, tmp_path / "file", status=1)
+            (line,) = done.stderr.decode().splitlines()
+            assert name in line
+            assert "gzip, zstd, xz, bzip2" in line
 
 
 def test_loading_again_changes_nothing(imgfs: Imgfs, archive: Path) -> None:

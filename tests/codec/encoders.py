@@ -1,5 +1,7 @@
 """Plain bytes of every texture, and every way of storing them that a reader must undo, for hypothesis."""
 
+import bz2
+import lzma
 import random
 import struct
 import zlib
@@ -131,6 +133,29 @@ def zstd_blobs(draw: st.DrawFn) -> Stored:
     return Stored(data, b"".join(frames), Compression.ZSTD, str(notes), checked)
 
 
+@st.composite
+def xz_blobs(draw: st.DrawFn) -> Stored:
+    """Streams with every check but none, end to end, with and without padding."""
+    data = draw(plain_bytes())
+    checks = st.sampled_from([lzma.CHECK_CRC32, lzma.CHECK_CRC64, lzma.CHECK_SHA256])
+    streams, notes = [], []
+    for part in draw(pieces(data)):
+        check, preset, padding = draw(st.tuples(checks, st.integers(0, 3), st.sampled_from([0, 0, 4, 512])))
+        streams.append(lzma.compress(part, lzma.FORMAT_XZ, check, preset) + bytes(padding))
+        notes.append((check, preset, padding))
+    return Stored(data, b"".join(streams), Compression.XZ, str(notes))
+
+
+@st.composite
+def bzip2_blobs(draw: st.DrawFn) -> Stored:
+    """Streams of every block size, end to end."""
+    data = draw(plain_bytes())
+    levels = st.integers(1, 9)
+    parts = draw(pieces(data))
+    stored = b"".join(bz2.compress(part, draw(levels)) for part in parts)
+    return Stored(data, stored, Compression.BZIP2, f"{len(parts)} streams")
+
+
 def blobs() -> st.SearchStrategy[Stored]:
     """Compressed blobs of every kind."""
-    return gzip_blobs() | zstd_blobs()
+    return gzip_blobs() | zstd_blobs() | xz_blobs() | bzip2_blobs()

@@ -7,7 +7,7 @@ import pytest
 import zstandard
 
 from imgfs.blob import MemoryBlob
-from imgfs.codec import Compression, SeekTable, decode, open_random
+from imgfs.codec import CODECS, Compression, SeekTable, open_random
 from imgfs.errors import Corrupt
 from tests.codec.encoders import gzip_member, texture
 from tests.codec.failing import FailingBlob
@@ -19,7 +19,7 @@ CASES = [(GZIP, Compression.GZIP), (ZSTD, Compression.ZSTD)]
 
 
 def table_of(stored: bytes, compression: Compression) -> SeekTable:
-    with decode(MemoryBlob(stored), compression) as running:
+    with CODECS[compression].pass_over(MemoryBlob(stored)) as running:
         assert b"".join(running) == DATA
         return running.table
 

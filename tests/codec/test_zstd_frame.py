@@ -6,8 +6,8 @@ import pytest
 import zstandard
 
 from imgfs.blob import MemoryBlob
+from imgfs.codec import CODECS, Compression
 from imgfs.codec.cursor import Cursor
-from imgfs.codec.decompress import decompress
 from imgfs.codec.zstd_frame import Frame, frame_parts, next_frame
 from imgfs.errors import Corrupt
 from tests.codec.encoders import skippable_frame, texture
@@ -63,7 +63,7 @@ def test_the_library_reads_headers_the_same_way(size: int) -> None:
 )
 def test_what_is_no_good_frame_is_corrupt(stored: bytes, reason: str) -> None:
     with pytest.raises(Corrupt, match=reason):
-        list(decompress(MemoryBlob(stored)))
+        list(CODECS[Compression.ZSTD].pass_over(MemoryBlob(stored)))
 
 
 @pytest.mark.parametrize("descriptor", [0x00, 0x07, 0x3D, 0x51, 0x88])
@@ -73,4 +73,4 @@ def test_window_sizes_are_what_the_library_takes_them_for(descriptor: int) -> No
 
 
 def test_a_dictionary_of_number_zero_is_none() -> None:
-    assert list(decompress(MemoryBlob(MAGIC + b"\x01\x00\x00\x01\x00\x00"))) == []
+    assert list(CODECS[Compression.ZSTD].pass_over(MemoryBlob(MAGIC + b"\x01\x00\x00\x01\x00\x00"))) == []

@@ -1,5 +1,7 @@
 """Layers made in code, stored in every way, as what indexing takes."""
 
+import bz2
+import lzma
 from collections.abc import Callable
 from pathlib import Path
 
@@ -40,6 +42,8 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
     "gzip and garbage": lambda data: gzip_member(data, 1) + b"garbage" * 100,
     "zstd frames": many_frames,
     "zstd frame": one_frame,
+    "xz": lambda data: lzma.compress(data, preset=0),
+    "bzip2": lambda data: bz2.compress(data, 1),
 }
 
 

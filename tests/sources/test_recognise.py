@@ -62,7 +62,7 @@ def test_what_is_compressed_is_said_to_be_so(imgfs: Imgfs, tmp_path: Path, image
     path.write_bytes(gzip.compress(docker_archive(tmp_path / "family.tar", images).read_bytes(), 1))
     for scheme in ("", "docker-archive:", "oci-archive:"):
         stderr = imgfs("ls", f"{scheme}{path}", status=1).stderr.decode()
-        assert stderr.endswith("compressed, so not to be read in place: imgfs load takes it\n")
+        assert stderr.endswith("gzip-compressed, so not read in place: imgfs load takes it\n")
         assert stderr.count(str(path)) == 1
     imgfs("load", path)
 
