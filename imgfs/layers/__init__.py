@@ -2,6 +2,7 @@
 
 from imgfs.layers.cache import Cache, CacheEntry
 from imgfs.layers.chain import chain_id, chain_ids
+from imgfs.layers.choice import LayerChoice, copies_of, verified_first
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.provider import LayerRegistry
@@ -14,6 +15,7 @@ __all__ = [
     "CacheEntry",
     "Indexer",
     "Layer",
+    "LayerChoice",
     "LayerMetadata",
     "LayerProvider",
     "LayerRegistry",
@@ -23,7 +25,9 @@ __all__ = [
     "StoredLayer",
     "chain_id",
     "chain_ids",
+    "copies_of",
     "index_layer",
     "stored_size",
+    "verified_first",
     "verify_layer",
 ]

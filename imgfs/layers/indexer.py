@@ -52,6 +52,14 @@ class Subject:
         blob = f", blob {self.stored_digest}" if self.stored_digest not in (None, self.diff_id) else ""
         return f"layer {self.diff_id}{blob}"
 
+    @property
+    def place(self) -> "_Place":
+        """One place of its stored bytes: what is wrong there need not be wrong where the same lies once more."""
+        return self, self.open_blob
+
+
+_Place = tuple[Subject, Callable[[], Blob]]
+
 
 class Indexer:
     """Indexes of all layers in use, kept in `cache`. Safe to use from several threads; close it at the end."""
@@ -61,8 +69,8 @@ class Indexer:
         self._lock = Lock()
         self._turn = Lock()
         self._loaded: OrderedDict[Subject, LayerIndex] = OrderedDict()
-        self._buildings: dict[Subject, Building] = {}
-        self._failures: dict[Subject, str] = {}
+        self._buildings: dict[_Place, Building] = {}
+        self._failures: dict[_Place, str] = {}
         self._uncopied: set[Subject] = set()  # layers of which the cache would not keep a copy
 
     def find(self, subject: Subject) -> LayerIndex | None:
@@ -97,7 +105,7 @@ class Indexer:
         Raises as `build` does.
         """
         with self._lock:
-            building = self._buildings.get(subject)
+            building = self._buildings.get(subject.place)
         if building is None and self.find(subject) is None:
             building = self.build(subject)
         return building if building and building.readable else None
@@ -115,7 +123,7 @@ class Indexer:
         try:
             return self.index(subject, with_copy=False).members()
         except Corrupt as error:
-            if subject in self._failures:
+            if subject.place in self._failures:
                 raise
             self._discard(subject, error)
             with self._lock:
@@ -163,14 +171,14 @@ class Indexer:
 
     def _join(self, subject: Subject, *, with_copy: bool, only_for_copy: bool = False) -> Building | None:
         """The pass that is running, or one that starts now, but not for a copy that cannot be made."""
-        if subject in self._failures:
-            raise Corrupt(self._failures[subject])
-        building = self._buildings.get(subject)
+        if subject.place in self._failures:
+            raise Corrupt(self._failures[subject.place])
+        building = self._buildings.get(subject.place)
         if building is None:
             partial = self._cache.begin() if with_copy else None
             if partial is None and only_for_copy:
                 return None
-            building = self._buildings[subject] = self._begin(subject, partial)
+            building = self._buildings[subject.place] = self._begin(subject, partial)
         return building
 
     def _begin(self, subject: Subject, partial: Partial | None) -> Building:
@@ -197,8 +205,8 @@ class Indexer:
             blob.close()
             with self._lock:
                 if isinstance(error, Corrupt):
-                    self._failures[subject] = str(error)
-                del self._buildings[subject]
+                    self._failures[subject.place] = str(error)
+                del self._buildings[subject.place]
 
         building = Building(Survey(blob, subject.compression, subject.name), copy, self._turn, finish, end)
         building.start()

@@ -65,5 +65,8 @@ class LayerProvider(Protocol):
     def get(self, chain_id: ChainID) -> Layer:
         """Take a layer; raises LayerNotFound. Each call is matched by one `release`."""
 
+    def peek(self, chain_id: ChainID) -> Layer:
+        """A layer as this place alone has it, not taken. Raises as `get` does."""
+
     def release(self, layer: Layer) -> list[LayerMetadata]:
         """Give a layer back; answers the layers that nobody refers to any more, top first."""

@@ -4,12 +4,14 @@ Counts references; owns no bytes. A layer refers to the one below it, as in moby
 free only when neither an image nor a layer above it holds it.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from threading import Lock
 
-from imgfs.digest import ChainID
+from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound
+from imgfs.layers.choice import LayerChoice
 from imgfs.layers.layer import Layer, LayerMetadata
 
 
@@ -17,17 +19,22 @@ class LayerRegistry:
     """Layers by chain ID, reference counted; a `LayerProvider`.
 
     `find` answers for chain IDs not yet in use; it raises LayerNotFound, or returns the layer. While a
-    layer is in use its one object is handed to everybody, until it is renewed.
+    layer is in use its one object is handed to everybody, until it is renewed. `elsewhere`, where it is set, finds
+    other copies of a layer by its diff ID; they are read where the layer itself cannot be.
     """
+
+    elsewhere: Callable[[DiffID], Iterable[Layer]] | None = None
 
     def __init__(self, find: Callable[[ChainID], Layer]) -> None:
         self._find = find
         self._taken: dict[ChainID, tuple[Layer, int]] = {}
+        self._choices: dict[ChainID, LayerChoice] = {}
         self._lock = Lock()
 
     def get(self, chain_id: ChainID) -> Layer:
         with self._lock:
-            return self._take(chain_id)
+            layer = self._take(chain_id)
+            return layer if self.elsewhere is None else self._with_others(layer, self.elsewhere)
 
     def release(self, layer: Layer) -> list[LayerMetadata]:
         with self._lock:
@@ -44,6 +51,16 @@ class LayerRegistry:
         """How often each layer in use is held, by images, streams and layers above it."""
         with self._lock:
             return {chain_id: count for chain_id, (_, count) in self._taken.items()}
+
+    def peek(self, chain_id: ChainID) -> Layer:
+        return self._find(chain_id)
+
+    def _with_others(self, layer: Layer, find_others: Callable[[DiffID], Iterable[Layer]]) -> Layer:
+        choice = self._choices.get(layer.chain_id)
+        if choice is None or choice.first is not layer:
+            choice = LayerChoice(layer, partial(find_others, layer.diff_id))
+            self._choices[layer.chain_id] = choice
+        return choice
 
     def _take(self, chain_id: ChainID) -> Layer:
         missing: list[Layer] = []
@@ -72,6 +89,7 @@ class LayerRegistry:
                 self._taken[chain_id] = (layer, count - 1)
                 return
             del self._taken[chain_id]
+            self._choices.pop(chain_id, None)
             yield LayerMetadata(layer.chain_id, layer.diff_id, layer.parent, layer.known_size)
             chain_id = layer.parent
 

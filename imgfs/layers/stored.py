@@ -5,6 +5,7 @@ What compression it has is decided from its first bytes, never from a media type
 
 import hashlib
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from imgfs.blob import Blob
@@ -13,7 +14,7 @@ from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.indexer import Indexer, Subject
 from imgfs.layers.stored_tar import StoredTar
-from imgfs.tar import Member, TarBlob, sound_members
+from imgfs.tar import Member, TarBlob, scan_blob
 
 _SAMPLE = 4096
 
@@ -22,7 +23,8 @@ _SAMPLE = 4096
 class StoredLayer:
     """A `Layer` whose stored bytes `open_blob` opens, anew at each call; it raises what `Layer.open` does.
 
-    `stored_digest` and `recorded_size`, that of the tar, are None where they are not recorded.
+    `stored_digest` and `recorded_size`, that of the tar, are None where they are not recorded. A layer that
+    `is_doubtful` is compared with its diff ID before any byte of it is returned.
     """
 
     chain_id: ChainID
@@ -32,6 +34,7 @@ class StoredLayer:
     indexer: Indexer
     stored_digest: Digest | None = None
     recorded_size: int | None = None
+    is_doubtful: bool = False
 
     @property
     def known_size(self) -> int | None:
@@ -41,7 +44,7 @@ class StoredLayer:
             with self.open_blob() as blob:
                 subject = self._subject(blob)
                 index = self.indexer.find(subject)
-                is_plain = subject.compression is Compression.PLAIN
+                is_plain = subject.compression is Compression.PLAIN and not self.is_doubtful
                 return index.facts.size if index else blob.size if is_plain else None
         except (ImgfsError, OSError):  # whoever opens it will be told
             return None
@@ -49,7 +52,7 @@ class StoredLayer:
     def open(self) -> TarBlob:
         blob = self.open_blob()
         try:
-            return StoredTar(self._subject(blob), blob, self.indexer)
+            return StoredTar(self._subject(blob), blob, self.indexer, verified_first=self.is_doubtful)
         except BaseException:
             blob.close()
             raise
@@ -57,8 +60,13 @@ class StoredLayer:
     def members(self) -> Sequence[Member]:
         with self.open_blob() as blob:
             subject = self._subject(blob)
-            if subject.compression is Compression.PLAIN and self.indexer.find(subject) is None:
-                return sound_members(blob, subject.name)
+            if (
+                subject.compression is Compression.PLAIN
+                and not self.is_doubtful
+                and self.indexer.find(subject) is None
+            ):
+                with suppress(Corrupt):  # by the tar's maker, or since: the digests tell
+                    return list(scan_blob(blob))
         return self.indexer.members(subject)
 
     @property

@@ -19,9 +19,14 @@ from imgfs.tar import ScannedTar, TarBlob
 
 
 class StoredTar(TarBlob):
-    """One reader's view of the layer `subject`, whose stored bytes are `blob`; closing it closes that."""
+    """One reader's view of the layer `subject`, whose stored bytes are `blob`; closing it closes that.
 
-    def __init__(self, subject: Subject, blob: Blob, indexer: Indexer) -> None:
+    With `verified_first`, the layer is indexed, and so verified, before any of its bytes is returned.
+    """
+
+    def __init__(
+        self, subject: Subject, blob: Blob, indexer: Indexer, *, verified_first: bool = False
+    ) -> None:
         self._subject = subject
         self._stored = SharedBlob(blob)
         self._indexer = indexer
@@ -31,6 +36,7 @@ class StoredTar(TarBlob):
         self._reads_copy = False
         self._unindexed: TarBlob | None = None  # decoding along, or in place
         self._closed = False
+        self._verified_first = verified_first
 
     @property
     def size(self) -> int:
@@ -39,12 +45,14 @@ class StoredTar(TarBlob):
 
     @property
     def known_size(self) -> int | None:
-        if self._subject.compression is Compression.PLAIN:
+        if self._is_in_place:
             return self._subject.stored_size
         index = self._known_index()
         return index.facts.size if index else self._subject.size
 
     def ending_before(self, limit: int) -> int | None:
+        if self._verified_first:
+            self._verify()
         index = self._known_index()
         if index is not None:
             ending = index.facts.ending
@@ -78,7 +86,7 @@ class StoredTar(TarBlob):
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
         reader = self._reader
-        if reader is None and self._subject.compression is Compression.PLAIN and self._index is None:
+        if reader is None and self._is_in_place and self._index is None:
             reader = self._along()
         try:
             return None if reader is None else reader.try_pread(size, offset)
@@ -108,6 +116,9 @@ class StoredTar(TarBlob):
                             raise
                         continue
                 building = self._indexer.copying(self._subject, index)
+            elif self._verified_first:
+                self._verify()
+                continue
             else:
                 building = self._building(offset + size)
                 if building is None and self._known_index() is not None:
@@ -118,8 +129,17 @@ class StoredTar(TarBlob):
             if data is not None:
                 return data
 
+    @property
+    def _is_in_place(self) -> bool:
+        """Whether the bytes are there as they lie, to be believed before they are indexed."""
+        return self._subject.compression is Compression.PLAIN and not self._verified_first
+
     def _is_size_sure(self) -> bool:
-        return self._subject.compression is Compression.PLAIN or self._known_index() is not None
+        return self._is_in_place or self._known_index() is not None
+
+    def _verify(self) -> None:
+        self._indexer.index(self._subject)
+        self._verified_first = False
 
     def _known_index(self) -> LayerIndex | None:
         if self._index is None:

@@ -2,10 +2,12 @@
 
 import hashlib
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 
 from imgfs.blob import WatchedBlob, blob_chunks
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, ImgfsError
+from imgfs.layers.choice import LayerChoice, copies_of
 from imgfs.layers.indexer import Subject, verify_findings
 from imgfs.layers.layer import Layer
 from imgfs.layers.stored import StoredLayer
@@ -13,7 +15,21 @@ from imgfs.layers.survey import Survey
 
 
 def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
-    """Read a layer from its stored bytes on; `advance` hears of them. Raises Corrupt, or what reading raises."""
+    """Read every copy of a layer from its stored bytes on; `advance` hears of them.
+
+    Raises Corrupt, or what reading raises, once all were read.
+    """
+    failures: list[ImgfsError | OSError] = []
+    for copy in copies_of(layer):
+        try:
+            _verify_copy(copy, advance)
+        except (ImgfsError, OSError) as error:
+            failures.append(error)
+    if failures:
+        raise failures[0]
+
+
+def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
     if isinstance(layer, StoredLayer):
         subject = layer.subject()
         with WatchedBlob(layer.open_blob(), advance) as blob:
@@ -30,6 +46,8 @@ def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
 
 def index_layer(layer: Layer, advance: Callable[[int], None]) -> None:
     """Index a layer that needs it and never was. Raises Corrupt, or what reading raises."""
+    if isinstance(layer, LayerChoice):
+        layer.attempt(lambda copy: index_layer(copy, advance))
     if isinstance(layer, StoredLayer):
         subject = layer.subject()
         watched: Subject = replace(subject, open_blob=lambda: WatchedBlob(subject.open_blob(), advance))
@@ -38,4 +56,10 @@ def index_layer(layer: Layer, advance: Callable[[int], None]) -> None:
 
 def stored_size(layer: Layer) -> int | None:
     """How many bytes reading the whole layer takes, where that is known."""
+    if isinstance(layer, LayerChoice):
+        total = 0
+        for copy in copies_of(layer):
+            with suppress(ImgfsError, OSError):  # verifying it says so
+                total += stored_size(copy) or 0
+        return total
     return layer.subject().stored_size if isinstance(layer, StoredLayer) else layer.known_size

@@ -4,15 +4,16 @@ A format says how to find images (`find`); this derives the store, the layers an
 in step when the place changes.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from imgfs.blob import Blob
 from imgfs.budget import MIB, Budget
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, TooMuch
-from imgfs.layers import Indexer, Layer, LayerRegistry, StoredLayer, chain_ids
+from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, StoredLayer, chain_ids, verified_first
 from imgfs.sources.source import Source
 from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
 
@@ -20,16 +21,24 @@ from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
 class Placeable(Protocol):
     """What was found of a layer, which becomes one in its place in a stack."""
 
+    @property
+    def key(self) -> Hashable:
+        """Says what is stored where: found again with the same key, it is the same."""
+
     def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
         """The layer with this chain ID, on top of `parent`."""
 
 
 @dataclass(frozen=True, slots=True)
 class FoundLayer:
-    """A layer's stored bytes: how to open them, and their digest where it is recorded."""
+    """A layer's stored bytes: how to open them, and their digest where it is recorded.
+
+    `key` is as `Placeable` has it.
+    """
 
     open_blob: Callable[[], Blob]
-    digest: Digest | None = None
+    digest: Digest | None
+    key: Hashable
 
     def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
         return StoredLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest)
@@ -58,6 +67,15 @@ class Report(Protocol):
 
 
 @dataclass(slots=True)
+class _Stacked:
+    """A layer in its place in a stack, and what it is made of there."""
+
+    diff_id: DiffID
+    parent: ChainID | None
+    found: Placeable
+
+
+@dataclass(slots=True)
 class _Contents:
     """All that one look at the place yields; `budget` is what there is room for."""
 
@@ -65,6 +83,8 @@ class _Contents:
     configs: dict[ImageID, bytes] = field(default_factory=dict)
     parents: dict[ImageID, ImageID] = field(default_factory=dict)
     layers: dict[ChainID, Layer] = field(default_factory=dict)
+    stacks: dict[ChainID, _Stacked] = field(default_factory=dict)
+    copies: dict[DiffID, dict[Hashable, Placeable]] = field(default_factory=dict)
     problems: Problems = field(default_factory=Problems)
     tags: dict[str, ImageID] = field(default_factory=dict)
     manifests: dict[ImageID, bytes] = field(default_factory=dict)
@@ -141,6 +161,10 @@ class CatalogSource(Source):
         except TooMuch as error:
             why = str(error).removeprefix(f"{self.reference}: ")
             report(f"leaving out what else is there: {why}")
+        for chain_id, stacked in contents.stacks.items():
+            if len(contents.copies[stacked.diff_id]) > 1:
+                first = verified_first(contents.layers[chain_id])
+                contents.layers[chain_id] = LayerChoice(first, partial(self._others, contents, chain_id))
         return contents
 
     def _add(self, contents: _Contents, found: FoundImage, report: Report) -> None:
@@ -170,14 +194,26 @@ class CatalogSource(Source):
         for chain_id, diff_id, layer in zip(
             chain_ids(image.diff_ids), image.diff_ids, found.layers, strict=True
         ):
-            if chain_id not in contents.layers:
+            known = contents.stacks.get(chain_id)
+            if known is None or known.found.key != layer.key:
                 contents.budget.spend(_LAYER, "layers")
                 try:
-                    contents.layers[chain_id] = layer.at(chain_id, diff_id, parent, self._indexer)
+                    placed = layer.at(chain_id, diff_id, parent, self._indexer)
                 except ImgfsError as error:
                     report(f"image {image.id}: its layers are not readable: {error}")
                     return
+                contents.copies.setdefault(diff_id, {}).setdefault(layer.key, layer)
+            if known is None:
+                contents.layers[chain_id] = placed
+                contents.stacks[chain_id] = _Stacked(diff_id, parent, layer)
             parent = chain_id
+
+    def _others(self, contents: _Contents, chain_id: ChainID) -> Iterator[Layer]:
+        """What else was found to have the diff ID of a layer, in its place."""
+        stacked = contents.stacks[chain_id]
+        for key, found in contents.copies[stacked.diff_id].items():
+            if key != stacked.found.key:
+                yield found.at(chain_id, stacked.diff_id, stacked.parent, self._indexer)
 
     def _store_changes(self, before: _Contents, after: _Contents) -> None:
         for image_id in before.configs.keys() - after.configs.keys():

@@ -6,6 +6,7 @@ its builder wrote into the config.
 
 import os
 import re
+from collections import ChainMap, Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -56,10 +57,13 @@ def open_store(rest: str, indexer: Indexer) -> Source:
 
 @dataclass(frozen=True, slots=True)
 class _Layers:
-    """Where each layer lies now: one that was removed and came back lies elsewhere."""
+    """Where each layer lies now: one that was removed and came back lies elsewhere.
+
+    With the chain ID goes the number of the copy, counted among all layers with the same diff ID.
+    """
 
     splits: Splits = field(default_factory=Splits)
-    places: dict[ChainID, SplitPlace] = field(default_factory=dict)
+    places: dict[tuple[ChainID, int], SplitPlace] = field(default_factory=dict)
 
 
 def find_images(
@@ -77,15 +81,20 @@ def find_images(
             if root == roots[0]:
                 raise
             report(f"skipping the additional store {root}: {error}")
-    layers: dict[str, _Stored] = {}
-    for part, records, _ in reversed(parts):
-        layers |= {record.id: _Stored(part, record, known) for record in records}
+    numbers: Counter[str] = Counter()
+    layers: dict[Part, dict[str, _Stored]] = {}
+    for part, records, _ in parts:
+        layers[part] = {}
+        for record in records:
+            layers[part][record.id] = _Stored(part, record, known, numbers[record.diff_digest])
+            numbers[record.diff_digest] += 1
     for part, _, images in parts:
+        reachable = ChainMap(layers[part], *layers.values())  # those of its own store before any others
         if part.driver not in FILES and images:
             report(f"layers of driver {part.driver} cannot be read")
         for image in images:
             try:
-                found = _image(part, image, layers, report)
+                found = _image(part, image, reachable, report)
             except (ImgfsError, OSError) as error:
                 report(f"skipping image {image.id[:64]}: {error}")
                 continue
@@ -100,14 +109,20 @@ class _Stored:
     part: Part
     record: LayerRecord
     known: _Layers
+    number: int
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        return self.part.root, self.part.driver, self.record.id
 
     def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
         if self.record.diff_digest not in ("", diff_id):
             raise Corrupt(
                 f"layer {self.record.id[:64]}: is {self.record.diff_digest[:80]} where {diff_id} is wanted"
             )
-        self.known.places[chain_id] = self.part.place(self.record)
-        return SplitLayer(chain_id, diff_id, parent, lambda: self.known.places[chain_id], self.known.splits)
+        place = chain_id, self.number
+        self.known.places[place] = self.part.place(self.record)
+        return SplitLayer(chain_id, diff_id, parent, lambda: self.known.places[place], self.known.splits)
 
 
 def _image(

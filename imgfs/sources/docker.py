@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 
 from imgfs.digest import ChainID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError
-from imgfs.layers import Indexer, Layer, LayerRegistry, Splits
+from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, Splits
 from imgfs.sources import containerd
 from imgfs.sources.docker_root import FILES, DriverStore, drivers
 from imgfs.sources.source import Source
@@ -140,11 +140,19 @@ class DockerStore(Source):
         return tags
 
     def _find_layer(self, chain_id: ChainID) -> Layer:
+        found: list[Layer] = []
+        errors: list[Exception] = []
         for store, _ in self._drivers:
             try:
-                return store.layer(chain_id, self._splits)
+                found.append(store.layer(chain_id, self._splits))
             except LayerNotFound:
                 continue
+            except (ImgfsError, OSError) as error:  # another driver may have it, too
+                errors.append(error)
+        if found:
+            return found[0] if len(found) == 1 else LayerChoice(found[0], lambda: found[1:])
+        if errors:
+            raise errors[0]
         raise LayerNotFound(f"{self.reference}: no layer with chain ID {chain_id}")
 
 

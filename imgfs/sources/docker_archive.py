@@ -63,7 +63,9 @@ def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report)
                 raise InvalidImage(f"{len(item.layers)} layers are too many")
             yield FoundImage(
                 config=_read_config(files, path, item.config, budget),
-                layers=[FoundLayer(partial(files.open, layer), _digest_in(layer)) for layer in item.layers],
+                layers=[
+                    FoundLayer(partial(files.open, name), _digest_in(name), name) for name in item.layers
+                ],
                 tags=item.repo_tags or (),
                 parent=ImageID(item.parent) if item.parent else None,
             )

@@ -13,7 +13,7 @@ from imgfs.blob import Blob, FileBlob, blob_chunks
 from imgfs.codec import Compression, detect, open_forward
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, NotFound
-from imgfs.layers import StoredLayer, chain_ids
+from imgfs.layers import Layer, LayerChoice, StoredLayer, chain_ids
 from imgfs.sources.own_writer import StagedLayer, Writer, file_chunks
 from imgfs.sources.source import Source
 
@@ -81,17 +81,20 @@ def plain_archive(path: str, folder: str, progress: Progress) -> str:
 def _stage(
     source: Source, chain_id: ChainID, diff_id: DiffID, writer: Writer, progress: Progress
 ) -> StagedLayer:
-    layer = source.layers.get(chain_id)
-    try:
+    def stage(layer: Layer) -> StagedLayer:
         # a layer that is kept compressed is copied so; others are tars already
         blob = layer.open_blob() if isinstance(layer, StoredLayer) else layer.open()
         with blob, progress(diff_id.short, blob.known_size) as advance:
             staged = writer.stage(blob_chunks(blob), f"layer {diff_id}", advance)
+        if staged.diff_id != diff_id:
+            raise Corrupt(f"layer {diff_id}: its bytes have the diff ID {staged.diff_id}")
+        return staged
+
+    layer = source.layers.get(chain_id)
+    try:
+        return layer.attempt(stage) if isinstance(layer, LayerChoice) else stage(layer)
     finally:
         source.layers.release(layer)
-    if staged.diff_id != diff_id:
-        raise Corrupt(f"layer {diff_id}: its bytes have the diff ID {staged.diff_id}")
-    return staged
 
 
 def _parent(source: Source, image_id: ImageID) -> ImageID | None:

@@ -126,7 +126,8 @@ class ManifestWalk:
         layers = []
         for layer in manifest.layers:
             digest = Digest(layer.digest)
-            layers.append(FoundLayer(partial(self._open_layer, digest, layer.size), digest))
+            key = digest, layer.size
+            layers.append(FoundLayer(partial(self._open_layer, digest, layer.size), digest, key))
         return FoundImage(self._read(manifest.config), layers, tags, manifest=data)
 
     def _open_layer(self, digest: Digest, size: int | None) -> Blob:

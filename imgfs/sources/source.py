@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from imgfs.digest import ImageID
-from imgfs.layers import LayerProvider
+from imgfs.layers import LayerRegistry
 from imgfs.store import ImageStore, Problem
 
 
@@ -22,7 +22,7 @@ class Source(ABC):
     reference: str
     folder: str | None = None
     store: ImageStore
-    layers: LayerProvider
+    layers: LayerRegistry
 
     @property
     @abstractmethod

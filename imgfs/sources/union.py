@@ -4,14 +4,16 @@ What is seen is a `Snapshot`, replaced as a whole when a source changes, so that
 moment of all sources.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from itertools import product
 from threading import Lock
 
-from imgfs.digest import ImageID
+from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe
+from imgfs.layers import Layer, chain_ids
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image, Problems
 
@@ -107,6 +109,8 @@ class Union:
         self._lock = Lock()
         self._failures = {source: Problems(source.reference) for source in sources}
         self.snapshot = _snapshot(self.sources, {})
+        for source in self.sources if len(self.sources) > 1 else ():
+            source.layers.elsewhere = partial(self._elsewhere, source)
 
     def refresh(self) -> bool:
         """Follow changes in all sources; answers whether there were any. One that fails keeps what it had."""
@@ -119,7 +123,23 @@ class Union:
     def close(self) -> None:
         """Close every source."""
         for source in self.sources:
+            source.layers.elsewhere = None
             source.close()
+
+    def _elsewhere(self, asking: Source, diff_id: DiffID) -> Iterator[Layer]:
+        """The layers with this diff ID in all sources but one, whatever they lie upon."""
+        snapshot = self.snapshot
+        seen: set[tuple[Source, ChainID]] = set()
+        for image_id, image in snapshot.images.items():
+            if diff_id not in image.diff_ids:
+                continue
+            stack = list(zip(chain_ids(image.diff_ids), image.diff_ids, strict=True))
+            places = {chain_id for chain_id, found in stack if found == diff_id}
+            for place in product(snapshot.sources[image_id], places):
+                if place[0] is not asking and place not in seen:
+                    seen.add(place)
+                    with suppress(ImgfsError, OSError):  # not there either
+                        yield place[0].layers.peek(place[1])
 
     def _refresh(self, source: Source) -> bool:
         try:

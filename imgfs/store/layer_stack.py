@@ -52,10 +52,10 @@ class LayerStack:
 
     @property
     def is_there(self) -> bool:
-        """Whether every layer can be opened; whether they can be read too, only reading them tells."""
+        """Whether `provider` itself has every layer; whether they can be read too, only reading them tells."""
         try:
-            for tar in self.open():
-                tar.close()
+            for chain_id in self._chain_ids:
+                self._provider.peek(chain_id).open().close()
         except (ImgfsError, OSError):
             return False
         return True

@@ -212,7 +212,7 @@ def test_nothing_changes_while_nothing_changes(source: Source) -> None:
 def test_every_layer_is_released_at_the_end(source: Source) -> None:
     for image_id in source.store.map():
         source.store.get_tar_seek_stream(image_id).close()
-    before = source.layers.references()  # type: ignore[attr-defined]
+    before = source.layers.references()
     for image_id in source.store.map():
         source.store.get_tar_seek_stream(image_id).close()
-    assert source.layers.references() == before  # type: ignore[attr-defined]
+    assert source.layers.references() == before

@@ -135,7 +135,7 @@ def test_an_image_that_goes_with_its_layers_is_let_go(tmp_path: Path, images: li
         (root / "image/overlay2/imagedb/content/sha256" / many.id[7:]).unlink()
         assert source.refresh()
         assert list(source.store.map()) == [images[0].id]
-        assert len(source.layers.references()) == len(images[0].layers)  # type: ignore[attr-defined]
+        assert len(source.layers.references()) == len(images[0].layers)
 
 
 def test_a_layer_that_moved_is_found_again(tmp_path: Path, images: list[TestImage]) -> None:

@@ -315,3 +315,46 @@ def test_more_layers_than_any_image_has_are_refused(
     entry = layout.blob(json.dumps({"config": config, "layers": layers}).encode())
     assert not open_source(layout.finish(entry), indexer).store.map()
     assert "20000 layers are too many" in caplog.text
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_layer_that_is_missing_or_damaged_is_read_from_another_blob(
+    tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture, is_there: bool
+) -> None:
+    """Stored three times: by another image at the bottom, and by a third on top of something."""
+    layout = Layout(tmp_path / "layout")
+    low, top = layer_tar({"low": b"1"}), layer_tar({"top": b"2"})
+    stored = [gzip.compress(low, 1, mtime=0), gzip.compress(low, 9, mtime=0), zstandard.compress(low)]
+    stacks = [([low, top], [stored[0], top]), ([low], [stored[1]]), ([top, low], [top, stored[2]])]
+    entries = []
+    for tars, blobs in stacks:
+        config = layout.blob(TestImage(tars).config)
+        manifest = {"config": config | {"mediaType": ""}, "layers": list(map(layout.blob, blobs))}
+        entries.append(layout.blob(json.dumps(manifest).encode()))
+    for bad in stored[:2]:
+        path = tmp_path / "layout/blobs/sha256" / digest(bad)[7:]
+        path.unlink()
+        if is_there:
+            path.write_bytes(bytes(len(bad)))
+    source = open_source(layout.finish(*entries), indexer)
+    for tars, _ in stacks:
+        with source.store.get_tar_seek_stream(TestImage(tars).id) as stream:
+            assert stream.read() == b"".join(tars)
+    named = [digest(bad) for bad in stored[:2] if digest(bad) in caplog.text]
+    assert named == [digest(bad) for bad in stored[:2]]
+
+
+def test_a_manifest_that_says_another_size_does_not_spoil_a_blob_for_others(
+    tmp_path: Path, indexer: Indexer
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    layer = layer_tar({"file": b"content"})
+    image = TestImage([layer])
+    config, blob = layout.blob(image.config) | {"mediaType": ""}, layout.blob(layer)
+    entries = [
+        layout.blob(json.dumps({"config": config, "layers": [blob | {"size": size}]}).encode())
+        for size in (1, len(layer))
+    ]
+    source = open_source(layout.finish(*entries), indexer)
+    with source.store.get_tar_seek_stream(image.id) as stream:
+        assert stream.read() == layer

@@ -1,19 +1,22 @@
 """Several sources seen as one."""
 
-from collections.abc import Iterator
+import gzip
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from imgfs.digest import DiffID
 from imgfs.errors import AmbiguousID, ImageNotFound
-from imgfs.layers import Indexer
+from imgfs.layers import Indexer, chain_ids
 from imgfs.sources import open_source
 from imgfs.sources.own import open_store
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.own_writer import Writer
 from imgfs.sources.union import Union
-from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 from tests.indexing import indexing
+from tests.splitting import docker_root
 
 
 @pytest.fixture
@@ -48,6 +51,42 @@ def test_an_image_is_read_from_the_first_source_that_has_all_its_layers(
     blobs[-1].unlink()
     assert snapshot.source_of(images[0].id) is two
     assert Union([one]).snapshot.source_of(images[0].id) is one
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+def test_a_layer_that_cannot_be_read_is_read_from_another_source(
+    tmp_path: Path,
+    indexer: Indexer,
+    images: list[TestImage],
+    caplog: pytest.LogCaptureFixture,
+    is_there: bool,
+) -> None:
+    """Each source has one layer that the other has not, and no image is whole in one of them."""
+    layout = oci_layout(tmp_path / "layout", images)
+    root = docker_root(tmp_path / "docker", images[:2])
+    layer = _stored_in_layout(layout, images[0].layers[0])
+    layer.unlink()
+    if is_there:
+        layer.write_bytes(b"nonsense")
+    damaged = next(root.glob(f"overlay2/cache{_chain(images[0].layers)[7:20]}/diff/etc/passwd"))
+    damaged.write_bytes(b"x" * damaged.stat().st_size)
+    union = Union([open_source(str(layout), indexer), open_source(str(root), indexer)])
+    for source in union.sources:
+        with source.store.get_tar_seek_stream(images[1].id) as stream:
+            assert stream.read() == images[1].verbatim
+    assert len([record for record in caplog.records if "another copy" in record.getMessage()]) >= 2
+    with union.sources[0].store.get_tar_seek_stream(images[2].id) as stream:
+        assert (
+            stream.read() == images[2].verbatim
+        )  # an image of which the other source has no layer but those
+
+
+def _stored_in_layout(layout: Path, tar: bytes) -> Path:
+    return layout / "blobs/sha256" / digest(gzip.compress(tar, 6, mtime=0))[7:]
+
+
+def _chain(layers: Sequence[bytes]) -> str:
+    return list(chain_ids(DiffID.of(layer) for layer in layers))[-1]
 
 
 def test_children_in_another_source_are_children(

@@ -1,0 +1,172 @@
+"""A layer that is kept more than once: as several blobs, in several stacks, or in several sources.
+
+All copies have the same diff ID, so any of them may be read; where one turns out missing or damaged, reading goes on
+in the next. Knows nothing of how a copy is stored.
+"""
+
+import logging
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+from threading import Lock
+from typing import TypeVar
+
+from imgfs.digest import ChainID, DiffID
+from imgfs.errors import Corrupt, NotFound, StoreError, describe
+from imgfs.layers.layer import Layer
+from imgfs.layers.stored import StoredLayer
+from imgfs.tar import Member, TarBlob
+
+logger = logging.getLogger("imgfs")
+
+T = TypeVar("T")
+
+_FAILURES = (Corrupt, StoreError, NotFound, OSError)
+"""What says that a copy cannot be read, which leaves the others."""
+
+
+class LayerChoice:
+    """A `Layer` that is read from `first`, or where that cannot be, from the copies that `others` finds, in order.
+
+    `others` is called whenever they are wanted. Safe to use from several threads.
+    """
+
+    def __init__(self, first: Layer, others: Callable[[], Iterable[Layer]]) -> None:
+        self.first = first
+        self.others = others
+        self._is_bad = False  # as far as another copy could be read instead
+        self._logged: set[str] = set()
+
+    @property
+    def chain_id(self) -> ChainID:
+        return self.first.chain_id
+
+    @property
+    def diff_id(self) -> DiffID:
+        return self.first.diff_id
+
+    @property
+    def parent(self) -> ChainID | None:
+        return self.first.parent
+
+    @property
+    def known_size(self) -> int | None:
+        if not self._is_bad:
+            return self.first.known_size
+        return next((copy.known_size for copy in self.others()), None)
+
+    @property
+    def is_verified(self) -> bool:
+        return self.attempt(lambda copy: copy.is_verified)
+
+    def open(self) -> TarBlob:
+        return _ChosenTar(self)
+
+    def members(self) -> Sequence[Member]:
+        return self.attempt(lambda copy: copy.members())
+
+    def attempt(self, use: Callable[[Layer], T], failed: tuple[Layer, Exception] | None = None) -> T:
+        """What `use` returns for the first copy that it can be done with, other than the one that failed already.
+
+        What is wrong with the copies before that one is logged, once each. Raises what the first one failed with if
+        all do.
+        """
+        failures = [failed] if failed else []
+        for copy in self._in_order():
+            if failed and copy == failed[0]:
+                continue
+            try:
+                result = use(copy)
+            except _FAILURES as error:
+                failures.append((copy, error))
+            else:
+                self._note(failures)
+                return result
+        raise failures[0][1]
+
+    def _in_order(self) -> Iterator[Layer]:
+        if not self._is_bad:
+            yield self.first
+        yield from map(verified_first, self.others())
+        if self._is_bad:
+            yield self.first
+
+    def _note(self, failures: Iterable[tuple[Layer, Exception]]) -> None:
+        for copy, error in failures:
+            why = f"layer {self.diff_id}: another copy of it is read: {describe(error)}"
+            self._is_bad = self._is_bad or copy is self.first
+            if why not in self._logged:
+                self._logged.add(why)
+                logger.warning("%s", why)
+
+
+class _ChosenTar(TarBlob):
+    """The tar of the copy that can be read, which may become another one between two reads."""
+
+    def __init__(self, choice: LayerChoice) -> None:
+        self._choice = choice
+        self._lock = Lock()
+        self._opened: list[TarBlob] = []
+        choice.attempt(lambda copy: self._adopt(copy, copy.open()))
+
+    @property
+    def size(self) -> int:
+        return self._read(lambda tar: tar.size)
+
+    @property
+    def known_size(self) -> int | None:
+        return self._current[1].known_size
+
+    def pread(self, size: int, offset: int) -> bytes:
+        return self._read(lambda tar: tar.pread(size, offset))
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        try:
+            return self._current[1].try_pread(size, offset)
+        except _FAILURES:
+            return None  # `pread` goes on in another copy
+
+    def ending_before(self, limit: int) -> int | None:
+        return self._read(lambda tar: tar.ending_before(limit))
+
+    def knows_ending_before(self, limit: int) -> bool:
+        return self._current[1].knows_ending_before(limit)
+
+    def close(self) -> None:
+        with self._lock:
+            opened, self._opened = self._opened, []
+        for tar in opened:
+            tar.close()
+
+    def _read(self, use: Callable[[TarBlob], T]) -> T:
+        copy, tar = self._current
+        try:
+            return use(tar)
+        except _FAILURES as error:
+            return self._choice.attempt(lambda other: self._read_from(other, use), (copy, error))
+
+    def _read_from(self, copy: Layer, use: Callable[[TarBlob], T]) -> T:
+        tar = copy.open()
+        try:
+            result = use(tar)
+        except BaseException:
+            tar.close()
+            raise
+        self._adopt(copy, tar)
+        return result
+
+    def _adopt(self, copy: Layer, tar: TarBlob) -> None:
+        with self._lock:
+            self._opened.append(tar)
+            self._current = copy, tar
+
+
+def copies_of(layer: Layer) -> list[Layer]:
+    """Each copy of a layer, the layer itself where there is but one."""
+    if not isinstance(layer, LayerChoice):
+        return [layer]
+    return [one for copy in (layer.first, *layer.others()) for one in copies_of(copy)]
+
+
+def verified_first(copy: Layer) -> Layer:
+    """The copy, not believed before it was compared with the diff ID: which of several is sound is not known."""
+    return replace(copy, is_doubtful=True) if isinstance(copy, StoredLayer) else copy
