@@ -5,7 +5,10 @@ from imgfs.blob.checked import CheckedBlob, Checksums, checksums
 from imgfs.blob.chunks import blob_chunks
 from imgfs.blob.concatenation import Concatenation
 from imgfs.blob.file import FileBlob
+from imgfs.blob.folder import Folder
 from imgfs.blob.memory import MemoryBlob
+from imgfs.blob.resolve import Links
+from imgfs.blob.root import Root
 from imgfs.blob.shared import SharedBlob
 from imgfs.blob.slice import Slice
 from imgfs.blob.sparse import SparseBlob
@@ -20,7 +23,10 @@ __all__ = [
     "Checksums",
     "Concatenation",
     "FileBlob",
+    "Folder",
+    "Links",
     "MemoryBlob",
+    "Root",
     "SharedBlob",
     "Slice",
     "SparseBlob",

@@ -11,17 +11,22 @@ from imgfs.blob.blob import Blob
 from imgfs.blob.descriptor import Descriptor
 from imgfs.errors import StoreError
 
+# O_NONBLOCK: a FIFO planted in a store must not hang the open, nor a terminal become this process's own
+READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+
 
 class FileBlob(Descriptor, Blob):
     """A blob over a regular file, opened read-only.
 
-    Raises StoreError if `path` is not a regular file, OSError if it cannot be opened.
+    `fd` is a descriptor that is open already and now this blob's to close; without one, `path` is opened as a user
+    of the command line gives it, links and all, so what lies in a store is opened by `Root.open`.
+
+    Raises StoreError if it is not a regular file, OSError if it cannot be opened.
     """
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
+    def __init__(self, path: str | os.PathLike[str], fd: int | None = None) -> None:
         self.path = os.fspath(path)
-        # O_NONBLOCK: a FIFO planted in a store must not hang the open
-        self._fd = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        self._fd = os.open(self.path, READ_FLAGS) if fd is None else fd
         status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             self.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
-from imgfs.blob import FileBlob, blob_chunks
+from imgfs.blob import FileBlob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError
@@ -67,21 +67,32 @@ class Splits:
                 room += dropped.table.footprint
 
 
-def _is_small(path: str) -> bool:
+def _is_small(blob: FileBlob) -> bool:
     """Whether parsing a tar-split keeps nobody waiting, going by what gzip says of itself (RFC 1952, ISIZE)."""
-    if os.stat(path).st_size > _SMALL:
+    if blob.size > _SMALL:
         return False
-    with FileBlob(path) as blob:
-        return int.from_bytes(blob.pread(4, max(0, blob.size - 4)), "little") <= _SMALL_TEXT
+    return int.from_bytes(blob.pread(4, max(0, blob.size - 4)), "little") <= _SMALL_TEXT
 
 
 @dataclass(frozen=True, slots=True)
 class SplitPlace:
-    """The tar-split's file and the directory of the layer's files; `size` is the tar's where it is recorded."""
+    """The names, below `root`, of the tar-split's file and the directory of the layer's files.
 
+    `size` is the tar's where it is recorded.
+    """
+
+    root: Root
     tar_split: str
     files: str
     size: int | None = None
+
+    def open_tar_split(self) -> FileBlob:
+        """The tar-split as it is stored. Raises StoreError or OSError."""
+        return self.root.open(self.tar_split)
+
+    def open_files(self) -> FileTree:
+        """The layer's files. Raises StoreError or OSError."""
+        return FileTree(self.root, self.files)
 
 
 @dataclass(slots=True)
@@ -102,9 +113,13 @@ class SplitLayer:
         if self._size is None:
             try:
                 place = self.locate()
-                if place.size is not None or self._is_broken or not _is_small(place.tar_split):
+                if place.size is not None or self._is_broken:
                     return place.size
-                split = self.splits.load(FileBlob(place.tar_split), self._name)
+                stored = place.open_tar_split()
+                if not _is_small(stored):
+                    stored.close()
+                    return None
+                split = self.splits.load(stored, self._name)
             except (ImgfsError, OSError) as error:  # whoever opens it will be told
                 self._is_broken = isinstance(error, Corrupt)
                 return None
@@ -113,13 +128,12 @@ class SplitLayer:
 
     def open(self) -> TarBlob:
         place = self.locate()
-        tree = FileTree(place.files)
-        stored = FileBlob(place.tar_split)
+        tree, stored = place.open_files(), place.open_tar_split()
         return SplitTar(lambda: self._load(stored, place), tree, self._size or place.size)
 
     def members(self) -> Sequence[Member]:
         place = self.locate()
-        return self._load(FileBlob(place.tar_split), place).members()
+        return self._load(place.open_tar_split(), place).members()
 
     @property
     def is_verified(self) -> bool:
@@ -141,7 +155,7 @@ class SplitLayer:
 
     def _verify(self, split: Split, place: SplitPlace) -> None:
         if self._digest is None:
-            with SplitTar(lambda: split, FileTree(place.files), None) as tar:
+            with SplitTar(lambda: split, place.open_files(), None) as tar:
                 self._digest = _digest(tar)
         if self._digest != self.diff_id:
             raise Corrupt(f"{self._name}: failed to verify, what its tar-split makes is {self._digest}")

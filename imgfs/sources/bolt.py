@@ -47,21 +47,20 @@ class State:
     transaction: int
 
 
-def read_state(path: str) -> State:
+def read_state(file: FileBlob) -> State:
     """The newest state of a database, which changes with every transaction. Raises Corrupt or OSError."""
-    with FileBlob(path) as file:
-        return _newest(file)
+    return _newest(file)
 
 
-def read_bolt(path: str, look: Callable[["Bucket"], T]) -> T:
-    """What `look` makes of the topmost bucket, all of it from one state.
+def read_bolt(open_file: Callable[[], FileBlob], look: Callable[["Bucket"], T]) -> T:
+    """What `look` makes of the topmost bucket, all of it from one state of the database that `open_file` opens.
 
     `look` may be called several times. Raises what it raises, Corrupt if the database is damaged, InUse if
     it changes all the time, OSError if it cannot be read.
     """
     until = time.monotonic() + _PATIENCE
     while time.monotonic() < until:
-        with FileBlob(path) as file:
+        with open_file() as file:
             state = _newest(file)
             size = state.pages * state.page_size
             # a small database is copied first, which takes no longer than a transaction does
@@ -76,7 +75,7 @@ def read_bolt(path: str, look: Callable[["Bucket"], T]) -> T:
                 continue
             if copy is not None or _newest(file) == state:
                 return result
-    raise InUse(f"{path}: changes faster than it can be read")
+    raise InUse(f"{file.path}: changes faster than it can be read")
 
 
 class Bucket:

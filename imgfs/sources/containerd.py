@@ -10,14 +10,13 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 
-from imgfs.blob import Blob
+from imgfs.blob import Blob, FileBlob, Root
 from imgfs.digest import Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, describe
+from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer
 from imgfs.sources.bolt import State, read_state
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
 from imgfs.sources.containerd_names import Name, Names, read_names
-from imgfs.sources.files import DirectoryFiles
 from imgfs.sources.manifests import Descriptor, ManifestWalk
 from imgfs.sources.names import familiar_name
 from imgfs.sources.scan import scan_manifests
@@ -27,6 +26,7 @@ from imgfs.sources.young import now_while_young
 DEFAULT_ROOT = "/var/lib/containerd"
 _CONTENT = "io.containerd.content.v1.content"
 _DATABASE = "io.containerd.metadata.v1.bolt"
+_BLOBS = f"{_CONTENT}/blobs"
 
 
 def open_store(rest: str, indexer: Indexer) -> Source:
@@ -36,50 +36,48 @@ def open_store(rest: str, indexer: Indexer) -> Source:
     """
     whole = "#" not in rest or os.path.lexists(rest)
     path, sign, namespace = (rest, "", "") if whole else rest.rpartition("#")
-    root = _Root(path or DEFAULT_ROOT, namespace if sign else None)
+    root = _Root(Root(path or DEFAULT_ROOT), namespace if sign else None)
     if sign:
         root.check_namespace()
     return _open(root, f"containerd:{root.path}{sign}{namespace}", indexer)
 
 
-def open_docker(path: str, reference: str, indexer: Indexer) -> Source:
-    """The images that Docker keeps in the root of containerd at `path`, under the names that docker shows.
+def open_docker(root: Root, reference: str, indexer: Indexer) -> Source:
+    """The images that Docker keeps in containerd's root directory `root`, under the names that docker shows.
 
-    There may be none yet. Raises SourceNotFound if `path` is no such root, OSError if it cannot be read.
+    There may be none yet. Raises SourceNotFound if it is no such root, OSError if it cannot be read.
     """
-    return _open(_Root(path, "moby", familiar=True), reference, indexer)
+    return _open(_Root(root, "moby", familiar=True), reference, indexer)
 
 
 def is_root(path: str) -> bool:
     """Whether `path` is a root of containerd. Raises OSError if that cannot be told."""
-    return any(_is_there(os.path.join(path, name)) for name in (_CONTENT, _DATABASE))
+    return _is_root(Root(path))
 
 
-def _is_there(path: str) -> bool:
-    try:
-        os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
-        return False
-    return True
+def _is_root(root: Root) -> bool:
+    return root.exists(_CONTENT) or root.exists(_DATABASE)
 
 
 def _open(root: "_Root", reference: str, indexer: Indexer) -> Source:
-    return CatalogSource(reference, indexer, root.find, root.stamp, folder=root.path)
+    return CatalogSource(reference, indexer, root.find, root.stamp, root.close, folder=root.path)
 
 
 class _Root:
     """A root directory of containerd, or one namespace of it."""
 
-    def __init__(self, path: str, namespace: str | None, *, familiar: bool = False) -> None:
-        path = self.path = os.path.abspath(path)  # a process in the background works elsewhere
+    def __init__(self, files: Root, namespace: str | None, *, familiar: bool = False) -> None:
+        self.path = files.path
+        self._files = files
         self._check()
         self._namespace = namespace
         self._familiar = familiar
-        self._blobs = os.path.join(path, _CONTENT, "blobs", "sha256")
-        self._content = DirectoryFiles(os.path.join(path, _CONTENT))
-        self._database = DirectoryFiles(os.path.join(path, _DATABASE))
         self._version: tuple[State, int, int] | None = None
         self._names: Names | str = ""
+
+    def close(self) -> None:
+        """Let go of the directory."""
+        self._files.close()
 
     def check_namespace(self) -> None:
         """Raises SourceNotFound if the namespace is not there."""
@@ -90,9 +88,10 @@ class _Root:
 
     def stamp(self) -> object:
         """Changes when a name does, or when blobs come or go."""
+        self._files.follow()
         try:
-            modified = os.stat(self._blobs).st_mtime_ns
-        except FileNotFoundError:
+            modified = self._files.stat(f"{_BLOBS}/sha256").st_mtime_ns
+        except (FileNotFoundError, StoreError):
             modified = 0
         return self._read(), modified, now_while_young([modified])
 
@@ -102,7 +101,7 @@ class _Root:
         if isinstance(names, str):
             report(f"its names cannot be read, so images are found by scanning its blobs: {names}")
             walk = self._walk(report)
-            for digest in scan_manifests(self._blobs):
+            for digest in scan_manifests(self._files.below(f"{_BLOBS}/sha256")):
                 yield from walk.images(Descriptor(digest), ())
             return
         for problem in names.problems:
@@ -139,24 +138,27 @@ class _Root:
     def _read(self) -> Names | str:
         """The names, or why they cannot be read; read again only if the database has changed."""
         try:
-            path = self._database.path("meta.db")
-            status = os.stat(path)
-            version = read_state(path), status.st_ino, status.st_mtime_ns
+            with self._open_database() as file:
+                status = os.fstat(file.fileno())
+                version = read_state(file), status.st_ino, status.st_mtime_ns
         except (ImgfsError, OSError) as error:
             self._check()
             self._version, self._names = None, describe(error)
             return self._names
         if version != self._version:
             try:
-                self._names = read_names(path, self._namespace)
+                self._names = read_names(self._open_database, self._namespace)
             except Corrupt as error:
                 self._names = describe(error)
             self._version = version
         return self._names
 
     def _check(self) -> None:
-        if not is_root(self.path):
+        if not _is_root(self._files):
             raise SourceNotFound(f"{self.path}: no containerd there")
 
     def _open_blob(self, digest: Digest) -> Blob:
-        return self._content.open(f"blobs/{digest.algorithm}/{digest.hex}")
+        return self._files.open(f"{_BLOBS}/{digest.algorithm}/{digest.hex}")
+
+    def _open_database(self) -> FileBlob:
+        return self._files.open(f"{_DATABASE}/meta.db")

@@ -5,9 +5,10 @@ under `digest`, `mediatype` and `size`, and `labels` beside them. Docker's build
 label, `org.mobyproject.image.parent`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from imgfs.blob import FileBlob
 from imgfs.errors import Corrupt
 from imgfs.sources.bolt import Bucket, read_bolt
 
@@ -37,15 +38,15 @@ class Names:
     problems: Sequence[str]
 
 
-def read_names(path: str, namespace: str | None) -> Names:
+def read_names(open_file: Callable[[], FileBlob], namespace: str | None) -> Names:
     """The names in one namespace, or in all; damaged ones are problems, and the others are there.
 
     Raises what `read_bolt` raises.
     """
-    return read_bolt(path, lambda root: _names(root, namespace, path))
+    return read_bolt(open_file, lambda root: _names(root, namespace))
 
 
-def _names(root: Bucket, wanted: str | None, path: str) -> Names:
+def _names(root: Bucket, wanted: str | None) -> Names:
     namespaces: list[str] = []
     names: list[Name] = []
     problems: list[str] = []
@@ -59,7 +60,7 @@ def _names(root: Bucket, wanted: str | None, path: str) -> Names:
             images = inside.bucket(b"images")
             for name, image in images.buckets() if images is not None else ():
                 if len(names) >= _MAX_NAMES:
-                    raise Corrupt(f"{path}: more than {_MAX_NAMES} names")
+                    raise Corrupt(f"the database has more than {_MAX_NAMES} names")
                 try:
                     names.append(Name(namespace, _text(name), _target(image), _parent(image)))
                 except Corrupt as error:

@@ -4,7 +4,6 @@ What lies where is `graph_root`'s. An image's layers are those its top layer sta
 its builder wrote into the config.
 """
 
-import os
 import re
 from collections import ChainMap, Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -13,12 +12,13 @@ from functools import partial
 
 import msgspec
 
+from imgfs.blob import Root
 from imgfs.decoders import parse_json
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, SourceNotFound
+from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, SourceNotFound, StoreError
 from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
-from imgfs.sources.graph_root import FILES, ImageRecord, LayerRecord, Part, find_parts
+from imgfs.sources.graph_root import FILES, MANIFEST, ImageRecord, LayerRecord, Part, find_parts
 from imgfs.sources.source import Source
 from imgfs.sources.storage_conf import default_storage
 
@@ -32,7 +32,7 @@ class _Config(msgspec.Struct):
 
 def is_graph_root(path: str) -> bool:
     """Whether `path` is a store of containers/storage."""
-    return bool(find_parts(path, None))
+    return bool(find_parts(Root(path), None))
 
 
 def open_store(rest: str, indexer: Indexer) -> Source:
@@ -44,15 +44,21 @@ def open_store(rest: str, indexer: Indexer) -> Source:
     match = _SKOPEO.fullmatch(rest)
     driver, named = (match[1], match[2]) if match else (None, rest)
     conf = default_storage()
-    root = os.path.abspath(named or conf.graph_root)
-    roots = [root, *(conf.additional if root == conf.graph_root else ())]
-    if not any(find_parts(path, driver) for path in roots):
+    first = Root(named or conf.graph_root)
+    path = first.path
+    roots = [first, *map(Root, conf.additional if path == conf.graph_root else ())]
+    if not any(find_parts(root, driver) for root in roots):
         raise SourceNotFound(
-            f"{root}: no store of podman or buildah there" + (f" with driver {driver}" if driver else "")
+            f"{path}: no store of podman or buildah there" + (f" with driver {driver}" if driver else "")
         )
-    reference = f"containers-storage:{f'[{driver}@{root}]' if driver else root}"
+    reference = f"containers-storage:{f'[{driver}@{path}]' if driver else path}"
     find = partial(find_images, roots, driver, _Layers())
-    return CatalogSource(reference, indexer, find, partial(_stamp, roots, driver), folder=root)
+
+    def close() -> None:
+        for root in roots:
+            root.close()
+
+    return CatalogSource(reference, indexer, find, partial(_stamp, roots, driver), close, folder=path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +73,7 @@ class _Layers:
 
 
 def find_images(
-    roots: Sequence[str], driver: str | None, known: _Layers, report: Report
+    roots: Sequence[Root], driver: str | None, known: _Layers, report: Report
 ) -> Iterator[FoundImage]:
     """Every image in the stores at `roots`, earlier ones first; what is broken is reported and left out.
 
@@ -80,7 +86,7 @@ def find_images(
         except (ImgfsError, OSError) as error:
             if root == roots[0]:
                 raise
-            report(f"skipping the additional store {root}: {error}")
+            report(f"skipping the additional store {root.path}: {error}")
     numbers: Counter[str] = Counter()
     layers: dict[Part, dict[str, _Stored]] = {}
     for part, records, _ in parts:
@@ -113,7 +119,7 @@ class _Stored:
 
     @property
     def key(self) -> tuple[str, str, str]:
-        return self.part.root, self.part.driver, self.record.id
+        return self.part.root.path, self.part.driver, self.record.id
 
     def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
         if self.record.diff_digest not in ("", diff_id):
@@ -135,21 +141,21 @@ def _image(
     )
     if not configs:
         return None
-    config = part.read_document(record.id, configs[0])
-    if ImageID.of(config) != configs[0]:
-        raise Corrupt(f"failed to verify, its config has the digest {ImageID.of(config)}")
+    config = part.read_document(record, configs[0])
     return FoundImage(
         config=config,
         layers=_stack(record, layers, report),
         tags=[name for name in record.names or () if "@" not in name],
         parent=_parent(config),
-        manifest=_manifest(part, record, report) if "manifest" in documents else None,
+        manifest=_manifest(part, record, report) if MANIFEST in documents else None,
     )
 
 
 def _manifest(part: Part, record: ImageRecord, report: Report) -> bytes | None:
     try:
-        return part.read_document(record.id, "manifest")
+        return part.read_document(record, MANIFEST)
+    except Corrupt:
+        raise
     except (ImgfsError, OSError) as error:
         report(f"image {record.id[:64]}: its manifest is missing: {error}")
         return None
@@ -178,15 +184,16 @@ def _parent(config: bytes) -> ImageID | None:
         return None
 
 
-def _stamp(roots: Sequence[str], driver: str | None) -> object:
+def _stamp(roots: Sequence[Root], driver: str | None) -> object:
     """Changes when one of the lists is replaced."""
     seen = []
     for root in roots:
+        root.follow()
         for part in find_parts(root, driver):
-            for path in part.lists:
+            for name in part.lists:
                 try:
-                    status = os.stat(path)
-                    seen.append((path, status.st_mtime_ns, status.st_ino, status.st_size))
-                except FileNotFoundError:
+                    status = root.stat(name)
+                except (FileNotFoundError, StoreError):
                     continue
+                seen.append((root.path_of(name), status.st_mtime_ns, status.st_ino, status.st_size))
     return seen

@@ -4,9 +4,9 @@ What lies where is `docker_root`'s. A data root may have been used with several 
 images are seen.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 
+from imgfs.blob import Root
 from imgfs.digest import ChainID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError
 from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, Splits
@@ -18,6 +18,7 @@ from imgfs.store import FSBackend, ImageStore, JoinedBackend, Problem, Problems,
 
 DEFAULT_ROOT = "/var/lib/docker"
 _SYSTEM_CONTAINERD = "/var/lib/containerd"
+_OWN_CONTAINERD = "containerd/daemon"
 _CONTENT = "io.containerd.content.v1.content"
 
 # The engine writes an image's config first and its parent after that, synced to disk each; a change is followed
@@ -27,40 +28,41 @@ _SETTLED_NS = 2_000_000_000
 
 def is_docker_root(path: str) -> bool:
     """Whether `path` is a data root of Docker, with either kind of image store."""
-    return bool(drivers(path)) or containerd_root(path) is not None
+    return bool(drivers(Root(path))) or containerd_root(path) is not None
 
 
-def containerd_root(root: str) -> str | None:
-    """The root of the containerd that keeps images for the Docker whose data root this is; None if none can.
+def containerd_root(path: str) -> Root | None:
+    """The root of the containerd that keeps images for the Docker with the data root `path`; None if none can.
 
     Docker runs a containerd of its own there where the system has none.
     """
-    places = [_own_containerd(root)]
-    if root == DEFAULT_ROOT and os.path.isdir(root):
-        places.append(_SYSTEM_CONTAINERD)
-    return next((path for path in places if os.path.isdir(os.path.join(path, _CONTENT))), None)
+    root = Root(path)
+    places = [root.below(_OWN_CONTAINERD)]
+    if path == DEFAULT_ROOT and root.is_directory():
+        places.append(Root(_SYSTEM_CONTAINERD))
+    return next((place for place in places if place.is_directory(_CONTENT)), None)
 
 
-def open_store(root: str, indexer: Indexer) -> Source:
-    """Open the data root `root`, by default Docker's own.
+def open_store(path: str, indexer: Indexer) -> Source:
+    """Open the data root `path`, by default Docker's own.
 
-    Raises SourceNotFound if there are no images of Docker, OSError if it cannot be read.
+    Raises SourceNotFound if there are no images of Docker, StoreError or OSError if it cannot be read.
     """
-    root = os.path.abspath(root or DEFAULT_ROOT)
+    root = Root(path or DEFAULT_ROOT)
     if not drivers(root):
-        path = containerd_root(root)
-        if path is not None:
-            return containerd.open_docker(path, f"docker:{root}", indexer)
-        raise SourceNotFound(f"{root}: no image store of Docker there")
+        inner = containerd_root(root.path)
+        if inner is not None:
+            return containerd.open_docker(inner, f"docker:{root.path}", indexer)
+        raise SourceNotFound(f"{root.path}: no image store of Docker there")
     return DockerStore(root)
 
 
 class DockerStore(Source):
     """The classic image stores of a data root as they are now, and after `refresh`."""
 
-    def __init__(self, root: str) -> None:
-        self.reference = f"docker:{root}"
-        self.folder = root
+    def __init__(self, root: Root) -> None:
+        self.reference = f"docker:{root.path}"
+        self.folder = root.path
         self._root = root
         self._splits = Splits()
         self._problems = Problems(self.reference)
@@ -91,14 +93,18 @@ class DockerStore(Source):
         self._seen = stamp
         return changed or tags != self._tags
 
+    def close(self) -> None:
+        self._root.close()
+
     def _stamp(self) -> tuple[object, ...]:
         """Changes when the images may have; while the last change is young, at every call."""
         times: list[int] = []
         parts: list[object] = []
-        for path in self._watched():
+        self._root.follow()
+        for name in self._watched():
             try:
-                status = os.stat(path)
-            except FileNotFoundError:
+                status = self._root.stat(name)
+            except (FileNotFoundError, StoreError):
                 parts.append(None)
                 continue
             times.append(status.st_mtime_ns)
@@ -106,10 +112,10 @@ class DockerStore(Source):
         return (*parts, now_while_young(times, _SETTLED_NS))
 
     def _watched(self) -> list[str]:
-        paths = [os.path.join(self._root, "image")]
+        names = ["image"]
         for driver in drivers(self._root):
-            paths += DriverStore(self._root, driver).watched
-        return paths
+            names += DriverStore(self._root, driver).watched
+        return names
 
     def _find_drivers(self) -> list[tuple[DriverStore, StoreBackend]]:
         found: list[tuple[DriverStore, StoreBackend]] = []
@@ -121,12 +127,10 @@ class DockerStore(Source):
                 found.append((store, FSBackend(store.imagedb, read_only=True)))
             except StoreError as error:
                 self._problems.report(f"skipping the images of driver {driver}: {error}")
-        own = _own_containerd(self._root)
-        if os.path.isdir(
-            os.path.join(own, _CONTENT, "blobs")
-        ):  # not there while all it does is run containers
+        own = self._root.below(_OWN_CONTAINERD)
+        if own.is_directory(f"{_CONTENT}/blobs"):  # not there while all it does is run containers
             self._problems.note(
-                f"images that Docker keeps in containerd are not shown here: containerd:{own}#moby"
+                f"images that Docker keeps in containerd are not shown here: containerd:{own.path}#moby"
             )
         return found
 
@@ -154,7 +158,3 @@ class DockerStore(Source):
         if errors:
             raise errors[0]
         raise LayerNotFound(f"{self.reference}: no layer with chain ID {chain_id}")
-
-
-def _own_containerd(root: str) -> str:
-    return os.path.join(root, "containerd", "daemon")

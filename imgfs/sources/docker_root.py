@@ -9,16 +9,15 @@ Format: moby, `image/fs.go`, `layer/filestore.go`, `reference/store.go`. Everyth
 engine writes: a file appears by rename.
 """
 
-import os
 import re
 from collections.abc import Mapping
 
+from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, InvalidDigest, LayerNotFound, StoreError
 from imgfs.layers import SplitLayer, SplitPlace, Splits
 from imgfs.layers.chain import stacked
 from imgfs.sources.repositories import parse_repositories
-from imgfs.store.files import read_file
 
 FILES: Mapping[str, str] = {
     "overlay2": "overlay2/{}/diff",
@@ -32,13 +31,13 @@ _MAX_NAMES = 64 << 20
 _CACHE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 
 
-def drivers(root: str) -> list[str]:
-    """The storage drivers with images in a data root, those of FILES first. Raises OSError."""
+def drivers(root: Root) -> list[str]:
+    """The storage drivers with images in a data root, those of FILES first. Raises StoreError or OSError."""
     try:
-        names = os.listdir(os.path.join(root, "image"))
+        names = root.names("image")
     except (FileNotFoundError, NotADirectoryError):
         return []
-    found = [name for name in names if os.path.isdir(os.path.join(root, "image", name, "imagedb"))]
+    found = [name for name in names if root.exists(f"image/{name}/imagedb")]
     order = list(FILES)
     return sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
 
@@ -46,61 +45,71 @@ def drivers(root: str) -> list[str]:
 class DriverStore:
     """What one storage driver of the data root `root` has."""
 
-    def __init__(self, root: str, driver: str) -> None:
+    def __init__(self, root: Root, driver: str) -> None:
         self.driver = driver
         self._root = root
-        self._folder = os.path.join(root, "image", driver)
-        self.imagedb = os.path.join(self._folder, "imagedb")
-        self._names = os.path.join(self._folder, "repositories.json")
+        self._folder = f"image/{driver}"
+        self._names = f"{self._folder}/repositories.json"
+
+    @property
+    def imagedb(self) -> Root:
+        """The directory of its `FSBackend`."""
+        return self._root.below(f"{self._folder}/imagedb")
 
     @property
     def watched(self) -> list[str]:
-        """The paths whose modification times change with the images."""
+        """The names of what has a modification time that changes with the images."""
         kinds = ("content", "metadata")
-        return [self._names, *(os.path.join(self.imagedb, kind, "sha256") for kind in kinds)]
+        return [self._names, *(f"{self._folder}/imagedb/{kind}/sha256" for kind in kinds)]
 
     def read_tags(self) -> dict[str, ImageID]:
         """Names with a tag, whether or not their images exist. Raises InvalidImage, StoreError or OSError."""
+        path = self._root.path_of(self._names)
         try:
-            data = read_file(self._names, _MAX_NAMES)
+            data = self._root.read(self._names, _MAX_NAMES)
         except FileNotFoundError:
             return {}
         tags = {}
-        for name, digest in parse_repositories(data, self._names):
+        for name, digest in parse_repositories(data, path):
             if "@" not in name:
                 try:
                     tags[name] = ImageID(digest)
                 except InvalidDigest as error:
-                    raise StoreError(f"{self._names}: {name!r}: {error}") from None
+                    raise StoreError(f"{path}: {name!r}: {error}") from None
         return tags
 
     def layer(self, chain_id: ChainID, splits: Splits) -> SplitLayer:
         """A layer. Raises LayerNotFound if there is none, StoreError or Corrupt if its records are wrong."""
         diff, below = self._record(chain_id, "diff"), self._record(chain_id, "parent")
         if diff is None:
-            raise LayerNotFound(f"{self._folder}: no layer with chain ID {chain_id}")
+            raise LayerNotFound(f"{self._path}: no layer with chain ID {chain_id}")
         try:
             diff_id, parent = DiffID(diff), ChainID(below) if below else None
         except InvalidDigest as error:
-            raise Corrupt(f"{self._folder}: layer {chain_id}: {error}") from None
+            raise Corrupt(f"{self._path}: layer {chain_id}: {error}") from None
         if stacked(parent, diff_id) != chain_id:
-            raise Corrupt(f"{self._folder}: layer {chain_id}: failed to verify, it is {diff_id} on {parent}")
+            raise Corrupt(f"{self._path}: layer {chain_id}: failed to verify, it is {diff_id} on {parent}")
         return SplitLayer(chain_id, diff_id, parent, lambda: self._locate(chain_id), splits)
 
     def _locate(self, chain_id: ChainID) -> SplitPlace:
         cache_id = self._record(chain_id, "cache-id")
         if cache_id is None:
-            raise LayerNotFound(f"{self._folder}: no layer with chain ID {chain_id}")
+            raise LayerNotFound(f"{self._path}: no layer with chain ID {chain_id}")
         if not _CACHE_ID.fullmatch(cache_id):
-            raise Corrupt(f"{self._folder}: layer {chain_id}: {cache_id!r} is no cache ID")
-        files = os.path.join(self._root, FILES[self.driver].format(cache_id))
-        return SplitPlace(self._path(chain_id, "tar-split.json.gz"), files)
+            raise Corrupt(f"{self._path}: layer {chain_id}: {cache_id!r} is no cache ID")
+        tar_split = self._record_name(chain_id, "tar-split.json.gz")
+        return SplitPlace(self._root, tar_split, FILES[self.driver].format(cache_id))
 
     def _record(self, chain_id: ChainID, name: str) -> str | None:
         try:
-            return read_file(self._path(chain_id, name), _MAX_RECORD).decode("ascii", "replace").strip()
+            data = self._root.read(self._record_name(chain_id, name), _MAX_RECORD)
+            return data.decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None
 
-    def _path(self, chain_id: ChainID, name: str) -> str:
-        return os.path.join(self._folder, "layerdb", chain_id.algorithm, chain_id.hex, name)
+    def _record_name(self, chain_id: ChainID, name: str) -> str:
+        return f"{self._folder}/layerdb/{chain_id.algorithm}/{chain_id.hex}/{name}"
+
+    @property
+    def _path(self) -> str:
+        return self._root.path_of(self._folder)

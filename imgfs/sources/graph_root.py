@@ -10,7 +10,7 @@ Format: containers/storage, `images.go`, `layers.go`. The lists are replaced by 
 """
 
 import base64
-import os
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,14 +18,17 @@ from typing import TypeVar
 
 import msgspec
 
-from imgfs.blob import MAX_SIZE
-from imgfs.errors import InvalidImage, StoreError
+from imgfs.blob import MAX_SIZE, Root
+from imgfs.digest import Digest
+from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, StoreError
 from imgfs.layers import SplitPlace
 from imgfs.sources.documents import MAX_DOCUMENT, MAX_LIST, parse_document
-from imgfs.store.files import read_file
 
 FILES: Mapping[str, str] = {"overlay": "overlay/{}/diff", "vfs": "vfs/dir/{}"}
 """Where each storage driver that can be read keeps the files of a layer, by its ID."""
+
+MANIFEST = "manifest"
+"""The name of the document that is an image's manifest."""
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _PLAIN = re.compile(r"[0-9a-z.]+")
@@ -34,12 +37,22 @@ T = TypeVar("T")
 
 
 class ImageRecord(msgspec.Struct, rename="kebab"):
-    """An image in a list: `layer` is the ID of its top layer, empty if it has none."""
+    """An image in a list: `layer` is the ID of its top layer, empty if it has none.
+
+    `digest` is that of its manifest, and `big_data_digests` are those of its documents by name, where recorded.
+    """
 
     id: str
     layer: str = ""
     names: list[str] | None = None
+    digest: str = ""
     big_data_names: list[str] | None = None
+    big_data_digests: dict[str, str] | None = None
+
+    def digest_of(self, name: str) -> str:
+        """The digest of a document as it is recorded; empty where it is not."""
+        recorded = (self.big_data_digests or {}).get(name, "")
+        return recorded or {MANIFEST: self.digest}.get(name, "")
 
 
 class LayerRecord(msgspec.Struct, rename="kebab"):
@@ -55,35 +68,42 @@ class LayerRecord(msgspec.Struct, rename="kebab"):
 class Part:
     """What the storage driver `driver` has in the store at `root`."""
 
-    root: str
+    root: Root
     driver: str
 
     @property
     def images(self) -> str:
-        return os.path.join(self.root, f"{self.driver}-images")
+        return f"{self.driver}-images"
 
     @property
     def layers(self) -> str:
-        return os.path.join(self.root, f"{self.driver}-layers")
+        return f"{self.driver}-layers"
 
     @property
     def lists(self) -> list[str]:
-        """The files that are replaced when something changes."""
-        layers = (os.path.join(self.layers, name) for name in ("layers.json", "volatile-layers.json"))
-        return [os.path.join(self.images, "images.json"), *layers]
+        """The names of the files that are replaced when something changes."""
+        return [f"{self.images}/images.json", *self._layer_lists]
 
     def read_images(self) -> list[ImageRecord]:
         """The images listed. Raises InvalidImage, StoreError or OSError, as `read_layers` does."""
-        return _read_list(self.lists[0], list[ImageRecord])
+        return self._read_list(f"{self.images}/images.json", list[ImageRecord])
 
     def read_layers(self) -> list[LayerRecord]:
         """The layers listed."""
-        return [record for path in self.lists[1:] for record in _read_list(path, list[LayerRecord])]
+        return [record for name in self._layer_lists for record in self._read_list(name, list[LayerRecord])]
 
-    def read_document(self, image_id: str, name: str) -> bytes:
-        """A document of an image. Raises StoreError or OSError."""
+    def read_document(self, image: ImageRecord, name: str) -> bytes:
+        """A document of an image.
+
+        Raises Corrupt if its digest is not the recorded one, StoreError, InvalidImage or OSError if it cannot be read.
+        """
         file = name if _PLAIN.fullmatch(name) else "=" + base64.b64encode(name.encode()).decode()
-        return read_file(os.path.join(self.images, _checked_id(image_id), file), MAX_DOCUMENT)
+        data = self.root.read(f"{self.images}/{_checked_id(image.id)}/{file}", MAX_DOCUMENT)
+        for text in filter(None, (image.digest_of(name), name if _is_digest(name) else "")):
+            digest = Digest(text)
+            if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
+                raise Corrupt(f"document {name}: failed to verify, its content is not {digest}")
+        return data
 
     def place(self, layer: LayerRecord) -> SplitPlace:
         """Where a layer's bytes lie. Raises StoreError or InvalidImage if that cannot be told."""
@@ -91,31 +111,35 @@ class Part:
         if files is None:
             raise StoreError(f"layer {layer.id[:64]}: kept by driver {self.driver}, which cannot be read")
         return SplitPlace(
-            os.path.join(self.layers, f"{_checked_id(layer.id)}.tar-split.gz"),
-            os.path.join(self.root, files.format(layer.id)),
+            self.root,
+            f"{self.layers}/{_checked_id(layer.id)}.tar-split.gz",
+            files.format(layer.id),
             layer.diff_size if 0 < layer.diff_size <= MAX_SIZE else None,
         )
 
+    @property
+    def _layer_lists(self) -> list[str]:
+        return [f"{self.layers}/{name}" for name in ("layers.json", "volatile-layers.json")]
 
-def find_parts(root: str, driver: str | None) -> list[Part]:
+    def _read_list(self, name: str, kind: type[list[T]]) -> list[T]:
+        """A list that may not be there yet, or be null."""
+        try:
+            data = self.root.read(name, MAX_LIST)
+        except FileNotFoundError:
+            return []
+        return [] if data.strip() in (b"", b"null") else parse_document(data, kind, self.root.path_of(name))
+
+
+def find_parts(root: Root, driver: str | None) -> list[Part]:
     """The storage drivers with images in a store, those of FILES first; only `driver` if that is given."""
     try:
-        names = os.listdir(root)
+        names = root.names()
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = [name.removesuffix("-images") for name in names if name.endswith("-images")]
     order = sorted(found, key=lambda name: (name not in FILES, name))
     parts = (Part(root, name) for name in order if driver in (None, name))
-    return [part for part in parts if os.path.isdir(part.layers)]
-
-
-def _read_list(path: str, kind: type[list[T]]) -> list[T]:
-    """A list that may not be there yet, or be null."""
-    try:
-        data = read_file(path, MAX_LIST)
-    except FileNotFoundError:
-        return []
-    return [] if data.strip() in (b"", b"null") else parse_document(data, kind, path)
+    return [part for part in parts if root.exists(part.layers)]
 
 
 def _checked_id(name: str) -> str:
@@ -123,3 +147,11 @@ def _checked_id(name: str) -> str:
     if not _ID.fullmatch(name):
         raise InvalidImage(f"{name[:64]!r} is no ID")
     return name
+
+
+def _is_digest(name: str) -> bool:
+    try:
+        Digest(name)
+    except InvalidDigest:
+        return False
+    return True

@@ -10,21 +10,21 @@ values without a config are nobody's. Many processes may read at once; one write
 
 import logging
 import os
-import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Lock
 from types import MappingProxyType
 
+from imgfs.blob import Folder, Root
 from imgfs.digest import ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, MetadataNotFound, NotFound, StoreError
 from imgfs.store.backend import check_content, check_key
-from imgfs.store.files import read_file, remove, sync_directory, write_file
 from imgfs.store.image import MAX_CONFIG_SIZE
 
 logger = logging.getLogger("imgfs")
 
+_CONTENT, _METADATA, _STAGING = "content/sha256", "metadata/sha256", "staging"
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 _MAX_METADATA_SIZE = 64 << 10
 _ABANDONED = 3600  # seconds: whoever stages a file is done with it in a moment
@@ -37,12 +37,9 @@ class FSBackend:
     cannot be used.
     """
 
-    def __init__(self, root: str | os.PathLike[str], *, read_only: bool = False) -> None:
-        self.root = os.path.abspath(root)
+    def __init__(self, root: str | os.PathLike[str] | Root, *, read_only: bool = False) -> None:
+        self._files = root if isinstance(root, Root) else Root(root)
         self._read_only = read_only
-        self._content = os.path.join(self.root, "content", "sha256")
-        self._metadata = os.path.join(self.root, "metadata", "sha256")
-        self._staging = os.path.join(self.root, "staging")
         self._lock = Lock()
         if read_only:
             self._check()
@@ -51,23 +48,24 @@ class FSBackend:
 
     def walk(self) -> list[ImageID]:
         found = []
-        with _failing_as("failed to walk storage backend"), os.scandir(self._content) as entries:
+        self._files.follow()
+        with _failing_as("failed to walk storage backend"), self._files.scan(_CONTENT) as entries:
             for entry in entries:
                 try:
                     image_id = ImageID.from_hex(entry.name)
                 except InvalidDigest as error:
-                    logger.debug("%s: skipping: %s", entry.path, error)
+                    logger.debug("%s: skipping: %s", self._files.path_of(_CONTENT), error)
                     continue
                 if entry.is_file(follow_symlinks=False):
                     found.append(image_id)
                 else:
-                    logger.debug("%s: skipping: not a regular file", entry.path)
+                    logger.debug("%s: skipping: not a regular file", self._files.path_of(_config(image_id)))
         return sorted(found)
 
     def get(self, image_id: ImageID) -> bytes:
         with _failing_as(f"failed to get digest {image_id}"):
             try:
-                data = read_file(self._config(image_id), MAX_CONFIG_SIZE)
+                data = self._files.read(_config(image_id), MAX_CONFIG_SIZE)
             except FileNotFoundError:
                 raise _no_such(image_id) from None
         if ImageID.of(data) != image_id:
@@ -77,26 +75,29 @@ class FSBackend:
     def set(self, data: bytes, metadata: Mapping[str, bytes] = _NOTHING) -> ImageID:
         check_content(data)
         image_id = ImageID.of(data)
-        path = self._config(image_id)
-        with self._writing(f"failed to write digest data {image_id}"):
-            is_new = not os.path.lexists(path)
+        with self._writing(f"failed to write digest data {image_id}"), self._folder(_CONTENT) as content:
+            is_new = not _is_there(content, image_id.hex)
             if is_new:
-                remove(self._values(image_id))  # left by somebody who was killed; not to become this one's
+                with self._folder(_METADATA) as values:
+                    values.remove(image_id.hex)  # left by a process that was killed; not to become this one's
             for key, value in metadata.items():
                 self._write_value(image_id, key, value)
             if is_new or not self._verifies(image_id):
-                write_file(path, data, self._staging)
+                with self._folder(_STAGING) as staging:
+                    content.write(image_id.hex, data, staging)
         return image_id
 
     def delete(self, image_id: ImageID) -> None:
-        with self._writing(f"failed to delete {image_id}"):
+        name = _name(image_id)
+        with self._writing(f"failed to delete {image_id}"), self._folder(_CONTENT) as content:
             try:
-                os.unlink(self._config(image_id))
+                content.unlink(name)
             except FileNotFoundError:
                 raise _no_such(image_id) from None
-            sync_directory(self._content)
+            content.sync()
             try:
-                remove(self._values(image_id))
+                with self._folder(_METADATA) as values:
+                    values.remove(name)
             except OSError as error:  # the image is gone for all that
                 logger.warning("%s: metadata of a deleted image stays: %s", error.filename, error.strerror)
 
@@ -111,41 +112,43 @@ class FSBackend:
         doing = f"failed to read metadata {key} of {image_id}"
         with _failing_as(doing):
             try:
-                return read_file(os.path.join(self._values(image_id), key), _MAX_METADATA_SIZE)
+                return self._files.read(f"{_METADATA}/{_name(image_id)}/{key}", _MAX_METADATA_SIZE)
             except FileNotFoundError:
                 raise MetadataNotFound(f"{doing}: there is none") from None
 
     def delete_metadata(self, image_id: ImageID, key: str) -> None:
         check_key(key)
-        with self._writing(f"failed to delete metadata {key} of {image_id}"):
-            remove(os.path.join(self._values(image_id), key))
+        with self._writing(f"failed to delete metadata {key} of {image_id}"), suppress(FileNotFoundError):
+            with self._folder(f"{_METADATA}/{_name(image_id)}") as values:
+                values.remove(key)
 
     def _check(self) -> None:
-        needed = (self.root, os.path.dirname(self._content), self._content)
-        optional = (os.path.dirname(self._metadata), self._metadata)
         with _failing_as("failed to open storage backend"):
-            for path in (*needed, *filter(os.path.lexists, optional)):
-                if not stat.S_ISDIR(os.stat(path).st_mode):
-                    raise StoreError(f"{path}: not a directory")
+            for name in ("", "content", _CONTENT, "metadata", _METADATA):
+                try:
+                    self._files.folder(name).close()
+                except NotADirectoryError as error:
+                    raise StoreError(f"{error.filename}: not a directory") from None
+                except FileNotFoundError:
+                    if not name.startswith("metadata"):
+                        raise
 
     def _create(self) -> None:
         with _failing_as("failed to create storage backend"):
             try:
-                for path in (self.root, self._content, self._metadata, self._staging):
-                    os.makedirs(os.path.dirname(path), exist_ok=True)
-                    os.makedirs(path, exist_ok=True)
-            except FileExistsError as error:
+                for name in (_CONTENT, _METADATA):
+                    self._files.folder(name, make=True).close()
+                staging = self._files.folder(_STAGING, make=True)
+            except NotADirectoryError as error:
                 raise StoreError(f"{error.filename}: not a directory") from None
-        for entry in list(os.scandir(self._staging)):
-            with suppress(OSError):
-                if time.time() - entry.stat(follow_symlinks=False).st_mtime > _ABANDONED:
-                    os.unlink(entry.path)
+            with staging:
+                for entry in staging.scan():
+                    with suppress(OSError):
+                        if time.time() - staging.stat(entry.name).st_mtime > _ABANDONED:
+                            staging.unlink(entry.name)
 
-    def _config(self, image_id: ImageID) -> str:
-        return os.path.join(self._content, _name(image_id))
-
-    def _values(self, image_id: ImageID) -> str:
-        return os.path.join(self._metadata, _name(image_id))
+    def _folder(self, name: str) -> Folder:
+        return self._files.folder(name)
 
     def _verifies(self, image_id: ImageID) -> bool:
         try:
@@ -156,16 +159,14 @@ class FSBackend:
 
     def _write_value(self, image_id: ImageID, key: str, data: bytes) -> None:
         check_key(key)
-        folder = self._values(image_id)
-        if not os.path.isdir(folder):
-            os.mkdir(folder)
-            sync_directory(self._metadata)
-        write_file(os.path.join(folder, key), data, self._staging)
+        with self._folder(_METADATA) as metadata, self._folder(_STAGING) as staging:
+            with metadata.folder(_name(image_id), make=True) as values:
+                values.write(key, data, staging)
 
     @contextmanager
     def _writing(self, doing: str) -> Iterator[None]:
         if self._read_only:
-            raise StoreError(f"{doing}: {self.root} is opened read-only")
+            raise StoreError(f"{doing}: {self._files.path} is opened read-only")
         with self._lock, _failing_as(doing):
             yield
 
@@ -179,6 +180,18 @@ def _failing_as(doing: str) -> Iterator[None]:
         raise StoreError(f"{doing}: {error.filename}: {error.strerror}") from error
     except StoreError as error:
         raise StoreError(f"{doing}: {error}") from None
+
+
+def _is_there(folder: Folder, name: str) -> bool:
+    try:
+        folder.stat(name)
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _config(image_id: ImageID) -> str:
+    return f"{_CONTENT}/{_name(image_id)}"
 
 
 def _name(image_id: ImageID) -> str:

@@ -7,10 +7,12 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from imgfs.blob import FileBlob
 from imgfs.digest import ImageID
 from imgfs.errors import StoreError
 from imgfs.layers import Indexer
@@ -142,13 +144,13 @@ def test_hundreds_of_names_are_what_containerd_lists(
     with closing(open_source(f"containerd:{containerd.root}#many", indexer)) as source:
         assert source.tags.keys() == set(names)
         assert len(source.store) == 1
-    assert read_bolt(str(containerd.database), everything)
+    assert read_bolt(partial(FileBlob, str(containerd.database)), everything)
 
     def annotation(root: Bucket) -> bytes | None:
         image = root.bucket(b"v1", b"many", b"images", names[7].encode(), b"annotations")
         return image.get(b"more") if image else None
 
-    assert read_bolt(str(containerd.database), annotation) == b"x" * 15_000
+    assert read_bolt(partial(FileBlob, str(containerd.database)), annotation) == b"x" * 15_000
 
 
 @pytest.mark.parametrize("small", [True, False])
@@ -174,11 +176,11 @@ def test_every_look_is_at_one_state_while_containerd_writes(
     for writer in writers:
         writer.start()
     sizes = set()
-    before = read_state(database).transaction
+    before = read_state(FileBlob(database)).transaction
     try:
         end = time.monotonic() + 2
         while time.monotonic() < end:
-            found = read_names(database, "many")
+            found = read_names(partial(FileBlob, database), "many")
             assert not found.problems
             stable = [entry.name for entry in found.names if not entry.name.startswith("passing/")]
             assert stable == sorted(names)
@@ -189,4 +191,4 @@ def test_every_look_is_at_one_state_while_containerd_writes(
             writer.join()
     assert not failures
     assert len(sizes) > 1
-    assert read_state(database).transaction > before + 100
+    assert read_state(FileBlob(database)).transaction > before + 100

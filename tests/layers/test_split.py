@@ -8,7 +8,7 @@ from typing import NoReturn
 
 import pytest
 
-from imgfs.blob import FileBlob
+from imgfs.blob import FileBlob, Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt
 from imgfs.layers import SplitLayer, SplitPlace, Splits
@@ -21,7 +21,7 @@ def _layer(folder: Path, tar: bytes, stored: bytes, splits: Splits, size: int | 
     folder.mkdir(exist_ok=True)
     (folder / "split").write_bytes(stored)
     diff_id = DiffID.of(tar)
-    place = SplitPlace(str(folder / "split"), str(folder), size)
+    place = SplitPlace(Root(folder), "split", "", size)
     return SplitLayer(ChainID(diff_id), diff_id, None, lambda: place, splits)
 
 

@@ -2,12 +2,14 @@
 
 import struct
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from imgfs.blob import FileBlob
 from imgfs.errors import Corrupt, ImgfsError, InUse
 from imgfs.sources.bolt import Bucket, read_bolt, read_state
 from tests.sources.bolt_files import Tree, branch, bucket, database, database_of, description, leaf
@@ -43,7 +45,7 @@ def _written(tmp_path: Path, data: bytes) -> str:
 @pytest.mark.parametrize("page_size", [1024, 4096, 16384, 65536])
 def test_everything_is_found_whatever_a_pages_size(tmp_path: Path, page_size: int) -> None:
     path = _written(tmp_path, database_of(SAMPLE, page_size))
-    assert read_bolt(path, everything) == SAMPLE
+    assert read_bolt(partial(FileBlob, path), everything) == SAMPLE
 
 
 def test_keys_lead_to_values_and_buckets(tmp_path: Path) -> None:
@@ -61,7 +63,7 @@ def test_keys_lead_to_values_and_buckets(tmp_path: Path) -> None:
         assert names == sorted(names)
         assert len(names) == 300
 
-    read_bolt(_written(tmp_path, database_of(SAMPLE)), look)
+    read_bolt(partial(FileBlob, _written(tmp_path, database_of(SAMPLE))), look)
 
 
 def test_the_newer_of_two_valid_states_counts(tmp_path: Path) -> None:
@@ -69,8 +71,8 @@ def test_the_newer_of_two_valid_states_counts(tmp_path: Path) -> None:
     for order in (0, 1):
         head = [description(n, 3 + (n == order), 5, 5 + (n == order)) for n in (0, 1)]
         path = _written(tmp_path, b"".join([*head, bytes(4096), one, two]))
-        assert read_bolt(path, everything) == {b"a": b"new"}
-        assert read_state(path).transaction == 6
+        assert read_bolt(partial(FileBlob, path), everything) == {b"a": b"new"}
+        assert read_state(FileBlob(path)).transaction == 6
 
 
 @pytest.mark.parametrize("damaged", [0, 1])
@@ -78,14 +80,14 @@ def test_the_newer_of_two_valid_states_counts(tmp_path: Path) -> None:
 def test_a_state_half_written_is_passed_over(tmp_path: Path, damaged: int, page_size: int) -> None:
     data = bytearray(database_of(SAMPLE, page_size))
     data[damaged * page_size + 50] ^= 1
-    assert read_bolt(_written(tmp_path, bytes(data)), everything) == SAMPLE
+    assert read_bolt(partial(FileBlob, _written(tmp_path, bytes(data))), everything) == SAMPLE
 
 
 @pytest.mark.parametrize("content", [b"", b"x" * 100, bytes(1 << 20), b"\xed\x0c\xda\xed" * 5000])
 def test_what_is_no_database_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
     path = _written(tmp_path, content)
     with pytest.raises(Corrupt, match=f"{path}: not a bolt database"):
-        read_bolt(path, everything)
+        read_bolt(partial(FileBlob, path), everything)
 
 
 @pytest.mark.parametrize("small", [True, False])
@@ -106,7 +108,7 @@ def test_what_changes_while_it_is_read_is_seen_as_it_was_or_as_it_is(
             _written(tmp_path, database_of(other, transaction=20))
         return everything(root)
 
-    assert read_bolt(path, look) == (SAMPLE if small else other)
+    assert read_bolt(partial(FileBlob, path), look) == (SAMPLE if small else other)
     assert looks == (1 if small else 2)
 
 
@@ -122,7 +124,7 @@ def test_what_never_holds_still_is_given_up(tmp_path: Path, monkeypatch: pytest.
         _written(tmp_path, database(leaf(3, [(0, b"a", b"b")], 4096), transaction=transaction))
 
     with pytest.raises(InUse, match="changes faster"):
-        read_bolt(path, look)
+        read_bolt(partial(FileBlob, path), look)
 
 
 HOSTILE = {
@@ -151,7 +153,7 @@ HOSTILE = {
 def test_a_hostile_page_is_corrupt_and_named(tmp_path: Path, name: str) -> None:
     path = _written(tmp_path, database(*HOSTILE[name]))
     with pytest.raises(Corrupt, match=path):
-        read_bolt(path, everything)
+        read_bolt(partial(FileBlob, path), everything)
 
 
 def test_pages_said_to_be_there_in_a_file_with_holes_take_no_memory(tmp_path: Path) -> None:
@@ -161,7 +163,7 @@ def test_pages_said_to_be_there_in_a_file_with_holes_take_no_memory(tmp_path: Pa
     with Path(path).open("r+b") as file:
         file.truncate(1 << 41)
     with pytest.raises(Corrupt, match="page 3 is too large"):
-        read_bolt(path, everything)
+        read_bolt(partial(FileBlob, path), everything)
 
 
 def test_entries_that_share_their_bytes_do_not_add_up_without_end(tmp_path: Path) -> None:
@@ -173,7 +175,7 @@ def test_entries_that_share_their_bytes_do_not_add_up_without_end(tmp_path: Path
     more = (16 + len(heads) + size) // 4096
     page = struct.pack("=QHHI", 3, 2, count, more) + heads + bytes(size)
     with pytest.raises(Corrupt, match="page 3"):
-        read_bolt(_written(tmp_path, database(page)), everything)
+        read_bolt(partial(FileBlob, _written(tmp_path, database(page))), everything)
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -196,7 +198,7 @@ def test_damage_is_an_error_or_harmless_and_never_takes_long(tmp_path: Path, dat
     path = _written(tmp_path, bytes(sound))
     began = time.monotonic()
     try:
-        read_bolt(path, everything)
+        read_bolt(partial(FileBlob, path), everything)
     except ImgfsError as error:
         assert path in str(error)
     assert time.monotonic() - began < 2

@@ -248,6 +248,29 @@ def test_a_manifest_is_shown_and_one_that_is_missing_is_told(tmp_path: Path, ima
         assert len(source.problems) == 1
 
 
+@pytest.mark.parametrize(
+    "recorded", [{"big-data-digests": {"manifest": digest(b"{}")}}, {"digest": digest(b"{}")}]
+)
+def test_an_image_whose_manifest_is_not_the_recorded_one_is_left_out(
+    tmp_path: Path, images: list[TestImage], recorded: dict[str, object]
+) -> None:
+    root = graph_root(tmp_path / "graph", images[:2])
+    image_id = images[0].id
+    _edit(root / "overlay-images/images.json", {"big-data-names": [image_id, "manifest"], **recorded})
+    manifest = root / "overlay-images" / image_id[7:] / "manifest"
+    manifest.write_bytes(b"{}")
+    with _opened(str(root), tmp_path) as source:
+        assert source.manifest(ImageID(image_id)) == b"{}"
+        assert not source.problems
+    manifest.write_bytes(b"[]")
+    with _opened(str(root), tmp_path) as source:
+        assert list(source.store.map()) == [images[1].id]
+        assert source.problems == [
+            f"skipping image {image_id[7:]}: document manifest: failed to verify, "
+            f"its content is not {digest(b'{}')}"
+        ]
+
+
 def test_lists_that_are_null_or_not_there_yet_are_empty(tmp_path: Path, images: list[TestImage]) -> None:
     root = graph_root(tmp_path / "graph", images)
     (root / "overlay-images/images.json").write_text("null\n")

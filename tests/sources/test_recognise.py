@@ -1,5 +1,6 @@
 """Bare paths, and what they are taken for."""
 
+import gc
 import gzip
 import os
 from pathlib import Path
@@ -37,6 +38,7 @@ def test_a_bare_path_is_what_lies_there(tmp_path: Path, images: list[TestImage])
 def test_what_is_no_archive_is_refused_by_its_name(tmp_path: Path, content: bytes, scheme: str) -> None:
     path = tmp_path / "junk"
     path.write_bytes(content)
+    gc.collect()  # what earlier tests left open
     open_files = os.listdir("/proc/self/fd")
     with indexing(tmp_path) as indexer, pytest.raises((ImgfsError, FileNotFoundError)) as caught:
         open_source(f"{scheme}{path}", indexer)

@@ -1,17 +1,20 @@
 """What a backend in a directory does besides what every backend does."""
 
+import gc
 import logging
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from imgfs.digest import ImageID
-from imgfs.errors import Corrupt, MetadataNotFound, NotFound, StoreError
+from imgfs.errors import Corrupt, ImgfsError, MetadataNotFound, NotFound, StoreError
 from imgfs.layers import LayerRegistry
 from imgfs.store import MAX_CONFIG_SIZE, FSBackend, ImageStore
 from tests.store.stores import Layers, config
@@ -128,8 +131,9 @@ def test_links_and_pipes_are_not_read_as_configs(root: Path, backend: FSBackend)
         backend.get(ID)
     content.unlink()
     content.mkdir()
+    gc.collect()  # what earlier tests left open
     open_files = os.listdir("/proc/self/fd")
-    with pytest.raises(StoreError, match=f"failed to get digest {ID}: {content}: Is a directory"):
+    with pytest.raises(StoreError, match=f"failed to get digest {ID}: {content}: not a regular file"):
         backend.get(ID)
     assert os.listdir("/proc/self/fd") == open_files
 
@@ -243,6 +247,51 @@ def test_a_deleted_image_is_gone_even_if_its_metadata_stays(
         backend.get(ID)
     assert (root / "elsewhere/key").read_bytes() == b"value"
     assert caplog.records == []
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["content", "content/sha256", "metadata", "metadata/sha256", "staging", "metadata/sha256/" + ID.hex],
+)
+def test_nothing_is_read_written_or_removed_through_a_link_in_the_place_of_a_folder(
+    root: Path, backend: FSBackend, place: str
+) -> None:
+    """A store of another user, who has put the link there."""
+    backend.set(DATA, {"key": b"value"})
+    target = root.parent / "target"
+    (root / place).rename(target)
+    (root / place).symlink_to(target)
+    before = sorted(target.rglob("*"))
+    attempts: list[Callable[[], object]] = [
+        lambda: backend.set_metadata(ID, "new", b"new"),
+        lambda: backend.set(DATA, {"new": b"new"}),
+        lambda: backend.delete_metadata(ID, "key"),
+        lambda: FSBackend(root).set(b"another", {"new": b"new"}),
+    ]
+    for attempt in attempts:
+        with suppress(ImgfsError):
+            attempt()
+    assert sorted(target.rglob("*")) == before
+    if place.startswith("content"):
+        for read_only in (False, True):
+            with pytest.raises(StoreError, match=f"{root / place}: (Not a dir|not a dir|a symbolic link)"):
+                FSBackend(root, read_only=read_only)
+
+
+def test_new_folders_last_through_a_crash(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each is flushed in the folder that it was made in, the root and those above it too."""
+    flushed: list[str] = []
+
+    def fsync(fd: int) -> None:
+        flushed.append(os.readlink(f"/proc/self/fd/{fd}"))
+        real(fd)
+
+    real = os.fsync
+    monkeypatch.setattr(os, "fsync", fsync)
+    FSBackend(root).set(DATA, {"key": b"value"})
+    made = [root, root.parent, root.parent.parent, *(path for path in root.rglob("*") if path.is_dir())]
+    assert len(made) == 9
+    assert {str(path.parent) for path in made} <= set(flushed)
 
 
 WRITER = """

@@ -12,7 +12,7 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgfs.blob import MemoryBlob
+from imgfs.blob import MemoryBlob, Root
 from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt, ImgfsError, StoreError
 from imgfs.tar import ScannedTar, scan_blob, split_files
@@ -27,7 +27,7 @@ def _split(stored: bytes) -> Split:
 
 
 def _tar(stored: bytes, files: Path) -> SplitTar:
-    return SplitTar(lambda: _split(stored), FileTree(str(files)), None)
+    return SplitTar(lambda: _split(stored), FileTree(Root(files)), None)
 
 
 def test_a_tar_is_put_together_again(tmp_path: Path) -> None:
@@ -54,7 +54,7 @@ def test_many_readers_may_begin_at_once(tmp_path: Path) -> None:
         loads.append(1)
         return _split(stored)
 
-    with SplitTar(load, FileTree(str(tmp_path)), None) as blob, ThreadPoolExecutor(8) as pool:
+    with SplitTar(load, FileTree(Root(tmp_path)), None) as blob, ThreadPoolExecutor(8) as pool:
         offsets = range(0, len(tar), 100_000)
         assert b"".join(pool.map(lambda offset: blob.pread(100_000, offset), offsets)) == tar
     assert len(loads) == 1

@@ -1,0 +1,152 @@
+"""A directory that is written to: what is made, renamed and removed in it is so by plain names beneath its descriptor.
+
+So whoever controls a directory on the way to it, or puts a link in the place of a file, leads no write elsewhere.
+What was written is there whole or not at all, also after the process is killed or the machine stops.
+"""
+
+import os
+import secrets
+import shutil
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Self
+
+from imgfs.blob.descriptor import Descriptor
+from imgfs.blob.file import READ_FLAGS, FileBlob
+from imgfs.errors import StoreError
+
+_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+_CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
+
+
+class Folder(Descriptor):
+    """The directory that `fd` is open on, which is now this one's to close, at `path` for people; a context manager.
+
+    Names are plain names of what lies in it, and no link is followed. Every method raises OSError naming the path.
+    """
+
+    def __init__(self, fd: int, path: str) -> None:
+        self._fd = fd
+        self.path = path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def fileno(self) -> int:
+        """The open descriptor; it stays this folder's to close."""
+        return self._fd
+
+    def path_of(self, name: str) -> str:
+        """The path of what is called `name`, for people."""
+        return os.path.join(self.path, name)
+
+    def folder(self, name: str, *, make: bool = False, mode: int = 0o777) -> "Folder":
+        """The directory called `name` in this one, made with `mode` if it is to be and is not there."""
+        with self._naming(name):
+            try:
+                return Folder(os.open(name, _LIST, dir_fd=self._fd), self.path_of(name))
+            except FileNotFoundError:
+                if not make:
+                    raise
+            with suppress(FileExistsError):  # another process was faster
+                os.mkdir(name, mode, dir_fd=self._fd)
+            self.sync()
+            return Folder(os.open(name, _LIST, dir_fd=self._fd), self.path_of(name))
+
+    def open(self, name: str) -> FileBlob:
+        """A regular file. Raises StoreError if it is anything else."""
+        with self._naming(name):
+            fd = os.open(name, READ_FLAGS | os.O_NOFOLLOW, dir_fd=self._fd)
+        return FileBlob(self.path_of(name), fd)
+
+    def stat(self, name: str) -> os.stat_result:
+        """The status of what is called `name`, be it a link."""
+        with self._naming(name):
+            return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
+
+    def scan(self) -> list[os.DirEntry[str]]:
+        """Its entries, which may be asked without following links while it is open."""
+        with self._naming(""), os.scandir(self._fd) as entries:
+            return list(entries)
+
+    def create(self, name: str, mode: int = 0o666) -> int:
+        """A descriptor of a new file, for reading and writing, which the caller closes."""
+        with self._naming(name):
+            return os.open(name, _CREATE, mode, dir_fd=self._fd)
+
+    def write(self, name: str, data: bytes, staging: "Folder") -> None:
+        """Make a file hold `data`, all or nothing, by way of one in `staging`, which is on the same file system.
+
+        A process that is killed on the way leaves a file there.
+        """
+        temporary = secrets.token_hex(8)
+        try:
+            with open(staging.create(temporary), "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            staging.rename(temporary, self, name)
+        except BaseException:
+            with suppress(OSError):
+                os.unlink(temporary, dir_fd=staging.fileno())
+            raise
+        self.sync()
+
+    def rename(self, name: str, into: "Folder", new_name: str) -> None:
+        """Rename a file, replacing what has the new name."""
+        with into._naming(new_name):
+            os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
+
+    def link(self, name: str, into: "Folder", new_name: str) -> None:
+        """Give a file another name. Raises FileExistsError if there is one of that name."""
+        with into._naming(new_name):
+            os.link(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd, follow_symlinks=False)
+
+    def unlink(self, name: str) -> None:
+        """Remove a file or a link."""
+        with self._naming(name):
+            os.unlink(name, dir_fd=self._fd)
+
+    def remove(self, name: str) -> None:
+        """Remove a file, a link or a whole directory, if it is there, and make that last."""
+        with self._naming(name):
+            try:
+                if stat.S_ISDIR(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode):
+                    shutil.rmtree(name, dir_fd=self._fd)
+                else:
+                    os.unlink(name, dir_fd=self._fd)
+            except FileNotFoundError:
+                return
+        self.sync()
+
+    def sync(self) -> None:
+        """Make what was made, renamed or removed here last through a crash of the machine."""
+        with self._naming(""):
+            os.fsync(self._fd)
+
+    @contextmanager
+    def _naming(self, name: str) -> Iterator[None]:
+        """Errors name the whole path; a name that would lead elsewhere is refused."""
+        path = self.path_of(name) if name else self.path
+        if "/" in name or name in (".", ".."):
+            raise StoreError(f"{path}: not a plain name")
+        try:
+            yield
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, path) from None
+
+
+def make_directories(path: str) -> None:
+    """Make the directory `path`, a user's and so links and all, and those above it, each to last through a crash."""
+    above = os.path.dirname(path)
+    if not os.path.isdir(path):
+        if above != path:
+            make_directories(above)
+        with suppress(FileExistsError):
+            os.mkdir(path)
+        with Folder(os.open(above, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), above) as folder:
+            folder.sync()

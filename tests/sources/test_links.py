@@ -1,0 +1,157 @@
+"""Stores in which links lead elsewhere, as a hostile owner leaves them: nothing outside is opened, by any source."""
+
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from imgfs.digest import ImageID
+from imgfs.errors import ImgfsError
+from imgfs.layers import Indexer
+from imgfs.sources import Source, open_source
+from tests.images import TestImage, layer_tar, oci_layout
+from tests.indexing import indexing
+from tests.splitting import docker_root, graph_root
+from tests.watching import Watch
+
+ONE, TWO = (
+    TestImage([layer_tar({"base": b"base"}), layer_tar({name: name.encode()})], [f"{name}:1"])
+    for name in ("one", "two")
+)
+
+
+@pytest.fixture
+def indexer(tmp_path: Path) -> Iterator[Indexer]:
+    with indexing(tmp_path) as made:
+        yield made
+
+
+def _docker(path: Path) -> str:
+    return f"docker:{docker_root(path, [ONE, TWO])}"
+
+
+def _containers_storage(path: Path) -> str:
+    return f"containers-storage:{graph_root(path, [ONE, TWO])}"
+
+
+def _containerd(path: Path) -> str:
+    oci_layout(path / "io.containerd.content.v1.content", [ONE, TWO])
+    return f"containerd:{path}"
+
+
+def _docker_in_containerd(path: Path) -> str:
+    _containerd(path / "containerd/daemon")
+    return f"docker:{path}"
+
+
+MAKERS: dict[str, Callable[[Path], str]] = {
+    "docker": _docker,
+    "containers-storage": _containers_storage,
+    "containerd": _containerd,
+    "docker-in-containerd": _docker_in_containerd,
+}
+
+
+def _read_all(source: Source) -> bytes:
+    """Everything that a source shows, whatever of it fails."""
+    shown = [repr(source.tags).encode()]
+    for image_id, image in source.store.map().items():
+        shown += [image.raw_config, source.manifest(ImageID(image_id)) or b""]
+        with suppress(ImgfsError, OSError):
+            with source.store.get_tar_seek_stream(ImageID(image_id)) as stream:
+                shown.append(stream.read())
+    return b"".join(shown)
+
+
+def _open_and_read(reference: str, indexer: Indexer) -> bytes:
+    try:
+        with closing(open_source(reference, indexer)) as source:
+            shown = _read_all(source)
+            with suppress(ImgfsError, OSError):
+                source.refresh()
+            return shown + _read_all(source)
+    except (ImgfsError, OSError):
+        return b""
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_what_is_watched_is_seen(kind: str, tmp_path: Path, indexer: Indexer) -> None:
+    """So that the next test can fail."""
+    reference = MAKERS[kind](tmp_path / "store")
+    with Watch(tmp_path / "store") as watch:
+        shown = _open_and_read(reference, indexer)
+        assert ONE.layers[1] in shown
+        assert TWO.layers[1] in shown
+        assert len(watch.seen()) > 5
+
+
+@pytest.mark.parametrize("kind", MAKERS)
+def test_nothing_is_opened_through_a_link_in_the_place_of_any_file_or_folder(
+    kind: str, tmp_path: Path, indexer: Indexer
+) -> None:
+    """Each in turn lies outside, and a link in its place; once absolute, once relative."""
+    store, outside = tmp_path / "store", tmp_path / "outside"
+    reference = MAKERS[kind](store)
+    places = [path.relative_to(store) for path in sorted(store.rglob("*"))]
+    assert len(places) > 10
+    for place in places:
+        if "diff" in place.parts[:-1]:
+            continue  # inside a layer's own tree, where links are the image's
+        outside.mkdir()
+        (store / place).rename(outside / "target")
+        for target in (outside / "target", Path("../" * len(place.parts)) / "outside/target"):
+            (store / place).symlink_to(target)
+            with Watch(outside) as watch:
+                _open_and_read(reference, indexer)
+                assert watch.seen() == set(), place
+            (store / place).unlink()
+        (outside / "target").rename(store / place)
+        shutil.rmtree(outside)
+    assert TWO.layers[1] in _open_and_read(reference, indexer)
+
+
+@pytest.mark.parametrize(
+    ("kind", "place"),
+    [
+        ("docker", "image"),
+        ("docker", "image/overlay2"),
+        ("docker", "image/overlay2/imagedb/content"),
+        ("docker", "image/overlay2/repositories.json"),
+        ("containers-storage", "overlay-images"),
+        ("containers-storage", "overlay-layers"),
+        ("containers-storage", "overlay-images/images.json"),
+        ("containers-storage", f"overlay-images/{ONE.id[7:]}"),
+        ("containerd", "io.containerd.content.v1.content"),
+    ],
+)
+def test_a_link_that_is_not_followed_is_named_with_what_to_do(
+    kind: str, place: str, tmp_path: Path, indexer: Indexer
+) -> None:
+    store = tmp_path / "store"
+    reference = MAKERS[kind](store)
+    (store / place).rename(tmp_path / "target")
+    (store / place).symlink_to(tmp_path / "target")
+    try:
+        with closing(open_source(reference, indexer)) as source:
+            lines = [str(problem) for problem in source.problems]
+    except ImgfsError as error:
+        lines = [str(error)]
+    assert len(lines) == 1
+    assert f"{store / place}" in lines[0]
+    assert "a symbolic link inside a store is not followed (a bind mount is)" in lines[0]
+
+
+@pytest.mark.parametrize("place", ["overlay2", "overlay2/{}", "overlay2/{}/diff"])
+def test_the_files_of_a_layer_are_not_read_through_a_link_above_them(
+    place: str, tmp_path: Path, indexer: Indexer
+) -> None:
+    store = docker_root(tmp_path / "store", [ONE])
+    cache_id = next((store / "overlay2").iterdir()).name
+    path = store / place.format(cache_id)
+    path.rename(tmp_path / "private")
+    path.symlink_to(tmp_path / "private")
+    with closing(open_source(f"docker:{store}", indexer)) as source:
+        with pytest.raises(ImgfsError, match=f"^{path}.*: a symbolic link inside a store is not followed"):
+            source.store.get_tar_seek_stream(ImageID(ONE.id)).read()
