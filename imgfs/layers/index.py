@@ -22,7 +22,7 @@ from imgfs.errors import Corrupt, InvalidDigest
 from imgfs.layers.member_list import unpack_members
 from imgfs.tar import Member
 
-_MAGIC = b"imgfs layer index, version 3\n"
+_MAGIC = b"imgfs layer index, version 4\n"
 _LENGTH = struct.Struct("<I")
 _HASH_SIZE = 16
 _MAX_FACTS = 1 << 16

@@ -1,17 +1,18 @@
 """A directory as a tar, streamed: what `import DIR` makes its layer of.
 
-Format: pax (POSIX.1-2001), written by the standard library's `tarfile`; extended attributes as in `imgfs.tar.pax`.
+Format: pax (POSIX.1-2001), as `imgfs.tar.headers` writes it; what a file is, the standard library's `tarfile` finds.
 Members are sorted by name, owners numeric as they are.
 """
 
 import io
 import logging
 import os
+import stat
 import tarfile
 from collections.abc import Iterator
 
 from imgfs.errors import StoreError
-from imgfs.tar.pax import xattr_records
+from imgfs.tar.headers import member_header
 
 logger = logging.getLogger("imgfs")
 
@@ -32,10 +33,17 @@ def directory_chunks(root: str) -> Iterator[bytes]:
         if info is None:
             logger.warning("%s: sockets are not kept in a tar", path)
             continue
-        info.mtime = int(info.mtime)
-        info.uname = info.gname = ""
-        info.pax_headers = _xattrs(path)
-        header = info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+        header = member_header(
+            os.fsencode(name),
+            info.type,
+            info.size,
+            stat.S_IMODE(info.mode),
+            (info.uid, info.gid),
+            max(int(info.mtime), 0) * 1_000_000_000,
+            os.fsencode(info.linkname),
+            (info.devmajor, info.devminor),
+            _xattrs(path),
+        )
         yield header
         size += len(header)
         if info.isreg() and info.size:
@@ -68,8 +76,13 @@ def _content(path: str, size: int) -> Iterator[bytes]:
     yield bytes(-size % tarfile.BLOCKSIZE)
 
 
-def _xattrs(path: str) -> dict[str, str]:
-    names = (name for name in os.listxattr(path, follow_symlinks=False) if name.startswith(_KEPT_XATTRS))
-    return xattr_records(
-        {os.fsencode(name): os.getxattr(path, name, follow_symlinks=False) for name in names}
-    )
+def _xattrs(path: str) -> dict[bytes, bytes]:
+    found = {}
+    for name in os.listxattr(path, follow_symlinks=False):
+        if not name.startswith(_KEPT_XATTRS):
+            continue
+        if "=" in name:
+            logger.warning("%s: a tar cannot keep its attribute %r", path, name)
+            continue
+        found[os.fsencode(name)] = os.getxattr(path, name, follow_symlinks=False)
+    return found

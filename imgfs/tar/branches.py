@@ -15,7 +15,6 @@ from imgfs.tar.member import (
     Member,
 )
 from imgfs.tar.tree import DOTTED_NAME, NO_LAYER, OTHER_NAME, PLAIN_NAME, Tree
-from imgfs.tar.xattrs import possible
 
 _MAJOR, _MINOR = 0xFFF, 0xFFFFF  # as many bits as Linux has for the numbers of a device
 TYPES = {
@@ -103,10 +102,10 @@ def tree_of(root: Branch) -> Tree:
 def _stem(node: Leaf | Branch) -> tuple[bytes, int]:
     """The path that the headers of an entry say, without what does not matter, and its form.
 
-    The path is empty if there are none, or if copying them alone would leave out data that they speak of.
+    The path is empty if there are none, or if they say what is not so.
     """
     member = node.member
-    if member is None or node.layer == NO_LAYER or (member.stored_size and not member.is_file):
+    if member is None or node.layer == NO_LAYER or member.is_adjusted:
         return b"", OTHER_NAME
     stem = member.name.removeprefix(b"./")
     form = PLAIN_NAME if stem is member.name else DOTTED_NAME
@@ -136,8 +135,8 @@ def _append(tree: Tree, parent: int, name: bytes, node: Leaf | Branch, form: int
         target,
         form=form,
     )
-    if member.xattrs and (xattrs := possible(member.xattrs)):
-        tree.xattrs[number] = xattrs
+    if member.xattrs:
+        tree.xattrs[number] = member.xattrs
     if member.sparse is not None:
         tree.sparse[number] = member.sparse
     if member.type in (CHARACTER_DEVICE, BLOCK_DEVICE):

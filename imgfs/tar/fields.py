@@ -1,15 +1,20 @@
 """The fields of a tar header: checksums, numbers, names.
 
-Format: POSIX.1-1988 ustar (octal numbers), star and GNU tar (base-256 numbers). Errors are ValueError; who
-knows the offset makes a Corrupt of them.
+Format: POSIX.1-1988 ustar (octal numbers), star and GNU tar (base-256 numbers). Where readers differ, Go's
+archive/tar is followed, so the same fields are refused. Errors are ValueError; the caller, who knows the
+offset, makes a Corrupt of them.
 """
 
+import re
 from functools import lru_cache
 
 from isal.isal_zlib import adler32
 
 BLOCK = 512
 _OCTAL = b"01234567"
+_INT64 = 1 << 63  # numbers of programs in Go are smaller
+_LAST_TIME = _INT64 - 1  # nanoseconds
+_LEAVE_OWNER = 0xFFFFFFFF
 _REMEMBERED = (
     4096  # fields whose numbers are not worked out again: owners, modes and times repeat all the time
 )
@@ -28,8 +33,8 @@ def checksum_matches(block: bytes, field: bytes) -> bool:
 
 @lru_cache(_REMEMBERED)
 def _expected(field: bytes) -> int:
-    """What the bytes of a header with this checksum add up to, `field` included."""
-    return number(field) - 8 * ord(" ") + sum(field)
+    """What the bytes of a header with this checksum, which is octal, add up to, `field` included."""
+    return octal(field) - 8 * ord(" ") + sum(field)
 
 
 def number(field: bytes) -> int:
@@ -40,11 +45,34 @@ def number(field: bytes) -> int:
     if field[0] & 0x80:
         # the two's complement of what follows the first bit, which says nothing else
         value = int.from_bytes(field, "big", signed=True)
-        return value if field[0] & 0x40 else value + (1 << 8 * len(field) - 1)
-    digits = field.partition(b"\0")[0].strip() or field.strip(b" \0") or b"0"
+        return _int64(value if field[0] & 0x40 else value + (1 << 8 * len(field) - 1))
+    return octal(field)
+
+
+def octal(field: bytes) -> int:
+    """A number in octal, blanks or NULs around it. Blank means 0."""
+    digits = field.strip(b" \0").partition(b"\0")[0]
     if digits.strip(_OCTAL):
         raise ValueError(f"{field!r} is not a number")
-    return int(digits, 8)
+    return int(digits or b"0", 8)
+
+
+_decimal = re.compile(rb"([+-]?)0*([0-9]{1,19})").fullmatch
+
+
+def decimal(value: bytes) -> int:
+    """A number in decimal, with or without a sign, of any number of leading zeros."""
+    found = _decimal(value)
+    if found is None:
+        raise ValueError(f"{value[:32]!r} is not a number")
+    sign, digits = found.groups()
+    return _int64(-int(digits) if sign == b"-" else int(digits))
+
+
+def _int64(value: int) -> int:
+    if not -_INT64 <= value < _INT64:
+        raise ValueError(f"{value} is too large a number")
+    return value
 
 
 def text(field: bytes) -> bytes:
@@ -54,18 +82,19 @@ def text(field: bytes) -> bytes:
 
 @lru_cache(_REMEMBERED)
 def nanoseconds(field: bytes) -> int:
-    """A time in seconds, in nanoseconds, as `possible_time` has it."""
-    return possible_time(number(field) * 1_000_000_000)
+    """A time in seconds, in nanoseconds."""
+    return number(field) * 1_000_000_000
 
 
 def possible_time(nanoseconds: int) -> int:
-    """The time that is nearest of those that 64 bits can say, which are from 1677 to 2262."""
-    return max(-(1 << 63), min(nanoseconds, (1 << 63) - 1))
+    """A time as moby and containerd set it: the epoch in place of what is before it or after 2262."""
+    return nanoseconds if 0 <= nanoseconds <= _LAST_TIME else 0
 
 
 def possible_owner(number: int) -> int:
-    """A user or group as Linux numbers them: the lowest 32 bits, as programs that unpack layers take them."""
-    return number & 0xFFFFFFFF
+    """A user or group as chown(2) takes it: the lowest 32 bits, and if all of them are set, root is left as it is."""
+    number &= 0xFFFFFFFF
+    return number if number != _LEAVE_OWNER else 0
 
 
 def padded(size: int) -> int:

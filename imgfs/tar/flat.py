@@ -17,7 +17,16 @@ from threading import Lock
 from imgfs.blob import Blob
 from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar.fields import BLOCK, padded
-from imgfs.tar.headers import entry_header
+from imgfs.tar.headers import member_header
+from imgfs.tar.member import (
+    BLOCK_DEVICE,
+    CHARACTER_DEVICE,
+    DIRECTORY,
+    FIFO,
+    HARDLINK,
+    REGULAR,
+    SYMLINK,
+)
 from imgfs.tar.packed import PackedBytes
 from imgfs.tar.tree import DOTTED_NAME, NO_LAYER, PLAIN_NAME, Tree
 
@@ -25,6 +34,14 @@ _MAX_SIZE = 1 << 62  # bytes; a file system has no larger ones
 _MAX_TEXT = 4 << 30  # bytes of headers made here
 _MAX_TRIED = 1000  # ranges that are read in one go without blocking
 _TEXT, _ZEROS = NO_LAYER, NO_LAYER - 1  # in place of a layer: bytes made here, and zeros
+_TYPES = {
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFREG: REGULAR,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHARACTER_DEVICE,
+    stat.S_IFBLK: BLOCK_DEVICE,
+    stat.S_IFIFO: FIFO,
+}
 
 
 class FlatPlan:
@@ -78,7 +95,7 @@ class FlatPlan:
         if not stat.S_ISDIR(mode) and tree.links[inode] > 1:
             first = self._first_names.setdefault(inode, entry)
             if first != entry:
-                self._header(entry_header(tree, entry, self._before, first))
+                self._header(entry, first)
                 return
         layer, record, header = tree.layers[inode], tree.records[inode], tree.headers[inode]
         size = tree.sizes[inode] if stat.S_ISREG(mode) else 0
@@ -86,7 +103,7 @@ class FlatPlan:
             stored = tree.stored_size(inode) if stat.S_ISREG(mode) else 0
             self._range(layer, record, header + padded(stored))
             return
-        self._header(entry_header(tree, entry, self._before))
+        self._header(entry)
         place, done, parts = record + header, 0, tree.sparse.get(inode)
         for offset, length in [(0, size)] if parts is None else parts:
             self._range(_ZEROS, 0, offset - done)
@@ -94,7 +111,26 @@ class FlatPlan:
             place, done = place + length, offset + length
         self._range(_ZEROS, 0, padded(size) - done)
 
-    def _header(self, data: bytes) -> None:
+    def _header(self, entry: int, first: int | None = None) -> None:
+        """Make the headers of an entry; if `first` is given, those of a hard link to that one."""
+        tree, inode, before = self._tree, self._tree.inode(entry), self._before
+        mode = tree.modes[inode]
+        kind, link = _TYPES[stat.S_IFMT(mode)], b""
+        if first is not None:
+            kind, link = HARDLINK, before + tree.path(first)
+        elif kind == SYMLINK:
+            link = tree.target(inode)
+        data = member_header(
+            before + tree.path(entry),
+            kind,
+            tree.sizes[inode] if kind == REGULAR else 0,
+            stat.S_IMODE(mode),
+            (tree.uids[inode], tree.gids[inode]),
+            tree.mtimes[inode],
+            link,
+            tree.devices.get(inode, (0, 0)),
+            tree.xattrs.get(inode, {}) if first is None else {},
+        )
         self._range(_TEXT, self.text.size, len(data))
         self.text.append(data)
         if self.text.size > _MAX_TEXT:

@@ -1,53 +1,81 @@
-"""Headers for entries of a tree whose own, in their layer's tar, would say something else.
+"""Headers that are written here: ustar's, and before them a pax header with what does not fit.
 
-Format: pax (POSIX.1-2001), written by the standard library's `tarfile`; extended attributes as in `pax`.
+Format: POSIX.1-2001 pax interchange format; extended attributes as in star's SCHILY.xattr.
 """
 
-import stat
-import tarfile
+import struct
+from collections.abc import Mapping
 
-from imgfs.tar.pax import xattr_records
-from imgfs.tar.tree import Tree
+from imgfs.tar.fields import padded
+from imgfs.tar.member import DIRECTORY
+from imgfs.tar.pax import format_records, xattr_records
 
-_TYPES = {
-    stat.S_IFDIR: tarfile.DIRTYPE,
-    stat.S_IFREG: tarfile.REGTYPE,
-    stat.S_IFLNK: tarfile.SYMTYPE,
-    stat.S_IFCHR: tarfile.CHRTYPE,
-    stat.S_IFBLK: tarfile.BLKTYPE,
-    stat.S_IFIFO: tarfile.FIFOTYPE,
-}
+# name, mode, uid, gid, size, mtime, checksum, typeflag, linkname, magic, version, uname, gname, major, minor
+_HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32x32x8s8s167x")
+_CHECKSUM = slice(148, 156)
+_SHORT, _LONG = 8**7, 8**11  # numbers that do not fit a field
+_MAX_NAME = 100
 
 
-def entry_header(tree: Tree, entry: int, before: bytes, first: int | None = None) -> bytes:
-    """All headers of an entry, a multiple of the block size; if `first` is given, those of a hard link to that entry.
-
-    `before` comes before all paths.
-    """
-    inode = tree.inode(entry)
-    info = tarfile.TarInfo(_text(before + tree.path(entry)))
-    info.mode = stat.S_IMODE(tree.modes[inode])
-    info.uid, info.gid = tree.uids[inode], tree.gids[inode]
-    mtime = tree.mtimes[inode]
-    info.mtime = mtime // 1_000_000_000
-    info.pax_headers = xattr_records(tree.xattrs.get(inode, {}))
-    if mtime % 1_000_000_000:
-        seconds, fraction = divmod(abs(mtime), 1_000_000_000)
-        info.pax_headers["mtime"] = f"{'-' if mtime < 0 else ''}{seconds}.{fraction:09}"
-    if first is not None:
-        info.type, info.linkname = tarfile.LNKTYPE, _text(before + tree.path(first))
-        info.pax_headers = {}
-    else:
-        info.type = _TYPES[stat.S_IFMT(tree.modes[inode])]
-        if info.type == tarfile.REGTYPE:
-            info.size = tree.sizes[inode]
-        elif info.type == tarfile.SYMTYPE:
-            info.linkname = _text(tree.target(inode))
-        elif inode in tree.devices:
-            info.devmajor, info.devminor = tree.devices[inode]
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+def header_block(
+    name: bytes,
+    kind: bytes,
+    size: int = 0,
+    mode: int = 0o644,
+    owner: tuple[int, int] = (0, 0),
+    mtime: int = 0,
+    linkname: bytes = b"",
+    device: tuple[int, int] = (0, 0),
+) -> bytes:
+    """One header; every value must fit its field, `mtime` is in seconds."""
+    short = [b"%07o" % number for number in (mode, *owner)]
+    long = [b"%011o" % number for number in (size, mtime)]
+    devices = [b"%07o" % number for number in device]
+    block = _HEADER.pack(name, *short, *long, b" " * 8, kind, linkname, b"ustar", b"00", *devices)
+    return block[: _CHECKSUM.start] + b"%06o\0 " % sum(block) + block[_CHECKSUM.stop :]
 
 
-def _text(data: bytes) -> str:
-    """Bytes as `tobuf` turns them back, whatever the locale is."""
-    return data.decode("utf-8", "surrogateescape")
+def member_header(
+    name: bytes,
+    kind: bytes,
+    size: int,
+    mode: int,
+    owner: tuple[int, int],
+    mtime_ns: int,
+    linkname: bytes = b"",
+    device: tuple[int, int] = (0, 0),
+    xattrs: Mapping[bytes, bytes] = {},
+) -> bytes:
+    """All headers of a member, a multiple of the block size. `mtime_ns` is not negative."""
+    if kind == DIRECTORY:
+        name += b"/"
+    seconds, fraction = divmod(mtime_ns, 1_000_000_000)
+    records: dict[bytes, bytes] = {}
+    if len(name) > _MAX_NAME or not name.isascii():
+        records[b"path"] = name
+    if len(linkname) > _MAX_NAME or not linkname.isascii():
+        records[b"linkpath"] = linkname
+    for keyword, number, limit in (
+        (b"uid", owner[0], _SHORT),
+        (b"gid", owner[1], _SHORT),
+        (b"size", size, _LONG),
+    ):
+        if number >= limit:
+            records[keyword] = b"%d" % number
+    if fraction:
+        records[b"mtime"] = b"%d.%09d" % (seconds, fraction)
+    records |= xattr_records(xattrs)
+    own = header_block(
+        name[:_MAX_NAME],
+        kind,
+        size if size < _LONG else 0,
+        mode,
+        (owner[0] if owner[0] < _SHORT else 0, owner[1] if owner[1] < _SHORT else 0),
+        seconds,
+        linkname[:_MAX_NAME],
+        device,
+    )
+    if not records:
+        return own
+    text = format_records(records)
+    return header_block(b"././@PaxHeader", b"x", len(text)) + text.ljust(padded(len(text)), b"\0") + own

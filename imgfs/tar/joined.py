@@ -5,17 +5,15 @@ headers holding nothing but a comment of blanks, of exactly the same length: siz
 those of the plain concatenation. Format: POSIX.1-2001 pax, typeflag g.
 """
 
-import struct
 from collections.abc import Sequence
 from functools import lru_cache
 
 from imgfs.blob import Blob, Concatenation
 from imgfs.tar.fields import BLOCK
+from imgfs.tar.headers import header_block
 from imgfs.tar.tar_blob import TarBlob
 
 _RECORD = 32 << 10  # longer comments make some tools complain
-# name, mode, uid, gid, size, mtime, checksum, typeflag, magic, version
-_HEADER = struct.Struct("100s8s8s8s12s12s8sc100x6s2s247x")
 
 
 class JoinedTar(Concatenation):
@@ -91,6 +89,4 @@ def _record(length: int) -> bytes:
     if size:
         start = b"%d comment=" % size
         comment = start.ljust(size - 1) + b"\n"
-    fields = (b"pax_global", b"0000644", b"0000000", b"0000000", b"%011o" % size, b"00000000000")
-    blank = _HEADER.pack(*fields, b" " * 8, b"g", b"ustar", b"00")
-    return _HEADER.pack(*fields, b"%06o\x00 " % sum(blank), b"g", b"ustar", b"00") + comment
+    return header_block(b"pax_global", b"g", size) + comment

@@ -1,19 +1,34 @@
 """Finding the members of a tar by walking its headers; data is skipped, not looked at.
 
 `Scanner` takes the bytes as they come and knows nothing of where from; `scan_blob` seeks over data. Formats: V7,
-ustar, pax and GNU tar (see `fields`, `pax`, `sparse`); where they leave a choice, moby's reader, Go's
-archive/tar, is followed, since it is what unpacks layers.
+ustar, star, pax and GNU tar (see `fields`, `pax`, `sparse`). Go's archive/tar is followed, since that is what
+unpacks layers, field by field and in what it refuses, but for these:
+
+| | Go | here | as |
+|---|---|---|---|
+| type X | a member of unknown type, which no engine unpacks | extended header, as type x | GNU tar, bsdtar, Python |
+| one zero block, then others | error | the ending, as is one zero block alone | GNU tar, Python |
+| attribute with an empty value | not in `Xattrs`, but in `PAXRecords`, which engines use today | kept | containerd |
+| sparse map of format 1.0 | before Go 1.25, of any size | at most 1 MiB | Go 1.25 |
 """
 
 import logging
-import struct
 from collections.abc import Iterator
-from functools import lru_cache
 
 from imgfs.blob import Blob
 from imgfs.errors import Corrupt
 from imgfs.tar import pax, sparse
-from imgfs.tar.fields import BLOCK, checksum_matches, nanoseconds, number, padded, possible_owner, text
+from imgfs.tar.dialects import HEADER, common, old_sparse_size
+from imgfs.tar.fields import (
+    BLOCK,
+    checksum_matches,
+    nanoseconds,
+    number,
+    padded,
+    possible_owner,
+    possible_time,
+    text,
+)
 from imgfs.tar.member import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -26,19 +41,14 @@ from imgfs.tar.member import (
 
 logger = logging.getLogger("imgfs")
 
-# name, owner and mode, size, mtime, checksum, type, linkname, and what only newer formats have
-_HEADER = struct.Struct("100s24s12s12s8sc100s255s")
-_OWNERSHIP = struct.Struct("8s8s8s")  # mode, uid, gid
-_NEWER = struct.Struct("8s32s32s8s8s155s12x")  # magic, uname, gname, devmajor, devminor, prefix
 _ZEROS = bytes(BLOCK)
-_USTAR = b"ustar\x0000"
-_EXTENSIONS = frozenset((b"x", b"g", b"L", b"K"))
+_GLOBAL, _LONG_NAME, _LONG_LINK = b"g", b"L", b"K"
+_EXTENSIONS = frozenset((b"x", b"X", _GLOBAL, _LONG_NAME, _LONG_LINK))
 _DEVICES = frozenset((CHARACTER_DEVICE, BLOCK_DEVICE))
-_MAX_EXTENSION = 1 << 20  # bytes of one extended header; Go's reader takes no more
-_MAX_MAP = 2 << 20  # bytes of one sparse map
+_MAX_EXTENSION = 1 << 20  # bytes of one extended header
+_MAX_MAP = 2 << 20  # bytes of one sparse map, in blocks of their own
 _MAX_SIZE = 1 << 60
 _READ_SIZE = 32 << 10
-_SPARSE_SIZE = slice(483, 495)  # where GNU tar's old sparse format says how long a file is
 
 Bytes = bytes | memoryview
 _Map = sparse.OldMap | sparse.LeadingMap
@@ -61,12 +71,16 @@ class Scanner:
         self.position = start
         self.wanted = start
         self._pending = b""
-        self._first = start  # where the next member begins, its extensions included
-        self._local: pax.Records = {}
-        self._long_name: bytes | None = None
-        self._long_link: bytes | None = None
+        self._needed = start  # where the data of the last header ends: only padding may be cut off
         self._mapped: tuple[Member, _Map] | None = None  # a member whose map goes on
         self._failure: Corrupt | None = None
+        self._begin(start)
+
+    def _begin(self, offset: int) -> None:
+        """Forget the extensions of the last member; the next one begins at `offset`, its extensions included."""
+        self._first = offset
+        self._local: pax.Records = {}
+        self._long_name = self._long_link = b""
 
     def feed(self, chunk: bytes | memoryview) -> list[Member]:
         """Take the bytes that come next; answers the members whose headers are complete by now.
@@ -97,11 +111,11 @@ class Scanner:
                 if self._mapped is not None:
                     member = self._map_block(*self._mapped, block)
                 else:
-                    fields = _HEADER.unpack(block)
+                    fields = HEADER.unpack(block)
                     if not checksum_matches(block, fields[4]):
                         raise ValueError("wrong checksum")
                     if fields[5] in _EXTENSIONS:
-                        self._extension(fields[5], number(fields[2]), data, place + BLOCK)
+                        self._extension(fields, data, place + BLOCK)
                         continue
                     member = self._member(block, fields)
                 if member is not None:
@@ -119,78 +133,93 @@ class Scanner:
         if not self._pending and self.position < offset <= self.wanted:
             self.position = offset
 
-    def finish(self) -> None:
-        """Say that all has been fed. Raises Corrupt as `feed` does, and if the tar stops in the middle of a member."""
+    def finish(self, size: int | None = None) -> None:
+        """Say that all has been fed: `size` bytes if the last of them were skipped.
+
+        Raises Corrupt as `feed` does, and if the tar stops in the middle of a header or of data; padding that is
+        missing at its end is no fault, nor are extensions with no member behind them.
+        """
         if self._failure is not None:
             raise self._failure
-        if self.ending is None and (
-            self._pending or self._first < self.wanted or self.wanted > self.position
-        ):
-            raise Corrupt(f"tar is cut off at offset {self.position}")
+        end = self.position if size is None else size
+        if self.ending is None and (self._pending or self._mapped is not None or self._needed > end):
+            raise Corrupt(f"tar is cut off at offset {end}")
 
     def _fail(self, why: str) -> None:
         self._failure = Corrupt(f"tar header at offset {self.wanted}: {why}")
 
-    def _extension(self, kind: bytes, size: int, data: Bytes, start: int) -> None:
-        if not 0 <= size <= (_MAX_SIZE if kind == b"g" else _MAX_EXTENSION):
+    def _extension(self, fields: tuple[bytes, ...], data: Bytes, start: int) -> None:
+        _, ownership, size_field, mtime, _, kind, _, newer = fields
+        size = number(size_field)
+        if not 0 <= size <= _MAX_EXTENSION:
             raise ValueError(f"an extended header of {size} bytes")
-        length = padded(size)
-        if kind == b"g":  # what unpacks layers takes nothing from global headers
-            if self._first == self.wanted:
-                self._first += BLOCK + length
-            self.wanted += BLOCK + length
-            return
-        if start + length > len(data):
+        common(ownership, newer)
+        nanoseconds(mtime)
+        if start + size > len(data):
             raise _NeedMore
         payload = bytes(data[start : start + size])
-        if kind == b"x":
-            self._local = pax.parse_records(payload)
-        elif kind == b"L":
+        self._needed = self.wanted + BLOCK + size
+        self.wanted += BLOCK + padded(size)
+        if kind == _LONG_NAME:
             self._long_name = text(payload)
-        else:
+        elif kind == _LONG_LINK:
             self._long_link = text(payload)
-        self.wanted += BLOCK + length
+        else:
+            records = pax.parse_records(payload)
+            if kind == _GLOBAL:  # what unpacks layers takes nothing from it, and forgets what came before
+                self._begin(self.wanted)
+            else:
+                self._local = records
 
     def _member(self, block: bytes, fields: tuple[bytes, ...]) -> Member | None:
         name, ownership, size, mtime, _, kind, link, newer = fields
-        mode, uid, gid, uname, gname, major, minor, prefix = _common(ownership, newer, kind in _DEVICES)
+        mode, uid, gid, uname, gname, major, minor, prefix = common(ownership, newer)
         wanted = self.wanted
+        stored_size = number(size)
         member = Member(
             self._first,
             wanted,
             wanted + BLOCK,
-            0 if kind in NO_DATA else number(size),
+            0 if kind in NO_DATA else _plausible(stored_size),
             0,
             kind,
-            prefix + text(name) if self._long_name is None else self._long_name,
-            (text(link) if link[0] else b"") if self._long_link is None else self._long_link,
+            prefix + text(name),
+            text(link) if link[0] else b"",
             mode,
             uid,
             gid,
             uname,
             gname,
             nanoseconds(mtime),
-            major,
-            minor,
+            *((major, minor) if kind in _DEVICES else (0, 0)),
         )
-        self._long_name = self._long_link = None
-        local = self._local
-        if local:
-            self._local = {}
-            pax.apply(member, local)
-        member.size = _plausible(member.stored_size)
+        records = self._local
+        if records:
+            pax.apply(member, records)
+        if self._long_name:
+            member.name = self._long_name
+        if self._long_link:
+            member.linkname = self._long_link
         if kind == OLD_REGULAR and member.name.endswith(b"/"):
             member.type = DIRECTORY
+            member.stored_size = 0
+        _adjust(member)
+        if stored_size and member.type in NO_DATA:
+            member.is_adjusted = True
+        member.size = _plausible(member.stored_size)
         if kind == GNU_SPARSE:
-            member.size = _plausible(number(block[_SPARSE_SIZE]))
+            member.size = _plausible(old_sparse_size(block))
             return self._with_map(member, sparse.OldMap(block))
-        if local:
-            if local.get(b"GNU.sparse.major") == b"1":
-                member.size = _plausible(pax.decimal(local.get(b"GNU.sparse.realsize", b"")))
+        found = sparse.in_records(records) if records else None
+        if found is not None:
+            if member.type in NO_DATA:
+                raise ValueError("a sparse file of a type that has no data")
+            member.name = found.name or member.name
+            member.size = member.size if found.size is None else _plausible(found.size)
+            if found.numbers is None:
                 return self._with_map(member, sparse.LeadingMap())
-            if pax.SPARSE_MAP in local:
-                self._mapped_sparse(member, local)
-        self._first = self.wanted = member.data_offset + padded(member.stored_size)
+            member.sparse = sparse.checked(found.numbers, member.size, member.stored_size)
+        self._end(member)
         return member
 
     def _map_block(self, member: Member, parts: _Map, block: bytes) -> Member | None:
@@ -212,42 +241,28 @@ class Scanner:
             return None
         self._mapped = None
         member.sparse = sparse.checked(parts.numbers, member.size, member.stored_size)
-        self._first = self.wanted = member.data_offset + padded(member.stored_size)
+        self._end(member)
         return member
 
-    def _mapped_sparse(self, member: Member, records: pax.Records) -> None:
-        numbers = [pax.decimal(value) for value in records[pax.SPARSE_MAP].split(b",") if value]
-        size = records.get(b"GNU.sparse.size", records.get(b"GNU.sparse.realsize", b""))
-        member.size = _plausible(pax.decimal(size))
-        member.sparse = sparse.checked(numbers, member.size, member.stored_size)
+    def _end(self, member: Member) -> None:
+        self._needed = member.data_offset + member.stored_size
+        self.wanted = member.data_offset + padded(member.stored_size)
+        self._begin(self.wanted)
+
+
+def _adjust(member: Member) -> None:
+    """Make owners and times such as a file can have."""
+    uid, gid, mtime = member.uid, member.gid, member.mtime_ns
+    member.uid, member.gid = possible_owner(uid), possible_owner(gid)
+    member.mtime_ns = possible_time(mtime)
+    if member.mtime_ns != mtime or member.uid != uid or member.gid != gid:
+        member.is_adjusted = True
 
 
 def _plausible(size: int) -> int:
     if not 0 <= size <= _MAX_SIZE:
         raise ValueError(f"a size of {size} bytes")
     return size
-
-
-@lru_cache(1024)
-def _common(
-    ownership: bytes, newer: bytes, is_device: bool
-) -> tuple[int, int, int, bytes, bytes, int, int, bytes]:
-    """What headers of one folder mostly have in common: mode, owner, their names, device, and prefix with its slash."""
-    mode, uid, gid = map(number, _OWNERSHIP.unpack(ownership))
-    magic, uname, gname, major, minor, prefix = _NEWER.unpack(newer)
-    if magic[:5] != b"ustar":
-        uname = gname = b""
-    prefix = text(prefix) + b"/" if magic == _USTAR and prefix[0] else b""
-    device = (number(major), number(minor)) if is_device else (0, 0)
-    return (
-        mode & 0o7777,
-        possible_owner(uid),
-        possible_owner(gid),
-        text(uname),
-        text(gname),
-        *device,
-        prefix,
-    )
 
 
 def scan_blob(blob: Blob) -> Iterator[Member]:
@@ -262,10 +277,7 @@ def scan_blob(blob: Blob) -> Iterator[Member]:
         if not chunk:
             break
         yield from scanner.feed(chunk)
-    if scanner.wanted > blob.size:
-        raise Corrupt(f"tar is cut off at offset {blob.size}")
-    if scanner.position >= blob.size:
-        scanner.finish()
+    scanner.finish(blob.size)
 
 
 def sound_members(blob: Blob, name: str) -> list[Member]:

@@ -3,12 +3,13 @@
 Format: GNU tar manual, "Storing Sparse Files": old GNU (type S), pax 0.0, 0.1 and 1.0. Errors are ValueError.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from imgfs.tar.fields import number
+from imgfs.tar.fields import decimal, number
 
 MAX_ENTRIES = 1 << 17
-_LONGEST = 20  # digits of a number in text
+_MAX_TEXT = 1 << 20  # bytes of a map in text, as in Go since 1.25
 
 # where a header of the old format keeps its map, and in extension blocks; whether more follow
 _AREA, _ENTRIES, _MORE = 386, 4, 482
@@ -64,27 +65,55 @@ class LeadingMap:
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
-        self._length: int | None = None
-        self._begun = b""
-
-    @property
-    def complete(self) -> bool:
-        return len(self.numbers) == self._length
+        self.complete = False
+        self._text = bytearray()
+        self._lines = 0
+        self._wanted = 1  # lines, as far as is known
 
     def take(self, piece: bytes) -> None:
         """Take the bytes that come next; the last may lie behind the map. Raises ValueError if they are none."""
-        text = self._begun + piece
-        while not self.complete:
-            line, newline, rest = text.partition(b"\n")
-            if len(line) > _LONGEST or (newline and not line.isdigit()):
-                raise ValueError("a sparse map of something but numbers")
-            if not newline:
-                break
-            text = rest
-            if self._length is not None:
-                self.numbers.append(int(line))
-            elif int(line) <= MAX_ENTRIES:
-                self._length = 2 * int(line)
-            else:
+        self._text += piece
+        self._lines += piece.count(b"\n")
+        if len(self._text) > _MAX_TEXT:
+            raise ValueError("a sparse map that is too long")
+        if self._wanted == 1 and self._lines:
+            (count,) = _numbers([bytes(self._text.partition(b"\n")[0])])
+            if not 0 <= count <= MAX_ENTRIES:
                 raise ValueError("a sparse map of a wrong length")
-        self._begun = text
+            self._wanted += 2 * count
+        if self._lines >= self._wanted:
+            self.numbers = _numbers(bytes(self._text).split(b"\n")[1 : self._wanted])
+            self.complete = True
+
+
+class SparseRecords(NamedTuple):
+    """What pax records say of a sparse file; `name` may be empty.
+
+    `size` is None where they do not say how long it is, `numbers` where the map lies before its data.
+    """
+
+    name: bytes
+    size: int | None
+    numbers: list[int] | None
+
+
+def in_records(records: Mapping[bytes, bytes]) -> SparseRecords | None:
+    """What the records of a member say if they are those of a sparse file; None of another, or an unknown format."""
+    listed = records.get(b"GNU.sparse.map", b"")
+    version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
+    numbers = None
+    if version in ((b"0", b"0"), (b"0", b"1")) or (version == (b"", b"") and listed):
+        numbers = _numbers(listed.split(b",") if listed else [])
+        if _numbers([records.get(b"GNU.sparse.numblocks", b"")]) != [len(numbers) / 2]:
+            raise ValueError("a sparse map of a wrong length")
+    elif version != (b"1", b"0"):
+        return None
+    size = records.get(b"GNU.sparse.size") or records.get(b"GNU.sparse.realsize")
+    return SparseRecords(records.get(b"GNU.sparse.name", b""), decimal(size) if size else None, numbers)
+
+
+def _numbers(texts: Sequence[bytes]) -> list[int]:
+    try:
+        return [decimal(text) for text in texts]
+    except ValueError as error:
+        raise ValueError(f"a sparse map of something but numbers: {error}") from None

@@ -16,7 +16,7 @@ from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
 from imgfs.tar.tree import Tree
 
-_MAGIC = b"imgfs tree, version 5\n"
+_MAGIC = b"imgfs tree, version 6\n"
 _HASH_SIZE = 32
 _LENGTH = struct.Struct("<Q")
 _COLUMNS = (

@@ -156,7 +156,7 @@ def test_an_index_that_is_not_right_is_made_anew(tmp_path: Path, damage: str) ->
         case "empty":
             data.clear()
         case "version":
-            data[:40] = data[:40].replace(b"version 3", b"version 2")
+            data[:40] = data[:40].replace(b"version 4", b"version 2")
         case "foreign":
             other = layer_tar({"other": b"x"})
             with indexing(tmp_path / "other") as indexer:

@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgfs.tar.fields import BLOCK, checksum_matches, number, padded, text
+from imgfs.tar.fields import (
+    BLOCK,
+    checksum_matches,
+    decimal,
+    number,
+    padded,
+    possible_owner,
+    possible_time,
+    text,
+)
 
 
 def checksums(block: bytes) -> tuple[int, int]:
@@ -50,11 +59,15 @@ def test_octal_numbers_are_read_with_whatever_is_around_them(value: int) -> None
         assert number((field % value)[:12].ljust(12, b"\0")) == value
 
 
-@given(st.integers(-(1 << 86), (1 << 86) - 1))
+@given(st.one_of(st.integers(-(1 << 86), (1 << 86) - 1), st.integers(-(1 << 64), 1 << 64)))
 def test_base_256_numbers_have_a_sign(value: int) -> None:
     field = bytearray(value.to_bytes(12, "big", signed=True))
     field[0] |= 0x80
-    assert number(bytes(field)) == (value if value < 0 else value & ((1 << 95) - 1))
+    if -(1 << 63) <= value < 1 << 63:
+        assert number(bytes(field)) == value
+    else:
+        with pytest.raises(ValueError, match="too large"):
+            number(bytes(field))
 
 
 @pytest.mark.parametrize("field", [b"\0" * 8, b" " * 8, b" \0      ", b"0000000\0"])
@@ -63,7 +76,11 @@ def test_blank_means_nothing(field: bytes) -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [b"9000000\0", b"0x12345\0", b"-000001\0", b"1_00000\0", b"12 3\0\0\0\0", b"+12\0\0\0\0\0"]
+    "field",
+    [
+        *(b"9000000\0", b"0x12345\0", b"-000001\0", b"1_00000\0", b"12 3\0\0\0\0"),
+        *(b"+12\0\0\0\0\0", b"12 \0003\0\0"),
+    ],
 )
 def test_what_is_no_number_is_a_value_error(field: bytes) -> None:
     with pytest.raises(ValueError, match="is not a number"):
@@ -74,3 +91,34 @@ def test_names_end_at_their_first_nul_and_sizes_round_up() -> None:
     assert text(b"name\0rest") == b"name"
     assert text(b"x" * 100) == b"x" * 100
     assert [padded(size) for size in (0, 1, 511, 512, 513)] == [0, 512, 512, 512, 1024]
+
+
+def test_a_checksum_is_octal() -> None:
+    block = bytearray(BLOCK)
+    block[148:156] = b"\x80" + bytes(5) + b"\1\0"
+    with pytest.raises(ValueError, match="is not a number"):
+        checksum_matches(bytes(block), bytes(block[148:156]))
+
+
+@given(st.integers(-(1 << 63), (1 << 63) - 1), st.integers(0, 5000))
+def test_decimal_numbers_may_have_any_number_of_leading_zeros(value: int, zeros: int) -> None:
+    for sign in ("-",) if value < 0 else ("", "+"):
+        assert decimal(f"{sign}{'0' * zeros}{abs(value)}".encode()) == value
+
+
+@pytest.mark.parametrize(
+    "value", [b"", b"+", b"-", b"--1", b"1_0", b" 1", b"1\n", b"0x1", b"\xb2", b"%d" % (1 << 63), b"9" * 5000]
+)
+def test_what_is_no_decimal_number_is_a_value_error(value: bytes) -> None:
+    with pytest.raises(ValueError, match="number"):
+        decimal(value)
+
+
+def test_owners_are_what_chown_makes_of_them() -> None:
+    assert [possible_owner(of) for of in (0, 5 << 32 | 7, -2, 0xFFFFFFFE)] == [0, 7, 0xFFFFFFFE, 0xFFFFFFFE]
+    assert [possible_owner(of) for of in (0xFFFFFFFF, -1, (1 << 40) - 1)] == [0, 0, 0], "root is left"
+
+
+def test_times_that_engines_do_not_set_are_the_epoch() -> None:
+    last = (1 << 63) - 1
+    assert [possible_time(of) for of in (-1, 0, 1, last, last + 1)] == [0, 0, 1, last, 0]

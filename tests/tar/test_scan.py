@@ -146,7 +146,6 @@ def test_pax_records_go_before_what_headers_say() -> None:
         b"gname": b"some group",
         b"mtime": b"1700000000.123456789",
         b"SCHILY.xattr.user.a": b"\0binary\n",
-        b"LIBARCHIVE.xattr.user.%62": b"AAEC",
         b"LIBARCHIVE.xattr.user.a": b"AAEC",
     }
     (member,) = scan(extended(b"x", records) + header(size=0) + padded(b"hello") + ENDING, 512)
@@ -156,22 +155,32 @@ def test_pax_records_go_before_what_headers_say() -> None:
     assert (member.uid, member.gid) == (4_000_000_000, 3_000_000_000)
     assert (member.uname, member.gname) == (b"somebody", b"some group")
     assert member.mtime_ns == 1_700_000_000_123_456_789
-    assert member.xattrs == {b"user.a": b"\0binary\n", b"user.b": b"\0\1\2"}
+    assert member.xattrs == {b"user.a": b"\0binary\n"}
     assert (member.offset, member.header_offset) == (0, member.data_offset - BLOCK)
 
 
-def test_global_headers_say_nothing_as_for_what_unpacks_layers() -> None:
+def test_global_headers_say_nothing_and_end_what_extensions_said_before_them() -> None:
     data = (
         extended(b"g", {b"uname": b"one", b"comment": b"c" * 1000, b"size": b"7"})
         + header(b"a")
         + extended(b"x", {b"uname": b"two"})
-        + extended(b"g", {b"uname": b"three"})
         + header(b"b")
+        + extended(b"x", {b"uname": b"two"})
+        + long_name(b"L", b"long")
+        + extended(b"g", {b"uname": b"three"})
+        + header(b"c")
     )
-    first, second = scan(data + ENDING, 700)
+    first, second, third = scan(data + ENDING, 700)
     assert (first.name, first.uname, first.size) == (b"a", b"root", 0)
     assert (second.name, second.uname) == (b"b", b"two")
-    assert first.offset == first.header_offset, "what a member needs does not begin before it"
+    assert (third.name, third.uname) == (b"c", b"root")
+    for member in (first, third):
+        assert member.offset == member.header_offset, "what a member needs does not begin before it"
+
+
+def test_solaris_extended_headers_are_those_of_pax() -> None:
+    (member,) = scan(extended(b"X", {b"path": b"real/name.txt", b"mtime": b"5.5"}) + header() + ENDING, 512)
+    assert (member.name, member.mtime_ns) == (b"real/name.txt", 5_500_000_000)
 
 
 def test_gnu_long_names_and_links_may_be_of_any_bytes() -> None:
@@ -182,19 +191,57 @@ def test_gnu_long_names_and_links_may_be_of_any_bytes() -> None:
     assert scan(data + header(b"next") + ENDING, 700)[1].name == b"next"
 
 
-def test_ustar_prefixes_are_ustars_alone() -> None:
-    (member,) = scan(header(b"name", prefix=b"some/folder") + ENDING, 512)
-    assert member.name == b"some/folder/name"
-    (member,) = scan(header(b"name", prefix=b"some/folder", magic=b"ustar  \0") + ENDING, 512)
-    assert member.name == b"name"
+def test_gnu_long_names_go_before_records_and_empty_ones_say_nothing() -> None:
+    records = extended(b"x", {b"path": b"record", b"linkpath": b"record"})
+    long = long_name(b"L", b"long") + long_name(b"K", b"link")
+    for before in (records + long, long + records):
+        (member,) = scan(before + header(kind=b"2", linkname=b"short") + ENDING, 512)
+        assert (member.name, member.linkname) == (b"long", b"link")
+    empty = long_name(b"L", b"") + long_name(b"K", b"")
+    (member,) = scan(empty + header(kind=b"2", linkname=b"short") + ENDING, 512)
+    assert (member.name, member.linkname) == (b"file", b"short")
+
+
+@pytest.mark.parametrize("version", [b"00", b" \0", b"\0\0", b"0 ", b"  ", b"xy"])
+def test_prefixes_are_ustars_whatever_its_version_is(version: bytes) -> None:
+    block = header(b"name", prefix=b"some/folder", magic=b"ustar\0" + version)
+    (member,) = scan(block + ENDING, 512)
+    assert (member.name, member.uname) == (b"some/folder/name", b"root")
+
+
+@pytest.mark.parametrize(
+    ("prefix", "expected"),
+    [
+        (b"00000000005\x0000000000006\0", b"name"),
+        (b"\0ignored, a time begins with no NUL", b"name"),
+        (b"\0" * 12 + b"5", b"name"),
+        (b"some/folder", b"some/folder/name"),
+        (b"some/f\xc3\xb6lder", b"name"),
+    ],
+)
+def test_gnu_headers_have_times_there_unless_they_are_a_prefix(prefix: bytes, expected: bytes) -> None:
+    """Programs in Go before 1.8 wrote one."""
+    (member,) = scan(header(b"name", prefix=prefix, magic=b"ustar  \0") + ENDING, 512)
+    assert member.name == expected
+
+
+def test_prefixes_of_star_are_shorter() -> None:
+    fields = b"p" * 131 + b"00000000005\0" * 2
+    (member,) = scan(header(b"name", prefix=fields, tail=bytes(8) + b"tar\0") + ENDING, 512)
+    assert member.name == b"p" * 131 + b"/name"
+    with pytest.raises(Corrupt, match="is not a number"):
+        scan(header(b"name", prefix=b"p" * 155, tail=bytes(8) + b"tar\0") + ENDING, 512)
 
 
 def test_v7_headers_have_no_owners_names_and_directories_end_in_a_slash() -> None:
     directory, file = scan(
-        header(b"dir/", kind=b"\0", magic=b"") + header(b"f", kind=b"\0", magic=b"") + ENDING, 512
+        header(b"dir/", kind=b"\0", magic=b"", size=700) + header(b"f", kind=b"\0", magic=b"") + ENDING, 512
     )
-    assert (directory.type, directory.uname) == (b"5", b"")
+    assert (directory.type, directory.uname, directory.stored_size) == (b"5", b"", 0)
     assert (file.type, file.is_file) == (b"\0", True)
+    for magic in (b"ustar  0", b"ustar\1", b"USTAR\x0000"):
+        (member,) = scan(header(magic=magic, prefix=b"prefix", kind=b"3") + ENDING, 512)
+        assert (member.name, member.uname, member.devmajor) == (b"file", b"", 0)
 
 
 @pytest.mark.parametrize(
@@ -221,23 +268,18 @@ def test_links_and_directories_have_no_data_whatever_their_size_says() -> None:
     assert {member.size for member in members} == {0}
 
 
-def test_negative_times_are_before_1970() -> None:
-    (member,) = scan(header(mtime=b"\xff" * 12) + ENDING, 512)
-    assert member.mtime_ns == -1_000_000_000
-    (member,) = scan(extended(b"x", {b"mtime": b"-1.5"}) + header() + ENDING, 512)
-    assert member.mtime_ns == -1_500_000_000
-
-
 NUMBERS = {
-    "a time": (header(mtime=b"\x80" + (1 << 80).to_bytes(11)), (0, 0, (1 << 63) - 1)),
-    "a time before all": (header(mtime=b"\xc0" + bytes(11)), (0, 0, -1 << 63)),
+    "a time before 1970": (header(mtime=b"\xff" * 12), (0, 0, 0)),
+    "a time after 2262": (header(mtime=b"\x80" + (9_300_000_000).to_bytes(11)), (0, 0, 0)),
     "an owner": (header(uid=b"\xa0" + bytes(6) + b"\x05"), (5, 0, 0)),
+    "no owner": (header(uid=b"\x80\0\0\0\xff\xff\xff\xff"), (0, 0, 0)),
     "owners in records": (
         extended(b"x", {b"uid": b"%d" % (5 << 60 | 7), b"gid": b"-1"}) + header(),
-        (7, 0xFFFFFFFF, 0),
+        (7, 0, 0),
     ),
-    "a time in a record": (extended(b"x", {b"mtime": b"9" * 20}) + header(), (0, 0, (1 << 63) - 1)),
-    "a time of ten digits": (extended(b"x", {b"mtime": b"9999999999.5"}) + header(), (0, 0, (1 << 63) - 1)),
+    "a time before 1970 in a record": (extended(b"x", {b"mtime": b"-1.5"}) + header(), (0, 0, 0)),
+    "a time in a record": (extended(b"x", {b"mtime": b"9" * 18}) + header(), (0, 0, 0)),
+    "a time of ten digits": (extended(b"x", {b"mtime": b"9999999999.5"}) + header(), (0, 0, 0)),
 }
 
 
@@ -247,10 +289,14 @@ def test_numbers_that_no_file_can_have_are_what_the_tree_makes_of_them(name: str
     data, expected = NUMBERS[name]
     (member,) = members = scan(data + ENDING, 512)
     assert (member.uid, member.gid, member.mtime_ns) == expected
+    assert member.is_adjusted
     tree = merge_layers([members], "image")
     assert (tree.uids[1], tree.gids[1], tree.mtimes[1]) == expected
 
 
+GNU = b"ustar  \0"
+SPARSE = {b"GNU.sparse.major": b"0", b"GNU.sparse.minor": b"1", b"GNU.sparse.numblocks": b"0"}
+LEADING = {b"GNU.sparse.major": b"1", b"GNU.sparse.minor": b"0"}
 BROKEN = {
     "checksum": header(checksum=b"0000000\0"),
     "garbage": b"garbage!" * 64,
@@ -259,14 +305,21 @@ BROKEN = {
     "nonsense size": header(size=b"abcdefghijk\0"),
     "negative pax size": extended(b"x", {b"size": b"-1"}) + header(),
     "absurd pax size": extended(b"x", {b"size": b"9" * 19}) + header(),
-    "absurd sparse size": header(kind=b"S", tail=bytes(97) + b"\x80" + b"\xff" * 11 + bytes(17)),
-    "absurd pax sparse size": extended(b"x", {b"GNU.sparse.map": b"", b"GNU.sparse.size": b"9" * 19})
-    + header(),
-    "absurd leading sparse size": extended(
-        b"x", {b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"9" * 19}
-    )
+    "absurd sparse size": header(kind=b"S", magic=GNU, tail=bytes(97) + b"\x80" + b"\xff" * 11 + bytes(17)),
+    "absurd pax sparse size": extended(b"x", SPARSE | {b"GNU.sparse.size": b"%d" % (1 << 61)}) + header(),
+    "absurd leading sparse size": extended(b"x", LEADING | {b"GNU.sparse.realsize": b"9" * 18 + b"999"})
     + header(size=512)
     + padded(b"0\n"),
+    "a number that is too large": header(mtime=b"\x80" + (1 << 80).to_bytes(11)),
+    "an owner that is none": header(uid=b"root\0\0\0\0"),
+    "an extension whose owner is none": header(uid=b"root\0\0\0\0", kind=b"L"),
+    "a directory whose size is none": header(size=b"large\0", kind=b"5"),
+    "negative size that a record sets right": extended(b"x", {b"size": b"0"}) + header(size=b"\xff" * 12),
+    "path with a NUL": extended(b"x", {b"path": b"a\0b"}) + header(),
+    "global header of nonsense": header(kind=b"g", size=20) + padded(b"99 path=name\n"),
+    "endless global header": header(kind=b"g", size=(1 << 20) + 1),
+    "sparse directory": extended(b"x", SPARSE) + header(kind=b"5"),
+    "sparse file in another dialect": header(kind=b"S", magic=b"ustar\x0000"),
     "nonsense pax size": extended(b"x", {b"size": b"5.5"}) + header(),
     "endless extension": header(kind=b"x", size=1 << 30),
     "negative extension": header(kind=b"L", size=b"\xff" * 12),
@@ -274,16 +327,21 @@ BROKEN = {
     "record too long": header(kind=b"x", size=20) + padded(b"99 path=name\n"),
     "record without equals": header(kind=b"x", size=10) + padded(b"10 pathab\n"),
     "record of no length": header(kind=b"x", size=10) + padded(b"0 path=ab\n"),
-    "attribute": extended(b"x", {b"LIBARCHIVE.xattr.user.a": b"!!!"}) + header(),
     "sparse map out of order": header(
-        kind=b"S", size=20, tail=b"00000000100\x0000000000012\0" + b"00000000000\x0000000000012\0" + bytes(78)
+        kind=b"S",
+        size=20,
+        magic=GNU,
+        tail=b"00000000100\x0000000000012\0" + b"00000000000\x0000000000012\0" + bytes(78),
     ),
-    "sparse map that does not fit": extended(b"x", {b"GNU.sparse.map": b"0,10", b"GNU.sparse.size": b"5"})
+    "sparse map that does not fit": extended(
+        b"x",
+        SPARSE | {b"GNU.sparse.map": b"0,10", b"GNU.sparse.numblocks": b"1", b"GNU.sparse.size": b"5"},
+    )
     + header(size=10),
-    "sparse map without numbers": extended(b"x", {b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"5"})
+    "sparse map without numbers": extended(b"x", LEADING | {b"GNU.sparse.realsize": b"5"})
     + header(size=1024)
     + b"x" * 1024,
-    "sparse map of too many": extended(b"x", {b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"5"})
+    "sparse map of too many": extended(b"x", LEADING | {b"GNU.sparse.realsize": b"5"})
     + header(size=1024)
     + padded(b"999999999\n0\n"),
 }
@@ -304,23 +362,37 @@ def test_what_is_no_header_is_corrupt_and_the_members_before_it_are_kept(name: s
     assert [member.name for member in members] == [b"one", b"two"], "however it is fed"
 
 
+def whole_ends(data: bytes, members: list[Member]) -> set[int]:
+    """Where a tar may be cut: where a header is due, and inside of padding."""
+    ends = {0}
+    for member in members:
+        place = member.offset
+        while place < member.header_offset:
+            end = place + BLOCK + int(data[place + 124 : place + 135], 8)
+            place = end + -end % BLOCK
+            ends |= set(range(end, place + 1))
+        end = member.data_offset + member.stored_size
+        ends |= set(range(end, end + -end % BLOCK + 1))
+    return ends
+
+
 @pytest.mark.parametrize("writer", ["pax sparse 1.0", "oldgnu sparse", "gnu"])
-def test_a_cut_anywhere_is_corrupt_unless_it_is_between_members(
+def test_a_cut_is_corrupt_but_where_a_header_is_due_or_inside_of_padding(
     folder: Path, tmp_path: Path, writer: str
 ) -> None:
     data = packed(WRITERS[writer], folder, tmp_path / "a.tar").read_bytes()
     members = _scan_blob(data)
-    ends = {member.offset for member in members}
     scanner = Scanner()
     scanner.feed(data)
     assert scanner.ending is not None
-    headers = {place for m in members for place in range(m.offset, m.data_offset + 1, BLOCK)}
-    for cut in sorted({place + by for place in headers for by in (-1, 0, 1)} | {1, scanner.ending + 100}):
+    ends = whole_ends(data, members)
+    places = {place for m in members for place in range(m.offset, m.data_offset + 1, BLOCK)}
+    places |= {member.data_offset + member.stored_size for member in members}
+    for cut in sorted({place + by for place in places for by in (-1, 0, 1, 5)} | {1, scanner.ending + 100}):
         if not 0 <= cut <= len(data):
             continue
-        whole = cut in ends or cut >= scanner.ending + BLOCK or cut in (0, scanner.ending)
-        if whole:
-            expected = [member for member in members if member.offset < cut]
+        if cut in ends or cut >= scanner.ending + BLOCK:
+            expected = [m for m in members if m.data_offset + m.stored_size <= cut]
             assert scan(data[:cut], 1 << 20) == _scan_blob(data[:cut]) == expected
         else:
             for read in (partial(scan, data[:cut], 1 << 20), partial(_scan_blob, data[:cut])):
@@ -331,7 +403,7 @@ def test_a_cut_anywhere_is_corrupt_unless_it_is_between_members(
 def _old_map(blocks: int) -> bytes:
     """A file without data whose map, in the old format, goes on in so many blocks."""
     part = b"00000000000\0" * 2
-    begun = header(kind=b"S", tail=part * 4 + b"\1" + part[:12] + bytes(17))
+    begun = header(kind=b"S", magic=GNU, tail=part * 4 + b"\1" + part[:12] + bytes(17))
     return (
         begun + b"".join((part * 21).ljust(504, b"\0") + b"\1" * 8 for _ in range(blocks - 1)) + bytes(BLOCK)
     )
@@ -340,8 +412,7 @@ def _old_map(blocks: int) -> bytes:
 def _leading_map(blocks: int) -> bytes:
     """A file without data whose map, in format 1.0, takes about so many blocks."""
     text = padded(b"%d\n" % (64 * blocks) + b"0000\n000\n" * 64 * blocks)
-    says = {b"GNU.sparse.major": b"1", b"GNU.sparse.realsize": b"0"}
-    return extended(b"x", says) + header(size=len(text)) + text
+    return extended(b"x", LEADING | {b"GNU.sparse.realsize": b"0"}) + header(size=len(text)) + text
 
 
 @pytest.mark.parametrize("with_map", [_old_map, _leading_map])

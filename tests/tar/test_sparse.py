@@ -47,8 +47,45 @@ def test_a_leading_map_says_when_it_is_not_all_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "data", [b"x\n", b"-1\n", b"1" * 30, b"1\n" + b"1" * 30, b"1\n5\nx\n", b"999999999\n"]
+    "data", [b"x\n", b"-1\n", b"\n", b"1" * 30 + b"\n", b"1\n5\nx\n", b"999999999\n", b"1" * ((1 << 20) + 1)]
 )
 def test_a_leading_map_of_nonsense_is_a_value_error(data: bytes) -> None:
     with pytest.raises(ValueError, match="sparse map"):
         leading_map(data)
+
+
+def test_numbers_of_a_map_may_have_leading_zeros() -> None:
+    zeros = b"0" * 600
+    assert leading_map(zeros + b"1\n", zeros + b"5\n" + zeros, b"7\n").numbers == [5, 7]
+    found = sparse.in_records({b"GNU.sparse.map": zeros + b"5,07", b"GNU.sparse.numblocks": b"01"})
+    assert found is not None
+    assert found.numbers == [5, 7]
+
+
+@pytest.mark.parametrize(
+    ("version", "is_sparse"),
+    [((b"0", b"0"), True), ((b"0", b"1"), True), ((b"1", b"0"), True), ((b"", b""), False)]
+    + [(version, False) for version in [(b"2", b"0"), (b"1", b"1"), (b"1", b""), (b"", b"0")]],
+)
+def test_records_of_other_formats_are_no_sparse_file(version: tuple[bytes, bytes], is_sparse: bool) -> None:
+    records = {
+        b"GNU.sparse.major": version[0],
+        b"GNU.sparse.minor": version[1],
+        b"GNU.sparse.numblocks": b"0",
+    }
+    assert (sparse.in_records(records) is not None) == is_sparse
+
+
+@pytest.mark.parametrize(
+    "records",
+    [
+        {b"GNU.sparse.map": b"0,5"},
+        {b"GNU.sparse.map": b"0,5", b"GNU.sparse.numblocks": b"2"},
+        {b"GNU.sparse.map": b"0,x", b"GNU.sparse.numblocks": b"1"},
+        {b"GNU.sparse.map": b"0,5", b"GNU.sparse.numblocks": b"1", b"GNU.sparse.size": b"x"},
+        {b"GNU.sparse.map": b"0,5,", b"GNU.sparse.numblocks": b"1"},
+    ],
+)
+def test_records_of_nonsense_are_a_value_error(records: dict[bytes, bytes]) -> None:
+    with pytest.raises(ValueError, match=r"sparse map|not a number"):
+        sparse.in_records(records)

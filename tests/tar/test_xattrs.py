@@ -4,24 +4,35 @@ import pytest
 
 from imgfs.blob import MemoryBlob
 from imgfs.tar import Merger, scan_blob
+from imgfs.tar.member import DIRECTORY, FIFO, REGULAR, SYMLINK
 from imgfs.tar.xattrs import possible
 from tests.tar.archives import extended, header
 
 GOOD = {b"user.a": b"1", b"user." + b"n" * 250: b"v" * (64 << 10), b"user.empty": b""}
 
 
-@pytest.mark.parametrize("name", [b"", b"user." + b"n" * 251, b"user.a\0b"])
+@pytest.mark.parametrize(
+    "name", [b"", b"user." + b"n" * 251, b"user.a\0b", b"user.", b"user", b"com.apple.provenance", b"USER.a"]
+)
 def test_impossible_names_are_left_out(name: bytes) -> None:
-    assert possible({name: b"x"} | GOOD) == GOOD
+    assert possible({name: b"x"} | GOOD, REGULAR) == GOOD
 
 
 def test_values_that_are_too_long_are_left_out() -> None:
-    assert possible(GOOD | {b"user.b": b"v" * ((64 << 10) + 1)}) == GOOD
+    assert possible(GOOD | {b"user.b": b"v" * ((64 << 10) + 1)}, REGULAR) == GOOD
 
 
 def test_there_are_no_more_names_than_can_be_listed() -> None:
-    names = possible({b"user.%05d" % number: b"" for number in range(10_000)})
+    names = possible({b"user.%05d" % number: b"" for number in range(10_000)}, REGULAR)
     assert 64 << 10 >= sum(len(name) + 1 for name in names) > 65_000
+
+
+def test_every_namespace_of_linux_is_kept_and_users_own_on_files_and_directories_alone() -> None:
+    given = {b"user.a": b"", b"trusted.a": b"", b"security.capability": b"", b"system.posix_acl_access": b""}
+    for kind in (REGULAR, DIRECTORY):
+        assert possible(given, kind) == given
+    for kind in (SYMLINK, FIFO):
+        assert possible(given, kind) == {name: b"" for name in given if name != b"user.a"}
 
 
 def test_a_tree_has_none_but_those() -> None:

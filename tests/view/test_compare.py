@@ -21,7 +21,8 @@ Parts = Sequence[tuple[int, bytes]]
 def sparse(size: int, parts: Parts) -> bytes:
     """A layer with one file, of which only some parts are stored."""
     numbers = b",".join(b"%d,%d" % (offset, len(data)) for offset, data in parts)
-    says = {b"GNU.sparse.map": numbers, b"GNU.sparse.size": b"%d" % size}
+    says = {b"GNU.sparse.major": b"0", b"GNU.sparse.minor": b"1", b"GNU.sparse.size": b"%d" % size}
+    says |= {b"GNU.sparse.map": numbers, b"GNU.sparse.numblocks": b"%d" % len(parts)}
     stored = b"".join(data for _, data in parts)
     return extended(b"x", says) + header(size=len(stored)) + padded(stored) + bytes(1024)
 
