@@ -89,6 +89,15 @@ class MountError(ImgfsError):
     pass
 
 
+_EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def is_exhausted(error: Exception) -> bool:
+    """Whether the machine, rather than what was read, is to blame: going on with something else would fail as well."""
+    causes = (error, error.__cause__)
+    return any(isinstance(cause, OSError) and cause.errno in _EXHAUSTED for cause in causes)
+
+
 def describe(error: Exception) -> str:
     """What went wrong in one line, for people: an error of the operating system by its file, without its number."""
     if isinstance(error, OSError) and error.strerror:

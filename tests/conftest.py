@@ -12,6 +12,7 @@ import pytest
 from hypothesis import settings
 
 from tests.images import TestImage, docker_archive, family
+from tests.tools import require_root
 
 # How busy the machine is, is no property of the code. In CI examples are the same at every run, so that whether a
 # change lands does not depend on luck; looking for new ones is for whoever runs the tests elsewhere.
@@ -63,6 +64,17 @@ def mount(imgfs: Imgfs, tmp_path: Path) -> Mount:
             assert "Traceback" not in (log.read_text() if log.exists() else "")
 
     return mounted
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A folder with room for 4 MB."""
+    require_root()
+    folder = tmp_path / "disk"
+    folder.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=4m", "imgfs-test", folder], check=True)
+    yield folder
+    subprocess.run(["umount", folder], check=True)
 
 
 @pytest.fixture

@@ -97,9 +97,13 @@ class Folder(Descriptor):
         self.sync()
 
     def rename(self, name: str, into: "Folder", new_name: str) -> None:
-        """Rename a file, replacing what has the new name."""
+        """Rename a file, replacing what has the new name, even a directory."""
         with into._naming(new_name):
-            os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
+            try:
+                os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
+            except IsADirectoryError:
+                shutil.rmtree(new_name, dir_fd=into._fd)
+                os.rename(name, new_name, src_dir_fd=self._fd, dst_dir_fd=into._fd)
 
     def link(self, name: str, into: "Folder", new_name: str) -> None:
         """Give a file another name. Raises FileExistsError if there is one of that name."""

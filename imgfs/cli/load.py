@@ -8,12 +8,15 @@ from contextlib import contextmanager
 import click
 
 from imgfs.cli.common import opened, progress_bar, store_option, utf8, writing
-from imgfs.errors import printable
+from imgfs.cli.messages import tell
+from imgfs.digest import ImageID
+from imgfs.errors import ImgfsError, describe, is_exhausted, printable
 from imgfs.sources.directory_tar import directory_chunks
 from imgfs.sources.importing import import_image
 from imgfs.sources.loading import load_image, parents_first, plain_archive
 from imgfs.sources.names import full_name
 from imgfs.sources.own_writer import file_chunks
+from imgfs.sources.union import Snapshot
 
 
 @click.command(short_help="Load the images of an archive, or of any source.")
@@ -25,8 +28,9 @@ def load(source: str, input_: str | None, quiet: bool, store: str | None) -> Non
     """Load every image of an archive (made by docker save, or an OCI archive) into the store of imgfs.
 
     Reads standard input when no SOURCE is given; any other SOURCE is copied from in the same way. The archive
-    may be compressed. The last line printed is the ID of the last image. Exit status 1 if anything in it is broken
-    and was left out.
+    may be compressed. The last line printed is the ID of the last image. An image that is broken is skipped with one
+    line that names it, and the others are loaded; the exit status is 1 then. What the store has already of an image is
+    checked, and replaced if it is damaged.
     """
     reference = input_ or source
     if reference == "-" and sys.stdin.isatty():
@@ -36,12 +40,19 @@ def load(source: str, input_: str | None, quiet: bool, store: str | None) -> Non
             reference = plain_archive(reference, writer.folder, progress_bar)
         with opened([reference]) as union:
             (loaded,) = union.sources
+            is_whole = not loaded.problems
             for image_id in parents_first(loaded):
-                tags = load_image(loaded, image_id, writer, progress_bar)
+                try:
+                    tags = load_image(loaded, image_id, writer, progress_bar)
+                except (ImgfsError, OSError) as error:
+                    if is_exhausted(error):
+                        raise
+                    tell(f"image {_called(union.snapshot, image_id)} is not loaded: {describe(error)}")
+                    is_whole = False
+                    continue
                 for name in () if quiet else tags:
                     click.echo(f"Loaded image: {printable(name)}")
                 click.echo(image_id)
-            is_whole = not loaded.problems
     click.get_current_context().exit(not is_whole)
 
 
@@ -79,6 +90,12 @@ def import_(
                 layer = writer.stage(chunks, name, advance)
             layers.append((layer, message or f"Imported from {utf8(name)}"))
         click.echo(import_image(writer, layers, base, changes, tags))
+
+
+def _called(snapshot: Snapshot, image_id: ImageID) -> str:
+    """An image in a message: its ID, with its names if it has any."""
+    names = snapshot.tags_of(image_id)
+    return f"{image_id} ({', '.join(names)})" if names else image_id
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.provider import LayerRegistry
 from imgfs.layers.split import SplitLayer, SplitPlace, Splits
 from imgfs.layers.stored import StoredLayer
-from imgfs.layers.verify import index_layer, stored_size, verify_layer
+from imgfs.layers.verify import check_stored, index_layer, stored_size, verify_layer
 
 __all__ = [
     "Cache",
@@ -25,6 +25,7 @@ __all__ = [
     "StoredLayer",
     "chain_id",
     "chain_ids",
+    "check_stored",
     "copies_of",
     "index_layer",
     "stored_size",

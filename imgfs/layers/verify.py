@@ -44,6 +44,22 @@ def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
         raise Corrupt(f"layer {layer.diff_id}: failed to verify, its bytes are sha256:{sha.hexdigest()}")
 
 
+def check_stored(layer: StoredLayer) -> None:
+    """Compare a layer's stored bytes with their digest, without decoding them.
+
+    Raises Corrupt, or what reading raises.
+    """
+    sha = hashlib.sha256()
+    with layer.open_blob() as blob:
+        for chunk in blob_chunks(blob):
+            sha.update(chunk)
+    if layer.stored_digest not in (None, f"sha256:{sha.hexdigest()}"):
+        raise Corrupt(
+            f"layer {layer.diff_id}, blob {layer.stored_digest}: failed to verify, "
+            f"its stored bytes are sha256:{sha.hexdigest()}"
+        )
+
+
 def index_layer(layer: Layer, advance: Callable[[int], None]) -> None:
     """Index a layer that needs it and never was. Raises Corrupt, or what reading raises."""
     if isinstance(layer, LayerChoice):

@@ -14,6 +14,7 @@ from imgfs.budget import MIB, Budget
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, TooMuch
 from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, StoredLayer, chain_ids, verified_first
+from imgfs.sources.report import Report as Report  # for the formats, which take what is found from here too
 from imgfs.sources.source import Source
 from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
 
@@ -57,13 +58,6 @@ class FoundImage:
 
 _MEMORY = 256 * MIB  # that what is found in one place may take, about
 _IMAGE, _LAYER, _NAME = 2048, 1024, 256  # bytes that each takes, besides its documents and its text
-
-
-class Report(Protocol):
-    """How a format reports what is broken and skipped."""
-
-    def __call__(self, text: str, *, image: str = "", names: Iterable[str] = ()) -> None:
-        """Report a problem; `image` is the ID of what is not shown because of it, `names` are its names."""
 
 
 @dataclass(slots=True)

@@ -8,10 +8,11 @@ from collections.abc import Mapping, Sequence
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, ImageID
-from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError
+from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, Splits
 from imgfs.sources import containerd
 from imgfs.sources.docker_root import FILES, DriverStore, drivers
+from imgfs.sources.repositories import report_absent, with_names
 from imgfs.sources.source import Source
 from imgfs.sources.young import now_while_young
 from imgfs.store import FSBackend, ImageStore, JoinedBackend, Problem, Problems, StoreBackend
@@ -72,6 +73,7 @@ class DockerStore(Source):
         self._backend = JoinedBackend([backend for _, backend in self._drivers])
         self.layers = LayerRegistry(self._find_layer)
         self.store = ImageStore(self._backend, self.layers)
+        report_absent(self.store, self._tags, self._read_tags, self._problems.report)
 
     @property
     def tags(self) -> Mapping[str, ImageID]:
@@ -79,7 +81,7 @@ class DockerStore(Source):
 
     @property
     def problems(self) -> Sequence[Problem]:
-        return [*self._problems, *self.store.problems]
+        return with_names([*self._problems, *self.store.problems], self._tags)
 
     def refresh(self) -> bool:
         stamp = self._stamp()
@@ -90,6 +92,7 @@ class DockerStore(Source):
         self._tags = self._read_tags()
         self._backend.backends = [backend for _, backend in self._drivers]
         changed = self.store.refresh()
+        report_absent(self.store, self._tags, self._read_tags, self._problems.report)
         self._seen = stamp
         return changed or tags != self._tags
 
@@ -138,9 +141,9 @@ class DockerStore(Source):
         tags: dict[str, ImageID] = {}
         for store, _ in self._drivers:
             try:
-                tags = store.read_tags() | tags
+                tags = store.read_tags(self._problems.report) | tags
             except (ImgfsError, OSError) as error:
-                self._problems.report(f"names of driver {store.driver} are not known: {error}")
+                self._problems.report(f"names of driver {store.driver} are not known: {describe(error)}")
         return tags
 
     def _find_layer(self, chain_id: ChainID) -> Layer:

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, InvalidDigest, LayerNotFound, StoreError
+from imgfs.errors import Corrupt, InvalidDigest, LayerNotFound
 from imgfs.layers import SplitLayer, SplitPlace, Splits
 from imgfs.layers.chain import stacked
+from imgfs.sources.report import Report
 from imgfs.sources.repositories import parse_repositories
 
 FILES: Mapping[str, str] = {
@@ -62,21 +63,16 @@ class DriverStore:
         kinds = ("content", "metadata")
         return [self._names, *(f"{self._folder}/imagedb/{kind}/sha256" for kind in kinds)]
 
-    def read_tags(self) -> dict[str, ImageID]:
-        """Names with a tag, whether or not their images exist. Raises InvalidImage, StoreError or OSError."""
-        path = self._root.path_of(self._names)
+    def read_tags(self, report: Report) -> dict[str, ImageID]:
+        """Names with a tag, whether or not their images exist; what is damaged is reported.
+
+        Raises InvalidImage, StoreError or OSError if none can be read.
+        """
         try:
             data = self._root.read(self._names, _MAX_NAMES)
         except FileNotFoundError:
             return {}
-        tags = {}
-        for name, digest in parse_repositories(data, path):
-            if "@" not in name:
-                try:
-                    tags[name] = ImageID(digest)
-                except InvalidDigest as error:
-                    raise StoreError(f"{path}: {name!r}: {error}") from None
-        return tags
+        return parse_repositories(data, self._root.path_of(self._names), report)
 
     def layer(self, chain_id: ChainID, splits: Splits) -> SplitLayer:
         """A layer. Raises LayerNotFound if there is none, StoreError or Corrupt if its records are wrong."""

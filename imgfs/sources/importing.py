@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from imgfs.digest import DiffID, ImageID
-from imgfs.errors import InvalidImage, LayerNotFound
+from imgfs.errors import InvalidImage
 from imgfs.layers import chain_ids
 from imgfs.sources.changes import apply_change
 from imgfs.sources.documents import parse_document
@@ -26,17 +26,12 @@ def import_image(
     """Commit an image of `layers`, bottom first, each with a comment for the history, on top of `parent`.
 
     `changes` are Dockerfile instructions. Raises InvalidImage for one that does not parse or a layer that is damaged,
-    LayerNotFound if a layer of the parent is missing.
+    and what `Writer.stage_known` raises if a layer of the parent is missing or damaged.
     """
     for layer, _ in layers:
         if layer.damage:
             raise InvalidImage(layer.damage)
-    below = []
-    for chain_id in chain_ids(parent.diff_ids if parent else ()):
-        known = writer.stage_known(chain_id)
-        if known is None:
-            raise LayerNotFound(f"the parent's layer with chain ID {chain_id} is missing")
-        below.append(known)
+    below = [writer.stage_known(chain_id) for chain_id in chain_ids(parent.diff_ids if parent else ())]
     added = [(layer.diff_id, comment) for layer, comment in layers]
     config = new_config(parent.raw_config if parent else None, added, changes)
     staged = [*below, *(layer for layer, _ in layers)]

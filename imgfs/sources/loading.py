@@ -3,6 +3,7 @@
 Every layer is decoded on the way and must have the diff ID that its config gives.
 """
 
+import logging
 import sys
 import tempfile
 from collections.abc import Callable
@@ -12,10 +13,12 @@ from typing import Protocol
 from imgfs.blob import Blob, FileBlob, blob_chunks
 from imgfs.codec import Compression, detect, open_forward
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, NotFound
+from imgfs.errors import Corrupt, ImgfsError, LayerNotFound, NotFound, describe
 from imgfs.layers import Layer, LayerChoice, StoredLayer, chain_ids
 from imgfs.sources.own_writer import StagedLayer, Writer, file_chunks
 from imgfs.sources.source import Source
+
+logger = logging.getLogger("imgfs")
 
 
 class Progress(Protocol):
@@ -46,7 +49,7 @@ def load_image(source: Source, image_id: ImageID, writer: Writer, progress: Prog
     """
     image = source.store.get(image_id)
     staged = [
-        writer.stage_known(chain_id) or _stage(source, chain_id, diff_id, writer, progress)
+        _known(writer, chain_id) or _stage(source, chain_id, diff_id, writer, progress)
         for chain_id, diff_id in zip(chain_ids(image.diff_ids), image.diff_ids, strict=True)
     ]
     tags = [name for name, named in source.tags.items() if named == image_id]
@@ -76,6 +79,17 @@ def plain_archive(path: str, folder: str, progress: Progress) -> str:
             file.write(chunk)
             advance(len(chunk))
     return copy
+
+
+def _known(writer: Writer, chain_id: ChainID) -> StagedLayer | None:
+    """A layer that is in the writer's store already; None if it is not, or is damaged and has to be replaced."""
+    try:
+        return writer.stage_known(chain_id)
+    except LayerNotFound:
+        return None
+    except (ImgfsError, OSError) as error:
+        logger.warning("replacing what is damaged in the store: %s", describe(error))
+        return None
 
 
 def _stage(

@@ -4,19 +4,20 @@ What lies where is `own_layout`'s; changing a store is `own_writer`'s.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 
 import platformdirs
 
 from imgfs.blob import FileBlob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import SourceNotFound
-from imgfs.layers import Indexer, Layer, LayerRegistry, StoredLayer
+from imgfs.errors import ImgfsError, SourceNotFound, describe
+from imgfs.layers import Indexer, LayerRegistry, StoredLayer
 from imgfs.sources.own_layout import Layout
+from imgfs.sources.repositories import report_absent, with_names
 from imgfs.sources.source import Source
 from imgfs.sources.young import now_while_young
-from imgfs.store import FSBackend, ImageStore
+from imgfs.store import FSBackend, ImageStore, Problem, Problems
 
 
 def default_path() -> str:
@@ -49,23 +50,38 @@ class OwnStore(Source):
         self.layout = layout
         self.reference = f"imgfs:{layout.root}"
         self.folder = layout.root
+        self._problems = Problems(self.reference)
         self._seen = self._stamp()
-        self._tags = layout.read_tags()
+        self._tags = self._read_tags()
         self.layers = LayerRegistry(partial(find_layer, layout, indexer))
         self.store = ImageStore(FSBackend(layout.imagedb, read_only=True), self.layers)
+        report_absent(self.store, self._tags, self._read_tags, self._problems.report)
 
     @property
     def tags(self) -> Mapping[str, ImageID]:
         return {name: image_id for name, image_id in self._tags.items() if image_id in self.store}
 
+    @property
+    def problems(self) -> Sequence[Problem]:
+        return with_names([*self._problems, *self.store.problems], self._tags)
+
     def refresh(self) -> bool:
         stamp = self._stamp()
         if stamp == self._seen:
             return False
-        self._tags = self.layout.read_tags()
+        self._problems = self._problems.begin()
+        self._tags = self._read_tags()
         self.store.refresh()
+        report_absent(self.store, self._tags, self._read_tags, self._problems.report)
         self._seen = stamp
         return True
+
+    def _read_tags(self) -> dict[str, ImageID]:
+        try:
+            return self.layout.read_tags(self._problems.report)
+        except (ImgfsError, OSError) as error:
+            self._problems.report(f"names are not known: {describe(error)}")
+            return {}
 
     def _stamp(self) -> tuple[int, ...]:
         """Changes when the store does: modification times, or the time now while they are too young to tell."""
@@ -79,10 +95,10 @@ class OwnStore(Source):
         return (*times, now_while_young(times))
 
 
-def find_layer(layout: Layout, indexer: Indexer, chain_id: ChainID) -> Layer:
-    """A layer of the store at `layout`. Raises what `Layout.read_record` does."""
+def find_layer(layout: Layout, indexer: Indexer, chain_id: ChainID, path: str = "") -> StoredLayer:
+    """A layer of the store at `layout`, its blob at `path` if that is given. Raises what `Layout.read_record` does."""
     record = layout.read_record(chain_id)
     stored = Digest(record.blob)
     parent = ChainID(record.parent) if record.parent else None
-    open_blob = partial(FileBlob, layout.blob(stored))
+    open_blob = partial(FileBlob, path or layout.blob(stored))
     return StoredLayer(chain_id, DiffID(record.diff_id), parent, open_blob, indexer, stored, record.size)

@@ -22,8 +22,10 @@ import msgspec
 
 from imgfs.blob import MAX_SIZE
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import InvalidDigest, InvalidImage, LayerNotFound, StoreError
+from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, LayerNotFound, StoreError
+from imgfs.layers.chain import stacked
 from imgfs.sources.documents import parse_document
+from imgfs.sources.report import Report
 from imgfs.sources.repositories import dump_repositories, parse_repositories
 from imgfs.store.files import read_file, write_file
 
@@ -94,8 +96,8 @@ class Layout:
     def read_record(self, chain_id: ChainID) -> LayerRecord:
         """A layer's record.
 
-        Raises LayerNotFound if there is none, InvalidImage if it does not parse, StoreError or OSError if it cannot
-        be read.
+        Raises LayerNotFound if there is none, InvalidImage if it does not parse, Corrupt if it is another layer's,
+        StoreError or OSError if it cannot be read.
         """
         path = self.record(chain_id)
         try:
@@ -103,25 +105,28 @@ class Layout:
         except FileNotFoundError:
             raise LayerNotFound(f"{self.root}: no layer with chain ID {chain_id}") from None
         try:
-            DiffID(record.diff_id), Digest(record.blob), ChainID(record.parent or chain_id)
+            Digest(record.blob)
+            is_of = stacked(ChainID(record.parent) if record.parent else None, DiffID(record.diff_id))
         except InvalidDigest as error:
             raise InvalidImage(f"{path}: {error}") from None
+        if is_of != chain_id:
+            raise Corrupt(f"{path}: failed to verify, it is {record.diff_id} on {record.parent}")
         return record
 
     def write_record(self, chain_id: ChainID, record: LayerRecord) -> None:
         """Write a layer's record; its blob is in place already."""
         write_file(self.record(chain_id), msgspec.json.encode(record, enc_hook=str), self.staging)
 
-    def read_tags(self) -> dict[str, ImageID]:
-        """All names, whether or not their images exist. Raises InvalidImage, StoreError or OSError."""
+    def read_tags(self, report: Report) -> dict[str, ImageID]:
+        """All names, whether or not their images exist; those that are damaged are reported.
+
+        Raises InvalidImage, StoreError or OSError if none can be read.
+        """
         try:
-            names = parse_repositories(read_file(self.repositories, _MAX_NAMES), self.repositories)
+            data = read_file(self.repositories, _MAX_NAMES)
         except FileNotFoundError:
             return {}
-        try:
-            return {name: ImageID(digest) for name, digest in names}
-        except InvalidDigest as error:
-            raise InvalidImage(f"{self.repositories}: {error}") from None
+        return parse_repositories(data, self.repositories, report)
 
     def write_tags(self, tags: Mapping[str, ImageID]) -> None:
         """Replace all names; called with the lock held."""

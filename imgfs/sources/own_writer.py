@@ -8,6 +8,7 @@ import fcntl
 import logging
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -18,16 +19,18 @@ from typing import BinaryIO, Self
 from imgfs.blob import FileBlob
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InUse, InvalidImage, LayerNotFound, describe
-from imgfs.layers import Indexer, LayerRegistry, chain_ids
+from imgfs.errors import Corrupt, ImgfsError, InUse, InvalidImage, LayerNotFound, StoreError, describe
+from imgfs.layers import Indexer, LayerRegistry, chain_ids, check_stored
 from imgfs.sources.own import find_layer
 from imgfs.sources.own_layout import LayerRecord, Layout
-from imgfs.store import FSBackend, Image, ImageStore, StoreBackend
-from imgfs.store.files import sync_directory
+from imgfs.store import FSBackend, Image, ImageStore, Problems, StoreBackend
+from imgfs.store.files import replace, sync_directory
 
 logger = logging.getLogger("imgfs")
 
 CHUNK = 1 << 20
+
+_Identity = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,7 @@ class Writer:
         layout.create()
         self._layout = layout
         self._indexer = indexer
+        self._sound: set[_Identity] = set()  # files that were hashed already
         os.makedirs(layout.staging, exist_ok=True)
         with layout.lock():  # so that no sweep sees the folder before it is locked
             self.folder = tempfile.mkdtemp(dir=layout.staging)
@@ -85,18 +89,31 @@ class Writer:
             if detect(blob) is Compression.PLAIN and not begins_tar(blob):
                 raise Corrupt(f"{name}: {describe_unread(blob)}")
         facts = self._indexer.learn(FileBlob(path), name)
+        self._sound.add(_identity(path))
         damage = f"{name}: not a sound tar: {facts.damage}" if facts.damage else ""
         return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, path, damage)
 
-    def stage_known(self, chain_id: ChainID) -> StagedLayer | None:
-        """A layer that the store has already, held against being swept; None if it has not."""
+    def stage_known(self, chain_id: ChainID) -> StagedLayer:
+        """A layer that the store has already, held against being swept, and sound: its blob is hashed.
+
+        Raises LayerNotFound if the store has none; what `Layout.read_record` raises, StoreError, Corrupt or OSError if
+        its record or its blob are not what they should be.
+        """
+        record = self._layout.read_record(chain_id)
         path = os.path.join(self.folder, chain_id.hex)
+        with suppress(FileNotFoundError):  # held for an earlier image; the blob may have been replaced since
+            os.unlink(path)
         try:
-            record = self._layout.read_record(chain_id)
-            with suppress(FileExistsError):  # held for an earlier image
-                os.link(self._layout.blob(Digest(record.blob)), path)
-        except (ImgfsError, FileNotFoundError):
-            return None
+            os.link(self._layout.blob(Digest(record.blob)), path, follow_symlinks=False)
+        except FileNotFoundError:
+            raise StoreError(f"layer {record.diff_id}: its blob {record.blob} is missing") from None
+        held = find_layer(self._layout, self._indexer, chain_id, path)
+        if _identity(path) not in self._sound:
+            check_stored(held)
+            self._sound.add(_identity(path))
+        self._indexer.index(
+            held.subject(), with_copy=False
+        )  # known from when it was loaded, unless the cache is gone
         return StagedLayer(DiffID(record.diff_id), Digest(record.blob), record.size, path)
 
     def commit(
@@ -120,20 +137,20 @@ class Writer:
             image_id = store.create(config, parent=parent if parent in store.map() else None)
             names = dict.fromkeys(tags, image_id)
             if names:
-                self._layout.write_tags(self._layout.read_tags() | names)
+                self._layout.write_tags(self._names() | names)
         return image_id
 
     def tag(self, image_id: ImageID, name: str) -> None:
         """Give an image a name, taking it from whichever image had it."""
         with self._changing() as store:
             store.get(image_id)
-            self._layout.write_tags(self._layout.read_tags() | {name: image_id})
+            self._layout.write_tags(self._names() | {name: image_id})
 
     def untag(self, names: Iterable[str]) -> None:
         """Remove names; their images stay."""
         gone = set(names)
         with self._changing():
-            tags = self._layout.read_tags()
+            tags = self._names()
             self._layout.write_tags({name: image_id for name, image_id in tags.items() if name not in gone})
 
     def remove(self, image_id: ImageID, *, force: bool = False) -> None:
@@ -148,9 +165,21 @@ class Writer:
                 raise InUse(
                     f"image {image_id.short} has {len(children)} dependent child images (--force to remove it)"
                 )
-            store.delete(image_id)
-            tags = self._layout.read_tags()
+            tags = self._names()
             self._layout.write_tags({name: other for name, other in tags.items() if other != image_id})
+            store.delete(image_id)
+
+    def _names(self) -> dict[str, ImageID]:
+        """All names, to be written again; of a document that is damaged those that can be read, and it is kept."""
+        problems = Problems(self._layout.root)
+        try:
+            names = self._layout.read_tags(problems.report)
+        except ImgfsError as error:
+            problems.report(f"its names cannot be read: {describe(error)}")
+            names = {}
+        if problems:
+            os.rename(self._layout.repositories, f"{self._layout.repositories}.damaged")
+        return names
 
     @contextmanager
     def _changing(self) -> Iterator[ImageStore]:
@@ -162,9 +191,8 @@ class Writer:
             sweep(self._layout, backend)
 
     def _place(self, layer: StagedLayer) -> None:
-        place = self._layout.blob(layer.blob)
-        if not os.path.exists(place):
-            os.link(layer.path, place)
+        """Put a layer's blob where it belongs, in place of one there, which may be damaged."""
+        replace(layer.path, self._layout.blob(layer.blob))
 
 
 def sweep(layout: Layout, images: StoreBackend) -> None:
@@ -216,6 +244,14 @@ def _remove_if_dead(folder: str) -> None:
         shutil.rmtree(folder)
     finally:
         os.close(fd)
+
+
+def _identity(path: str) -> _Identity:
+    """What tells a stored file from any other, and from itself once it was written to. Raises StoreError or OSError."""
+    status = os.lstat(path)
+    if not stat.S_ISREG(status.st_mode):
+        raise StoreError(f"{path}: not a regular file")
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def file_chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -42,12 +42,21 @@ def write_file(path: str, data: bytes, staging: str) -> None:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        os.rename(temporary, path)
+        replace(temporary, path)
     except BaseException:
         with suppress(OSError):
             os.unlink(temporary)
         raise
     sync_directory(os.path.dirname(path))
+
+
+def replace(path: str, place: str) -> None:
+    """Rename a file to `place`, whatever is there, even a directory. Raises OSError."""
+    try:
+        os.replace(path, place)
+    except IsADirectoryError:
+        shutil.rmtree(place)
+        os.replace(path, place)
 
 
 def remove(path: str) -> None:

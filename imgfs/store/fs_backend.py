@@ -56,10 +56,7 @@ class FSBackend:
                 except InvalidDigest as error:
                     logger.debug("%s: skipping: %s", self._files.path_of(_CONTENT), error)
                     continue
-                if entry.is_file(follow_symlinks=False):
-                    found.append(image_id)
-                else:
-                    logger.debug("%s: skipping: not a regular file", self._files.path_of(_config(image_id)))
+                found.append(image_id)
         return sorted(found)
 
     def get(self, image_id: ImageID) -> bytes:

@@ -13,12 +13,18 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Imgfs
+from tests.damage import flip
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 from tests.tools import require_tool
 
 
 def _ids(imgfs: Imgfs) -> dict[str, dict[str, object]]:
     return {row["id"]: row for row in json.loads(imgfs("ls", "--json").stdout)}
+
+
+def stored_digest(image: TestImage) -> str:
+    """The name of the blob of an image's only layer, as `oci_layout` stores it."""
+    return digest(gzip.compress(image.layers[0], 6, mtime=0))[7:]
 
 
 def _last_line(output: bytes) -> str:
@@ -116,6 +122,35 @@ def test_load_takes_the_rest_of_what_is_broken_and_says_so(imgfs: Imgfs, tmp_pat
     assert b"skipping an image" in done.stderr
     assert _ids(imgfs).keys() == {good.id}
     assert imgfs("load", docker_archive(tmp_path / "bad.tar", [bad]), status=1).stdout == b""
+
+
+def test_load_goes_on_after_an_image_whose_layer_is_missing_and_names_it(
+    imgfs: Imgfs, tmp_path: Path
+) -> None:
+    images = [TestImage([layer_tar({f"{n}": b"%d" % n})], [f"image:{n}"]) for n in range(5)]
+    layout = oci_layout(tmp_path / "layout", images)
+    flip(layout / "blobs/sha256" / stored_digest(images[1]))
+    (layout / "blobs/sha256" / stored_digest(images[3])).unlink()
+    done = imgfs("load", f"oci:{layout}", status=1)
+    lines = done.stderr.decode().splitlines()
+    for number in (1, 3):
+        (line,) = [line for line in lines if images[number].id in line and "is not loaded" in line]
+        assert f"image:{number}" in line
+        assert stored_digest(images[number]) in line or digest(images[number].layers[0]) in line
+    assert _ids(imgfs).keys() == {images[n].id for n in (0, 2, 4)}
+    for n in (0, 2, 4):
+        assert f"Loaded image: image:{n}" in done.stdout.decode()
+
+
+def test_load_stops_with_one_line_when_the_disk_is_full(
+    imgfs: Imgfs, tmp_path: Path, small_disk: Path
+) -> None:
+    images = [TestImage([layer_tar({"file": os.urandom(3 << 20)})], [f"image:{n}"]) for n in range(3)]
+    archive = docker_archive(tmp_path / "large.tar", images)
+    done = imgfs("load", archive, "--store", small_disk / "store", status=1)
+    (line,) = done.stderr.decode().splitlines()
+    assert "No space left on device" in line
+    assert imgfs("verify", f"imgfs:{small_disk / 'store'}")
 
 
 def test_load_refuses_what_is_no_archive(imgfs: Imgfs, tmp_path: Path) -> None:

@@ -108,14 +108,23 @@ def test_walking_skips_what_is_no_config(
     content = root / "content/sha256"
     for name in ("foobar", ".hidden", ID.hex[:63], ID.hex + "0", ID.hex.upper(), "sha256:" + ID.hex):
         (content / name).write_bytes(DATA)
-    (content / ("1" * 64)).mkdir()
-    (content / ("2" * 64)).symlink_to(ID.hex)
-    (content / ("3" * 64)).symlink_to("/etc/passwd")
-    os.mkfifo(content / ("4" * 64))
     (root / "content/sha512").mkdir()
     with caplog.at_level(logging.DEBUG):
         assert backend.walk() == [ID]
-    assert sum("skipping" in record.getMessage() for record in caplog.records) == 10
+    assert sum("skipping" in record.getMessage() for record in caplog.records) == 6
+
+
+def test_a_config_that_is_no_regular_file_is_walked_and_not_read(root: Path, backend: FSBackend) -> None:
+    content = root / "content/sha256"
+    backend.set(DATA)
+    (content / ("1" * 64)).mkdir()
+    (content / ("2" * 64)).symlink_to(ID.hex)
+    os.mkfifo(content / ("3" * 64))
+    odd = [ImageID.from_hex(digit * 64) for digit in "123"]
+    assert backend.walk() == sorted([*odd, ID])
+    for image_id in odd:
+        with pytest.raises(StoreError, match=f"failed to get digest {image_id}"):
+            backend.get(image_id)
 
 
 def test_links_and_pipes_are_not_read_as_configs(root: Path, backend: FSBackend) -> None:
@@ -227,12 +236,19 @@ def test_what_writers_staged_long_ago_is_swept_and_what_is_new_is_not(root: Path
 
 
 def test_a_failed_write_leaves_no_trace(root: Path, backend: FSBackend) -> None:
-    (root / "content/sha256" / ID.hex).mkdir()  # no file can take this name
+    (root / "content/sha256").rmdir()
+    (root / "content/sha256").write_bytes(b"")  # no file can lie in there
     with pytest.raises(StoreError, match=f"failed to write digest data {ID}"):
         backend.set(DATA)
     assert os.listdir(root / "staging") == []
+
+
+def test_a_directory_in_place_of_a_config_is_not_deleted_but_replaced(root: Path, backend: FSBackend) -> None:
+    (root / "content/sha256" / ID.hex / "inside").mkdir(parents=True)
     with pytest.raises(StoreError, match=f"failed to delete {ID}"):
         backend.delete(ID)
+    backend.set(DATA, {"key": b"value"})
+    assert (backend.get(ID), backend.get_metadata(ID, "key")) == (DATA, b"value")
 
 
 def test_a_deleted_image_is_gone_even_if_its_metadata_stays(
