@@ -17,6 +17,7 @@ from imgfs.digest import ImageID
 _COMPRESS: Mapping[str, Callable[[bytes], bytes]] = {
     "gzip": lambda data: gzip.compress(data, 6, mtime=0),
     "zstd": lambda data: zstandard.compress(data),
+    "none": bytes,
 }
 
 
@@ -145,7 +146,7 @@ def new_docker_archive(path: Path, images: Sequence[TestImage]) -> Path:
 
 
 def oci_layout(path: Path, images: Sequence[TestImage], compression: str = "gzip") -> Path:
-    """An OCI image layout directory, its layers stored with gzip or zstd."""
+    """An OCI image layout directory, its layers stored with gzip or zstd, or as they are."""
     blobs = path / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 

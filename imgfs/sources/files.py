@@ -1,4 +1,4 @@
-"""The files of a layout or an archive, by name: a directory or a tar, read in place.
+"""The files of a layout or an archive, by name: those of a tar, read in place; a directory is a `Root`.
 
 Nothing outside can be named: absolute names, `..` and symbolic links that lead out are refused.
 """
@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Protocol
 
-from imgfs.blob import Blob, FileBlob, SharedBlob, Slice
+from imgfs.blob import Blob, SharedBlob, Slice
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.errors import Corrupt, InvalidImage, StoreError
 from imgfs.tar import Member, scan_blob
@@ -25,26 +25,6 @@ class Files(Protocol):
 
     def close(self) -> None:
         """Let go of what is held; blobs already open stay readable."""
-
-
-class DirectoryFiles:
-    """The files under a directory."""
-
-    def __init__(self, root: str) -> None:
-        self._root = os.path.realpath(root)
-
-    def open(self, name: str) -> Blob:
-        return FileBlob(self.path(name))
-
-    def path(self, name: str) -> str:
-        """Where a file lies. Raises StoreError if that is outside."""
-        path = os.path.realpath(os.path.join(self._root, name))
-        if os.path.commonpath([path, self._root]) != self._root:
-            raise StoreError(f"{self._root}: {name!r} leads out of it")
-        return path
-
-    def close(self) -> None:
-        pass
 
 
 class ArchiveFiles:

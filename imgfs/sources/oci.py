@@ -3,17 +3,16 @@
 Format: OCI image specification, image-layout.md; what lies below its index is `manifests`' to follow.
 """
 
-import os
 from collections.abc import Iterable, Iterator
 from functools import partial
 
-from imgfs.blob import Blob, FileBlob
+from imgfs.blob import Blob, FileBlob, Links, Root
 from imgfs.digest import Digest
 from imgfs.errors import InvalidImage
 from imgfs.layers import Indexer
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
 from imgfs.sources.documents import MAX_LIST, parse_document, read_document
-from imgfs.sources.files import ArchiveFiles, DirectoryFiles, Files
+from imgfs.sources.files import ArchiveFiles, Files
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk, this_platform_first
 from imgfs.sources.source import Source
 
@@ -23,16 +22,16 @@ def open_layout(path: str, tag: str | None, indexer: Indexer) -> Source:
 
     Raises InvalidImage if `path` is no image layout, OSError if it cannot be read.
     """
-    files = DirectoryFiles(path)
-    folder = os.path.abspath(path)  # a process in the background works elsewhere
-    index = os.path.join(folder, "index.json")
+    files = Root(path, Links.INSIDE)
 
     def stamp() -> object:
-        status = os.stat(index)
+        files.follow()
+        status = files.stat("index.json")
         return status.st_mtime_ns, status.st_ino, status.st_size
 
     find = partial(find_images, files, path, tag)
-    return CatalogSource(_reference("oci", path, tag), indexer, find, stamp, folder=folder)
+    reference = _reference("oci", path, tag)
+    return CatalogSource(reference, indexer, find, stamp, files.close, folder=files.path)
 
 
 def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:

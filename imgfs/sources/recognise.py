@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable
 
-from imgfs.blob import FileBlob
+from imgfs.blob import FileBlob, Root
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError
 from imgfs.sources.containerd import is_root
 from imgfs.sources.containers_storage import is_graph_root
@@ -47,7 +47,7 @@ def recognise(path: str, schemes: Iterable[str]) -> str:
 def _scheme(folder: str) -> str | None:
     if is_own_store(folder):
         return "imgfs"
-    if os.path.exists(os.path.join(folder, "index.json")):
+    if Root(folder).exists("index.json"):
         return "oci"
     if is_docker_root(folder):
         return "docker"

@@ -1,7 +1,6 @@
-"""Files of a directory or a tar, by name, and nothing outside it."""
+"""Files of a tar, by name, and nothing outside it."""
 
 import io
-import os
 import tarfile
 from pathlib import Path
 
@@ -9,7 +8,7 @@ import pytest
 
 from imgfs.blob import FileBlob, MemoryBlob
 from imgfs.errors import Corrupt, StoreError
-from imgfs.sources.files import ArchiveFiles, DirectoryFiles
+from imgfs.sources.files import ArchiveFiles
 
 
 def _archive(*members: tuple[str, bytes, str | bytes]) -> ArchiveFiles:
@@ -27,7 +26,7 @@ def _archive(*members: tuple[str, bytes, str | bytes]) -> ArchiveFiles:
     return ArchiveFiles(MemoryBlob(buffer.getvalue()), "test.tar")
 
 
-def _read(files: ArchiveFiles | DirectoryFiles, name: str) -> bytes:
+def _read(files: ArchiveFiles, name: str) -> bytes:
     with files.open(name) as blob:
         return blob.pread(1 << 20, 0)
 
@@ -96,22 +95,3 @@ def test_an_archive_that_is_cut_off_is_corrupt(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(Corrupt, match="cut off"):
         ArchiveFiles(FileBlob(path), str(path))
-
-
-@pytest.mark.parametrize("name", ["../secret", "/etc/passwd", "link", "folder/../../secret"])
-def test_a_directorys_files_do_not_lead_outside(tmp_path: Path, name: str) -> None:
-    root = tmp_path / "root"
-    (root / "folder").mkdir(parents=True)
-    (tmp_path / "secret").write_text("secret")
-    (root / "link").symlink_to("../secret")
-    with pytest.raises(StoreError, match="leads out"):
-        DirectoryFiles(str(root)).open(name)
-
-
-def test_what_is_no_regular_file_is_not_waited_for(tmp_path: Path) -> None:
-    os.mkfifo(tmp_path / "fifo")
-    (tmp_path / "loop").symlink_to("loop")
-    with pytest.raises(StoreError, match="not a regular file"):
-        DirectoryFiles(str(tmp_path)).open("fifo")
-    with pytest.raises(OSError, match="symbolic links"):
-        DirectoryFiles(str(tmp_path)).open("loop")

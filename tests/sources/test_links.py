@@ -1,6 +1,8 @@
 """Stores in which links lead elsewhere, as a hostile owner leaves them: nothing outside is opened, by any source."""
 
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -11,7 +13,7 @@ from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
 from imgfs.layers import Indexer
 from imgfs.sources import Source, open_source
-from tests.images import TestImage, layer_tar, oci_layout
+from tests.images import TestImage, digest, layer_tar, oci_layout
 from tests.indexing import indexing
 from tests.splitting import docker_root, graph_root
 from tests.watching import Watch
@@ -46,11 +48,16 @@ def _docker_in_containerd(path: Path) -> str:
     return f"docker:{path}"
 
 
+def _oci(path: Path) -> str:
+    return f"oci:{oci_layout(path, [ONE, TWO])}"
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "docker": _docker,
     "containers-storage": _containers_storage,
     "containerd": _containerd,
     "docker-in-containerd": _docker_in_containerd,
+    "oci": _oci,
 }
 
 
@@ -141,6 +148,75 @@ def test_a_link_that_is_not_followed_is_named_with_what_to_do(
     assert len(lines) == 1
     assert f"{store / place}" in lines[0]
     assert "a symbolic link inside a store is not followed (a bind mount is)" in lines[0]
+
+
+def test_links_inside_a_layout_are_followed(tmp_path: Path, indexer: Indexer) -> None:
+    layout = oci_layout(tmp_path / "layout", [ONE])
+    (layout / "blobs").rename(layout / "elsewhere")
+    (layout / "blobs").mkdir()
+    (layout / "blobs/sha256").symlink_to("../elsewhere/sha256")
+    for path in list((layout / "elsewhere/sha256").iterdir()):
+        path.rename(layout / f"{path.name}.blob")
+        path.symlink_to(f"../../{path.name}.blob")
+    (layout / "index.json").rename(layout / "index")
+    (layout / "index.json").symlink_to("index")
+    assert ONE.layers[1] in _open_and_read(f"oci:{layout}", indexer)
+
+
+def test_a_layout_made_of_links_to_blobs_elsewhere_says_how_to_copy_it(
+    tmp_path: Path, indexer: Indexer
+) -> None:
+    """As bazel's rules make them."""
+    layout = oci_layout(tmp_path / "layout", [ONE])
+    (tmp_path / "top/blobs/sha256").mkdir(parents=True)
+    shutil.copy(layout / "index.json", tmp_path / "top")
+    for path in (layout / "blobs/sha256").iterdir():
+        (tmp_path / "top/blobs/sha256" / path.name).symlink_to(f"../../../layout/blobs/sha256/{path.name}")
+    with closing(open_source(f"oci:{tmp_path / 'top'}", indexer)) as source:
+        assert not source.store.map()
+        (problem,) = source.problems
+    assert problem.endswith(
+        f": a symbolic link leads out of {tmp_path / 'top'} and is not followed "
+        "(cp -rL makes a copy without links)"
+    )
+
+
+EXCHANGE = """
+import ctypes, os, sys
+one, two = map(os.fsencode, sys.argv[1:])
+renameat2 = ctypes.CDLL(None).renameat2
+print("ready", flush=True)
+while not renameat2(-100, one, -100, two, 2):  # AT_FDCWD, RENAME_EXCHANGE
+    pass
+"""
+
+
+@pytest.mark.parametrize("kind", ["oci", "containerd"])
+def test_a_blob_that_is_exchanged_for_a_link_all_the_time_is_never_another_file(
+    kind: str, tmp_path: Path, indexer: Indexer
+) -> None:
+    """An uncompressed layer, read in place. Between checking a path and opening it the link can get in its place."""
+    tar = ONE.layers[1]
+    store = tmp_path / "store"
+    oci_layout(store / ("io.containerd.content.v1.content" if kind == "containerd" else ""), [ONE], "none")
+    blob = next(store.rglob(digest(tar)[7:]))
+    (tmp_path / "outside").write_bytes(b"secret".ljust(len(tar), b"!"))
+    link = blob.with_name("link")
+    link.symlink_to(tmp_path / "outside")
+    image_id = ImageID(ONE.id)
+    seen = set()
+    with closing(open_source(f"{kind}:{store}", indexer)) as source:
+        command = [sys.executable, "-c", EXCHANGE, str(blob), str(link)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE) as racer:
+            assert racer.stdout is not None
+            racer.stdout.readline()
+            for _ in range(2000):
+                with suppress(ImgfsError, OSError):
+                    with source.store.get_tar_seek_stream(image_id) as stream:
+                        stream.seek(len(ONE.layers[0]))
+                        seen.add(stream.read(6))
+            racer.kill()
+    assert seen == {tar[:6]}
 
 
 @pytest.mark.parametrize("place", ["overlay2", "overlay2/{}", "overlay2/{}/diff"])
