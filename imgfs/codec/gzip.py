@@ -1,17 +1,22 @@
-"""Gzip: decoded by `inflate`, and passed over by rapidgzip as far as that can be relied on."""
+"""Gzip: decoded by `inflate`, and passed over by what finds seek points best."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 
-from imgfs.blob import Blob, Slice
+from imgfs.blob import Blob
 from imgfs.codec.chunks import gather, skip
 from imgfs.codec.codec import PASS_CHUNK_SIZE, Codec, Decoding
 from imgfs.codec.compression import Compression
 from imgfs.codec.cursor import Cursor
+from imgfs.codec.gzip_blocks import gunzip_blocks
 from imgfs.codec.gzip_member import skip_header
 from imgfs.codec.inflate import inflate, inflate_from
-from imgfs.codec.parallel_gzip import ParallelGzip, TooDense, Unsure, fast, frugal
+from imgfs.codec.parallel_gzip import TooDense, Unsure, fast, frugal, gunzip_parallel
 from imgfs.codec.seek_table import SeekPoint, SeekTable, SeekTableBuilder
 from imgfs.errors import Corrupt
+
+_SMALL = 8 << 20  # stored bytes that are decoded before another process would have begun to pay off
+_SMALL_DECODED = 8 * _SMALL
 
 
 class Gzip(Codec):
@@ -30,31 +35,46 @@ class Gzip(Codec):
 
 
 class _GzipDecoding(Decoding):
+    """Tries one decoder after another, each of which goes on where the one before gave up.
+
+    rapidgzip is the fastest on large blobs, zlib needs nothing but time, and `inflate` has the last word on what is
+    corrupt; it finds no points.
+    """
+
     def _run(self) -> Generator[bytes | memoryview, None, None]:
         skip_header(Cursor(self._blob))  # rapidgzip does not verify all of the first one
         position = 0
-        for pace in (fast(), frugal()):
+        for decode in self._decoders():
+            builder, passed = SeekTableBuilder(Compression.GZIP), 0
             try:
-                with ParallelGzip(self._blob, pace, self._spare) as run:
-                    for chunk in skip(run.chunks(), position):
-                        position += len(chunk)
-                        yield chunk
-                    self._table = self._checked_table(run, position)
-                    return
-            except TooDense:
+                with closing(decode(builder)) as chunks:
+                    for chunk in chunks:
+                        known = min(len(chunk), position - passed)  # from the decoder before
+                        passed += len(chunk)
+                        if known == len(chunk):
+                            self.give_back(chunk)
+                            continue
+                        position = passed
+                        yield chunk[known:]
+                self._table = self._checked_table(builder, position)
+                return
+            except (TooDense, Unsure):
                 continue
-            except Unsure:
-                break
-        cursor = Cursor(self._blob)
-        for rest in skip(gather(inflate(cursor), PASS_CHUNK_SIZE), position):
+        for rest in skip(gather(inflate(Cursor(self._blob)), PASS_CHUNK_SIZE), position):
             position += len(rest)
             yield rest
-        self._table = self._table_up_to(cursor.offset, position)
+        self._table = SeekTableBuilder(Compression.GZIP).build(self._blob.size, position)
 
-    def _checked_table(self, run: ParallelGzip, size: int) -> SeekTable:
-        """The points that `run` found. Raises Unsure unless `inflate` agrees on where the data ends."""
-        builder = SeekTableBuilder(Compression.GZIP)
-        run.export(builder, size)
+    def _decoders(self) -> Iterator[Callable[[SeekTableBuilder], Generator[memoryview, None, None]]]:
+        blob, spare = self._blob, self._spare
+        if blob.size < _SMALL:
+            yield lambda builder: gunzip_blocks(blob, builder, spare, _SMALL_DECODED)
+        yield lambda builder: gunzip_parallel(blob, fast(), builder, spare)
+        yield lambda builder: gunzip_parallel(blob, frugal(), builder, spare)
+        yield lambda builder: gunzip_blocks(blob, builder, spare)
+
+    def _checked_table(self, builder: SeekTableBuilder, size: int) -> SeekTable:
+        """The points that were found. Raises Unsure unless `inflate` agrees on where the data ends."""
         table = builder.build(self._blob.size, size)
         point = table.point_before(size)
         try:
@@ -64,12 +84,3 @@ class _GzipDecoding(Decoding):
         if point.offset + rest != size:
             raise Unsure("the data goes on")
         return table
-
-    def _table_up_to(self, end: int, size: int) -> SeekTable:
-        """The table of good gzip that stops at `end`, where garbage follows that rapidgzip cannot stand."""
-        if end < self._blob.size:
-            trimmed = _GzipDecoding(Slice(self._blob, 0, end))
-            for _ in trimmed:
-                pass
-            return trimmed.table
-        return SeekTableBuilder(Compression.GZIP).build(end, size)

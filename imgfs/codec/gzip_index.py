@@ -1,13 +1,12 @@
-"""The gzip index that rapidgzip exports, read while it is being written.
+"""The gzip index that rapidgzip exports, read as a stream, so that one window is in memory and not all of them.
 
 The format is indexed_gzip's (its zran.c): after a header come all points, each the stored byte after the one
 it starts in, the decoded offset and how many bits of the byte before belong to it, and after
-them their windows in the same order. Taking it as a stream keeps one window in memory, not all of them.
+them their windows in the same order.
 """
 
-import io
 import struct
-from collections.abc import Generator
+from typing import BinaryIO
 
 from imgfs.codec.seek_table import SeekTableBuilder
 
@@ -16,54 +15,21 @@ _POINT = struct.Struct("<QQBB")  # stored offset, decoded offset, bits, whether 
 _MAGIC, _VERSION = b"GZIDX", 1
 
 
-class IndexSink(io.RawIOBase):
-    """A file object that hands every point written to it to `builder`.
+def read_index(file: BinaryIO, builder: SeekTableBuilder) -> int:
+    """Give every point of an index to `builder`; returns the decoded size that the index states.
 
-    `size` is the decoded size that the index states, and `complete` whether all of it has come.
-    Raises ValueError from `write` if that is no index.
+    Raises ValueError if it is no index, or cut off.
     """
+    magic, version, _, size, _, window_size, count = _HEADER.unpack(_take(file, _HEADER.size))
+    if magic != _MAGIC or version != _VERSION:
+        raise ValueError("not an index of gzip seek points")
+    for stored, offset, bits, has_window in _POINT.iter_unpack(_take(file, count * _POINT.size)):
+        builder.add(offset, 8 * stored - bits, _take(file, window_size) if has_window else b"")
+    return int(size)
 
-    def __init__(self, builder: SeekTableBuilder) -> None:
-        super().__init__()
-        self.size = 0
-        self.complete = False
-        self._builder = builder
-        self._pending = bytearray()
-        self._position = 0
-        self._steps = self._parse()
-        self._wanted = next(self._steps)
 
-    def writable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True  # rapidgzip asks, and seeks to the start when it begins and when it is done
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._position
-
-    def write(self, data: bytes) -> int:  # type: ignore[override]  # typeshed's Buffer is 3.12
-        self._pending += data
-        self._position += len(data)
-        while len(self._pending) >= self._wanted and not self.complete:
-            field = bytes(self._pending[: self._wanted])
-            del self._pending[: self._wanted]
-            try:
-                self._wanted = self._steps.send(field)
-            except StopIteration:
-                self.complete = True
-        return len(data)
-
-    def _parse(self) -> Generator[int, bytes, None]:
-        """Yields how many bytes it wants next and is sent them."""
-        header = yield _HEADER.size
-        magic, version, _, self.size, _, window_size, count = _HEADER.unpack(header)
-        if magic != _MAGIC or version != _VERSION:
-            raise ValueError("not an index of gzip seek points")
-        points = yield count * _POINT.size
-        for stored, offset, bits, has_window in _POINT.iter_unpack(points):
-            window = (yield window_size) if has_window else b""
-            self._builder.add(offset, 8 * stored - bits, window)
+def _take(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise ValueError("the index is cut off")
+    return data

@@ -52,7 +52,7 @@ def test_memory_of_chunks_given_back_is_used_again(tail: bytes) -> None:
                 memory.add(id(chunk.obj))
             running.give_back(chunk)
     assert plain.digest() == hashlib.sha256(DATA).digest()
-    assert len(memory) == 1
+    assert len(memory) <= 3, "one more for each decoder that gave up"
 
 
 def test_gzip_of_nothing_but_zeros_is_entered_where_its_blocks_allow() -> None:

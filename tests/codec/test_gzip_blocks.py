@@ -1,0 +1,71 @@
+"""Gzip decoded by zlib, which shows where blocks begin."""
+
+import random
+import zlib
+
+import pytest
+
+from imgfs.blob import MemoryBlob
+from imgfs.codec import Compression, open_random
+from imgfs.codec.gzip_blocks import gunzip_blocks
+from imgfs.codec.parallel_gzip import TooDense, Unsure
+from imgfs.codec.seek_table import SeekTableBuilder
+from imgfs.errors import Corrupt
+from tests.codec.encoders import gzip_member, texture
+
+DATA = b"".join(texture(kind, 5_000_000, 4) for kind in ("words", "noise", "zeros", "words"))
+
+
+@pytest.mark.parametrize(
+    "stored",
+    [
+        gzip_member(DATA),
+        gzip_member(DATA, 0),
+        gzip_member(DATA, 1, zlib.Z_FIXED),
+        gzip_member(DATA, 1, flush_every=30_000),
+        b"".join(gzip_member(DATA[start : start + 70_000], 1) for start in range(0, len(DATA), 70_000)),
+        gzip_member(DATA[:9_000_000], 9, flags=30) + gzip_member(b"") + gzip_member(DATA[9_000_000:]),
+    ],
+    ids=["default", "stored", "fixed", "flushed", "small members", "members"],
+)
+@pytest.mark.parametrize("garbage", [b"", b"\0" * 700, b"garbage"])
+def test_it_finds_points_to_enter_at(stored: bytes, garbage: bytes) -> None:
+    builder, spare = SeekTableBuilder(Compression.GZIP), list[bytearray]()
+    decoded = 0
+    for chunk in gunzip_blocks(MemoryBlob(stored + garbage), builder, spare):
+        assert chunk == DATA[decoded : decoded + len(chunk)]
+        decoded += len(chunk)
+        assert isinstance(chunk.obj, bytearray)
+        spare.append(chunk.obj)
+    assert decoded == len(DATA)
+    table = builder.build(len(stored), len(DATA))
+    assert table.largest_interval < 9 << 20  # of zeros, a block is large
+    blob = open_random(MemoryBlob(stored), table)
+    for offset in random.Random(1).sample(range(len(DATA) - 3000), 30):
+        assert blob.pread(3000, offset) == DATA[offset : offset + 3000]
+
+
+def test_nothing_but_empty_members_is_nothing() -> None:
+    blob = MemoryBlob(gzip_member(b"") * 3)
+    assert b"".join(gunzip_blocks(blob, SeekTableBuilder(Compression.GZIP), [])) == b""
+
+
+def test_what_zlib_refuses_is_unsure() -> None:
+    stored = gzip_member(DATA[:100_000])
+    for wrong in (stored[:-9], stored[:20], stored[:5000] + b"\xff" * 99 + stored[5099:]):
+        with pytest.raises((Unsure, Corrupt)):
+            list(gunzip_blocks(MemoryBlob(wrong), SeekTableBuilder(Compression.GZIP), []))
+
+
+def test_a_wrong_trailer_is_corrupt() -> None:
+    stored = gzip_member(b"one") + gzip_member(b"two")[:-1] + b"x"
+    with pytest.raises(Corrupt, match=f"gzip member at offset {len(gzip_member(b'one'))}: 3 bytes"):
+        list(gunzip_blocks(MemoryBlob(stored), SeekTableBuilder(Compression.GZIP), []))
+
+
+def test_it_stops_at_a_limit() -> None:
+    blob, builder, taken = MemoryBlob(gzip_member(DATA)), SeekTableBuilder(Compression.GZIP), 0
+    with pytest.raises(TooDense):
+        for chunk in gunzip_blocks(blob, builder, [], 7_000_000):
+            taken += len(chunk)
+    assert 7_000_000 < taken < 9_000_000
