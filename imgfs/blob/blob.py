@@ -37,6 +37,10 @@ class Blob(ABC):
     def close(self) -> None:  # noqa: B027  # most blobs hold nothing to let go of
         """Let go of what the blob holds; a second call does nothing."""
 
+    def try_close(self) -> bool:
+        """Do as `close` does if that cannot block, else answer False without having done anything."""
+        return False
+
     def __enter__(self) -> Self:
         return self
 

@@ -18,3 +18,6 @@ class MemoryBlob(Blob):
 
     def try_pread(self, size: int, offset: int) -> bytes:
         return self.pread(size, offset)
+
+    def try_close(self) -> bool:
+        return True

@@ -32,6 +32,14 @@ class SharedBlob:
         if last:
             self._blob.close()
 
+    def try_close(self) -> bool:
+        """Let go of one share, unless it is the last; answers whether it did."""
+        with self._lock:
+            if self._users > 1:
+                self._users -= 1
+                return True
+            return False
+
 
 class _Share(Blob):
     def __init__(self, blob: Blob, shared: SharedBlob) -> None:
@@ -56,3 +64,10 @@ class _Share(Blob):
         shared, self._shared = self._shared, None
         if shared is not None:
             shared.close()
+
+    def try_close(self) -> bool:
+        if self._shared is not None:
+            if not self._shared.try_close():
+                return False
+            self._shared = None
+        return True

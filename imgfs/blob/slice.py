@@ -31,3 +31,6 @@ class Slice(Blob):
 
     def close(self) -> None:
         self.blob.close()
+
+    def try_close(self) -> bool:
+        return self.blob.try_close()

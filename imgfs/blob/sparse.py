@@ -52,3 +52,6 @@ class SparseBlob(Blob):
 
     def close(self) -> None:
         self._data.close()
+
+    def try_close(self) -> bool:
+        return self._data.try_close()

@@ -72,7 +72,7 @@ def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
         tags=list(snapshot.tags_of(image_id)),
         created=image.created.isoformat() if image.created else None,
         layers=len(image.diff_ids),
-        size=sources[0].store.known_tar_size(image_id),
+        size=sources[0].store.layers(image_id).look_for_size(),
         parent=snapshot.parents.get(image_id),
         sources=[utf8(source.reference) for source in sources],
     )

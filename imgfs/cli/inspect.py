@@ -28,7 +28,7 @@ def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None
                     "Parent": snapshot.parents.get(image_id, ""),
                     "Children": snapshot.children.get(image_id, []),
                     "Sources": [utf8(source.reference) for source in found_in],
-                    "Size": found_in[0].store.known_tar_size(image_id),
+                    "Size": found_in[0].store.layers(image_id).look_for_size(),
                     "Config": _config(snapshot.images[image_id]),
                 }
             )

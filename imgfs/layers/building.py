@@ -4,12 +4,14 @@ A thread runs the pass and appends what it decodes to a copy in the cache, as lo
 served from the copy as soon as it reaches them.
 """
 
+import errno
 from collections.abc import Callable
-from threading import Condition, Lock, Thread
+from threading import Condition, Thread
 
 from imgfs.errors import Corrupt
 from imgfs.layers.copy import Copy
 from imgfs.layers.survey import Findings, Survey
+from imgfs.layers.turn import Ticket, Turn
 
 
 class Building:
@@ -24,7 +26,7 @@ class Building:
         self,
         survey: Survey,
         copy: Copy | None,
-        turn: Lock,
+        turn: Turn,
         finish: Callable[[Findings, Copy | None], None],
         end: Callable[[Exception | None], None],
     ) -> None:
@@ -35,15 +37,21 @@ class Building:
         self._end = end
         self._changed = Condition()
         self._position = 0  # how far readers may look; behind what the survey has seen
-        self._running = self._done = False
+        self._ticket: Ticket | None = None
+        self._done = False
         self._followers = 0  # readers that are served at the moment
         self._error: Exception | None = None
         self._thread = Thread(target=self._run, name="imgfs indexing", daemon=True)
 
     def start(self) -> None:
-        """Begin, at once unless another pass has the turn."""
-        self._running = self._turn.acquire(blocking=False)
-        self._thread.start()
+        """Begin, at once unless another pass has the turn. Raises OSError if the system has no more threads."""
+        self._ticket = self._turn.try_take()
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            out_of_threads = OSError(errno.EAGAIN, f"{error}")
+            self._conclude(out_of_threads)
+            raise out_of_threads from None
 
     def cancel(self) -> None:
         """Make it stop soon, unless it is all but done."""
@@ -61,7 +69,7 @@ class Building:
     @property
     def readable(self) -> bool:
         """Whether readers can follow it now; if not, they can only wait for the end."""
-        return self._running and self._copy is not None
+        return self._ticket is not None and self._copy is not None
 
     def wait(self) -> None:
         """Wait until the pass is over. Raises what it failed with."""
@@ -110,6 +118,11 @@ class Building:
             self._finish(findings, self._copy)
         except Exception as caught:  # handed to whoever waits
             error = caught
+        self._conclude(error)
+
+    def _conclude(self, error: Exception | None) -> None:
+        if self._ticket is not None:
+            self._ticket.leave()
         self._end(error)
         with self._changed:
             self._error = error
@@ -121,15 +134,14 @@ class Building:
             self._whole.close()
 
     def _survey_in_turn(self) -> Findings:
-        if not self._running:
-            self._turn.acquire()
-            self._running = True
-        try:
+        if self._ticket is None:
+            self._ticket = self._turn.take()
+        with self._ticket:
             return self._survey.run(self._take)
-        finally:
-            self._turn.release()
 
     def _take(self, chunk: bytes | memoryview) -> None:
+        if self._ticket is not None:
+            self._ticket.advance()
         copy = self._copy
         kept = copy is None or copy.append(chunk)
         with self._changed:

@@ -33,6 +33,7 @@ class LayerChoice:
     def __init__(self, first: Layer, others: Callable[[], Iterable[Layer]]) -> None:
         self.first = first
         self.others = others
+        self._size: int | None = None
         self._is_bad = False  # as far as another copy could be read instead
         self._logged: set[str] = set()
 
@@ -50,9 +51,16 @@ class LayerChoice:
 
     @property
     def known_size(self) -> int | None:
-        if not self._is_bad:
-            return self.first.known_size
-        return next((copy.known_size for copy in self.others()), None)
+        return self._size if self._is_bad or self._size is not None else self.first.known_size
+
+    def look_for_size(self) -> int | None:
+        if self.known_size is None:
+            self._size = self.attempt(lambda copy: copy.look_for_size())
+        return self.known_size
+
+    def note_size(self, size: int) -> None:
+        """Remember the size in bytes of the tar, as a copy has it."""
+        self._size = size
 
     @property
     def is_verified(self) -> bool:
@@ -110,7 +118,9 @@ class _ChosenTar(TarBlob):
 
     @property
     def size(self) -> int:
-        return self._read(lambda tar: tar.size)
+        size = self._read(lambda tar: tar.size)
+        self._choice.note_size(size)
+        return size
 
     @property
     def known_size(self) -> int | None:

@@ -22,6 +22,7 @@ from imgfs.layers.copy import Copy
 from imgfs.layers.index import Facts, LayerIndex, write_index
 from imgfs.layers.partial import Partial
 from imgfs.layers.survey import Findings, Survey
+from imgfs.layers.turn import Turn
 from imgfs.tar import Member
 
 logger = logging.getLogger("imgfs")
@@ -62,12 +63,17 @@ _Place = tuple[Subject, Callable[[], Blob]]
 
 
 class Indexer:
-    """Indexes of all layers in use, kept in `cache`. Safe to use from several threads; close it at the end."""
+    """Indexes of all layers in use, kept in `cache`. Safe to use from several threads; close it at the end.
 
-    def __init__(self, cache: Cache) -> None:
+    Two sources that share an indexer wait for each other when one hangs; those that share a `turn` only for so long.
+    """
+
+    def __init__(self, cache: Cache, turn: Turn | None = None) -> None:
         self._cache = cache
-        self._lock = Lock()
-        self._turn = Lock()
+        self._turn = turn or Turn()
+        self._lock = Lock()  # held while nothing blocks
+        self._starting = Lock()  # held while what is to be indexed is opened
+        self._sizes: dict[Subject, int | None] = {}  # None where no index was found in the cache
         self._loaded: OrderedDict[Subject, LayerIndex] = OrderedDict()
         self._buildings: dict[_Place, Building] = {}
         self._failures: dict[_Place, str] = {}
@@ -90,14 +96,30 @@ class Indexer:
                 self._loaded.move_to_end(subject)
             return index
 
+    def known_size(self, subject: Subject) -> int | None:
+        """The size in bytes of the layer's tar if it is in memory, else None. Never blocks."""
+        return self._sizes.get(subject)
+
+    def look_for_size(self, subject: Subject) -> int | None:
+        """The size in bytes of the layer's tar, None if it takes indexing; what is found, or not, is remembered."""
+        if subject not in self._sizes:
+            facts = self._look(subject)
+            with self._lock:
+                self._sizes.setdefault(subject, facts.size if facts else None)
+        return self.known_size(subject)
+
+    def is_indexed(self, subject: Subject) -> bool:
+        """Whether there is an index of the layer, here or in the cache."""
+        return self.loaded(subject) is not None or self._look(subject) is not None
+
     def build(self, subject: Subject, *, with_copy: bool = True) -> Building | None:
         """The pass over the layer that is running, or one that starts now; None if the index turns out to be known.
 
         `with_copy` lets readers follow it, and keeps what it decodes while the cache has room. Raises Corrupt if the
         layer turned out to be so before: it stays so, and is not decoded again.
         """
-        with self._lock:
-            return None if subject in self._loaded else self._join(subject, with_copy=with_copy)
+        with self._starting:
+            return None if self.loaded(subject) else self._join(subject, with_copy=with_copy)
 
     def follow(self, subject: Subject) -> Building | None:
         """A pass to take decoded bytes from; None if the index turns out to be known, or nothing can be kept.
@@ -132,8 +154,8 @@ class Indexer:
 
     def learn(self, blob: Blob, name: str) -> Facts:
         """Index stored bytes of which nothing is recorded; closes them. Raises Corrupt if they do not decode."""
-        with blob, self._turn:
-            findings = Survey(blob, detect(blob), name).run(lambda chunk: None)
+        with blob, self._turn.take() as turn:
+            findings = Survey(blob, detect(blob), name).run(lambda chunk: turn.advance())
         self._keep(Digest(findings.facts.stored_digest), findings)
         return findings.facts
 
@@ -141,7 +163,7 @@ class Indexer:
         """A pass that makes a decoded copy of an indexed layer; None if none can be kept."""
         if index.facts.size > self._cache.limit or subject in self._uncopied:
             return None
-        with self._lock:
+        with self._starting:
             building = self._join(subject, with_copy=True, only_for_copy=True)
         return building if building and building.readable else None
 
@@ -173,12 +195,13 @@ class Indexer:
         """The pass that is running, or one that starts now, but not for a copy that cannot be made."""
         if subject.place in self._failures:
             raise Corrupt(self._failures[subject.place])
-        building = self._buildings.get(subject.place)
+        with self._lock:
+            building = self._buildings.get(subject.place)
         if building is None:
             partial = self._cache.begin() if with_copy else None
             if partial is None and only_for_copy:
                 return None
-            building = self._buildings[subject.place] = self._begin(subject, partial)
+            building = self._begin(subject, partial)
         return building
 
     def _begin(self, subject: Subject, partial: Partial | None) -> Building:
@@ -209,6 +232,8 @@ class Indexer:
                 del self._buildings[subject.place]
 
         building = Building(Survey(blob, subject.compression, subject.name), copy, self._turn, finish, end)
+        with self._lock:
+            self._buildings[subject.place] = building
         building.start()
         return building
 
@@ -225,9 +250,24 @@ class Indexer:
         """Keep an index in memory; answers the one that is there by now, which all share."""
         with self._lock:
             index = self._loaded.setdefault(subject, index)
+            self._sizes[subject] = index.facts.size
             while len(self._loaded) > 1 and sum(i.memory for i in self._loaded.values()) > _LOADED_SIZE:
                 self._loaded.popitem(last=False)
             return index
+
+    def _look(self, subject: Subject) -> Facts | None:
+        """The facts of the layer's index in the cache, if there is one of this very layer; nothing else is read."""
+        file = self._cache.open(subject.key, _INDEX)
+        if file is None:
+            return None
+        try:
+            with file:
+                index = LayerIndex(file)
+        except Corrupt as error:
+            self._discard(subject, error)
+            return None
+        is_of = index.is_of(subject.compression, subject.diff_id, subject.stored_size, subject.size)
+        return index.facts if is_of else None
 
     def _load(self, subject: Subject) -> LayerIndex | None:
         """The index in the cache, if there is one that is whole and of this very layer."""

@@ -36,9 +36,12 @@ class Layer(Protocol):
 
     @property
     def known_size(self) -> int | None:
-        """The exact size of the layer's tar; None if it is not known without reading it, or the layer is not there.
+        """The exact size of the layer's tar if that is in memory, else None. Never blocks, and raises nothing."""
 
-        Never blocks, and raises nothing.
+    def look_for_size(self) -> int | None:
+        """The exact size of the layer's tar, None if it is not known without reading all of it.
+
+        Opens files and reads little of them; what was found, or not found, is remembered. Raises what `open` raises.
         """
 
     def open(self) -> TarBlob:
@@ -67,6 +70,9 @@ class LayerProvider(Protocol):
 
     def peek(self, chain_id: ChainID) -> Layer:
         """A layer as this place alone has it, not taken. Raises as `get` does."""
+
+    def taken(self, chain_id: ChainID) -> Layer | None:
+        """A layer that is taken by any caller at the moment, else None. Never blocks, and takes nothing."""
 
     def release(self, layer: Layer) -> list[LayerMetadata]:
         """Give a layer back; answers the layers that nobody refers to any more, top first."""

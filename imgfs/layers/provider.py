@@ -36,6 +36,11 @@ class LayerRegistry:
             layer = self._take(chain_id)
             return layer if self.elsewhere is None else self._with_others(layer, self.elsewhere)
 
+    def taken(self, chain_id: ChainID) -> Layer | None:
+        # without the lock, which is held while layers are found
+        layer, _ = self._taken.get(chain_id, (None, 0))
+        return self._choices.get(chain_id, layer)
+
     def release(self, layer: Layer) -> list[LayerMetadata]:
         with self._lock:
             return list(self._drop(layer.chain_id))

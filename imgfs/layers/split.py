@@ -14,7 +14,7 @@ from threading import Lock
 from imgfs.blob import FileBlob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.digest import ChainID, DiffID, Digest
-from imgfs.errors import Corrupt, ImgfsError
+from imgfs.errors import Corrupt
 from imgfs.tar import Member, TarBlob
 from imgfs.tar.split_tar import Split, SplitTar
 from imgfs.tar.tar_split import parse_tar_split
@@ -105,26 +105,32 @@ class SplitLayer:
     locate: Callable[[], SplitPlace]
     splits: Splits
     _size: int | None = field(default=None, init=False)
-    _is_broken: bool = field(default=False, init=False)  # as far as anybody has asked for the size
+    _has_no_size: bool = field(default=False, init=False)  # without reading all of it
     _digest: Digest | None = field(default=None, init=False)  # of a tar that was doubtful
 
     @property
     def known_size(self) -> int | None:
-        if self._size is None:
-            try:
-                place = self.locate()
-                if place.size is not None or self._is_broken:
-                    return place.size
-                stored = place.open_tar_split()
-                if not _is_small(stored):
-                    stored.close()
-                    return None
-                split = self.splits.load(stored, self._name)
-            except (ImgfsError, OSError) as error:  # whoever opens it will be told
-                self._is_broken = isinstance(error, Corrupt)
-                return None
-            self._size = None if split.table.doubtful else split.table.size
         return self._size
+
+    def look_for_size(self) -> int | None:
+        if self._size is None and not self._has_no_size:
+            self._size = self._look()
+            self._has_no_size = self._size is None
+        return self._size
+
+    def _look(self) -> int | None:
+        place = self.locate()
+        if place.size is not None:
+            return place.size
+        stored = place.open_tar_split()
+        if not _is_small(stored):
+            stored.close()
+            return None
+        try:
+            split = self.splits.load(stored, self._name)
+        except Corrupt:  # raised again when it is opened
+            return None
+        return None if split.table.doubtful else split.table.size
 
     def open(self) -> TarBlob:
         place = self.locate()

@@ -6,12 +6,12 @@ What compression it has is decided from its first bytes, never from a media type
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imgfs.blob import Blob
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest
-from imgfs.errors import Corrupt, ImgfsError
+from imgfs.errors import Corrupt
 from imgfs.layers.indexer import Indexer, Subject
 from imgfs.layers.stored_tar import StoredTar
 from imgfs.tar import Member, TarBlob, scan_blob
@@ -19,7 +19,7 @@ from imgfs.tar import Member, TarBlob, scan_blob
 _SAMPLE = 4096
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class StoredLayer:
     """A `Layer` whose stored bytes `open_blob` opens, anew at each call; it raises what `Layer.open` does.
 
@@ -35,19 +35,21 @@ class StoredLayer:
     stored_digest: Digest | None = None
     recorded_size: int | None = None
     is_doubtful: bool = False
+    _seen: Subject | None = field(default=None, init=False, compare=False)  # when it was last opened
 
     @property
     def known_size(self) -> int | None:
-        if self.recorded_size is not None:
+        if self.recorded_size is not None or self._seen is None:
             return self.recorded_size
-        try:
-            with self.open_blob() as blob:
-                subject = self._subject(blob)
-                index = self.indexer.find(subject)
-                is_plain = subject.compression is Compression.PLAIN and not self.is_doubtful
-                return index.facts.size if index else blob.size if is_plain else None
-        except (ImgfsError, OSError):  # whoever opens it will be told
-            return None
+        subject = self._seen
+        if subject.compression is Compression.PLAIN and not self.is_doubtful:
+            return subject.stored_size
+        return self.indexer.known_size(subject)
+
+    def look_for_size(self) -> int | None:
+        if self.known_size is None and self._seen is None:
+            self.indexer.look_for_size(self.subject())
+        return self.known_size
 
     def open(self) -> TarBlob:
         blob = self.open_blob()
@@ -71,7 +73,7 @@ class StoredLayer:
 
     @property
     def is_verified(self) -> bool:
-        return self.indexer.find(self.subject()) is not None  # which is only kept if both digests are right
+        return self.indexer.is_indexed(self.subject())  # as an index is only kept if both digests are right
 
     def subject(self) -> Subject:
         """The layer as indexing sees it. Raises what `open` raises."""
@@ -87,7 +89,9 @@ class StoredLayer:
             raise Corrupt(f"layer {self.diff_id}: {blob.size} bytes where {self.recorded_size} are recorded")
         digest = self.stored_digest or (Digest(self.diff_id) if compression is Compression.PLAIN else None)
         key = digest or _sample_digest(self.diff_id, blob)
-        return Subject(key, compression, self.diff_id, blob.size, digest, self.recorded_size, self.open_blob)
+        size = self.recorded_size
+        self._seen = Subject(key, compression, self.diff_id, blob.size, digest, size, self.open_blob)
+        return self._seen
 
     def _may_be_plain(self, blob: Blob) -> bool:
         """Whether stored bytes that do not look compressed can be the tar itself, and not damaged at their start."""

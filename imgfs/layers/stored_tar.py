@@ -28,6 +28,7 @@ class StoredTar(TarBlob):
         self, subject: Subject, blob: Blob, indexer: Indexer, *, verified_first: bool = False
     ) -> None:
         self._subject = subject
+        self._blob = blob
         self._stored = SharedBlob(blob)
         self._indexer = indexer
         self._lock = Lock()
@@ -51,12 +52,15 @@ class StoredTar(TarBlob):
         return index.facts.size if index else self._subject.size
 
     def ending_before(self, limit: int) -> int | None:
-        if self._verified_first:
+        if self._verified_first and self._known_index() is None:
             self._verify()
         index = self._known_index()
         if index is not None:
             ending = index.facts.ending
             return ending if ending is not None and ending < limit else None
+        along = self._unindexed
+        if along is not None and along.knows_ending_before(limit):
+            return along.ending_before(limit)
         building = self._building(limit)
         return building.ending_before(limit) if building else self._along().ending_before(limit)
 
@@ -86,8 +90,8 @@ class StoredTar(TarBlob):
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
         reader = self._reader
-        if reader is None and self._is_in_place and self._index is None:
-            reader = self._along()
+        if reader is None and self._is_in_place and self._known_index() is None:
+            reader = self._blob
         try:
             return None if reader is None else reader.try_pread(size, offset)
         except Corrupt:

@@ -1,7 +1,7 @@
 """What the kernel asks, translated to what nodes answer, and nothing else.
 
-Metadata is answered in place. A read is tried in place where that cannot block, otherwise it moves to a worker
-thread; so do opening, and finding out a size, which may have to wait for long and so never takes a thread from others.
+What is in memory is answered in place. Whatever may touch a file of a source or of the cache is done by the workers
+of the source that it is for: the event loop never blocks. Reading, opening and closing are first tried in place.
 """
 
 import errno
@@ -22,9 +22,9 @@ from imgfs.mount.failures import Failures
 from imgfs.mount.inodes import Inodes
 from imgfs.mount.listing import Listing, listing, shown_size
 from imgfs.mount.options import MountOptions
+from imgfs.mount.workers import Workers
 from imgfs.view import Directory, File, Node, NodeTable, Symlink
 
-_THREADS, _WAITING_THREADS = 64, 512
 _NAME_MAX = 255
 _SMALL = 128 << 10  # bytes
 
@@ -44,16 +44,15 @@ class Operations(pyfuse3.Operations):
         self._lazy_size = options.lazy_size
         self._inodes = Inodes(root)
         self._failures = Failures()
-        self._threads = trio.CapacityLimiter(_THREADS)
-        self._waiting_threads = trio.CapacityLimiter(_WAITING_THREADS)
+        self._workers = Workers(self._failures)
         self._handles = count(1)
-        self._files: dict[int, tuple[Blob, Node, bool]] = {}
+        self._files: dict[int, tuple[Blob, Node]] = {}
         self._directories: dict[int, Listing] = {}
         self._settling: dict[int, trio.Event] = {}
 
     def close(self) -> None:
-        """Close what is still open."""
-        for blob, _, _ in self._files.values():
+        """Close what is still open. May block."""
+        for blob, _ in self._files.values():
             blob.close()
         self._files.clear()
         self._directories.clear()
@@ -80,17 +79,22 @@ class Operations(pyfuse3.Operations):
         if isinstance(held, NodeTable) and self._lazy_size and self._inodes.number(held.top()) == inode:
             return self._told(held.top(), inode)
         node = await self._node(inode)
-        if isinstance(node, File) and node.known_size is None and not self._lazy_size:
-            try:
-                size = await self._in_thread(node, node.find_size, self._waiting_threads)
-            except pyfuse3.FUSEError as error:
-                blob = self._open_blob(node)
-                if error.errno != errno.ENOENT or blob is None:
-                    raise
-                # whoever has open what was removed by now reads on, and so can learn its size
-                size = await self._in_thread(node, lambda: blob.size, self._waiting_threads)
-            return self._attributes.of(node, inode, size)
+        if isinstance(node, File) and node.known_size is None:
+            return self._attributes.of(node, inode, await self._size(node))
         return self._told(node, inode)
+
+    async def _size(self, node: File) -> int | None:
+        """A size that is not in memory: the exact one, or if it may be lazy the recorded one, None without."""
+        if self._lazy_size:
+            return await self._workers.run(node, node.look_for_size)
+        try:
+            return await self._workers.run(node, node.find_size, waits=True)
+        except pyfuse3.FUSEError as error:
+            blob = self._open_blob(node)
+            if error.errno != errno.ENOENT or blob is None:
+                raise
+            # a program that has open what was removed by now reads on, and so can learn its size
+            return await self._workers.run(node, lambda: blob.size, waits=True)
 
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         node = await self._node(inode)
@@ -120,43 +124,41 @@ class Operations(pyfuse3.Operations):
         if not isinstance(node, File):
             raise pyfuse3.FUSEError(errno.EINVAL)
         size = None if node.mutable else node.known_size
-        at_once = node.opens_at_once
-        blob = self._in_place(node, node.open) if at_once else await self._in_thread(node, node.open)
+        blob = self._in_place(node, node.try_open)
+        if blob is None:
+            blob = await self._workers.run(node, node.open)
         waits = not (node.mutable or self._lazy_size)
         if (size is None and waits) or (size is not None and inode in self._attributes.unsettled):
             try:
                 size = await self._settle_size(inode, node, blob)
-            except BaseException:
-                blob.close()
+            except pyfuse3.FUSEError:
+                await self._close(node, blob)
                 raise
         if size is not None and size <= _SMALL and self._inodes.give(inode):
             _push(inode, size, blob)
         handle = next(self._handles)
-        self._files[handle] = (blob, node, at_once)
+        self._files[handle] = (blob, node)
         direct = size is None  # one that is not final must not cut reads off
         return pyfuse3.FileInfo(fh=handle, direct_io=direct, keep_cache=not direct)
 
     async def read(self, fh: int, off: int, size: int) -> bytes:
-        blob, node, _ = self._files[fh]
+        blob, node = self._files[fh]
         try:
             data = blob.try_pread(size, off)
-            if data is None:
-                data = await trio.to_thread.run_sync(
-                    blob.pread, size, off, abandon_on_cancel=True, limiter=self._threads
-                )
         except Exception as error:
             raise self._failures.translate(error, node.label) from None
-        return data
+        return await self._workers.run(node, blob.pread, size, off) if data is None else data
 
     async def flush(self, fh: int) -> None:
         raise pyfuse3.FUSEError(errno.ENOSYS)  # so that the kernel never asks again
 
     async def release(self, fh: int) -> None:
-        blob, _, at_once = self._files.pop(fh)
-        if at_once:
-            blob.close()
-        else:
-            await trio.to_thread.run_sync(blob.close, limiter=self._threads)
+        blob, node = self._files.pop(fh)
+        await self._close(node, blob)
+
+    async def _close(self, node: Node, blob: Blob) -> None:
+        if not blob.try_close():
+            await self._workers.run(node, blob.close)
 
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         data = pyfuse3.StatvfsData()
@@ -178,7 +180,7 @@ class Operations(pyfuse3.Operations):
     async def _node(self, inode: int) -> Node:
         """The node with a number, its table loaded first if need be."""
         while isinstance(held := self._inodes[inode], NodeTable):
-            await self._in_thread(held, held.load)
+            await self._workers.run(held, held.load)
         return held
 
     def _told(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
@@ -195,7 +197,7 @@ class Operations(pyfuse3.Operations):
             await settled.wait()
         settled = self._settling[inode] = trio.Event()
         try:
-            size = await self._in_thread(node, lambda: blob.size, self._waiting_threads)
+            size = await self._workers.run(node, lambda: blob.size, waits=True)
             if inode in self._attributes.unsettled:
                 self._attributes.unsettled.discard(inode)
                 with suppress(OSError):  # nobody has mounted this
@@ -206,21 +208,11 @@ class Operations(pyfuse3.Operations):
             settled.set()
 
     def _open_blob(self, node: Node) -> Blob | None:
-        return next((blob for blob, opened, _ in self._files.values() if opened.key == node.key), None)
+        return next((blob for blob, opened in self._files.values() if opened.key == node.key), None)
 
     def _in_place(self, at: Node | NodeTable, work: Callable[[], T]) -> T:
         try:
             return work()
-        except Exception as error:
-            raise self._failures.translate(error, at.label) from None
-
-    async def _in_thread(
-        self, at: Node | NodeTable, work: Callable[[], T], limiter: trio.CapacityLimiter | None = None
-    ) -> T:
-        try:
-            return await trio.to_thread.run_sync(
-                work, abandon_on_cancel=True, limiter=limiter or self._threads
-            )
         except Exception as error:
             raise self._failures.translate(error, at.label) from None
 

@@ -6,7 +6,7 @@ moment of all sources.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property, partial
 from itertools import product
 from threading import Lock
@@ -39,6 +39,7 @@ class Snapshot:
     children: Mapping[ImageID, Sequence[ImageID]]
     tags: Mapping[str, ImageID]
     ids: DigestIndex
+    _chosen: dict[ImageID, Source] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
     def heads(self) -> list[ImageID]:
@@ -56,18 +57,25 @@ class Snapshot:
     def source_of(self, image_id: ImageID) -> Source:
         """The source to read an image from: the first that has all its layers, or if none has, the first.
 
-        Raises ImageNotFound.
+        Opens the layers to find out, so it may block. Raises ImageNotFound.
         """
         sources = self.sources.get(image_id)
         if sources is None:
             raise ImageNotFound(image_id)
-        first, *others = sources
-        if others:
-            for source in sources:
-                with suppress(ImageNotFound):  # it has gone since
-                    if source.store.layers(image_id).is_there:
-                        return source
-        return first
+        chosen = sources[0]
+        if len(sources) > 1:
+            chosen = next(filter(partial(_has_layers, image_id), sources), chosen)
+            self._chosen[image_id] = chosen
+        return chosen
+
+    def chosen_source(self, image_id: ImageID) -> Source | None:
+        """The source that `source_of` returned last, or the only one there is, else None. Never blocks."""
+        sources = self.sources.get(image_id, ())
+        return sources[0] if len(sources) == 1 else self._chosen.get(image_id)
+
+    def forget_choice(self, image_id: ImageID) -> None:
+        """Have `chosen_source` know nothing of an image, as reading it failed."""
+        self._chosen.pop(image_id, None)
 
     def tags_of(self, image_id: ImageID) -> Sequence[str]:
         """The names of one image."""
@@ -149,6 +157,13 @@ class Union:
             return False
         self._failures[source].clear()
         return changed
+
+
+def _has_layers(image_id: ImageID, source: Source) -> bool:
+    try:
+        return source.store.layers(image_id).is_there
+    except ImageNotFound:  # it has gone since
+        return False
 
 
 def _snapshot(sources: Iterable[Source], known: Mapping[ImageID, Image]) -> Snapshot:

@@ -118,7 +118,7 @@ class ImageStore:
         return self._stack(image_id)
 
     def known_tar_size(self, image_id: ImageID) -> int | None:
-        """The size in bytes of the image's layer tars end to end, None if learning it takes reading them.
+        """The size in bytes of the image's layer tars end to end if it is in memory, else None.
 
         Never blocks. Raises ImageNotFound.
         """

@@ -4,6 +4,7 @@ Holding the top layer holds the whole stack. A tar that is open holds its own la
 readable whatever becomes of the image.
 """
 
+import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 
@@ -12,6 +13,8 @@ from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError, describe
 from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids
 from imgfs.tar import Member, TarBlob
+
+logger = logging.getLogger("imgfs")
 
 
 class LayerStack:
@@ -25,6 +28,7 @@ class LayerStack:
         self._chain_ids = tuple(chain_ids(diff_ids))
         self._top: Layer | None = None
         self._sizes: list[int | None] = [None] * len(self._chain_ids)  # as far as known; they never change
+        self.has_looked_for_sizes = False
 
     def take(self) -> bool:
         """Hold the stack; answers whether that is new. Raises LayerNotFound or OSError if it is not there."""
@@ -78,8 +82,14 @@ class LayerStack:
             self._provider.release(layer)
 
     def sizes(self) -> list[int | None]:
-        """The size in bytes of each layer's tar as far as known without reading it. Never blocks."""
+        """The size in bytes of each layer's tar as far as they are in memory. Never blocks."""
         return [self.size_of(number) for number in range(len(self._chain_ids))]
+
+    def look_for_sizes(self) -> list[int | None]:
+        """The size in bytes of each layer's tar as far as known without reading it; looks for them, so may block."""
+        sizes = [self.look_for_size_of(number) for number in range(len(self._chain_ids))]
+        self.has_looked_for_sizes = True
+        return sizes
 
     @property
     def chain_ids(self) -> Sequence[ChainID]:
@@ -98,9 +108,23 @@ class LayerStack:
             self._provider.release(layer)
 
     def size_of(self, number: int) -> int | None:
-        """The size in bytes of one layer's tar if it is known without reading it. Never blocks."""
+        """The size in bytes of one layer's tar if it is in memory. Never blocks."""
         if self._sizes[number] is None:
-            self._sizes[number] = self._known_size(self._chain_ids[number])
+            layer = self._provider.taken(self._chain_ids[number])
+            self._sizes[number] = layer.known_size if layer else None
+        return self._sizes[number]
+
+    def look_for_size_of(self, number: int) -> int | None:
+        """The size in bytes of one layer's tar if it is known without reading it; looks for it, so may block."""
+        if self.size_of(number) is None:
+            try:
+                layer = self._provider.get(self._chain_ids[number])
+                try:
+                    self._sizes[number] = layer.look_for_size()
+                finally:
+                    self._provider.release(layer)
+            except (ImgfsError, OSError) as error:  # raised again when it is opened
+                logger.debug("no size of %s: %s", self._chain_ids[number], describe(error))
         return self._sizes[number]
 
     def _open_layer(self, chain_id: ChainID, tolerant: bool) -> TarBlob:
@@ -113,23 +137,21 @@ class LayerStack:
 
     @property
     def known_size(self) -> int | None:
-        """The size in bytes of all the tars, if it is known without reading them and a file can have it.
+        """The size in bytes of all the tars, if it is in memory and a file can have it. Never blocks."""
+        return _sum(self.sizes())
 
-        Never blocks.
-        """
-        sizes = self.sizes() if self._top is not None else self._sizes
-        known = [size for size in sizes if size is not None]
-        return sum(known) if len(known) == len(sizes) and sum(known) <= MAX_SIZE else None
+    def look_for_size(self) -> int | None:
+        """The size in bytes of all the tars, if it is known without reading them and a file can have it. May block."""
+        return _sum(self.look_for_sizes())
 
-    def _known_size(self, chain_id: ChainID) -> int | None:
-        try:
-            layer = self._provider.get(chain_id)
-            try:
-                return layer.known_size
-            finally:
-                self._provider.release(layer)
-        except (ImgfsError, OSError):  # whoever opens it will be told
+
+def _sum(sizes: Iterable[int | None]) -> int | None:
+    total = 0
+    for size in sizes:
+        if size is None:
             return None
+        total += size
+    return total if total <= MAX_SIZE else None
 
 
 class _HeldTar(TarBlob):

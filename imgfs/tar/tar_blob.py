@@ -25,7 +25,7 @@ class TarBlob(Blob):
         """
 
     def knows_ending_before(self, limit: int) -> bool:
-        """Whether `ending_before(limit)` would answer without blocking."""
+        """Whether `ending_before(limit)` would answer without blocking, now and from now on."""
         return False
 
 
@@ -56,9 +56,10 @@ class ScannedTar(TarBlob):
         return self._blob.try_pread(size, offset)
 
     def ending_before(self, limit: int) -> int | None:
-        with self._lock:
-            while not self.knows_ending_before(limit):
-                self._walk_on()
+        if not self.knows_ending_before(limit):  # else the lock, which is held while reading, is not needed
+            with self._lock:
+                while not self.knows_ending_before(limit):
+                    self._walk_on()
         ending = self._scanner.ending
         return ending if ending is not None and ending < limit else None
 

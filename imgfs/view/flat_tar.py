@@ -1,5 +1,7 @@
 """`flat.tar`: the merged root file system as one virtual, seekable tar."""
 
+from collections.abc import Hashable
+
 from imgfs.blob import Blob
 from imgfs.view.node import File
 from imgfs.view.trees import TreeTable
@@ -16,6 +18,10 @@ class FlatTarFile(File):
     @property
     def known_size(self) -> int | None:
         return self._table.known_flat_size
+
+    @property
+    def source(self) -> Hashable:
+        return self._table.source
 
     def open(self) -> Blob:
         return self._table.open_flat()

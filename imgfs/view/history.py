@@ -1,10 +1,50 @@
 """`history`: how an image was made, as a table that people can read."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator, Sequence
 
+from imgfs.blob import Blob, MemoryBlob
+from imgfs.errors import ImageNotFound
 from imgfs.store import Image
+from imgfs.view.home import Home
+from imgfs.view.node import File
 
 _HEADINGS = ("LAYER", "CREATED", "SIZE", "CREATED BY", "COMMENT")
+
+
+class HistoryFile(File):
+    """The table of an image, with the sizes of its layers as far as they can be told when it is opened."""
+
+    mutable = True
+
+    def __init__(self, key: str, image: Image, home: Home, mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._image = image
+        self._home = home
+
+    @property
+    def source(self) -> Hashable:
+        return self._home.key
+
+    @property
+    def known_size(self) -> int | None:
+        layers = self._home.known_layers
+        return len(self._table(layers.sizes())) if layers and layers.has_looked_for_sizes else None
+
+    def look_for_size(self) -> int:
+        return len(self._content())
+
+    def open(self) -> Blob:
+        return MemoryBlob(self._content())
+
+    def _content(self) -> bytes:
+        try:
+            return self._table(self._home.read(lambda layers: layers.look_for_sizes()))
+        except ImageNotFound:  # removed since
+            return self._table([None] * len(self._image.diff_ids))
+
+    def _table(self, sizes: Sequence[int | None]) -> bytes:
+        return history_table(self._image, sizes).encode("utf-8", "surrogateescape")
 
 
 def history_table(image: Image, sizes: Iterable[int | None]) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from imgfs.store import Image
 from imgfs.view.context import Context
 from imgfs.view.flat_tar import FlatTarFile
-from imgfs.view.history import history_table
+from imgfs.view.history import HistoryFile
 from imgfs.view.home import Home
 from imgfs.view.layers import LayersDirectory
 from imgfs.view.node import Directory, Node
@@ -58,7 +58,10 @@ class ImageDirectory(Directory):
 
     def _manifest(self) -> Node | None:
         def content() -> bytes | None:
-            return self._home.source.manifest(self._image.id)
+            last = self._home.known_source
+            sources = self._context.union.snapshot.sources.get(self._image.id) or ([last] if last else [])
+            found = (source.manifest(self._image.id) for source in sources)
+            return next((manifest for manifest in found if manifest is not None), None)
 
         # live, as the same image may come anew with its layers stored otherwise
         key = f"{self.key}/manifest.json"
@@ -76,8 +79,7 @@ class ImageDirectory(Directory):
         return ChildrenDirectory(f"{self.key}/children", self._image.id, union, self.mtime_ns)
 
     def _history(self) -> Node:
-        layers = self._home.layers  # the image may be gone when it is asked
-        return self._live("history", lambda: history_table(self._image, layers.sizes()))
+        return HistoryFile(f"{self.key}/history", self._image, self._home, self.mtime_ns)
 
     def _tags(self) -> Node:
         def text() -> str:

@@ -1,9 +1,8 @@
 """`layers/`: each layer of an image, as its tar and as the tree that this alone makes."""
 
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 
 from imgfs.blob import Blob
-from imgfs.errors import ImageNotFound
 from imgfs.store import Image
 from imgfs.view.home import Home
 from imgfs.view.node import Directory, File, Node
@@ -53,10 +52,15 @@ class LayerTar(File):
 
     @property
     def known_size(self) -> int | None:
-        try:
-            return self._home.layers.size_of(self._number)
-        except ImageNotFound:  # removed since; a size that is asked for in earnest says so
-            return None
+        layers = self._home.known_layers
+        return layers.size_of(self._number) if layers else None
+
+    @property
+    def source(self) -> Hashable:
+        return self._home.key
+
+    def look_for_size(self) -> int | None:
+        return self._home.read(lambda layers: layers.look_for_size_of(self._number))
 
     def open(self) -> Blob:
-        return self._home.layers.open_one(self._number)
+        return self._home.read(lambda layers: layers.open_one(self._number))

@@ -19,18 +19,24 @@ class LoadedTree:
         self._open_layer = open_layer
         self._layers = layers
 
-    def has_open(self, entry: int) -> bool:
-        """Whether the layer that has a file's content is open."""
-        return self._layers.has(self, self.tree.layers[entry])
-
     def content(self, entry: int) -> Blob:
         """What is in the regular file `entry`; the caller closes it. Raises what opening its layer raises."""
+        return self._content(entry, self.layer(self.tree.layers[entry]))
+
+    def try_content(self, entry: int) -> Blob | None:
+        """Do as `content` does if the layer is open and its size known, so that nothing blocks, else answer None."""
+        layer = self._layers.shared(self, self.tree.layers[entry])
+        if layer is not None and layer.known_size is None:
+            self._layers.leave(layer)
+            return None
+        return None if layer is None else self._content(entry, layer)
+
+    def _content(self, entry: int, layer: Blob) -> Blob:
         tree = self.tree
-        layer = self.layer(tree.layers[entry])
         try:
             data = Slice(layer, tree.records[entry] + tree.headers[entry], tree.stored_size(entry))
         except BaseException:
-            layer.close()
+            self._layers.leave(layer)
             raise
         parts = tree.sparse.get(entry)
         return data if parts is None else SparseBlob(data, parts, tree.sizes[entry])
@@ -49,5 +55,5 @@ class LoadedTree:
         return FlatTar(self.plan, self.layer)
 
     def close(self) -> None:
-        """Let go of the layers; files that are open stay readable."""
+        """Let go of the layers, soon; files that are open stay readable. Never blocks."""
         self._layers.drop(self)

@@ -6,7 +6,7 @@ the same `key`, or the same place in a table of the same key, are the same file:
 
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 
 from imgfs.blob import Blob
 
@@ -20,6 +20,8 @@ class Node(ABC):
     `mtime_ns` is its modification time in nanoseconds since the epoch; `mode`, `links` and `device` are as in stat(2),
     `uid` and `gid` too, None for whoever mounts. `mutable` says whether what the node answers may change while the
     tree is mounted.
+
+    Nothing here blocks or touches a file, but for those methods of `File` and `NodeTable` that say so.
     """
 
     key: str = ""
@@ -32,6 +34,11 @@ class Node(ABC):
     links: int = 1
     device: int = 0
     mutable: bool = False
+
+    @property
+    def source(self) -> Hashable:
+        """Names what the node is read from, None for memory: one source that hangs must not stop work on another."""
+        return None
 
     @property
     def label(self) -> str:
@@ -50,21 +57,26 @@ class NodeTable(ABC):
     key: str
 
     @property
+    def source(self) -> Hashable:
+        """As `Node.source`, for all its nodes."""
+        return None
+
+    @property
     def label(self) -> str:
         """What to call it in messages."""
         return self.key
 
     @abstractmethod
     def node(self, number: int) -> Node | None:
-        """A node; None while the table is not loaded, which it may cease to be at any time. Never blocks."""
+        """A node; None while the table is not loaded, which it may cease to be at any time."""
 
     @abstractmethod
     def load(self) -> None:
-        """Make the nodes available, however long it takes. Raises ImgfsError or OSError."""
+        """Make the nodes available; may block. Raises ImgfsError or OSError."""
 
     @abstractmethod
     def top(self) -> "Directory":
-        """The node numbered 0, or until the table is loaded one that stands for it. Never blocks."""
+        """The node numbered 0, or until the table is loaded one that stands for it."""
 
 
 class Directory(Node):
@@ -74,7 +86,7 @@ class Directory(Node):
 
     @abstractmethod
     def lookup(self, name: bytes) -> Node | None:
-        """The node called `name`, which need not be listed; None if there is none. Must not block for long."""
+        """The node called `name`, which need not be listed; None if there is none."""
 
     @abstractmethod
     def entries(self) -> Iterator[tuple[bytes, Node]]:
@@ -113,21 +125,24 @@ class File(Node):
     @property
     @abstractmethod
     def known_size(self) -> int | None:
-        """The exact size in bytes if it is known without work, else None. Never blocks."""
+        """The exact size in bytes if it is in memory, else None."""
+
+    def look_for_size(self) -> int | None:
+        """The exact size if it is recorded somewhere, else None; may block, but reads no content to find out."""
+        return self.known_size
 
     def find_size(self) -> int:
-        """The exact size, however long it takes to find out. Raises ImgfsError or OSError."""
+        """The exact size; may block for as long as reading everything takes. Raises ImgfsError or OSError."""
         with self.open() as blob:
             return blob.size
 
     @abstractmethod
     def open(self) -> Blob:
-        """The content; the caller closes it. Raises ImgfsError or OSError."""
+        """The content; the caller closes it. May block. Raises ImgfsError or OSError."""
 
-    @property
-    def opens_at_once(self) -> bool:
-        """Whether neither `open` nor closing what it answers would block now."""
-        return False
+    def try_open(self) -> Blob | None:
+        """Open as `open` does if that cannot block, else answer None without having done anything."""
+        return None
 
 
 class Symlink(Node):

@@ -1,8 +1,9 @@
 """`rootfs.tar`: all layer tars of an image as one virtual, seekable tar."""
 
+from collections.abc import Hashable
+
 from imgfs.blob import Blob, Concatenation
 from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound
 from imgfs.store import ImageStore
 from imgfs.tar import JoinedTar
 from imgfs.view.home import Home
@@ -20,10 +21,15 @@ class RootfsTar(File):
 
     @property
     def known_size(self) -> int | None:
-        try:
-            return self._home.source.store.known_tar_size(self._home.image_id)
-        except ImageNotFound:  # removed since; a size that is asked for in earnest says so
-            return None
+        layers = self._home.known_layers
+        return layers.known_size if layers else None
+
+    @property
+    def source(self) -> Hashable:
+        return self._home.key
+
+    def look_for_size(self) -> int | None:
+        return self._home.read(lambda layers: layers.look_for_size())
 
     def open(self) -> Blob:
         return open_rootfs_tar(self._home.source.store, self._home.image_id, verbatim=self._verbatim)

@@ -9,8 +9,6 @@ from imgfs.view.node import File
 class TextFile(File):
     """A file of bytes in memory, the same for good."""
 
-    opens_at_once = True
-
     def __init__(self, key: str, content: bytes, mtime_ns: int) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
@@ -26,11 +24,13 @@ class TextFile(File):
     def open(self) -> Blob:
         return MemoryBlob(self._content)
 
+    def try_open(self) -> Blob:
+        return self.open()
+
 
 class LiveText(File):
     """A file that says how things are when it is opened: what `make` answers then, without blocking."""
 
-    opens_at_once = True
     mutable = True
 
     def __init__(self, key: str, make: Callable[[], bytes], mtime_ns: int) -> None:
@@ -47,3 +47,6 @@ class LiveText(File):
 
     def open(self) -> Blob:
         return MemoryBlob(self._make())
+
+    def try_open(self) -> Blob | None:
+        return self.open()

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from itertools import repeat
 
 from imgfs.blob import Blob
@@ -23,6 +23,10 @@ class TreeNode(Node):
         self.gid = tree.gids[entry]
         self.links = tree.links[entry]
         self.mtime_ns = tree.mtimes[entry]
+
+    @property
+    def source(self) -> Hashable:
+        return self.table.source
 
     @property
     def label(self) -> str:
@@ -94,9 +98,8 @@ class TreeFile(TreeNode, File):
     def open(self) -> Blob:
         return self._loaded.content(self.number)
 
-    @property
-    def opens_at_once(self) -> bool:
-        return self._loaded.has_open(self.number)
+    def try_open(self) -> Blob | None:
+        return self._loaded.try_content(self.number)
 
 
 class TreeSymlink(TreeNode, Symlink):

@@ -1,7 +1,7 @@
 """Trees of images and of layers: made when somebody looks, kept while there is room."""
 
-from collections import OrderedDict
-from collections.abc import Iterator
+from collections import OrderedDict, defaultdict
+from collections.abc import Hashable, Iterator
 from itertools import count
 from threading import Lock
 
@@ -21,13 +21,13 @@ _ENTRIES = 4_000_000  # kept in all; some 100 bytes each
 class Trees:
     """The trees in memory; those not used for longest go when there are more than `limit` entries in all.
 
-    `make` makes them.
+    `make` makes them. No lock here is held while anything blocks.
     """
 
     def __init__(self, make: TreeCache, limit: int = _ENTRIES) -> None:
         self.make = make
-        self.open_layers = OpenLayers()
         self._limit = limit
+        self._open_layers: defaultdict[Hashable, OpenLayers] = defaultdict(OpenLayers)
         self._lock = Lock()
         self._known: OrderedDict[str, TreeTable] = OrderedDict()
         self._tables: list[TreeTable] = []
@@ -52,12 +52,20 @@ class Trees:
             while sum(table.size for table in self._tables) > self._limit and len(self._tables) > 1:
                 self._tables.pop(0).unload()
 
+    def open_layers(self, source: Hashable) -> OpenLayers:
+        """The layers of one source that are open: each has its own, so that it closes no other's."""
+        with self._lock:
+            return self._open_layers[source]
+
     def close(self) -> None:
-        """Unload all."""
+        """Unload all, and close the layers that are open; only that blocks."""
         with self._lock:
             for table in self._tables:
                 table.unload()
             self._tables.clear()
+            open_layers = list(self._open_layers.values())
+        for layers in open_layers:
+            layers.close()
 
 
 class _Unloaded(Directory):
@@ -95,6 +103,10 @@ class TreeTable(NodeTable):
         self._flat_size: int | None = None
 
     @property
+    def source(self) -> Hashable:
+        return self._home.key
+
+    @property
     def size(self) -> int:
         """How many entries are in memory."""
         loaded = self._loaded
@@ -124,8 +136,9 @@ class TreeTable(NodeTable):
         with self._loading:
             loaded = self._loaded
             if loaded is None:
-                tree = self._trees.make.tree(self._home.layers, self._only, self.key)
-                loaded = LoadedTree(tree, self._open, self._trees.open_layers)
+                make = self._trees.make
+                tree = self._home.read(lambda layers: make.tree(layers, self._only, self.key))
+                loaded = LoadedTree(tree, self._open, self._trees.open_layers(self.source))
                 self._loaded = loaded
                 self.last_used = next(self._trees.clock)
                 self._trees.keep(self)
@@ -138,7 +151,8 @@ class TreeTable(NodeTable):
         return loaded.flat()
 
     def _open(self, number: int) -> TarBlob:
-        return self._home.layers.open_one(number if self._only is None else self._only)
+        wanted = number if self._only is None else self._only
+        return self._home.read(lambda layers: layers.open_one(wanted))
 
     def unload(self) -> None:
         """Forget the tree; whoever uses it goes on."""

@@ -51,3 +51,16 @@ def test_users_in_many_threads_close_it_once() -> None:
     assert blob.closed == 0
     shared.close()
     assert blob.closed == 1
+
+
+def test_a_share_that_is_not_the_last_is_closed_without_blocking() -> None:
+    blob = Shy(b"abcd")
+    shared = SharedBlob(blob)
+    first, second = shared.share(), shared.share()
+    shared.close()
+    assert first.try_close()
+    assert first.try_close(), "again does nothing"
+    assert not second.try_close()
+    assert second.pread(4, 0) == b"abcd"
+    second.close()
+    assert blob.closed == 1

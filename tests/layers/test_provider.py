@@ -30,6 +30,9 @@ class Nothing:
     def open(self) -> TarBlob:
         raise StoreError("nothing there")
 
+    def look_for_size(self) -> int | None:
+        return self.known_size
+
     def members(self) -> Sequence[Member]:
         return []
 

@@ -41,6 +41,9 @@ class Recorded(MemoryBlob):
     def close(self) -> None:
         self.closed += 1
 
+    def try_close(self) -> bool:
+        return False
+
 
 class Opening(Text):
     """A file that opens to a blob at hand."""

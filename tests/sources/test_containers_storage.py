@@ -187,7 +187,7 @@ def test_a_recorded_size_that_no_tar_can_have_is_none(
     root = graph_root(tmp_path / "graph", images[:1])
     _edit(root / "overlay-layers/layers.json", {"diff-size": size})
     with _opened(str(root), tmp_path) as source:
-        assert source.store.known_tar_size(ImageID(images[0].id)) == len(images[0].verbatim)
+        assert source.store.layers(ImageID(images[0].id)).look_for_size() == len(images[0].verbatim)
         assert _tar(source, images[0]) == images[0].verbatim
 
 

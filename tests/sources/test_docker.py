@@ -130,7 +130,7 @@ def test_an_image_that_goes_with_its_layers_is_let_go(tmp_path: Path, images: li
     many = TestImage([layer_tar({f"file-{number:05}": b"x" for number in range(5_000)})])
     root = docker_root(tmp_path / "root", [many, images[0]])
     with _opened(tmp_path) as source:
-        assert source.store.known_tar_size(ImageID(many.id)) is None
+        assert source.store.layers(ImageID(many.id)).look_for_size() is None
         shutil.rmtree(_layer(root, many))
         (root / "image/overlay2/imagedb/content/sha256" / many.id[7:]).unlink()
         assert source.refresh()

@@ -90,7 +90,7 @@ def test_a_layer_with_a_size_that_no_tar_can_have_is_missing(store: Path, tmp_pa
     record = json.loads((store / RECORD).read_text())
     (store / RECORD).write_text(json.dumps(record | {"size": size}))
     with indexing(tmp_path) as indexer, _open(store, indexer) as source:
-        assert source.store.known_tar_size(ImageID(IMAGE.id)) is None
+        assert source.store.layers(ImageID(IMAGE.id)).look_for_size() is None
         with pytest.raises(ImgfsError, match=RECORD):
             _tar(source, IMAGE)
         assert _tar(source, OTHER) == OTHER.verbatim

@@ -76,13 +76,16 @@ def test_the_tar_is_joined_or_verbatim_as_is_chosen(
 
 
 def test_the_tars_size_is_known_at_once_or_once_it_was_found_out(
-    view: View, archive: Path, layout: Path, images: list[TestImage]
+    view: View, tmp_path: Path, layout: Path, images: list[TestImage]
 ) -> None:
     image = images[-1]
+    archive = docker_archive(tmp_path / "one.tar", [image])
     plain, packed = (find(view(source), f"images/{image.id.hex}/rootfs.tar") for source in (archive, layout))
     assert isinstance(plain, File)
     assert isinstance(packed, File)
-    assert (plain.known_size, packed.known_size) == (len(image.verbatim), None)
+    assert (plain.known_size, packed.known_size) == (None, None), "nothing was looked at so far"
+    assert (plain.look_for_size(), packed.look_for_size()) == (len(image.verbatim), None)
+    assert plain.known_size == len(image.verbatim)
     assert packed.find_size() == packed.known_size == len(image.verbatim)
 
 
@@ -129,7 +132,7 @@ def test_what_goes_is_gone_but_stays_readable_to_who_has_it_open(
             assert file.known_size is None
             for text in texts:  # which the kernel may ask about at any time
                 assert isinstance(text, File)
-                assert text.known_size is not None
+                assert text.look_for_size() is not None
             with pytest.raises(ImageNotFound):
                 file.find_size()
             assert blob.pread(len(image.verbatim), 0) == image.verbatim

@@ -26,15 +26,24 @@ class Layers:
         return Layer(b"%d" % number)
 
 
+def is_open(open_layers: OpenLayers, owner: str, number: int) -> bool:
+    share = open_layers.shared(owner, number)
+    if share is not None:
+        share.close()
+    return share is not None
+
+
 def test_a_layer_is_opened_once_and_stays_open_for_the_next() -> None:
     layers, open_layers = Layers(), OpenLayers()
     for _ in range(3):
         with open_layers.share("a", 7, layers.open) as blob:
             assert blob.pread(9, 0) == b"7"
     assert (layers.opened, layers.now) == (1, 1)
-    assert open_layers.has("a", 7)
-    assert not open_layers.has("b", 7)
+    assert is_open(open_layers, "a", 7)
+    assert not is_open(open_layers, "b", 7)
     open_layers.drop("a")
+    assert layers.now == 1, "dropping closes nothing, as that may block"
+    open_layers.close()
     assert layers.now == 0
 
 
@@ -42,7 +51,7 @@ def test_no_more_are_kept_open_than_is_good_and_those_not_used_for_longest_go() 
     layers, open_layers = Layers(), OpenLayers(limit=2)
     for number in (0, 1, 0, 2):
         open_layers.share("a", number, layers.open).close()
-    assert [open_layers.has("a", number) for number in range(3)] == [True, False, True]
+    assert [is_open(open_layers, "a", number) for number in range(3)] == [True, False, True]
     assert layers.now == 2
 
 
@@ -63,7 +72,7 @@ def test_one_that_does_not_open_leaves_nothing_behind() -> None:
     open_layers = OpenLayers()
     with pytest.raises(OSError, match="not there"):
         open_layers.share("a", 1, fail)
-    assert not open_layers.has("a", 1)
+    assert not is_open(open_layers, "a", 1)
 
 
 def test_many_threads_leave_nothing_open() -> None:
@@ -79,4 +88,19 @@ def test_many_threads_leave_nothing_open() -> None:
         list(pool.map(look, range(1, 9)))
     assert layers.now == 3
     open_layers.drop("a")
+    open_layers.close()
     assert layers.now == 0
+
+
+def test_the_last_share_is_left_to_be_closed_when_that_may_block() -> None:
+    layers, open_layers = Layers(), OpenLayers()
+    share = open_layers.share("a", 1, layers.open)
+    assert share.try_close()
+    share = open_layers.share("a", 1, layers.open)
+    open_layers.drop("a")
+    open_layers.close()
+    assert not share.try_close()
+    open_layers.leave(share)
+    assert layers.now == 1
+    open_layers.share("a", 2, layers.open).close()
+    assert layers.now == 1, "that of the next"
