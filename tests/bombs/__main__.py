@@ -1,0 +1,40 @@
+"""The table of all bombs, or of those whose names begin as the arguments say; exits with 1 if one takes too much."""
+
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.bombs.commands import ALL, CPU, MIB, PEAK, rows
+from tests.bombs.layers import LAYERS
+from tests.bombs.places import PLACES
+
+
+def main(arguments: list[str]) -> int:
+    """Make each bomb, do every command with it, print a line for each; the exit status."""
+    chosen = [argument for argument in arguments if argument not in ALL]
+    commands = [argument for argument in arguments if argument in ALL] or ALL
+    bad = 0
+    print(f"{'INPUT':<28}{'SIZE':>8}  {'COMMAND':<8}{'STATUS':>7}{'PEAK':>10}{'CPU':>9}  (at most {PEAK // MIB} MB, {CPU:.0f} s)")
+    for name, make in (LAYERS | PLACES).items():
+        if chosen and not name.startswith(tuple(chosen)):
+            continue
+        folder = Path(tempfile.mkdtemp(prefix="imgfs-bombs-"))
+        try:
+            place = folder / "input"
+            place.mkdir()
+            source = make(place / "x" if name in LAYERS else place / "x", 1)
+            for row in rows(name, source, commands, folder):
+                took = row.took
+                print(
+                    f"{name:<28}{row.size / 1e6:>6.1f}MB  {row.command:<8}{took.status:>7}{took.peak / 1e6:>8.0f}MB"
+                    f"{took.cpu:>8.1f}s  {row.fault and 'OVER: ' + row.fault or 'ok'}  {took.errors.strip()[:160]!r}",
+                    flush=True,
+                )
+                bad += bool(row.fault)
+        finally:
+            shutil.rmtree(folder)
+    return int(bad > 0)
+
+
+sys.exit(main(sys.argv[1:]))
