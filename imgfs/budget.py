@@ -8,6 +8,9 @@ from imgfs.errors import TooMuch
 
 MIB = 1 << 20
 
+SMALL, MOST_OF_SMALL = 16 * MIB, 4096 * MIB
+"""What is stored in fewer bytes than the first may not decode to more than the second: it takes seconds to read."""
+
 
 class Budget:
     """The bytes that `name` may still take, `limit` at first. Not safe for several threads."""
@@ -28,6 +31,12 @@ class Budget:
     def restore(self, size: int) -> None:
         """Say that `size` bytes that were counted are free again."""
         self._left += size
+
+
+def check_decoded(name: str, stored: int, decoded: int) -> None:
+    """Refuse what decodes to very much for its size, both in bytes. Raises TooMuch."""
+    if decoded > MOST_OF_SMALL and stored < SMALL:
+        raise TooMuch(f"{name}: {stored} bytes that decode to more than {MOST_OF_SMALL // MIB} MiB")
 
 
 def too_much(name: str, what: str, limit: int) -> TooMuch:

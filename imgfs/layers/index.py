@@ -19,8 +19,7 @@ from imgfs.codec import Compression, SeekTable
 from imgfs.decoders import msgpack_decoder
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, InvalidDigest
-from imgfs.layers.member_list import unpack_members
-from imgfs.tar import Member
+from imgfs.layers.member_list import MemberList
 
 _MAGIC = b"imgfs layer index, version 4\n"
 _LENGTH = struct.Struct("<I")
@@ -102,9 +101,9 @@ class LayerIndex:
         if facts.compression is not Compression.PLAIN and (self.table.stored_size, self.table.size) != sizes:
             self._fail("its seek points do not fit")
 
-    def members(self) -> list[Member]:
+    def members(self) -> MemberList:
         """Every member of the tar, in order."""
-        return unpack_members(self._section("members"))
+        return MemberList(self._section("members"))
 
     def close(self) -> None:
         """Close the file."""

@@ -7,7 +7,7 @@ digests are those recorded.
 import io
 import logging
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -140,7 +140,7 @@ class Indexer:
                 building.wait()
         return index
 
-    def members(self, subject: Subject) -> list[Member]:
+    def members(self, subject: Subject) -> Sequence[Member]:
         """Every member of the layer's tar, in order. Raises as `index` does."""
         try:
             return self.index(subject, with_copy=False).members()

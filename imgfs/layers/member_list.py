@@ -1,47 +1,54 @@
-"""The members of a layer's tar as its index keeps them: packed as they are found, never all in memory at once.
+"""The members of a layer's tar, packed as they are found and unpacked as they are used, never all in memory at once.
 
 A tar may hold any number of members and compress to nearly nothing, so there is a limit to what listing them may
 take. Form: batches, each the length of a zstd frame that holds a msgpack array of members, and the frame.
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
+from typing import overload
 
 import msgspec
 import zstandard
 
+from imgfs.budget import MIB, Budget
 from imgfs.decoders import msgpack_decoder
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, TooMuch
 from imgfs.tar import Member
 
-MOST_MEMORY = 1 << 30
-"""Bytes that all members of one layer may take once they are listed: two million of the usual kind."""
+MOST_MEMORY = 640 * MIB
+"""Bytes that all members of one layer may count as: 1.2 million of the usual kind."""
 
 _LENGTH = struct.Struct("<I")
 _BATCH_MEMORY = 512 << 10
-_LARGEST_BATCH = 64 << 20
+_LARGEST_BATCH = 64 * MIB
 _LARGEST_MEMBER = _LARGEST_BATCH - 2 * _BATCH_MEMORY  # packed, members are smaller than what they count as
 _MEMBER_SIZE, _PART_SIZE = 500, 150  # bytes that a member without its names takes, and a part of one
 
 
 class MemberPacker:
-    """Takes members in order and packs them."""
+    """Takes members in order and packs them. Names of users and groups are dropped, as nothing shows them."""
 
     def __init__(self) -> None:
         self._encoder = msgspec.msgpack.Encoder()
         self._compressor = zstandard.ZstdCompressor(level=3)
         self._packed = bytearray()
         self._batch: list[Member] = []
-        self._batch_memory = self._memory = 0
+        self._batch_memory = 0
+        self._budget = Budget("its members", MOST_MEMORY)
 
-    def add(self, members: Sequence[Member]) -> None:
+    def add(self, members: Iterable[Member]) -> None:
         """Take the members that come next. Raises Corrupt, naming the first that is too many to be listed."""
         for member in members:
+            member.uname = member.gname = b""
             memory = _memory(member)
-            self._batch_memory += memory
-            if memory > _LARGEST_MEMBER or self._memory + self._batch_memory > MOST_MEMORY:
-                raise Corrupt(f"tar header at offset {member.offset}: one of too many")
+            try:
+                self._budget.spend(memory if memory <= _LARGEST_MEMBER else MOST_MEMORY + 1, "they")
+            except TooMuch as error:
+                raise Corrupt(f"tar header at offset {member.offset}: one of too many ({error})") from None
             self._batch.append(member)
+            self._batch_memory += memory
             if self._batch_memory > _BATCH_MEMORY:
                 self._pack()
 
@@ -53,20 +60,46 @@ class MemberPacker:
     def _pack(self) -> None:
         frame = self._compressor.compress(self._encoder.encode(self._batch))
         self._packed += _LENGTH.pack(len(frame)) + frame
-        self._memory += self._batch_memory
         self._batch, self._batch_memory = [], 0
 
 
-def unpack_members(packed: bytes) -> list[Member]:
+class MemberList(Sequence[Member]):
+    """Members as a MemberPacker packed them; going through them holds only a few at a time and may raise Corrupt."""
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def __iter__(self) -> Iterator[Member]:
+        return unpack_members(self._packed)
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self)
+
+    @overload
+    def __getitem__(self, place: int) -> Member: ...
+    @overload
+    def __getitem__(self, place: slice) -> list[Member]: ...
+    def __getitem__(self, place: int | slice) -> Member | list[Member]:
+        if isinstance(place, slice):
+            return list(self)[place]
+        return next(islice(self, place, None)) if place >= 0 else list(self)[place]
+
+
+def packed_members(members: Iterable[Member]) -> MemberList:
+    """The same members. Raises Corrupt if they are too many, and what going through them raises."""
+    packer = MemberPacker()
+    packer.add(members)
+    return MemberList(packer.finish())
+
+
+def unpack_members(packed: bytes) -> Iterator[Member]:
     """The members that a MemberPacker took. Raises Corrupt if `packed` is not what it made."""
     decoder = msgpack_decoder(list[Member])
-    members: list[Member] = []
     try:
         for frame in _frames(packed):
-            members += decoder.decode(zstandard.ZstdDecompressor().decompress(frame))
+            yield from decoder.decode(zstandard.ZstdDecompressor().decompress(frame))
     except (zstandard.ZstdError, msgspec.MsgspecError, struct.error) as error:
         raise Corrupt(f"list of members: {error}") from None
-    return members
 
 
 def _frames(packed: bytes) -> Iterator[memoryview]:
@@ -82,8 +115,7 @@ def _frames(packed: bytes) -> Iterator[memoryview]:
 
 def _memory(member: Member) -> int:
     """Bytes that a member takes in memory, about."""
-    names = (member.name, member.linkname, member.uname, member.gname)
-    memory = _MEMBER_SIZE + sum(map(len, names))
+    memory = _MEMBER_SIZE + len(member.name) + len(member.linkname)
     if member.sparse:
         memory += _PART_SIZE * len(member.sparse)
     if member.xattrs:

@@ -5,6 +5,7 @@ were read from.
 """
 
 import hashlib
+import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
@@ -15,9 +16,12 @@ from imgfs.blob import FileBlob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
+from imgfs.layers.member_list import MemberList, MemberPacker
 from imgfs.tar import Member, TarBlob
 from imgfs.tar.split_tar import Split, SplitTar
 from imgfs.tar.tar_split import parse_tar_split
+
+logger = logging.getLogger("imgfs")
 
 _LIMIT = 128 << 20  # bytes of memory; a thousand members take about 100 kB
 # a tar-split of these sizes, as stored and as text, is parsed in some milliseconds
@@ -139,7 +143,13 @@ class SplitLayer:
 
     def members(self) -> Sequence[Member]:
         place = self.locate()
-        return self._load(place.open_tar_split(), place).members()
+        split = self._load(place.open_tar_split(), place)
+        packer = MemberPacker()
+        try:
+            packer.add(split.members())
+        except Corrupt as error:
+            logger.warning("%s: not all of its members can be read: %s", self._name, error)
+        return MemberList(packer.finish())
 
     @property
     def is_verified(self) -> bool:

@@ -13,6 +13,7 @@ from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
 from imgfs.layers.indexer import Indexer, Subject
+from imgfs.layers.member_list import packed_members
 from imgfs.layers.stored_tar import StoredTar
 from imgfs.tar import Member, TarBlob, scan_blob
 
@@ -68,7 +69,7 @@ class StoredLayer:
                 and self.indexer.find(subject) is None
             ):
                 with suppress(Corrupt):  # by the tar's maker, or since: the digests tell
-                    return list(scan_blob(blob))
+                    return packed_members(scan_blob(blob))
         return self.indexer.members(subject)
 
     @property

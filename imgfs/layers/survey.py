@@ -6,19 +6,20 @@ nothing of caches or of readers. Decoding runs in a thread of its own, a little 
 
 import logging
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass
 from threading import Event
 
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
+from imgfs.budget import check_decoded
 from imgfs.codec import CODECS, Compression, SeekTable
-from imgfs.errors import Corrupt, ImgfsError
+from imgfs.errors import Corrupt, ImgfsError, TooMuch
 from imgfs.layers.ahead import Ahead
 from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
 from imgfs.layers.index import Facts
 from imgfs.layers.member_list import MemberPacker
-from imgfs.tar import Member, Scanner
+from imgfs.tar import Scanner
 
 logger = logging.getLogger("imgfs")
 
@@ -55,7 +56,7 @@ class Survey:
         self._hashes = Hashes()
         self._members = MemberPacker()
         self._damage = ""
-        self._scanning = self._listing = True
+        self._scanning = True
         self._size = 0
         self.scanner = Scanner()
 
@@ -109,32 +110,28 @@ class Survey:
                 ahead = stack.enter_context(Ahead(iter(decoding), _DECODED_AHEAD))
                 self._follow(ahead, take_and_give_back)
             except Corrupt as error:
-                raise Corrupt(f"{self._name}: {error}") from error
+                raise Corrupt(str(error) if self._name in str(error) else f"{self._name}: {error}") from error
             return decoding.table
 
     def _follow(self, chunks: "Ahead[bytes | memoryview] | Iterator[bytes]", take: Take) -> None:
         for chunk in chunks:
             if self._cancelled.is_set():
                 raise Cancelled(f"{self._name}: indexing was stopped")
+            self._size += len(chunk)
+            try:
+                check_decoded(self._name, self._blob.size, self._size)
+            except TooMuch as error:
+                raise Corrupt(str(error)) from None
             self._hashes.update(chunk)
             self._scan(chunk)
-            self._size += len(chunk)
             take(chunk)
 
     def _scan(self, chunk: bytes | memoryview) -> None:
         if self._scanning:
             try:
-                self._list(self.scanner.feed(chunk))
-            except Corrupt as error:
+                self._members.add(self.scanner.feed(chunk))
+            except Corrupt as error:  # also of too many: there may be no end of them
                 self._scanning = False
-                self._broken(error)
-
-    def _list(self, members: Sequence[Member]) -> None:
-        if self._listing:
-            try:
-                self._members.add(members)
-            except Corrupt as error:
-                self._listing = False  # but the ending is still to be found
                 self._broken(error)
 
     def _finish_scan(self) -> None:

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager
 from typing import Protocol
 
 from imgfs.blob import Blob, FileBlob, blob_chunks
+from imgfs.budget import check_decoded
 from imgfs.codec import Compression, detect, open_forward
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, ImgfsError, LayerNotFound, NotFound, describe
@@ -73,9 +74,11 @@ def plain_archive(path: str, folder: str, progress: Progress) -> str:
     if compression is Compression.PLAIN:
         blob.close()
         return path
+    stored = blob.size
     fd, copy = tempfile.mkstemp(dir=folder)
     with open_forward(blob, compression) as plain, open(fd, "wb") as file, progress(path, None) as advance:
         for chunk in blob_chunks(plain):
+            check_decoded(path, stored, file.tell() + len(chunk))
             file.write(chunk)
             advance(len(chunk))
     return copy

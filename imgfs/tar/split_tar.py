@@ -1,7 +1,7 @@
 """A layer's tar put together from a tar-split and the files of the layer's directory: random access, no copy."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import cached_property
 from threading import Lock
 
@@ -47,24 +47,19 @@ class Split:
             logger.warning("%s: its tar is not sound, its ending is shown as it is: %s", self._name, error)
         return scanner.ending
 
-    def members(self) -> list[Member]:
-        """Every member of the tar, up to where it is damaged, which is logged. Touches no file."""
-        members: list[Member] = []
+    def members(self) -> Iterator[Member]:
+        """Every member of the tar. Touches no file. Raises Corrupt where the tar is damaged."""
         scanner = Scanner()
-        try:
-            for start, end in self.table.runs():
-                scanner.skip_to(start)
-                if scanner.position < start:
-                    raise Corrupt(f"a header is due at offset {scanner.wanted}, inside of a file")
-                while scanner.ending is None and scanner.position < end:
-                    place = scanner.position
-                    members += scanner.feed(self.table.literals(place, min(place + _CHUNK, end)))
-                if scanner.ending is not None:
-                    break
-            scanner.finish()
-        except Corrupt as error:
-            logger.warning("%s: not all of its members can be read: %s", self._name, error)
-        return members
+        for start, end in self.table.runs():
+            scanner.skip_to(start)
+            if scanner.position < start:
+                raise Corrupt(f"a header is due at offset {scanner.wanted}, inside of a file")
+            while scanner.ending is None and scanner.position < end:
+                place = scanner.position
+                yield from scanner.feed(self.table.literals(place, min(place + _CHUNK, end)))
+            if scanner.ending is not None:
+                break
+        scanner.finish()
 
 
 class SplitTar(TarBlob):

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from imgfs.errors import printable
 from tests.bombs.commands import ALL, CPU, MIB, PEAK, rows
 from tests.bombs.layers import LAYERS
 from tests.bombs.places import PLACES
@@ -15,7 +16,8 @@ def main(arguments: list[str]) -> int:
     chosen = [argument for argument in arguments if argument not in ALL]
     commands = [argument for argument in arguments if argument in ALL] or ALL
     bad = 0
-    print(f"{'INPUT':<28}{'SIZE':>8}  {'COMMAND':<8}{'STATUS':>7}{'PEAK':>10}{'CPU':>9}  (at most {PEAK // MIB} MB, {CPU:.0f} s)")
+    print(f"Limits: {PEAK // MIB} MB, {CPU:.0f} s")
+    print(f"{'INPUT':<28}{'SIZE':>8}  {'COMMAND':<8}{'STATUS':>7}{'PEAK':>10}{'CPU':>9}  VERDICT")
     for name, make in (LAYERS | PLACES).items():
         if chosen and not name.startswith(tuple(chosen)):
             continue
@@ -23,14 +25,13 @@ def main(arguments: list[str]) -> int:
         try:
             place = folder / "input"
             place.mkdir()
-            source = make(place / "x" if name in LAYERS else place / "x", 1)
+            source = make(place / "x", 1)
             for row in rows(name, source, commands, folder):
                 took = row.took
-                print(
-                    f"{name:<28}{row.size / 1e6:>6.1f}MB  {row.command:<8}{took.status:>7}{took.peak / 1e6:>8.0f}MB"
-                    f"{took.cpu:>8.1f}s  {row.fault and 'OVER: ' + row.fault or 'ok'}  {took.errors.strip()[:160]!r}",
-                    flush=True,
-                )
+                start = f"{name:<28}{row.size / 1e6:>6.1f}MB  {row.command:<8}{took.status:>7}"
+                verdict = f"OVER: {row.fault}" if row.fault else "ok"
+                told = printable(took.errors.strip()[:160])
+                print(f"{start}{took.peak / MIB:>8.0f}MB{took.cpu:>8.1f}s  {verdict}  {told}", flush=True)
                 bad += bool(row.fault)
         finally:
             shutil.rmtree(folder)

@@ -20,9 +20,9 @@ COMMANDS: Mapping[str, list[str]] = {
     "verify": ["verify", "{source}"],
     "find": ["find", "--source", "{source}", "{image}", "f*"],
     "which": ["which", "--source", "{source}", "{image}", "f1"],
-    "diff": ["diff", "--source", "{source}", "{other}", "{image}"],
+    "diff": ["diff", "--source", "{source}", "good", "{image}"],
     "export": ["export", "--tar", "flat", "--source", "{source}", "{image}"],
-    "load": ["load", "-i", "{path}", "--store", "{folder}/store"],
+    "load": ["load", "-i", "{source}", "--store", "{folder}/store"],
 }
 ALL = [*COMMANDS, "mount"]
 MIB = 1 << 20
@@ -62,21 +62,29 @@ def size_of(source: str) -> int:
 def rows(bomb: str, source: str, commands: list[str], folder: Path, seconds: int = 60) -> Iterator[Row]:
     """Do the commands with a source, each with an empty cache."""
     size = size_of(source)
-    image = "bomb" if bomb else ""
     for command in commands:
         with tempfile.TemporaryDirectory(dir=folder) as temporary:
-            environment = os.environ | {"XDG_CACHE_HOME": f"{temporary}/cache", "XDG_DATA_HOME": f"{temporary}/data"}
+            environment = os.environ | {
+                "XDG_CACHE_HOME": f"{temporary}/cache",
+                "XDG_DATA_HOME": f"{temporary}/data",
+            }
             if command == "mount":
                 took = _mounted(source, Path(temporary), environment, seconds)
             else:
-                names = {"source": source, "folder": temporary, "path": source, **_images(source, environment)}
+                names = {"source": source, "folder": temporary, "image": _image(source)}
                 words = [word.format(**names) for word in COMMANDS[command]]
                 took = measured([*IMGFS, *words], temporary, environment, seconds)
         yield Row(bomb, size, command, took)
 
 
-def _images(source: str, environment: Mapping[str, str]) -> dict[str, str]:
-    return {"image": "bomb", "other": "good"}
+def _image(source: str) -> str:
+    """The image that commands look into, by its name."""
+    return "bomb" if '"bomb"' in _index(source) or source.startswith("containers-storage") else "good"
+
+
+def _index(source: str) -> str:
+    index = Path(source.partition(":")[2], "index.json")
+    return index.read_text() if index.is_file() and index.stat().st_size < MIB else ""
 
 
 def _mounted(source: str, folder: Path, environment: Mapping[str, str], seconds: int) -> Measured:
@@ -111,6 +119,5 @@ done
 
 def _look_through(point: Path) -> None:
     with suppress(subprocess.TimeoutExpired):
-        subprocess.run(
-            ["timeout", "-s", "KILL", "40", "sh", "-c", _LOOK, "sh", point], capture_output=True, timeout=60, check=False
-        )
+        look = ["timeout", "-s", "KILL", "40", "sh", "-c", _LOOK, "sh", str(point)]
+        subprocess.run(look, capture_output=True, timeout=60, check=False)

@@ -202,7 +202,9 @@ LAYERS: dict[str, Make] = {
     "hard links": _made("gzip", lambda scale: _hardlinks(_count(1_500_000, scale))),
     "sparse maps": _made("gzip", lambda scale: _sparse(_count(2000, scale), 5000)),
     "whiteouts": _made(
-        "gzip", lambda scale: _flat(_count(300_000, scale)), lambda scale: _whiteouts(_count(1_000_000, scale))
+        "gzip",
+        lambda scale: _flat(_count(300_000, scale)),
+        lambda scale: _whiteouts(_count(1_000_000, scale)),
     ),
     "opaque directories": _made("gzip", lambda scale: _opaque(_count(1_000_000, scale))),
     "pax header of 1 GB": _made("gzip", lambda scale: _declared(b"x", _count(1024, scale) * MIB)),

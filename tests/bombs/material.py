@@ -7,8 +7,9 @@ import io
 import json
 import tarfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import Protocol
 
 import zstandard
 
@@ -76,6 +77,28 @@ def config(diff_ids: Sequence[str], **more: object) -> bytes:
     return json.dumps(document | more, separators=(",", ":")).encode()
 
 
+class _Encoder(Protocol):
+    def compress(self, data: bytes, /) -> bytes: ...
+
+    def flush(self) -> bytes: ...
+
+
+class _Plain:
+    def compress(self, data: bytes, /) -> bytes:
+        return data
+
+    def flush(self) -> bytes:
+        return b""
+
+
+ENCODERS: dict[str, Callable[[], _Encoder]] = {
+    "gzip": lambda: zlib.compressobj(6, zlib.DEFLATED, 31),
+    "zstd": lambda: zstandard.ZstdCompressor(level=3).compressobj(),
+    "plain": _Plain,
+}
+"""How layers are stored."""
+
+
 class Layout:
     """An OCI layout that is being made, with one image as any other in it, called `good`."""
 
@@ -94,10 +117,7 @@ class Layout:
 
     def layer_of(self, parts: Iterable[bytes], form: str) -> tuple[str, dict[str, object]]:
         """Keep a layer of these members, stored as `form` says; its diff ID, and what describes it."""
-        encoder = {
-            "gzip": lambda: zlib.compressobj(6, zlib.DEFLATED, 31),
-            "zstd": lambda: zstandard.ZstdCompressor(level=3).compressobj(),
-        }.get(form, lambda: _Plain())()
+        encoder = ENCODERS[form]()
         plain, stored, size = hashlib.sha256(), hashlib.sha256(), 0
         part = self.blobs / "part"
         with part.open("wb") as file:
@@ -131,14 +151,6 @@ class Layout:
         return f"oci:{self.path}"
 
 
-class _Plain:
-    def compress(self, data: bytes) -> bytes:
-        return data
-
-    def flush(self) -> bytes:
-        return b""
-
-
 def layers_layout(path: Path, form: str, *layers: Iterable[bytes]) -> str:
     """A layout with an image called `bomb` of these layers, each given by its members."""
     layout = Layout(path)
@@ -149,6 +161,7 @@ def layers_layout(path: Path, form: str, *layers: Iterable[bytes]) -> str:
 
 def packed(path: Path, files: Iterable[tuple[str, bytes]]) -> str:
     """A compressed tar of these files, made by hand so that it may have any number of them and any names."""
+    path.parent.mkdir(exist_ok=True)
     with gzip.open(path, "wb", 6) as file:
         for name, data in files:
             encoded = name.encode()
@@ -161,6 +174,7 @@ def packed(path: Path, files: Iterable[tuple[str, bytes]]) -> str:
 
 def archive(path: Path, files: Iterable[tuple[str, bytes]]) -> str:
     """A tar of these files."""
+    path.parent.mkdir(exist_ok=True)
     with tarfile.open(path, "w") as tar:
         for name, data in files:
             info = tarfile.TarInfo(name)

@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 
 from imgfs.digest import ChainID, DiffID
@@ -104,7 +105,9 @@ def _nested_config(layout: Layout, scale: float) -> None:
 
 def _numbers(layout: Layout, scale: float) -> None:
     for number, text in enumerate(("9" * 1_000_000, "1e" + "9" * 1_000_000, "0." + "1" * 1_000_000)):
-        layout.name(layout.manifest(b'{"rootfs":{"diff_ids":[]},"created":%s}' % text.encode(), []), f"n{number}")
+        layout.name(
+            layout.manifest(b'{"rootfs":{"diff_ids":[]},"created":%s}' % text.encode(), []), f"n{number}"
+        )
 
 
 def _escapes(layout: Layout, scale: float) -> None:
@@ -148,6 +151,7 @@ def _fifos(path: Path, scale: float) -> str:
 
 def _archive_members(path: Path, scale: float) -> str:
     """Members without end, all but a few of no use."""
+    path.mkdir()
     good = docker_archive(path / "good.tar", [TestImage([LAYER], ["good:1"])])
     with gzip.open(path / "x.tar.gz", "wb") as file:
         for number in range(int(1_500_000 * scale)):
@@ -159,12 +163,7 @@ def _archive_members(path: Path, scale: float) -> str:
 def _archive_names(path: Path, scale: float) -> str:
     """Members whose names are long."""
     names = ((f"{number}" + "n" * 1_000_000, b"") for number in range(int(2500 * scale)))
-    return packed(path / "x.tar.gz", [*_documents(), *names] if scale < 0.1 else _chain(_documents(), names))
-
-
-def _chain(first: list[tuple[str, bytes]], rest: Iterator[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    yield from first
-    yield from rest
+    return packed(path / "x.tar.gz", chain(_documents(), names))
 
 
 def _documents(tags: list[str] | None = None) -> list[tuple[str, bytes]]:
@@ -184,10 +183,13 @@ def _archive_configs(path: Path, scale: float) -> str:
         for number in range(count)
     ]
     items = [{"Config": name, "Layers": ["l.tar"], "RepoTags": [f"{name}:1"]} for name, _ in configs]
-    return packed(path / "x.tar.gz", [("l.tar", LAYER), *configs, ("manifest.json", json.dumps(items).encode())])
+    return packed(
+        path / "x.tar.gz", [("l.tar", LAYER), *configs, ("manifest.json", json.dumps(items).encode())]
+    )
 
 
 def _archive_zeros(path: Path, scale: float) -> str:
+    path.mkdir()
     with gzip.open(path / "x.tar.gz", "wb", 1) as file:
         piece = bytes(MIB)
         file.write(header(b"zeros", size=int(8000 * scale) * MIB))
@@ -212,14 +214,18 @@ def _tar_split(lines: Callable[[float], Iterator[bytes]]) -> Make:
     """A store of podman with an image whose layer has this tar-split."""
 
     def make(path: Path, scale: float) -> str:
-        layer = {"id": "a" * 64, "diff-digest": digest(LAYER)}
-        data = GOOD
-        name = digest(data)
-        image = {"id": name[7:], "names": ["localhost/bomb:1"], "layer": "a" * 64, "big-data-names": [name]}
+        layer: dict[str, object] = {"id": "a" * 64, "diff-digest": digest(LAYER)}
+        name = digest(GOOD)
+        image: dict[str, object] = {
+            "id": name[7:],
+            "names": ["localhost/bomb:1"],
+            "layer": "a" * 64,
+            "big-data-names": [name],
+        }
         root = _graph_root(path, [image], [layer])
         folder = root / "overlay-images" / name[7:]
         folder.mkdir()
-        (folder / ("=" + base64.b64encode(name.encode()).decode())).write_bytes(data)
+        (folder / ("=" + base64.b64encode(name.encode()).decode())).write_bytes(GOOD)
         (root / "overlay" / ("a" * 64) / "diff").mkdir(parents=True)
         with gzip.open(root / "overlay-layers" / f"{'a' * 64}.tar-split.gz", "wb", 6) as file:
             for line in lines(scale):
@@ -270,7 +276,12 @@ def _storage_chain(path: Path, scale: float) -> str:
         {"id": f"{n:064x}", "parent": f"{n - 1:064x}" if n else ""} for n in range(count)
     ]
     images: list[dict[str, object]] = [
-        {"id": f"{n:064x}", "names": [f"x:{n}"], "layer": f"{count - 1:064x}", "big-data-names": [digest(GOOD)]}
+        {
+            "id": f"{n:064x}",
+            "names": [f"x:{n}"],
+            "layer": f"{count - 1:064x}",
+            "big-data-names": [digest(GOOD)],
+        }
         for n in range(count)
     ]
     root = _graph_root(path, images, layers)
@@ -298,9 +309,7 @@ def _docker_names(path: Path, scale: float) -> str:
 
 def _docker_labels(path: Path, scale: float) -> str:
     labels = dict.fromkeys((f"{key:x}" for key in range(300_000)), "")
-    configs = (
-        config([], n=number, config={"Labels": labels}) for number in range(int(60 * scale))
-    )
+    configs = (config([], n=number, config={"Labels": labels}) for number in range(int(60 * scale)))
     return f"docker:{_docker_root(path, configs, {})}"
 
 
@@ -348,7 +357,9 @@ PLACES: dict[str, Make] = {
     "numbers": _layout(_numbers),
     "escapes": _layout(_escapes),
     "index of 500 MB": _big_index,
-    "index of values": _bad_index(lambda scale: '{"manifests":[' + '{"digest":""},' * int(600_000 * scale) + "{}]}"),
+    "index of values": _bad_index(
+        lambda scale: '{"manifests":[' + '{"digest":""},' * int(600_000 * scale) + "{}]}"
+    ),
     "index nested": _bad_index(lambda scale: '{"manifests":' + "[" * 100_000 + "]" * 100_000 + "}"),
     "pipes and devices": _fifos,
     "archive members": _archive_members,

@@ -125,7 +125,7 @@ def test_members_are_found_without_all_literals_in_memory(monkeypatch: pytest.Mo
         return tar[start:end]
 
     monkeypatch.setattr(split.table, "literals", literals)
-    assert split.members() == list(scan_blob(MemoryBlob(tar)))
+    assert list(split.members()) == list(scan_blob(MemoryBlob(tar)))
     assert max(sizes) <= 64 << 10
 
 
@@ -258,4 +258,5 @@ def test_members_of_whatever_it_says_are_found_without_files(lines: list[dict[st
         split = _split(tar_split(lines))
     except Corrupt:
         return
-    split.members()
+    with suppress(Corrupt):
+        list(split.members())
