@@ -5,10 +5,12 @@ longer stack, the sha256 of the chain ID below, a space, and the diff ID on top.
 """
 
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 
 from imgfs.digest import ChainID, DiffID
 
 
+@lru_cache(1 << 16)  # images share stacks
 def stacked(below: ChainID | None, diff_id: DiffID) -> ChainID:
     """The chain ID of a layer on top of the stack `below`."""
     return ChainID(diff_id) if below is None else ChainID.of(f"{below} {diff_id}".encode())

@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
 
+from isal import isal_zlib
+
 from imgfs.blob import Blob
 from imgfs.budget import MIB, Budget
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
@@ -74,7 +76,7 @@ class _Contents:
     """All that one look at the place yields; `budget` is what there is room for."""
 
     budget: Budget
-    configs: dict[ImageID, bytes] = field(default_factory=dict)
+    configs: dict[ImageID, bytes] = field(default_factory=dict)  # compressed, as are manifests
     parents: dict[ImageID, ImageID] = field(default_factory=dict)
     layers: dict[ChainID, Layer] = field(default_factory=dict)
     stacks: dict[ChainID, _Stacked] = field(default_factory=dict)
@@ -124,7 +126,8 @@ class CatalogSource(Source):
         return list(self._contents.problems)
 
     def manifest(self, image_id: ImageID) -> bytes | None:
-        return self._contents.manifests.get(image_id)
+        packed = self._contents.manifests.get(image_id)
+        return None if packed is None else isal_zlib.decompress(packed)
 
     def refresh(self) -> bool:
         stamp = self._stamp()
@@ -164,13 +167,13 @@ class CatalogSource(Source):
     def _add(self, contents: _Contents, found: FoundImage, report: Report) -> None:
         image = Image.from_config(found.config)
         if image.id not in contents.configs:
-            size = len(found.config) + len(found.manifest or b"")
-            contents.budget.spend(_IMAGE + size, "images")
-            contents.configs[image.id] = found.config
+            manifest = isal_zlib.compress(found.manifest or b"", 1)
+            contents.budget.spend(_IMAGE + 3 * len(image.packed_config) + len(manifest), "images")
+            contents.configs[image.id] = image.packed_config
+            if found.manifest is not None:
+                contents.manifests[image.id] = manifest
         if found.parent is not None:
             contents.parents[image.id] = found.parent
-        if found.manifest is not None:
-            contents.manifests.setdefault(image.id, found.manifest)
         self._add_layers(contents, image, found, report)
         for tag in found.tags:
             if tag not in contents.tags:
@@ -212,10 +215,9 @@ class CatalogSource(Source):
     def _store_changes(self, before: _Contents, after: _Contents) -> None:
         for image_id in before.configs.keys() - after.configs.keys():
             self._backend.delete(image_id)
-        for image_id in after.configs.keys() - before.configs.keys():
-            parent = after.parents.get(image_id)
-            self._backend.set(after.configs[image_id], {"parent": parent.encode()} if parent else {})
-        for image_id in after.configs.keys() & before.configs.keys():
+        for image_id, packed in after.configs.items():
+            if image_id not in before.configs:
+                self._backend.set(isal_zlib.decompress(packed))
             parent = after.parents.get(image_id)
             if parent is None:
                 self._backend.delete_metadata(image_id, "parent")

@@ -7,8 +7,10 @@ moby where the two leave a choice. Only what imgfs shows is kept besides the exa
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 
 import msgspec
+from isal import isal_zlib
 
 from imgfs.decoders import parse_json
 from imgfs.digest import ChainID, DiffID, ImageID
@@ -72,22 +74,18 @@ class _Config(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class Image:
-    """A parsed config; strings are empty where it does not say.
+    """An image's config; strings are empty where it does not say.
 
-    `raw_config` is its exact bytes, of which `id` is the digest; `parent` is the recorded parent, which the
-    config does not hold; `diff_ids` lie bottom first; `created` is in UTC.
+    `id` is the digest of its exact bytes; `parent` is the recorded parent, which the config does not hold; `diff_ids`
+    lie bottom first; `created` is in UTC. The config is kept compressed: there may be thousands of images, of which
+    hardly one is looked at closely.
     """
 
     id: ImageID
-    raw_config: bytes = field(repr=False)
+    packed_config: bytes = field(repr=False)
     parent: ImageID | None
-    platform: Platform
     created: datetime | None
-    author: str
-    comment: str
     diff_ids: list[DiffID]
-    history: list[HistoryEntry] = field(repr=False)
-    config: RunConfig = field(repr=False)
 
     @classmethod
     def from_config(cls, data: bytes, parent: ImageID | None = None) -> "Image":
@@ -103,18 +101,41 @@ class Image:
             raise InvalidImage(f"image {image_id}: invalid image JSON, no RootFS key")
         if len(config.rootfs.diff_ids or ()) > MAX_LAYERS or len(config.history or ()) > MAX_HISTORY:
             raise InvalidImage(f"image {image_id}: more layers or steps than any image has")
-        return cls(
-            image_id,
-            data,
-            parent,
-            Platform(config.os or "", config.architecture or "", config.variant or ""),
-            parse_time(config.created),
-            config.author or "",
-            config.comment or "",
-            _diff_ids(config.rootfs.diff_ids or (), image_id),
-            config.history or [],
-            config.config or RunConfig(),
-        )
+        diff_ids = _diff_ids(config.rootfs.diff_ids or (), image_id)
+        return cls(image_id, isal_zlib.compress(data, 1), parent, parse_time(config.created), diff_ids)
+
+    @property
+    def raw_config(self) -> bytes:
+        """The exact bytes of the config."""
+        return isal_zlib.decompress(self.packed_config)
+
+    @property
+    def platform(self) -> Platform:
+        """What it runs on."""
+        config = self._config
+        return Platform(config.os or "", config.architecture or "", config.variant or "")
+
+    @property
+    def author(self) -> str:
+        return self._config.author or ""
+
+    @property
+    def comment(self) -> str:
+        return self._config.comment or ""
+
+    @property
+    def history(self) -> list[HistoryEntry]:
+        """How it was made, the first step first."""
+        return self._config.history or []
+
+    @property
+    def config(self) -> RunConfig:
+        """What to run in a container."""
+        return self._config.config or RunConfig()
+
+    @property
+    def _config(self) -> "_Config":
+        return _parse(self.raw_config, self.id)
 
     @property
     def os(self) -> str:
@@ -142,7 +163,12 @@ def _parse(data: bytes, image_id: ImageID) -> _Config:
 
 def _diff_ids(texts: Sequence[str], image_id: ImageID) -> list[DiffID]:
     try:
-        # moby takes a diff ID without its algorithm too
-        return [DiffID(text) if ":" in text else DiffID.from_hex(text) for text in texts]
+        return [_diff_id(text) for text in texts]
     except InvalidDigest as error:
         raise InvalidImage(f"image {image_id}: diff ID: {error}") from None
+
+
+@lru_cache(1 << 16)  # images share layers, and so the text of their diff IDs
+def _diff_id(text: str) -> DiffID:
+    """A diff ID, which moby takes without its algorithm too."""
+    return DiffID(text) if ":" in text else DiffID.from_hex(text)

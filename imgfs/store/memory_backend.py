@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from threading import Lock
 from types import MappingProxyType
 
+from isal import isal_zlib
+
 from imgfs.digest import ImageID
 from imgfs.errors import MetadataNotFound, NotFound
 from imgfs.store.backend import check_content, check_key
@@ -12,7 +14,7 @@ _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 class MemoryBackend:
-    """A `StoreBackend` that forgets everything with the process."""
+    """A `StoreBackend` that forgets everything with the process; configs are compressed, as there may be thousands."""
 
     def __init__(self) -> None:
         self._configs: dict[ImageID, tuple[bytes, dict[str, bytes]]] = {}
@@ -23,7 +25,7 @@ class MemoryBackend:
             return sorted(self._configs)
 
     def get(self, image_id: ImageID) -> bytes:
-        return self._find(image_id)[0]
+        return isal_zlib.decompress(self._find(image_id)[0])
 
     def set(self, data: bytes, metadata: Mapping[str, bytes] = _NOTHING) -> ImageID:
         check_content(data)
@@ -31,8 +33,8 @@ class MemoryBackend:
             check_key(key)
         image_id = ImageID.of(data)
         with self._lock:
-            _, values = self._configs.get(image_id, (data, {}))
-            self._configs[image_id] = (data, {**values, **metadata})
+            packed, values = self._configs.get(image_id) or (isal_zlib.compress(data, 1), {})
+            self._configs[image_id] = (packed, {**values, **metadata})
         return image_id
 
     def delete(self, image_id: ImageID) -> None:
