@@ -9,11 +9,14 @@ from collections.abc import Mapping
 from typing import Protocol
 
 from imgfs.blob import Blob, SharedBlob, Slice
+from imgfs.budget import MIB, Budget
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
-from imgfs.errors import Corrupt, InvalidImage, StoreError
+from imgfs.errors import Corrupt, StoreError
 from imgfs.tar import Member, scan_blob
 
-_MAX_MEMBERS = 1_000_000
+_MEMORY = 256 * MIB  # that the list of an archive's members may take, about
+_MEMBER, _PART = 500, 150  # bytes that a member without its names takes, and a part of a sparse one
+_MAX_NAME = 4096
 _MAX_LINKS = 40  # as the kernel's limit on symbolic links in one path
 
 
@@ -54,11 +57,16 @@ class ArchiveFiles:
 
     def _scan(self, blob: Blob) -> Mapping[str, Member]:
         members = {}
+        budget = Budget(self._path, _MEMORY)
         for member in scan_blob(blob):
+            budget.spend(_MEMBER + _PART * len(member.sparse or ()), "members")
+            if len(member.name) > _MAX_NAME or len(member.linkname) > _MAX_NAME:
+                continue  # no file system takes such a name, and no document of an image has it
+            budget.spend(2 * len(member.name) + len(member.linkname), "names of members")
+            member.uname = member.gname = b""
+            member.xattrs = None
             # a later member of the same name replaces an earlier one, as when extracting
             members[_normal(os.fsdecode(member.name))] = member
-            if len(members) > _MAX_MEMBERS:
-                raise InvalidImage(f"{self._path}: more than {_MAX_MEMBERS} members")
         return members
 
     def __contains__(self, name: str) -> bool:

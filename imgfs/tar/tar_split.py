@@ -20,8 +20,8 @@ from imgfs.tar.merge import MAX_ENTRIES
 from imgfs.tar.packed import PackedBytes
 
 _CHUNK = 256 << 10
-_MAX_LINE = 64 << 20  # an ending with much behind it is one line
-_MAX_TEXT = 4 << 30
+_MAX_LINE = 32 << 20  # an ending with much behind it is one line
+_MAX_TEXT = 2 << 30
 _MAX_LINES = 2 * MAX_ENTRIES  # a member has two
 _MAX_SIZE = 1 << 60
 _FILE, _LITERAL = 1, 2

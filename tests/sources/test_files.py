@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from imgfs.blob import FileBlob, MemoryBlob
-from imgfs.errors import Corrupt, StoreError
+from imgfs.errors import Corrupt, StoreError, TooMuch
 from imgfs.sources.files import ArchiveFiles
 
 
@@ -95,3 +95,18 @@ def test_an_archive_that_is_cut_off_is_corrupt(tmp_path: Path) -> None:
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(Corrupt, match="cut off"):
         ArchiveFiles(FileBlob(path), str(path))
+
+
+def test_members_that_take_too_much_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgfs.sources.files._MEMORY", 100_000)
+    _archive(*((f"{number}", tarfile.REGTYPE, b"") for number in range(150))).close()
+    with pytest.raises(TooMuch, match=r"^test\.tar: members take more than 100000 bytes$"):
+        _archive(*((f"{number}", tarfile.REGTYPE, b"") for number in range(250)))
+    with pytest.raises(TooMuch, match=r"^test\.tar: names of members take more than 100000 bytes$"):
+        _archive(*((f"{number}" + "/n" * 2000, tarfile.REGTYPE, b"") for number in range(22)))
+
+
+def test_a_name_that_no_file_system_takes_is_not_listed() -> None:
+    files = _archive(("n" * 1_000_000, tarfile.REGTYPE, b""), ("good", tarfile.REGTYPE, b"x"))
+    assert _read(files, "good") == b"x"
+    assert "n" * 1_000_000 not in files
