@@ -1,10 +1,10 @@
 """What several commands share: opening sources, options that mean the same everywhere, progress, sizes."""
 
-import logging
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 import platformdirs
@@ -16,8 +16,7 @@ from imgfs.sources.own import default_path
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.own_writer import Writer
 from imgfs.sources.union import Union
-
-logger = logging.getLogger("imgfs")
+from imgfs.store import Problem, Problems
 
 store_option = click.option(
     "--store", metavar="PATH", help="Another store of imgfs than the default one.", envvar="IMGFS_STORE"
@@ -100,27 +99,34 @@ def opened(
                     source.close()  # the same place by another name
                 else:
                     sources.append(source)
-            _tell_missing(missing, also, any_left=bool(sources))
-            yield Union(sources)
+            yield Union(sources, _skipped(missing, also, any_left=bool(sources)))
         finally:
             for source in sources:
                 source.close()
 
 
-def _tell_missing(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> None:
+def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> Problems:
+    """The sources that are left out with a warning. Raises what they failed with if there is no other."""
     if not any_left and len(missing) == 1:
         raise next(iter(missing.values()))
     if not any_left:
         reasons = "; ".join(f"{reference} {describe(error)}" for reference, error in missing.items())
         raise StoreError(f"none of the sources can be opened: {reasons}")
+    problems = Problems()
     for reference, error in missing.items():
         if reference not in also or not is_absence(error):
-            logger.warning("leaving out %s %s", reference, describe(error))
+            problems.report(f"leaving out {reference} {describe(error)}")
+    return problems
 
 
 def is_absence(error: Exception) -> bool:
     """Whether what opening a source raised says that there is nothing, rather than something unreadable."""
     return isinstance(error, (SourceNotFound, FileNotFoundError))
+
+
+def end_of_list(problems: Sequence[tuple[str, Problem]]) -> NoReturn:
+    """End a command that lists images: 3 if something is broken and was skipped, so that the list is not all."""
+    click.get_current_context().exit(3 if problems else 0)
 
 
 @contextmanager

@@ -1,7 +1,7 @@
 """`imgfs ls` and `imgfs tree`: which images there are."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import NoReturn
 
 import click
@@ -9,11 +9,12 @@ import msgspec
 from rich.console import Console
 from rich.tree import Tree
 
-from imgfs.cli.common import human_size, opened, store_option, utf8
+from imgfs.cli.common import end_of_list, human_size, opened, store_option, utf8
 from imgfs.digest import ImageID
 from imgfs.errors import printable
 from imgfs.sources import default_sources
 from imgfs.sources.union import Snapshot
+from imgfs.store import Problem
 
 
 class _Row(msgspec.Struct):
@@ -32,30 +33,45 @@ class _Row(msgspec.Struct):
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("-a", "--all", "everywhere", is_flag=True, help="Also what every engine has on this machine.")
 @click.option("--heads", is_flag=True, help="Only images that no other image is based on.")
+@click.option("--broken", is_flag=True, help="What is broken and not listed otherwise, and why.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
 @store_option
-def ls(sources: tuple[str, ...], everywhere: bool, heads: bool, as_json: bool, store: str | None) -> None:
-    """List the images of each SOURCE, or of the store of imgfs."""
+def ls(
+    sources: tuple[str, ...], everywhere: bool, heads: bool, broken: bool, as_json: bool, store: str | None
+) -> None:
+    """List the images of each SOURCE, or of the store of imgfs.
+
+    Exit status 3 if something is broken and was skipped, each with a line on standard error; --broken lists that.
+    """
     with opened(sources, store, also=default_sources() if everywhere else ()) as union:
-        snapshot = union.snapshot
+        snapshot, problems = union.snapshot, union.problems
         rows = [_row(snapshot, image_id) for image_id in (snapshot.heads if heads else snapshot.images)]
+    with_source = everywhere or len(sources) > 1
     if as_json:
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows, enc_hook=str)).decode() + "\n")
+        listed = [_broken(*problem) for problem in problems] if broken else rows
+        sys.stdout.write(msgspec.json.format(msgspec.json.encode(listed, enc_hook=str)).decode() + "\n")
+    elif broken:
+        _print_broken(problems, with_source=with_source)
     else:
-        _print_table(rows, with_source=everywhere or len(sources) > 1)
+        _print_table(rows, with_source=with_source)
+    end_of_list(problems)
 
 
 @click.command(short_help="Draw which images are based on which.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @store_option
 def tree(sources: tuple[str, ...], store: str | None) -> None:
-    """Draw which images are based on which."""
+    """Draw which images are based on which.
+
+    Exit status 3 if something is broken and was skipped, as that of imgfs ls.
+    """
     with opened(sources, store) as union:
-        snapshot = union.snapshot
+        snapshot, problems = union.snapshot, union.problems
     console = _Console(highlight=False, markup=False, width=10_000, soft_wrap=True)  # lines are not to be cut
     drawn: set[ImageID] = set()
     for root in _roots(snapshot):
         console.print(_branch(snapshot, root, drawn))
+    end_of_list(problems)
 
 
 class _Console(Console):
@@ -86,6 +102,31 @@ def _print_table(rows: Iterable[_Row], *, with_source: bool) -> None:
         for tag in row.tags or ["<none>"]:
             line = [printable(tag), row.id.short, created, str(row.layers), human_size(row.size)]
             lines.append([*line, *([printable(", ".join(row.sources))] if with_source else [])])
+    _print_columns(lines)
+
+
+def _broken(source: str, problem: Problem) -> dict[str, object]:
+    names = [utf8(name) for name in problem.names]
+    return {
+        "id": problem.image or None,
+        "tags": names,
+        "problem": utf8(problem),
+        "source": utf8(source) or None,
+    }
+
+
+def _print_broken(problems: Sequence[tuple[str, Problem]], *, with_source: bool) -> None:
+    """A line a name, `-` where none is known."""
+    lines = [["TAG", "IMAGE ID", *(["SOURCE"] if with_source else []), "PROBLEM"]]
+    for source, problem in problems:
+        image_id = problem.image.removeprefix("sha256:")[:12]
+        for name in problem.names or [""]:
+            cells = [name, image_id, *([source] if with_source else []), problem]
+            lines.append([printable(cell) or "-" for cell in cells])
+    _print_columns(lines)
+
+
+def _print_columns(lines: Sequence[Sequence[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [

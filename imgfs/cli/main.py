@@ -1,6 +1,7 @@
 """The command `imgfs`: its subcommands, and the one place where errors become a line and an exit status.
 
-Exit status: 0 for success, 1 for an error (one line on standard error), 2 for wrong usage, and as shells count them
+Exit status: 0 for success, 1 for an error (one line on standard error), 2 for wrong usage, 3 of a list that is not all
+because something is broken, and as shells count them
 130 after Ctrl-C, 141 when nobody reads the output any more, 143 after SIGTERM. Where 1 is an answer, as with
 `verify`, an error is 2.
 """

@@ -15,10 +15,20 @@ import msgspec
 from imgfs.blob import Root
 from imgfs.decoders import parse_json
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, SourceNotFound, StoreError
+from imgfs.errors import (
+    Corrupt,
+    ImgfsError,
+    InvalidDigest,
+    InvalidImage,
+    SourceNotFound,
+    StoreError,
+    describe,
+)
 from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
+from imgfs.sources.documents import parse_document
 from imgfs.sources.graph_root import FILES, MANIFEST, ImageRecord, LayerRecord, Part, find_parts
+from imgfs.sources.manifests import Document
 from imgfs.sources.source import Source
 from imgfs.sources.storage_conf import default_storage
 
@@ -102,7 +112,11 @@ def find_images(
             try:
                 found = _image(part, image, reachable, report)
             except (ImgfsError, OSError) as error:
-                report(f"skipping image {image.id[:64]}: {error}")
+                report(
+                    f"skipping image {image.id[:64]}: {describe(error)}",
+                    image=f"sha256:{image.id[:64]}",
+                    names=image.names or (),
+                )
                 continue
             if found is not None:
                 yield found
@@ -140,7 +154,9 @@ def _image(
         (name for name in documents if name.startswith("sha256:")), key=f"sha256:{record.id}".__ne__
     )
     if not configs:
-        return None
+        if MANIFEST in documents and _is_list(part.read_document(record, MANIFEST)):
+            return None
+        raise InvalidImage("its config is missing")
     config = part.read_document(record, configs[0])
     return FoundImage(
         config=config,
@@ -149,6 +165,10 @@ def _image(
         parent=_parent(config),
         manifest=_manifest(part, record, report) if MANIFEST in documents else None,
     )
+
+
+def _is_list(manifest: bytes) -> bool:
+    return parse_document(manifest, Document, MANIFEST).manifests is not None
 
 
 def _manifest(part: Part, record: ImageRecord, report: Report) -> bytes | None:

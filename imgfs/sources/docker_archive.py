@@ -72,7 +72,11 @@ def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report)
         except TooMuch:
             raise
         except (ImgfsError, OSError) as error:
-            report(f"skipping image {item.config}: {describe(error)}")
+            named = _HEX.search(item.config)
+            image = f"sha256:{named[0]}" if named else ""
+            report(
+                f"skipping image {item.config}: {describe(error)}", image=image, names=item.repo_tags or ()
+            )
 
 
 def _read_config(files: ArchiveFiles, path: str, name: str, budget: Budget) -> bytes:

@@ -80,6 +80,7 @@ class ManifestWalk:
         Raises TooMuch if the place has too many documents; one descriptor that leads to too many is reported.
         """
         waiting, visited, called = [top], set[str](), next(iter(tags), top.digest)
+        names, leads_anywhere = tags, False
         while waiting:
             descriptor = waiting.pop()
             if descriptor.digest in visited or _is_attestation(descriptor):
@@ -104,14 +105,23 @@ class ManifestWalk:
                         "%s: leaving out manifest %s: %s", self._place, descriptor.digest, describe(error)
                     )
                 else:
-                    self._report(f"skipping manifest {descriptor.digest}: {describe(error)}")
+                    self._skip(descriptor, names, error)
+                    leads_anywhere = True
                 continue
             except (ImgfsError, OSError) as error:
-                self._report(f"skipping manifest {descriptor.digest}: {describe(error)}")
+                self._skip(descriptor, names, error)
+                leads_anywhere = True
                 continue
+            leads_anywhere = True
             if image is not None:
                 yield image
                 tags = ()
+        if names and not leads_anywhere:
+            self._report(f"{called} leads to no image that is here", image=top.digest, names=names)
+
+    def _skip(self, descriptor: Descriptor, names: Sequence[str], error: Exception) -> None:
+        what = f"skipping manifest {descriptor.digest}: {describe(error)}"
+        self._report(what, image=descriptor.digest, names=names)
 
     def _image(
         self, descriptor: Descriptor, manifest: Document, data: bytes, tags: Sequence[str]
@@ -128,7 +138,11 @@ class ManifestWalk:
             digest = Digest(layer.digest)
             key = digest, layer.size
             layers.append(FoundLayer(partial(self._open_layer, digest, layer.size), digest, key))
-        return FoundImage(self._read(manifest.config), layers, tags, manifest=data)
+        try:
+            config = self._read(manifest.config)
+        except FileNotFoundError as error:
+            raise StoreError(f"its config is missing: {describe(error)}") from None
+        return FoundImage(config, layers, tags, manifest=data)
 
     def _open_layer(self, digest: Digest, size: int | None) -> Blob:
         try:

@@ -19,7 +19,16 @@ from typing import BinaryIO, Self
 from imgfs.blob import FileBlob
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InUse, InvalidImage, LayerNotFound, StoreError, describe
+from imgfs.errors import (
+    Corrupt,
+    ImgfsError,
+    InUse,
+    InvalidImage,
+    LayerNotFound,
+    StoreError,
+    describe,
+    printable,
+)
 from imgfs.layers import Indexer, LayerRegistry, chain_ids, check_stored
 from imgfs.sources.own import find_layer
 from imgfs.sources.own_layout import LayerRecord, Layout
@@ -147,11 +156,13 @@ class Writer:
             self._layout.write_tags(self._names() | {name: image_id})
 
     def untag(self, names: Iterable[str]) -> None:
-        """Remove names; their images stay."""
+        """Remove names, as `printable` writes them; their images stay."""
         gone = set(names)
         with self._changing():
             tags = self._names()
-            self._layout.write_tags({name: image_id for name, image_id in tags.items() if name not in gone})
+            self._layout.write_tags(
+                {name: image_id for name, image_id in tags.items() if printable(name) not in gone}
+            )
 
     def remove(self, image_id: ImageID, *, force: bool = False) -> None:
         """Remove an image, its names, and the layers that nobody refers to any more.

@@ -12,10 +12,10 @@ from itertools import product
 from threading import Lock
 
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe
+from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, printable
 from imgfs.layers import Layer, chain_ids
 from imgfs.sources.source import Source
-from imgfs.store import DigestIndex, Image, Problems
+from imgfs.store import DigestIndex, Image, Problem, Problems
 
 _IMPLIED = (
     "",
@@ -30,7 +30,7 @@ class Snapshot:
     """All images of all sources at one moment.
 
     `sources` tells which sources have an image, in their order. A parent may be an image that no source has; only
-    images that are there have children.
+    images that are there have children. `tags` are names as `printable` writes them.
     """
 
     images: Mapping[ImageID, Image]
@@ -93,7 +93,7 @@ class Snapshot:
 
         They may leave out what engines put before it on their own, as in `docker.io/library/debian:latest`.
         """
-        names = (f"{before}{term}{tag}" for before in _IMPLIED for tag in ("", ":latest"))
+        names = (f"{before}{printable(term)}{tag}" for before in _IMPLIED for tag in ("", ":latest"))
         return next((name for name in names if name in self.tags), None)
 
     def resolve(self, term: str) -> ImageID:
@@ -110,10 +110,11 @@ class Snapshot:
 
 
 class Union:
-    """The images of `sources`, earlier ones before later ones; owns them."""
+    """The images of `sources`, earlier ones before later ones; owns them. `skipped` says which are not among them."""
 
-    def __init__(self, sources: Sequence[Source]) -> None:
+    def __init__(self, sources: Sequence[Source], skipped: Problems | None = None) -> None:
         self.sources = tuple(sources)
+        self._skipped = skipped or Problems()
         self._lock = Lock()
         self._failures = {source: Problems(source.reference) for source in sources}
         self.snapshot = _snapshot(self.sources, {})
@@ -127,6 +128,14 @@ class Union:
             if changed:
                 self.snapshot = _snapshot(self.sources, self.snapshot.images)
             return bool(changed)
+
+    @property
+    def problems(self) -> Sequence[tuple[str, Problem]]:
+        """What is broken and skipped in the sources, each with the reference of its source; "" for a whole source."""
+        found = [("", problem) for problem in self._skipped]
+        for source in self.sources:
+            found += [(source.reference, problem) for problem in (*self._failures[source], *source.problems)]
+        return found
 
     def close(self) -> None:
         """Close every source."""
@@ -180,7 +189,7 @@ def _snapshot(sources: Iterable[Source], known: Mapping[ImageID, Image]) -> Snap
                 parents.setdefault(image_id, image.parent)
         for name, image_id in source.tags.items():
             if image_id in images:
-                tags.setdefault(name, image_id)
+                tags.setdefault(printable(name), image_id)
     images = dict(sorted(images.items()))
     ids = DigestIndex()
     children: dict[ImageID, list[ImageID]] = {}

@@ -83,8 +83,7 @@ class ImageDirectory(Directory):
 
     def _tags(self) -> Node:
         def text() -> str:
-            names = self._context.union.snapshot.tags_of(self._image.id)
-            return "".join(f"{name}\n" for name in names if "\n" not in name)
+            return "".join(f"{name}\n" for name in self._context.union.snapshot.tags_of(self._image.id))
 
         return self._live("tags", text)
 

@@ -53,7 +53,7 @@ def containerd(tmp_path: Path, images: list[TestImage]) -> TestImage:
 def test_those_that_are_not_there_are_left_out_with_a_line_each(
     run: Run, tmp_path: Path, archive: Path
 ) -> None:
-    done = run("ls", "--json", "docker:", "containerd:", archive)
+    done = run("ls", "--json", "docker:", "containerd:", archive, status=3)
     assert len(json.loads(done.stdout)) == 3
     assert done.stderr.decode().splitlines() == [
         "imgfs: leaving out docker: /var/lib/docker: Permission denied",
@@ -94,7 +94,7 @@ def test_ls_of_all_says_where_each_image_lives(
     run: Run, tmp_path: Path, archive: Path, containerd: TestImage
 ) -> None:
     run("load", archive)
-    done = run("ls", "--all")
+    done = run("ls", "--all", status=3)
     heading, *lines = (line.rstrip() for line in done.stdout.decode().splitlines())
     assert heading.endswith("SOURCE")
     own, other = f"imgfs:{tmp_path / 'data/imgfs'}", f"containerd:{tmp_path / 'containerd'}"
@@ -108,7 +108,7 @@ def test_ls_of_all_says_where_each_image_lives(
 
 
 def test_ls_of_all_says_nothing_of_what_is_not_there(run: Run) -> None:
-    stderr = run("ls", "--all").stderr
+    stderr = run("ls", "--all", status=3).stderr
     assert b"docker" in stderr
     assert b"containerd" not in stderr
 
