@@ -98,6 +98,16 @@ def is_exhausted(error: Exception) -> bool:
     return any(isinstance(cause, OSError) and cause.errno in _EXHAUSTED for cause in causes)
 
 
+_LOST = (errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EHOSTDOWN, errno.ENODEV, errno.ENXIO)
+
+
+def is_lost(error: BaseException | None) -> bool:
+    """Whether the file system or the device that was read is gone, so that all else there fails as well."""
+    while error is not None and not (isinstance(error, OSError) and error.errno in _LOST):
+        error = error.__cause__
+    return error is not None
+
+
 def describe(error: Exception) -> str:
     """What went wrong in one line, for people: an error of the operating system by its file, without its number."""
     if isinstance(error, OSError) and error.strerror:

@@ -3,7 +3,7 @@
 import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import NoReturn
 
 import click
@@ -11,6 +11,7 @@ import platformdirs
 
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Cache, Indexer
+from imgfs.layers.turn import Turn
 from imgfs.sources import Source, has_no_place, open_source
 from imgfs.sources.own import default_path
 from imgfs.sources.own_layout import Layout
@@ -64,9 +65,9 @@ def cache() -> Cache:
 
 
 @contextmanager
-def indexing() -> Iterator[Indexer]:
+def indexing(turn: Turn | None = None) -> Iterator[Indexer]:
     """What makes layers readable at random, for this command; stopped afterwards."""
-    indexer = Indexer(cache())
+    indexer = Indexer(cache(), turn)
     try:
         yield indexer
     finally:
@@ -85,11 +86,13 @@ def opened(
     """
     sources: list[Source] = []
     missing: dict[str, Exception] = {}
-    with indexing() as indexer:
+    turn = Turn()
+    with ExitStack() as indexers:
         try:
             for reference in (*(references or [f"imgfs:{store or ''}"]), *also):
                 try:
-                    source = open_source(reference, indexer)
+                    # each has its own, as those that share one would wait for each other
+                    source = open_source(reference, indexers.enter_context(indexing(turn)))
                 except (ImgfsError, OSError) as error:
                     if not has_no_place(reference):
                         raise

@@ -1,15 +1,21 @@
 """`imgfs mount` and `imgfs umount`."""
 
+import logging
 import os
 import resource
 from collections.abc import Callable
 from contextlib import suppress
+from threading import Timer
 
 import click
 
 from imgfs.cli.common import cache, cache_size_option, opened
 from imgfs.errors import MountError
 from imgfs.view import RootDirectory, ViewOptions
+
+logger = logging.getLogger("imgfs")
+
+_PATIENCE = 2.0  # seconds
 
 
 @click.command(short_help="Mount images as files.")
@@ -55,20 +61,30 @@ def mount(
 
     def run(ready: Callable[[], None]) -> None:
         _allow_many_files()
+        watchdog = Timer(_PATIENCE, _end_anyway)
+        watchdog.daemon = True
         with opened(sources) as union:
             for source in union.sources:
                 _check_cover(target, source.folder, source.reference)
             _check_cover(target, cache().folder, "the cache")
             root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar), cache())
             try:
-                serve(root, target, parsed, polls=[union.refresh], ready=ready)
+                serve(root, target, parsed, polls=union.refreshers, ready=ready, ended=watchdog.start)
             finally:
                 root.close()
+        watchdog.cancel()
 
     if foreground:
         run(lambda: None)
     else:
         background(run, log_file)
+
+
+def _end_anyway() -> None:
+    """End the process: what it has open cannot be closed, as a source hangs."""
+    logger.warning("a source hangs: ending without closing what is open there")
+    logging.shutdown()
+    os._exit(0)
 
 
 def _allow_many_files() -> None:

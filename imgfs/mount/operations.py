@@ -146,7 +146,7 @@ class Operations(pyfuse3.Operations):
         try:
             data = blob.try_pread(size, off)
         except Exception as error:
-            raise self._failures.translate(error, node.label) from None
+            raise self._failures.translate(error, node) from None
         return await self._workers.run(node, blob.pread, size, off) if data is None else data
 
     async def flush(self, fh: int) -> None:
@@ -214,7 +214,7 @@ class Operations(pyfuse3.Operations):
         try:
             return work()
         except Exception as error:
-            raise self._failures.translate(error, at.label) from None
+            raise self._failures.translate(error, at) from None
 
 
 def _push(inode: int, size: int, blob: Blob) -> None:

@@ -23,6 +23,7 @@ from imgfs.view import Directory
 logger = logging.getLogger("imgfs")
 
 _POLL_SECONDS = 0.25
+_TASKS = 1_000_000  # requests at a time; those that wait for a source that hangs must not keep others out
 _READ_AHEAD_KB = (
     1024  # with the kernel's 128 reads in order are up to four times slower; more only costs memory
 )
@@ -35,10 +36,12 @@ def serve(
     *,
     polls: Sequence[Callable[[], object]] = (),
     ready: Callable[[], None] = lambda: None,
+    ended: Callable[[], None] = lambda: None,
 ) -> None:
     """Mount the tree below `root` and serve it until it is unmounted, by whoever, or a signal says to.
 
-    `ready` is called once the file system answers. Each of `polls` is called in a thread several times a second.
+    `ready` is called once the file system answers, `ended` once it is unmounted and what is open is to be closed, which
+    may block. Each of `polls` is called in a thread several times a second.
     Raises MountError if it cannot be mounted.
     """
     _check_mountpoint(mountpoint)
@@ -57,6 +60,7 @@ def serve(
         raise _first(group) from None
     finally:
         pyfuse3.close(unmount=True)
+        ended()
         operations.close()
 
 
@@ -66,7 +70,7 @@ async def _serve(mountpoint: str, polls: Sequence[Callable[[], object]], ready: 
         nursery.start_soon(_announce, mountpoint, ready)
         for poll in polls:
             nursery.start_soon(_poll, poll)
-        await pyfuse3.main()
+        await pyfuse3.main(max_tasks=_TASKS)
         nursery.cancel_scope.cancel()
 
 
@@ -93,9 +97,10 @@ async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
 
 
 async def _poll(poll: Callable[[], object]) -> None:
+    alone = trio.CapacityLimiter(1)  # as others may hang
     while True:
         try:
-            await trio.to_thread.run_sync(poll, abandon_on_cancel=True)
+            await trio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=alone)
         except (ImgfsError, OSError) as error:
             logger.warning("%s", describe(error))
         await trio.sleep(_POLL_SECONDS)

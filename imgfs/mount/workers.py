@@ -3,13 +3,13 @@
 Waiting for a size may take as long as decoding a layer does, and has threads of its own: it takes none from reading.
 """
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TypeVar, TypeVarTuple
 
 import trio
 
 from imgfs.mount.failures import Failures
-from imgfs.view import Node, NodeTable
+from imgfs.view import Node, NodeTable, Origin
 
 _THREADS, _WAITING_THREADS = 64, 256  # of one source
 
@@ -22,7 +22,7 @@ class Workers:
 
     def __init__(self, failures: Failures) -> None:
         self._failures = failures
-        self._limiters: dict[tuple[Hashable, bool], trio.CapacityLimiter] = {}
+        self._limiters: dict[tuple[tuple[Origin, ...], bool], trio.CapacityLimiter] = {}
 
     async def run(
         self,
@@ -37,14 +37,14 @@ class Workers:
         """
         try:
             return await trio.to_thread.run_sync(
-                work, *arguments, abandon_on_cancel=True, limiter=self._limiter(at.source, waits)
+                work, *arguments, abandon_on_cancel=True, limiter=self._limiter(at.origins, waits)
             )
         except Exception as error:
-            raise self._failures.translate(error, at.label) from None
+            raise self._failures.translate(error, at) from None
 
-    def _limiter(self, source: Hashable, waits: bool) -> trio.CapacityLimiter:
-        limiter = self._limiters.get((source, waits))
+    def _limiter(self, origins: tuple[Origin, ...], waits: bool) -> trio.CapacityLimiter:
+        limiter = self._limiters.get((origins, waits))
         if limiter is None:
             most = _WAITING_THREADS if waits else _THREADS
-            limiter = self._limiters[source, waits] = trio.CapacityLimiter(most)
+            limiter = self._limiters[origins, waits] = trio.CapacityLimiter(most)
         return limiter

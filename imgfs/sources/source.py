@@ -3,12 +3,15 @@
 The store itself is put together from a backend and a layer provider; see `imgfs.store`.
 """
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 
 from imgfs.digest import ImageID
 from imgfs.layers import LayerRegistry
 from imgfs.store import ImageStore, Problem
+
+logger = logging.getLogger("imgfs")
 
 
 class Source(ABC):
@@ -21,6 +24,7 @@ class Source(ABC):
 
     reference: str
     folder: str | None = None
+    _is_lost = False
     store: ImageStore
     layers: LayerRegistry
 
@@ -41,6 +45,16 @@ class Source(ABC):
         Cheap when nothing has changed. Raises ImgfsError or OSError when the place cannot be read any more, and
         leaves what was known as it was.
         """
+
+    def report_lost(self, why: str) -> None:
+        """Log why nothing of the place can be read any more, unless that was done since it last could."""
+        if not self._is_lost:
+            self._is_lost = True
+            logger.warning("%s: what it lies on is gone: %s", self.reference, why)
+
+    def find_again(self) -> None:
+        """Note that the place can be read."""
+        self._is_lost = False
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of the image's manifest, None where the source has none."""

@@ -4,7 +4,7 @@ What is seen is a `Snapshot`, replaced as a whole when a source changes, so that
 moment of all sources.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import cached_property, partial
@@ -12,7 +12,7 @@ from itertools import product
 from threading import Lock
 
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, printable
+from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, is_lost, printable
 from imgfs.layers import Layer, chain_ids
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image, Problem, Problems
@@ -115,19 +115,27 @@ class Union:
     def __init__(self, sources: Sequence[Source], skipped: Problems | None = None) -> None:
         self.sources = tuple(sources)
         self._skipped = skipped or Problems()
-        self._lock = Lock()
+        self._lock = Lock()  # held while nothing blocks
+        self._refreshing = {source: Lock() for source in sources}
         self._failures = {source: Problems(source.reference) for source in sources}
-        self.snapshot = _snapshot(self.sources, {})
+        self._lost: set[Source] = set()
+        self._contents = {source: _look(source, {}) for source in self.sources}
+        self.snapshot = _snapshot(self._contents)
         for source in self.sources if len(self.sources) > 1 else ():
             source.layers.elsewhere = partial(self._elsewhere, source)
 
+    @property
+    def refreshers(self) -> Sequence[Callable[[], bool]]:
+        """For each source what follows its changes and answers whether there were any; one waits for no other.
+
+        A source that fails keeps what it had.
+        """
+        return [partial(self._follow, source) for source in self.sources]
+
     def refresh(self) -> bool:
-        """Follow changes in all sources; answers whether there were any. One that fails keeps what it had."""
-        with self._lock:
-            changed = [source for source in self.sources if self._refresh(source)]
-            if changed:
-                self.snapshot = _snapshot(self.sources, self.snapshot.images)
-            return bool(changed)
+        """Follow changes in all sources; answers whether there were any."""
+        changed = [refresh() for refresh in self.refreshers]
+        return any(changed)
 
     @property
     def problems(self) -> Sequence[tuple[str, Problem]]:
@@ -158,13 +166,30 @@ class Union:
                     with suppress(ImgfsError, OSError):  # not there either
                         yield place[0].layers.peek(place[1])
 
+    def _follow(self, source: Source) -> bool:
+        with self._refreshing[source]:
+            if not self._refresh(source):
+                return False
+            contents = _look(source, self.snapshot.images)
+        with self._lock:
+            self._contents[source] = contents
+            self.snapshot = _snapshot(self._contents)
+        return True
+
     def _refresh(self, source: Source) -> bool:
         try:
             changed = source.refresh()
         except (ImgfsError, OSError) as error:
-            self._failures[source].report(describe(error))
+            if is_lost(error):
+                source.report_lost(describe(error))
+                self._lost.add(source)
+            else:
+                self._failures[source].report(describe(error))
             return False
         self._failures[source].clear()
+        if source in self._lost:
+            self._lost.remove(source)
+            source.find_again()
         return changed
 
 
@@ -175,19 +200,32 @@ def _has_layers(image_id: ImageID, source: Source) -> bool:
         return False
 
 
-def _snapshot(sources: Iterable[Source], known: Mapping[ImageID, Image]) -> Snapshot:
-    """What the sources have now; configs of the images in `known` are not read again."""
+@dataclass(frozen=True, slots=True)
+class _Contents:
+    """What a source has at one moment."""
+
+    images: Mapping[ImageID, Image]
+    tags: Mapping[str, ImageID]
+
+
+def _look(source: Source, known: Mapping[ImageID, Image]) -> _Contents:
+    """What a source has now; configs of the images in `known` are not read again."""
+    return _Contents(source.store.map(known), source.tags)
+
+
+def _snapshot(contents: Mapping[Source, _Contents]) -> Snapshot:
+    """What the sources have, in their order."""
     images: dict[ImageID, Image] = {}
     found: dict[ImageID, list[Source]] = {}
     parents: dict[ImageID, ImageID] = {}
     tags: dict[str, ImageID] = {}
-    for source in sources:
-        for image_id, image in source.store.map(known).items():
+    for source, has in contents.items():
+        for image_id, image in has.images.items():
             images.setdefault(image_id, image)
             found.setdefault(image_id, []).append(source)
             if image.parent is not None:
                 parents.setdefault(image_id, image.parent)
-        for name, image_id in source.tags.items():
+        for name, image_id in has.tags.items():
             if image_id in images:
                 tags.setdefault(printable(name), image_id)
     images = dict(sorted(images.items()))

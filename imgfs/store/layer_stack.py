@@ -133,7 +133,7 @@ class LayerStack:
         except (ImgfsError, OSError) as error:
             if not tolerant:
                 raise
-            return _MissingTar(describe(error))
+            return _MissingTar(error)
 
     @property
     def known_size(self) -> int | None:
@@ -193,19 +193,19 @@ class _HeldTar(TarBlob):
 class _MissingTar(TarBlob):
     """The tar of a layer that could not be opened, and why."""
 
-    def __init__(self, why: str) -> None:
+    def __init__(self, why: Exception) -> None:
         self._why = why
 
     @property
     def size(self) -> int:
-        raise StoreError(self._why)
+        raise StoreError(describe(self._why)) from self._why
 
     @property
     def known_size(self) -> int | None:
         return None
 
     def pread(self, size: int, offset: int) -> bytes:
-        raise StoreError(self._why)
+        raise StoreError(describe(self._why)) from self._why
 
     def ending_before(self, limit: int) -> int | None:
-        raise StoreError(self._why)
+        raise StoreError(describe(self._why)) from self._why

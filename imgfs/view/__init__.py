@@ -1,6 +1,6 @@
 """What the mounted tree shows, as plain nodes that know nothing of FUSE."""
 
-from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
+from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Origin, Special, Symlink, TableDirectory
 from imgfs.view.options import ViewOptions
 from imgfs.view.root import RootDirectory
 
@@ -10,6 +10,7 @@ __all__ = [
     "Listed",
     "Node",
     "NodeTable",
+    "Origin",
     "RootDirectory",
     "Special",
     "Symlink",

@@ -1,9 +1,7 @@
 """`flat.tar`: the merged root file system as one virtual, seekable tar."""
 
-from collections.abc import Hashable
-
 from imgfs.blob import Blob
-from imgfs.view.node import File
+from imgfs.view.node import File, Origin
 from imgfs.view.trees import TreeTable
 
 
@@ -20,8 +18,8 @@ class FlatTarFile(File):
         return self._table.known_flat_size
 
     @property
-    def source(self) -> Hashable:
-        return self._table.source
+    def origins(self) -> tuple[Origin, ...]:
+        return self._table.origins
 
     def open(self) -> Blob:
         return self._table.open_flat()

@@ -1,12 +1,12 @@
 """`history`: how an image was made, as a table that people can read."""
 
-from collections.abc import Hashable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.errors import ImageNotFound
 from imgfs.store import Image
 from imgfs.view.home import Home
-from imgfs.view.node import File
+from imgfs.view.node import File, Origin
 
 _HEADINGS = ("LAYER", "CREATED", "SIZE", "CREATED BY", "COMMENT")
 
@@ -23,8 +23,8 @@ class HistoryFile(File):
         self._home = home
 
     @property
-    def source(self) -> Hashable:
-        return self._home.key
+    def origins(self) -> tuple[Origin, ...]:
+        return self._home.origins
 
     @property
     def known_size(self) -> int | None:

@@ -1,6 +1,6 @@
 """Where an image is read from, as long as any source has it."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable
 from typing import TypeVar
 
 from imgfs.digest import ImageID
@@ -42,12 +42,13 @@ class Home:
         return source
 
     @property
-    def key(self) -> Hashable:
-        """Names what reading the image may have to wait for: its source, or before that is chosen all that have it.
+    def origins(self) -> tuple[Source, ...]:
+        """What reading the image may have to wait for: its source, or before that is chosen all that have it.
 
         Never blocks.
         """
-        return self.known_source or tuple(self._union.snapshot.sources.get(self.image_id, ()))
+        source = self.known_source
+        return (source,) if source else tuple(self._union.snapshot.sources.get(self.image_id, ()))
 
     @property
     def layers(self) -> LayerStack:

@@ -1,11 +1,11 @@
 """`layers/`: each layer of an image, as its tar and as the tree that this alone makes."""
 
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 
 from imgfs.blob import Blob
 from imgfs.store import Image
 from imgfs.view.home import Home
-from imgfs.view.node import Directory, File, Node
+from imgfs.view.node import Directory, File, Node, Origin
 from imgfs.view.trees import Trees
 
 
@@ -56,8 +56,8 @@ class LayerTar(File):
         return layers.size_of(self._number) if layers else None
 
     @property
-    def source(self) -> Hashable:
-        return self._home.key
+    def origins(self) -> tuple[Origin, ...]:
+        return self._home.origins
 
     def look_for_size(self) -> int | None:
         return self._home.read(lambda layers: layers.look_for_size_of(self._number))

@@ -6,11 +6,19 @@ the same `key`, or the same place in a table of the same key, are the same file:
 
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Protocol
 
 from imgfs.blob import Blob
 
 _NOTHING: Mapping[bytes, bytes] = {}
+
+
+class Origin(Protocol):
+    """A source as far as nodes go: one that hangs must not stop work on another."""
+
+    def report_lost(self, why: str) -> None:
+        """Log why nothing can be read there any more, unless that was done."""
 
 
 class Node(ABC):
@@ -36,9 +44,9 @@ class Node(ABC):
     mutable: bool = False
 
     @property
-    def source(self) -> Hashable:
-        """Names what the node is read from, None for memory: one source that hangs must not stop work on another."""
-        return None
+    def origins(self) -> tuple["Origin", ...]:
+        """What reading the node may have to wait for, nothing where all is in memory."""
+        return ()
 
     @property
     def label(self) -> str:
@@ -57,9 +65,9 @@ class NodeTable(ABC):
     key: str
 
     @property
-    def source(self) -> Hashable:
-        """As `Node.source`, for all its nodes."""
-        return None
+    def origins(self) -> tuple["Origin", ...]:
+        """As `Node.origins`, for all its nodes."""
+        return ()
 
     @property
     def label(self) -> str:

@@ -1,13 +1,11 @@
 """`rootfs.tar`: all layer tars of an image as one virtual, seekable tar."""
 
-from collections.abc import Hashable
-
 from imgfs.blob import Blob, Concatenation
 from imgfs.digest import ImageID
 from imgfs.store import ImageStore
 from imgfs.tar import JoinedTar
 from imgfs.view.home import Home
-from imgfs.view.node import File
+from imgfs.view.node import File, Origin
 
 
 class RootfsTar(File):
@@ -25,8 +23,8 @@ class RootfsTar(File):
         return layers.known_size if layers else None
 
     @property
-    def source(self) -> Hashable:
-        return self._home.key
+    def origins(self) -> tuple[Origin, ...]:
+        return self._home.origins
 
     def look_for_size(self) -> int | None:
         return self._home.read(lambda layers: layers.look_for_size())

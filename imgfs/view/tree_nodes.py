@@ -2,12 +2,12 @@
 
 import os
 import stat
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 
 from imgfs.blob import Blob
 from imgfs.view.loaded import LoadedTree
-from imgfs.view.node import File, Listed, Node, NodeTable, Special, Symlink, TableDirectory
+from imgfs.view.node import File, Listed, Node, NodeTable, Origin, Special, Symlink, TableDirectory
 
 
 class TreeNode(Node):
@@ -25,8 +25,8 @@ class TreeNode(Node):
         self.mtime_ns = tree.mtimes[entry]
 
     @property
-    def source(self) -> Hashable:
-        return self.table.source
+    def origins(self) -> tuple[Origin, ...]:
+        return self.table.origins
 
     @property
     def label(self) -> str:

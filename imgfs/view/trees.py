@@ -9,7 +9,7 @@ from imgfs.blob import Blob
 from imgfs.tar import TarBlob
 from imgfs.view.home import Home
 from imgfs.view.loaded import LoadedTree
-from imgfs.view.node import Directory, Node, NodeTable
+from imgfs.view.node import Directory, Node, NodeTable, Origin
 from imgfs.view.open_layers import OpenLayers
 from imgfs.view.tree_cache import TreeCache
 from imgfs.view.tree_nodes import TreeDirectory, tree_node
@@ -52,10 +52,10 @@ class Trees:
             while sum(table.size for table in self._tables) > self._limit and len(self._tables) > 1:
                 self._tables.pop(0).unload()
 
-    def open_layers(self, source: Hashable) -> OpenLayers:
+    def open_layers(self, origins: Hashable) -> OpenLayers:
         """The layers of one source that are open: each has its own, so that it closes no other's."""
         with self._lock:
-            return self._open_layers[source]
+            return self._open_layers[origins]
 
     def close(self) -> None:
         """Unload all, and close the layers that are open; only that blocks."""
@@ -103,8 +103,8 @@ class TreeTable(NodeTable):
         self._flat_size: int | None = None
 
     @property
-    def source(self) -> Hashable:
-        return self._home.key
+    def origins(self) -> tuple[Origin, ...]:
+        return self._home.origins
 
     @property
     def size(self) -> int:
@@ -138,7 +138,7 @@ class TreeTable(NodeTable):
             if loaded is None:
                 make = self._trees.make
                 tree = self._home.read(lambda layers: make.tree(layers, self._only, self.key))
-                loaded = LoadedTree(tree, self._open, self._trees.open_layers(self.source))
+                loaded = LoadedTree(tree, self._open, self._trees.open_layers(self.origins))
                 self._loaded = loaded
                 self.last_used = next(self._trees.clock)
                 self._trees.keep(self)
