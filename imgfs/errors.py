@@ -108,12 +108,20 @@ def is_lost(error: BaseException | None) -> bool:
     return error is not None
 
 
+def is_shortage(error: BaseException) -> bool:
+    """Whether the system had no memory or no thread left, which says nothing of what was being read."""
+    no_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
+    return no_thread or isinstance(error, MemoryError)
+
+
 def describe(error: Exception) -> str:
     """What went wrong in one line, for people: an error of the operating system by its file, without its number."""
     if isinstance(error, OSError) and error.strerror:
         return (
             error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
         )
+    if is_shortage(error):
+        return "not enough memory" if isinstance(error, MemoryError) else "not enough threads"
     return str(error)
 
 

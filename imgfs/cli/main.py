@@ -10,17 +10,19 @@ import logging
 import os
 import signal
 import sys
+import threading
 from importlib import import_module
 from typing import NoReturn
 
 import click
 
 from imgfs.cli.messages import tell
-from imgfs.errors import ImgfsError, describe
+from imgfs.errors import ImgfsError, describe, is_shortage
 from imgfs.logs import log_to_stderr
 
 # that a thread waits for the interpreter; with Python's 5 ms decoders and requests would wait for a scan of headers
 _SWITCH_SECONDS = 0.00005
+_STACK_SIZE = 1 << 20  # of a thread; with the usual 8 MiB a limit on address space is soon reached
 
 _NAME = "imgfs"
 _COMPLETION = "_IMGFS_COMPLETE"  # set by shells that want to know how words may go on
@@ -105,6 +107,7 @@ def main() -> None:
     """Run the command line; never returns."""
     _open_standard_streams()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    threading.stack_size(_STACK_SIZE)
     for stopping in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(stopping) is signal.SIG_DFL:  # not when nohup has it ignored
             signal.signal(stopping, _stop)
@@ -133,7 +136,8 @@ def _run(arguments: list[str]) -> int:
         tell(describe(error))
     except Exception as error:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
-        tell(f"internal error: {error!r} (imgfs --debug shows where; please report it)")
+        internal = f"internal error: {error!r} (imgfs --debug shows where; please report it)"
+        tell(describe(error) if is_shortage(error) else internal)
     return 2 if context is not None and context.invoked_subcommand in _ANSWERING else 1
 
 

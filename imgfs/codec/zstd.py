@@ -36,6 +36,8 @@ def _decode(cursor: Cursor, frame: Frame) -> Iterator[bytes]:
         try:
             chunk = decoder.decompress(part)
         except ZstdError as error:
+            if "not enough memory" in str(error):
+                raise MemoryError(str(error)) from None
             raise frame.corrupt(f"{error} before offset {cursor.offset}") from error
         if chunk:
             size += len(chunk)

@@ -14,7 +14,7 @@ from threading import Event
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.budget import check_decoded
 from imgfs.codec import CODECS, Compression, SeekTable
-from imgfs.errors import Corrupt, ImgfsError, TooMuch
+from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
 from imgfs.layers.ahead import Ahead
 from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
 from imgfs.layers.index import Facts
@@ -63,8 +63,17 @@ class Survey:
     def run(self, take: Take) -> Findings:
         """Do the pass; `take` is called with all decoded bytes in order, after they were scanned.
 
-        Raises Corrupt if the stored bytes do not decode, Cancelled, and what reading raises.
+        Raises Corrupt if the stored bytes do not decode, StoreError if there is not enough memory, Cancelled, and what
+        reading raises.
         """
+        try:
+            return self._run(take)
+        except (MemoryError, RuntimeError) as error:
+            if is_shortage(error):
+                raise StoreError(f"{describe(error)} to index {self._name}") from None
+            raise
+
+    def _run(self, take: Take) -> Findings:
         if self._compression is Compression.PLAIN:
             self._follow(blob_chunks(self._blob, HASHED_SIZE), take)
             diff_id, plain_checksums = stored_digest, stored_checksums = self._hashes.finish()

@@ -6,7 +6,7 @@ from collections import OrderedDict
 
 import pyfuse3
 
-from imgfs.errors import ImgfsError, LayerNotFound, describe, is_lost
+from imgfs.errors import ImgfsError, LayerNotFound, describe, is_lost, is_shortage
 from imgfs.view import Node, NodeTable
 
 logger = logging.getLogger("imgfs")
@@ -25,6 +25,8 @@ class Failures:
         name = at if isinstance(at, str) else at.label
         if isinstance(error, (ImgfsError, OSError)):
             number, text = error.errno or errno.EIO, describe(error)
+        elif is_shortage(error):
+            number, text = errno.EIO, describe(error)
         else:
             number, text = errno.EIO, f"internal error: {error!r}"
             logger.debug("%s", name, exc_info=error)

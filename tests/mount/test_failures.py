@@ -17,6 +17,8 @@ ERRORS = [
     (FileNotFoundError(errno.ENOENT, "No such file", b"/x/\xff"), errno.EIO, "/x/\udcff: No such file"),
     (OSError("no number"), errno.EIO, "no number"),
     (OSError(errno.ENOSYS, "Function not implemented"), errno.EIO, "not implemented"),
+    (MemoryError(), errno.EIO, "not enough memory"),
+    (RuntimeError("can't start new thread"), errno.EIO, "not enough threads"),
     (ZeroDivisionError("oops"), errno.EIO, "internal error: ZeroDivisionError('oops')"),
 ]
 
