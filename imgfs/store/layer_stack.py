@@ -138,14 +138,15 @@ class LayerStack:
     @property
     def known_size(self) -> int | None:
         """The size in bytes of all the tars, if it is in memory and a file can have it. Never blocks."""
-        return _sum(self.sizes())
+        return end_to_end(self.sizes())
 
     def look_for_size(self) -> int | None:
         """The size in bytes of all the tars, if it is known without reading them and a file can have it. May block."""
-        return _sum(self.look_for_sizes())
+        return end_to_end(self.look_for_sizes())
 
 
-def _sum(sizes: Iterable[int | None]) -> int | None:
+def end_to_end(sizes: Iterable[int | None]) -> int | None:
+    """The sum of some sizes, None if one is not known, or if no file can have it."""
     total = 0
     for size in sizes:
         if size is None:

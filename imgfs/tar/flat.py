@@ -56,6 +56,8 @@ class FlatPlan:
         self.layers = array("I")
         self.offsets = array("Q")
         self.text = PackedBytes()
+        self.data_ends: dict[int, int] = {}
+        """By layer, where the last data in its tar ends that is part of this: what is missing behind it is padding."""
         self._first_names: dict[int, int] = {}
         plain, dotted = (tree.forms.count(form) for form in (PLAIN_NAME, DOTTED_NAME))
         self._form, self._before = (PLAIN_NAME, b"") if plain >= dotted else (DOTTED_NAME, b"./")
@@ -102,6 +104,7 @@ class FlatPlan:
         if tree.forms[entry] == self._form:
             stored = tree.stored_size(inode) if stat.S_ISREG(mode) else 0
             self._range(layer, record, header + padded(stored))
+            self.data_ends[layer] = max(record + header + stored, self.data_ends.get(layer, 0))
             return
         self._header(entry)
         place, done, parts = record + header, 0, tree.sparse.get(inode)
@@ -170,7 +173,9 @@ class FlatTar(Blob):
         for number, start, length in self._ranges(size, offset):
             piece = self._range(number, length, start)
             if len(piece) < length:
-                raise Corrupt(f"layer {self._plan.layers[number]} ends before offset {start + length}")
+                if start + len(piece) < self._plan.data_ends.get(self._plan.layers[number], start + length):
+                    raise Corrupt(f"layer {self._plan.layers[number]} ends before offset {start + length}")
+                piece += bytes(length - len(piece))
             pieces.append(piece)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 

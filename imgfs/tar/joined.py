@@ -2,14 +2,15 @@
 
 Tar tools stop at the first end-of-archive region. So those of all layers but the last are shown as pax global
 headers holding nothing but a comment of blanks, of exactly the same length: sizes and offsets of everything else are
-those of the plain concatenation. Format: POSIX.1-2001 pax, typeflag g.
+those of the plain concatenation. Where a layer ends inside of a block, which engines take, zeros are shown for the
+rest of it, so that what follows is in step. Format: POSIX.1-2001 pax, typeflag g.
 """
 
 from collections.abc import Sequence
 from functools import lru_cache
 
 from imgfs.blob import Blob, Concatenation
-from imgfs.tar.fields import BLOCK
+from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import header_block
 from imgfs.tar.tar_blob import TarBlob
 
@@ -20,27 +21,49 @@ class JoinedTar(Concatenation):
     """The tars of `layers`, bottom first, as one; closing it closes them."""
 
     def __init__(self, layers: Sequence[TarBlob]) -> None:
-        super().__init__([*map(_Joint, layers[:-1]), *layers[-1:]])
+        super().__init__([*map(_Joint, layers[:-1]), *map(_Padded, layers[-1:])])
 
 
-class _Joint(Blob):
-    """A tar that another follows: its ending is filled."""
+class _Padded(Blob):
+    """A tar up to a whole block."""
 
     def __init__(self, layer: TarBlob) -> None:
         self._layer = layer
 
     @property
     def size(self) -> int:
-        return self._layer.size
+        return padded(self._layer.size)
 
     @property
     def known_size(self) -> int | None:
-        return self._layer.known_size
+        size = self._layer.known_size
+        return None if size is None else padded(size)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        piece = self._layer.pread(size, offset)
+        return piece if len(piece) == size else self._with_padding(piece, size, offset)
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        piece = self._layer.try_pread(size, offset)
+        if piece is None or len(piece) == size:
+            return piece
+        return None if self.known_size is None else self._with_padding(piece, size, offset)
+
+    def close(self) -> None:
+        self._layer.close()
+
+    def _with_padding(self, piece: bytes, size: int, offset: int) -> bytes:
+        """A piece that the end of the layer cut short."""
+        return piece + bytes(max(min(offset + size, self.size) - offset - len(piece), 0))
+
+
+class _Joint(_Padded):
+    """A tar that another follows: its ending is filled."""
 
     def pread(self, size: int, offset: int) -> bytes:
         ending = self._layer.ending_before(offset + size)
         if ending is None:
-            return self._layer.pread(size, offset)
+            return super().pread(size, offset)
         return self._filled(ending, size, offset, self._layer.pread(max(ending - offset, 0), offset))
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
@@ -48,25 +71,16 @@ class _Joint(Blob):
             return None
         ending = self._layer.ending_before(offset + size)
         if ending is None:
-            return self._layer.try_pread(size, offset)
+            return super().try_pread(size, offset)
         before = self._layer.try_pread(ending - offset, offset) if offset < ending else b""
         return (
             None if before is None or self.known_size is None else self._filled(ending, size, offset, before)
         )
 
-    def close(self) -> None:
-        self._layer.close()
-
     def _filled(self, ending: int, size: int, offset: int, before: bytes) -> bytes:
         """The bytes asked for: `before` the ending, and what fills it."""
-        length = self._layer.size - ending
-        whole = length - length % BLOCK
-        start = max(offset - ending, 0)
-        stop = min(offset + size - ending, length)
-        filler = _filler(whole, start, min(stop, whole))
-        # a tar that is no whole number of blocks cannot be filled to its end; what follows it is out of step anyway
-        rest = bytes(max(stop - max(start, whole), 0))
-        return before + filler + rest
+        length = self.size - ending
+        return before + _filler(length, max(offset - ending, 0), min(offset + size - ending, length))
 
 
 def _filler(length: int, start: int, stop: int) -> bytes:

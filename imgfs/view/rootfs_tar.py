@@ -1,9 +1,13 @@
 """`rootfs.tar`: all layer tars of an image as one virtual, seekable tar."""
 
+from collections.abc import Iterable
+
 from imgfs.blob import Blob, Concatenation
 from imgfs.digest import ImageID
 from imgfs.store import ImageStore
+from imgfs.store.layer_stack import end_to_end
 from imgfs.tar import JoinedTar
+from imgfs.tar.fields import padded
 from imgfs.view.home import Home
 from imgfs.view.node import File, Origin
 
@@ -20,17 +24,20 @@ class RootfsTar(File):
     @property
     def known_size(self) -> int | None:
         layers = self._home.known_layers
-        return layers.known_size if layers else None
+        return self._total(layers.sizes()) if layers else None
 
     @property
     def origins(self) -> tuple[Origin, ...]:
         return self._home.origins
 
     def look_for_size(self) -> int | None:
-        return self._home.read(lambda layers: layers.look_for_size())
+        return self._home.read(lambda layers: self._total(layers.look_for_sizes()))
 
     def open(self) -> Blob:
         return open_rootfs_tar(self._home.source.store, self._home.image_id, verbatim=self._verbatim)
+
+    def _total(self, sizes: Iterable[int | None]) -> int | None:
+        return end_to_end(sizes if self._verbatim else (size and padded(size) for size in sizes))
 
 
 def open_rootfs_tar(store: ImageStore, image_id: ImageID, *, verbatim: bool) -> Blob:

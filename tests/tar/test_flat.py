@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgfs.blob import Blob, MemoryBlob
-from imgfs.errors import InvalidImage
+from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar import FlatPlan, FlatTar
 from tests.tar.archives import extended, header
 from tests.tar.stacks import (
@@ -191,6 +191,23 @@ def test_many_small_ranges_are_not_read_where_that_could_take_long() -> None:
     assert blob.pread(10_000, 512) == b"x\0" * 5000
     assert blob.try_pread(500, 512) == b"x\0" * 250
     assert blob.try_pread(10_000, 512) is None
+
+
+@pytest.mark.parametrize("missing", [1, 100, 509])
+def test_padding_that_a_layer_lacks_is_there(missing: int) -> None:
+    """Engines take a layer that is cut within the padding of its last member."""
+    whole_layer = tar([Entry("a", FILE, "one"), Entry("b", FILE, "two")])[: 4 * 512]
+    blob = flat([whole_layer[:-missing], tar([Entry("c", FILE, "three")])])
+    assert [member.name for member in members(whole_layer[:-missing])] == ["a", "b"]
+    assert whole(blob).startswith(whole_layer)
+    assert blob.pread(10, 4 * 512 - 5) == whole(blob)[4 * 512 - 5 :][:10]
+
+
+def test_data_that_a_layer_lacks_is_an_error_and_no_zeros() -> None:
+    layer = tar([Entry("a", FILE, "one"), Entry("b", FILE, "two")])[: 4 * 512]
+    blob = FlatTar(FlatPlan(merged([layer])), lambda number: MemoryBlob(layer[: -512 + 2]))
+    with pytest.raises(Corrupt, match="ends before"):
+        blob.pread(4096, 0)
 
 
 def test_an_empty_tree_is_an_empty_tar() -> None:
