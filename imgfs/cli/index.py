@@ -1,4 +1,4 @@
-"""`imgfs index`, `imgfs verify` and `imgfs cache`: reading layers whole, and what is remembered of them."""
+"""`imgfs index` and `imgfs cache`: reading layers ahead of time, and what is remembered of them."""
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -9,8 +9,8 @@ import click
 from imgfs.cli.common import cache, cache_size_option, human_size, opened, progress_bar
 from imgfs.cli.messages import tell
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import ImgfsError, describe, printable
-from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size, verify_layer
+from imgfs.errors import ImgfsError, describe
+from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size
 from imgfs.sources import Source
 from imgfs.sources.union import Snapshot
 
@@ -24,47 +24,13 @@ def index(source: str, images: tuple[str, ...]) -> None:
     bad = 0
     with opened([source]) as union:
         snapshot = union.snapshot
-        for chain_id, (owner, _, _) in _layers(snapshot, _meant(snapshot, images)).items():
+        for chain_id, (owner, _, _) in layers_of(snapshot, meant(snapshot, images)).items():
             try:
-                with _taken(owner, chain_id) as layer:
+                with taken(owner, chain_id) as layer:
                     with progress_bar(layer.diff_id.short, stored_size(layer)) as advance:
                         index_layer(layer, advance)
             except (ImgfsError, OSError) as error:
                 tell(describe(error))
-                bad += 1
-    click.get_current_context().exit(bool(bad))
-
-
-@click.command(short_help="Say of each layer whether it is as it should be.")
-@click.argument("source")
-@click.argument("images", nargs=-1, metavar="[IMAGE]...")
-@click.option("-q", "--quiet", is_flag=True, help="Print only what is bad.")
-def verify(source: str, images: tuple[str, ...], quiet: bool) -> None:
-    """Read every layer of each IMAGE in SOURCE, or of all, and say whether it is what its digests say.
-
-    A line for each config and each layer, with the images that it belongs to, and one for whatever else is bad. Exit
-    status 1 if anything is bad, 2 if that cannot be told.
-    """
-    bad = 0
-    with opened([source]) as union:
-        for problem in union.sources[0].problems:
-            click.echo(f"BAD   {printable(problem)}")
-            bad += 1
-        snapshot = union.snapshot
-        meant = _meant(snapshot, images)
-        for image_id in () if quiet else meant:  # what it is called by is the digest of its config
-            click.echo(f"good  config {image_id}{_owners(snapshot, [image_id])}")
-        for chain_id, (owner, diff_id, owners) in _layers(snapshot, meant).items():
-            try:
-                with _taken(owner, chain_id) as layer:
-                    with progress_bar(diff_id.short, stored_size(layer)) as advance:
-                        verify_layer(layer, advance)
-                if not quiet:
-                    click.echo(f"good  layer {diff_id}{_owners(snapshot, owners)}")
-            except (ImgfsError, OSError) as error:
-                text = printable(describe(error))
-                named = text if diff_id in text else f"layer {diff_id}: {text}"
-                click.echo(f"BAD   {named}{_owners(snapshot, owners)}")
                 bad += 1
     click.get_current_context().exit(bool(bad))
 
@@ -101,12 +67,12 @@ def _report(dropped: Sequence[CacheEntry]) -> None:
     click.echo(f"Dropped {len(dropped)} files, {human_size(sum(entry.size for entry in dropped))}")
 
 
-def _meant(snapshot: Snapshot, terms: Sequence[str]) -> Sequence[ImageID]:
+def meant(snapshot: Snapshot, terms: Sequence[str]) -> Sequence[ImageID]:
     """The images asked for, or all."""
     return list(dict.fromkeys(map(snapshot.resolve, terms))) if terms else list(snapshot.images)
 
 
-def _layers(
+def layers_of(
     snapshot: Snapshot, images: Iterable[ImageID]
 ) -> Mapping[ChainID, tuple[Source, DiffID, list[ImageID]]]:
     """Each layer of some images: where it is read from, its diff ID, and which of them have it."""
@@ -119,14 +85,8 @@ def _layers(
     return found
 
 
-def _owners(snapshot: Snapshot, images: Iterable[ImageID]) -> str:
-    """The images that something belongs to, by their names, as the end of a line."""
-    names = [name for image_id in images for name in snapshot.tags_of(image_id) or [image_id.short]]
-    return printable(f"  # {', '.join(names)}")
-
-
 @contextmanager
-def _taken(source: Source, chain_id: ChainID) -> Iterator[Layer]:
+def taken(source: Source, chain_id: ChainID) -> Iterator[Layer]:
     layer = source.layers.get(chain_id)
     try:
         yield layer

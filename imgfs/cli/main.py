@@ -42,7 +42,7 @@ _COMMANDS = {
     "tag": "names.tag",
     "rm": "names.rm",
     "index": "index.index",
-    "verify": "index.verify",
+    "verify": "verify.verify",
     "cache": "index.cache_",
     "doctor": "doctor.doctor",
 }

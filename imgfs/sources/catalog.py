@@ -17,7 +17,7 @@ from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, TooMuch
 from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, StoredLayer, chain_ids, verified_first
 from imgfs.sources.report import Report as Report  # for the formats, which take what is found from here too
-from imgfs.sources.source import Source
+from imgfs.sources.source import Check, Source
 from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
 
 
@@ -90,7 +90,7 @@ class CatalogSource(Source):
     """A read-only source over what `find` finds; what is broken and left out it reports, a line each.
 
     `stamp` answers something that changes whenever `find` may answer differently, such as a file's
-    modification time. `close` lets go of what `find` reads from.
+    modification time. `close` lets go of what `find` reads from. `checks` are as `Source.checks`.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class CatalogSource(Source):
         close: Callable[[], None] = lambda: None,
         *,
         folder: str | None = None,
+        checks: Callable[[], Iterable[Check]] = lambda: (),
     ) -> None:
         self.reference = reference
         self.folder = folder
@@ -109,6 +110,7 @@ class CatalogSource(Source):
         self._find = find
         self._stamp = stamp
         self._close = close
+        self._checks = checks
         self._seen = stamp()
         nothing = self._contents = _Contents(Budget(reference, 0), problems=Problems(reference))
         self._contents = self._look()
@@ -124,6 +126,9 @@ class CatalogSource(Source):
     @property
     def problems(self) -> Sequence[Problem]:
         return list(self._contents.problems)
+
+    def checks(self) -> Iterable[Check]:
+        return self._checks()
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         packed = self._contents.manifests.get(image_id)

@@ -16,11 +16,12 @@ from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, StoreError, descri
 from imgfs.layers import Indexer
 from imgfs.sources.bolt import State, read_state
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
+from imgfs.sources.checks import named_blobs
 from imgfs.sources.containerd_names import Name, Names, read_names
 from imgfs.sources.manifests import Descriptor, ManifestWalk
 from imgfs.sources.names import familiar_name
 from imgfs.sources.scan import scan_manifests
-from imgfs.sources.source import Source
+from imgfs.sources.source import Check, Source
 from imgfs.sources.young import now_while_young
 
 DEFAULT_ROOT = "/var/lib/containerd"
@@ -60,7 +61,9 @@ def _is_root(root: Root) -> bool:
 
 
 def _open(root: "_Root", reference: str, indexer: Indexer) -> Source:
-    return CatalogSource(reference, indexer, root.find, root.stamp, root.close, folder=root.path)
+    return CatalogSource(
+        reference, indexer, root.find, root.stamp, root.close, folder=root.path, checks=root.checks
+    )
 
 
 class _Root:
@@ -121,6 +124,12 @@ class _Root:
             tags = [tag for tag in (self._tag(name.name) for name in named) if tag]
             for image in walk.images(Descriptor(digest), tags):
                 yield replace(image, parent=targets.get(parents[digest]))
+
+    def checks(self) -> Iterator[Check]:
+        """Each blob that a name leads to."""
+        names = self._read()
+        found = names.names if isinstance(names, Names) else ()
+        return named_blobs(self._open_blob, [Descriptor(name.digest) for name in found])
 
     def _first_id(self, walk: ManifestWalk, digest: str) -> ImageID | None:
         image = next(walk.images(Descriptor(digest), ()), None)

@@ -29,7 +29,7 @@ from imgfs.sources.catalog import CatalogSource, FoundImage, Report
 from imgfs.sources.documents import parse_document
 from imgfs.sources.graph_root import FILES, MANIFEST, ImageRecord, LayerRecord, Part, find_parts
 from imgfs.sources.manifests import Document
-from imgfs.sources.source import Source
+from imgfs.sources.source import Check, Source
 from imgfs.sources.storage_conf import default_storage
 
 _DEEPEST = 10_000
@@ -68,7 +68,10 @@ def open_store(rest: str, indexer: Indexer) -> Source:
         for root in roots:
             root.close()
 
-    return CatalogSource(reference, indexer, find, partial(_stamp, roots, driver), close, folder=path)
+    checks = partial(_checks, roots, driver)
+    return CatalogSource(
+        reference, indexer, find, partial(_stamp, roots, driver), close, folder=path, checks=checks
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,26 @@ class _Stored:
         place = chain_id, self.number
         self.known.places[place] = self.part.place(self.record)
         return SplitLayer(chain_id, diff_id, parent, lambda: self.known.places[place], self.known.splits)
+
+
+def _checks(roots: Sequence[Root], driver: str | None) -> Iterator[Check]:
+    """Each document of each image, and each image's directory, which has to be listed."""
+    for root in roots:
+        for part in find_parts(root, driver):
+            listed = {record.id: record for record in part.read_images()}
+            for record in listed.values():
+                for name in record.big_data_names or ():
+                    yield Check(
+                        f"document {name} of image {record.id[:64]}",
+                        partial(part.read_document, record, name),
+                    )
+            for name in sorted(root.names(part.images)):
+                if name not in listed and root.is_directory(f"{part.images}/{name}"):
+                    yield Check(f"directory {part.images}/{name}", partial(_unlisted, part, name))
+
+
+def _unlisted(part: Part, name: str) -> None:
+    raise Corrupt(f"{part.images}/images.json lists no image {name[:64]}, which has a directory")
 
 
 def _image(

@@ -4,16 +4,17 @@ What lies where is `docker_root`'s. A data root may have been used with several 
 images are seen.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, Splits
 from imgfs.sources import containerd
+from imgfs.sources.checks import recorded_parents
 from imgfs.sources.docker_root import FILES, DriverStore, drivers
 from imgfs.sources.repositories import report_absent, with_names
-from imgfs.sources.source import Source
+from imgfs.sources.source import Check, Source
 from imgfs.sources.young import now_while_young
 from imgfs.store import FSBackend, ImageStore, JoinedBackend, Problem, Problems, StoreBackend
 
@@ -82,6 +83,9 @@ class DockerStore(Source):
     @property
     def problems(self) -> Sequence[Problem]:
         return with_names([*self._problems, *self.store.problems], self._tags)
+
+    def checks(self) -> Iterable[Check]:
+        return recorded_parents(self.store)
 
     def refresh(self) -> bool:
         stamp = self._stamp()

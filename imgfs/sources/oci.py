@@ -11,10 +11,11 @@ from imgfs.digest import Digest
 from imgfs.errors import InvalidImage
 from imgfs.layers import Indexer
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
+from imgfs.sources.checks import named_blobs
 from imgfs.sources.documents import MAX_LIST, parse_document, read_document
 from imgfs.sources.files import ArchiveFiles, Files
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk, this_platform_first
-from imgfs.sources.source import Source
+from imgfs.sources.source import Check, Source
 
 
 def open_layout(path: str, tag: str | None, indexer: Indexer) -> Source:
@@ -31,15 +32,18 @@ def open_layout(path: str, tag: str | None, indexer: Indexer) -> Source:
 
     find = partial(find_images, files, path, tag)
     reference = _reference("oci", path, tag)
-    return CatalogSource(reference, indexer, find, stamp, files.close, folder=files.path)
+    checks = partial(_checks, files, path, tag)
+    return CatalogSource(reference, indexer, find, stamp, files.close, folder=files.path, checks=checks)
 
 
 def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
     """The source `oci-archive:FILE[:TAG]`: a layout in an uncompressed tar, read in place."""
     files = ArchiveFiles(FileBlob(path), path)
     find = partial(find_images, files, path, tag)
+    reference = _reference("oci-archive", path, tag)
     try:
-        return CatalogSource(_reference("oci-archive", path, tag), indexer, find, lambda: None, files.close)
+        checks = partial(_checks, files, path, tag)
+        return CatalogSource(reference, indexer, find, lambda: None, files.close, checks=checks)
     except BaseException:
         files.close()
         raise
@@ -54,16 +58,25 @@ def find_images(files: Files, path: str, tag: str | None, report: Report) -> Ite
 
     Raises InvalidImage if there is no readable index, or nothing called `tag`.
     """
+    walk = ManifestWalk(partial(_open_blob, files), path, report)
+    for descriptor, tags in _by_digest(this_platform_first(_named(files, path, tag))):
+        yield from walk.images(descriptor, tags)
+
+
+def _checks(files: Files, path: str, tag: str | None) -> Iterator[Check]:
+    return named_blobs(partial(_open_blob, files), _named(files, path, tag))
+
+
+def _named(files: Files, path: str, tag: str | None) -> list[Descriptor]:
+    """What the layout's index names, or what of that is called `tag`."""
     name = f"{path}/index.json"
     index = parse_document(read_document(files.open("index.json"), name, limit=MAX_LIST), Document, name)
     if index.manifests is None:
         raise InvalidImage(f"{name}: no manifests")
-    walk = ManifestWalk(partial(_open_blob, files), path, report)
     named = [descriptor for descriptor in index.manifests if tag in (None, _tag(descriptor))]
     if tag is not None and not named:
         raise InvalidImage(f"{path}: no image is tagged {tag!r}")
-    for descriptor, tags in _by_digest(this_platform_first(named)):
-        yield from walk.images(descriptor, tags)
+    return named
 
 
 def _by_digest(descriptors: Iterable[Descriptor]) -> Iterable[tuple[Descriptor, list[str]]]:

@@ -4,7 +4,7 @@ What lies where is `own_layout`'s; changing a store is `own_writer`'s.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 
 import platformdirs
@@ -13,9 +13,10 @@ from imgfs.blob import FileBlob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, SourceNotFound, describe
 from imgfs.layers import Indexer, LayerRegistry, StoredLayer
+from imgfs.sources.checks import recorded_parents
 from imgfs.sources.own_layout import Layout
 from imgfs.sources.repositories import report_absent, with_names
-from imgfs.sources.source import Source
+from imgfs.sources.source import Check, Source
 from imgfs.sources.young import now_while_young
 from imgfs.store import FSBackend, ImageStore, Problem, Problems
 
@@ -64,6 +65,9 @@ class OwnStore(Source):
     @property
     def problems(self) -> Sequence[Problem]:
         return with_names([*self._problems, *self.store.problems], self._tags)
+
+    def checks(self) -> Iterable[Check]:
+        return recorded_parents(self.store)
 
     def refresh(self) -> bool:
         stamp = self._stamp()

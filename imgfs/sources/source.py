@@ -5,13 +5,26 @@ The store itself is put together from a backend and a layer provider; see `imgfs
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 
 from imgfs.digest import ImageID
 from imgfs.layers import LayerRegistry
 from imgfs.store import ImageStore, Problem
 
 logger = logging.getLogger("imgfs")
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that a source names: `what` it is, and `run`, which raises ImgfsError or OSError if it is bad.
+
+    `digest` is that of its bytes, None where there is none.
+    """
+
+    what: str
+    run: Callable[[], object]
+    digest: str | None = None
 
 
 class Source(ABC):
@@ -55,6 +68,10 @@ class Source(ABC):
     def find_again(self) -> None:
         """Note that the place can be read."""
         self._is_lost = False
+
+    def checks(self) -> Iterable[Check]:
+        """What can be checked besides the images' configs and layers. Raises ImgfsError or OSError."""
+        return ()
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of the image's manifest, None where the source has none."""

@@ -76,8 +76,11 @@ def test_verify_says_good_of_every_layer(
     lines = imgfs("verify", layout).stdout.decode().splitlines()
     names = {image.id: ", ".join(image.tags) or image.id[7:19] for image in images}
     assert sorted(lines[:3]) == sorted(f"good  config {image.id}  # {names[image.id]}" for image in images)
-    assert len(lines) == 3 + 4
-    assert all(line.startswith("good  layer sha256:") for line in lines[3:])
+    layers = [line for line in lines if line.startswith("good  layer sha256:")]
+    assert layers == lines[3:7]
+    assert [line for line in lines[7:-1] if not line.startswith("good  manifest sha256:")] == []
+    assert lines[-1] == f"{len(lines) - 1} good, 0 bad"
+    assert len(lines) == 3 + 4 + 3 + 1
     (last,) = (line for line in lines if json.loads(images[-1].config)["rootfs"]["diff_ids"][-1] in line)
     assert last.endswith(f"  # {names[images[-1].id]}")
     assert imgfs("verify", "-q", layout).stdout == b""
@@ -97,7 +100,7 @@ def test_verify_names_the_bad_blob_and_layer(
     diff_ids = json.loads(images[-1].config)["rootfs"]["diff_ids"]
     assert diff_ids[2] in bad
     assert images[-1].tags[0] in bad
-    assert len(lines) == 3 + 4
+    assert lines[-1] == "9 good, 1 bad"
     assert imgfs("verify", "-q", layout, status=1).stdout.decode().splitlines() == [bad]
     assert imgfs("verify", "-q", layout, images[0].id).stdout == b"", "whose layers are good"
 
@@ -107,6 +110,7 @@ def test_verify_finds_what_is_missing(imgfs: Imgfs, layout: Path, images: list[T
     (layout / "blobs/sha256" / images[0].id[7:]).unlink()
     text = imgfs("verify", "-q", layout, status=1).stdout.decode()
     assert all(line.startswith("BAD ") for line in text.splitlines())
+    assert len(text.splitlines()) == 2
     assert stored(layout, 3).name in text or json.loads(images[-1].config)["rootfs"]["diff_ids"][3] in text
     assert images[0].id[7:] in text
 

@@ -1,0 +1,126 @@
+"""`imgfs verify`: whether everything that a source names is what its digests say."""
+
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
+
+import click
+import msgspec
+
+from imgfs.cli.common import opened, progress_bar, utf8
+from imgfs.cli.index import layers_of, meant, taken
+from imgfs.digest import ImageID
+from imgfs.errors import ImgfsError, describe, printable
+from imgfs.layers import StoredLayer, copies_of, stored_size, verify_layer
+from imgfs.sources.union import Snapshot, Union
+
+
+@click.command(short_help="Check everything that a source names.")
+@click.argument("source")
+@click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@click.option("-q", "--quiet", is_flag=True, help="Print only what is bad.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each thing.")
+def verify(source: str, images: tuple[str, ...], quiet: bool, as_json: bool) -> None:
+    """Read everything that SOURCE names, or what belongs to each IMAGE, and check it against its digests.
+
+    A line for each config, layer, manifest and other document, with the images that it belongs to, one for whatever
+    else is bad, and a last one that counts them. A layer that is kept as several blobs is checked in each. Names and
+    what they lead to have no digest, so that one that was changed to another is not noticed. Exit status 1 if anything
+    is bad, 2 if that cannot be told.
+    """
+    with opened([source]) as union:
+        report = Report(quiet=quiet, as_json=as_json)
+        verify_source(union, images, report)
+    report.end()
+    click.get_current_context().exit(bool(report.bad))
+
+
+def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
+    """Check the images that `terms` mean in the only source of `union`, or all that it names if there are none."""
+    source, snapshot = union.sources[0], union.snapshot
+    for problem in source.problems:
+        report.line("", problem)
+    wanted = meant(snapshot, terms)
+    for image_id in wanted:  # its ID is the digest of its config, which was compared when it was read
+        report.line(f"config {image_id}", None, _owners(snapshot, [image_id]))
+    checked: set[object] = set(wanted)
+    for chain_id, (owner, diff_id, owners) in layers_of(snapshot, wanted).items():
+        names = _owners(snapshot, owners)
+        try:
+            with taken(owner, chain_id) as layer:
+                for copy in copies_of(layer):
+                    blob = copy.stored_digest if isinstance(copy, StoredLayer) else None
+                    if blob is not None and (blob, diff_id) in checked:
+                        continue
+                    checked.update([blob, (blob, diff_id)])
+                    what = f"layer {diff_id}" + (f", blob {blob}" if blob not in (None, diff_id) else "")
+                    with progress_bar(diff_id.short, _size(copy)) as advance:
+                        report.run(what, partial(verify_layer, copy, advance), names)
+        except (ImgfsError, OSError) as error:
+            report.line(f"layer {diff_id}", describe(error), names)
+    for check in () if terms else source.checks():
+        if check.digest is None or check.digest not in checked:
+            report.run(check.what, check.run)
+
+
+def _size(copy: object) -> int | None:
+    try:
+        return stored_size(copy)  # type: ignore[arg-type]
+    except (ImgfsError, OSError):  # verifying it says so
+        return None
+
+
+class Report:
+    """Prints a line for each thing, and counts what is good and what is bad."""
+
+    def __init__(self, *, quiet: bool, as_json: bool) -> None:
+        self._quiet = quiet
+        self._as_json = as_json
+        self._told = ""
+        self.good = self.bad = 0
+
+    def run(self, what: str, check: Callable[[], object], owners: Sequence[str] = ()) -> None:
+        """Do a check, and say what comes of it; what was said to be bad already is not said again."""
+        try:
+            check()
+        except (ImgfsError, OSError) as error:
+            if what.startswith("layer ") or _name(what) not in self._told:
+                self.line(what, describe(error), owners)
+        else:
+            self.line(what, None, owners)
+
+    def line(self, what: str, problem: str | None, owners: Sequence[str] = ()) -> None:
+        """Say that a thing is good, or what is wrong with it."""
+        self.good, self.bad = self.good + (problem is None), self.bad + (problem is not None)
+        text = what if problem is None else problem
+        if problem is not None and _name(what) not in text:
+            text = f"{what}: {text}"
+        self._told += f"{text}\n" if problem is not None else ""
+        if self._quiet and problem is None:
+            return
+        if self._as_json:
+            row = {
+                "good": problem is None,
+                "what": what,
+                "problem": problem and utf8(problem),
+                "images": list(owners),
+            }
+            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+        else:
+            names = f"  # {', '.join(owners)}" if owners else ""
+            click.echo(printable(f"{'good ' if problem is None else 'BAD  '} {text}{names}"))
+
+    def end(self) -> None:
+        """Say how many things were checked."""
+        if not self._quiet and not self._as_json:
+            click.echo(f"{self.good} good, {self.bad} bad")
+
+
+def _name(what: str) -> str:
+    """What a thing is known by: the word after its kind, of a digest the part that paths have too."""
+    return [*what.split(" "), ""][1].rstrip(",").rpartition(":")[2]
+
+
+def _owners(snapshot: Snapshot, images: Iterable[ImageID]) -> list[str]:
+    """The images that something belongs to, by their names."""
+    return [name for image_id in images for name in snapshot.tags_of(image_id) or [image_id.short]]

@@ -1,0 +1,85 @@
+"""What can be checked of a source besides the configs and the layers of its images: the documents and blobs it names.
+
+Nothing vouches for some values, such as the spelling of a name or which image it leads to: if such a value changes to
+another that is valid, no check notices.
+"""
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+
+from imgfs.blob import Blob, blob_chunks
+from imgfs.digest import Digest, ImageID
+from imgfs.errors import Corrupt, ImgfsError, NotFound
+from imgfs.sources.documents import MAX_DOCUMENT, parse_document, read_document
+from imgfs.sources.manifests import Descriptor, Document
+from imgfs.sources.source import Check
+from imgfs.store import ImageStore
+
+OpenBlob = Callable[[Digest], Blob]
+
+
+def named_blobs(open_blob: OpenBlob, tops: Iterable[Descriptor]) -> Iterator[Check]:
+    """Each blob that some descriptors lead to, once, whether or not it belongs to an image.
+
+    Manifests that an index names and that are not there are none: not every platform need be.
+    """
+    waiting = [(top, "manifest", True) for top in tops]
+    waiting.reverse()
+    seen: set[str] = set()
+    while waiting:
+        descriptor, kind, has_to_be = waiting.pop()
+        if descriptor.digest in seen:
+            continue
+        seen.add(descriptor.digest)
+        try:
+            document = _document(open_blob, descriptor) if kind == "manifest" else None
+        except FileNotFoundError:
+            if not has_to_be:
+                continue
+            document = None
+        run = partial(_check_blob, open_blob, descriptor)
+        yield Check(f"{kind} {descriptor.digest}", run, descriptor.digest)
+        if document is not None:
+            below = [(inner, "manifest", False) for inner in document.manifests or ()]
+            below += [(document.config, "config", True)] if document.config else []
+            below += [(layer, "blob", True) for layer in document.layers or ()]
+            waiting += reversed(below)
+
+
+def recorded_parents(store: ImageStore) -> Iterator[Check]:
+    """The parent of each image that has one recorded, which has to be there: engines take that along with it."""
+    for image_id in store.map():
+        try:
+            parent = store.get_parent(image_id)
+        except NotFound:
+            continue
+        yield Check(f"parent {parent} of image {image_id}", partial(_check_parent, store, image_id, parent))
+
+
+def _document(open_blob: OpenBlob, descriptor: Descriptor) -> Document | None:
+    """What a manifest or an index names; None if it cannot be read. Raises FileNotFoundError."""
+    try:
+        data = read_document(open_blob(Digest(descriptor.digest)), descriptor.digest, limit=MAX_DOCUMENT)
+        return parse_document(data, Document, descriptor.digest)
+    except FileNotFoundError:
+        raise
+    except (ImgfsError, OSError):  # checking it says why
+        return None
+
+
+def _check_blob(open_blob: OpenBlob, descriptor: Descriptor) -> None:
+    digest = Digest(descriptor.digest)
+    sha = hashlib.new(digest.algorithm)
+    with open_blob(digest) as blob:
+        if descriptor.size not in (None, blob.size):
+            raise Corrupt(f"blob {digest}: {blob.size} bytes where {descriptor.size} are recorded")
+        for chunk in blob_chunks(blob):
+            sha.update(chunk)
+    if sha.hexdigest() != digest.hex:
+        raise Corrupt(f"blob {digest}: failed to verify, its bytes are {digest.algorithm}:{sha.hexdigest()}")
+
+
+def _check_parent(store: ImageStore, image_id: ImageID, parent: ImageID) -> None:
+    if parent not in store:
+        raise Corrupt(f"image {image_id}: its recorded parent {parent} is not there")
