@@ -16,6 +16,8 @@ from imgfs.sources import default_sources
 from imgfs.sources.union import Snapshot
 from imgfs.store import Problem
 
+_WIDEST = 100  # characters of a column in every line; what is longer moves only the rest of its own line
+
 
 class _Row(msgspec.Struct):
     """One image, as `--json` prints it."""
@@ -127,7 +129,7 @@ def _print_broken(problems: Sequence[tuple[str, Problem]], *, with_source: bool)
 
 
 def _print_columns(lines: Sequence[Sequence[str]]) -> None:
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    widths = [min(max(map(len, column)), _WIDEST) for column in zip(*lines, strict=True)]
     for line in lines:
         cells = [
             cell.rjust(width) if heading in ("LAYERS", "SIZE") else cell.ljust(width)

@@ -14,6 +14,8 @@ from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import StoredLayer, copies_of, stored_size, verify_layer
 from imgfs.sources.union import Snapshot, Union
 
+_MOST_OWNERS = 20  # images that a line names; thousands may share a layer
+
 
 @click.command(short_help="Check everything that a source names.")
 @click.argument("source")
@@ -107,7 +109,8 @@ class Report:
             }
             sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
         else:
-            names = f"  # {', '.join(owners)}" if owners else ""
+            more = f" and {len(owners) - _MOST_OWNERS} more" if len(owners) > _MOST_OWNERS else ""
+            names = f"  # {', '.join(owners[:_MOST_OWNERS])}{more}" if owners else ""
             click.echo(printable(f"{'good ' if problem is None else 'BAD  '} {text}{names}"))
 
     def end(self) -> None:

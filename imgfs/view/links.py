@@ -3,7 +3,9 @@
 import logging
 from collections.abc import Iterator, Mapping
 
+from imgfs.budget import MIB, Budget
 from imgfs.digest import ImageID
+from imgfs.errors import TooMuch
 from imgfs.sources.union import Snapshot, Union
 from imgfs.view.image_link import ImageLink
 from imgfs.view.node import Directory, Node
@@ -11,7 +13,8 @@ from imgfs.view.node import Directory, Node
 logger = logging.getLogger("imgfs")
 
 _Names = dict[bytes, "ImageID | _Names"]
-_MAX_NAME = 255
+_MAX_NAME, _MAX_PATH = 255, 4096
+_MEMORY, _DIRECTORY = 64 * MIB, 500  # bytes that directories of tags may take, and that one takes
 
 
 class HeadsDirectory(Directory):
@@ -82,20 +85,26 @@ class TagTree:
         """The names at the top."""
         if snapshot is not self._snapshot:
             names: _Names = {}
-            for name, image_id in snapshot.tags.items():
-                if not _add(names, name.encode("utf-8", "surrogateescape").split(b"/"), image_id):
-                    logger.info("tag %r is no path, so it is not shown", name)
+            budget = Budget("tags", _MEMORY)
+            try:
+                for name, image_id in snapshot.tags.items():
+                    path = name.encode("utf-8", "surrogateescape")
+                    if len(path) > _MAX_PATH or not _add(names, path.split(b"/"), image_id, budget):
+                        logger.info("tag %r is no path, so it is not shown", name[:_MAX_PATH])
+            except TooMuch as error:
+                logger.warning("not all tags are shown: %s", error)
             self._snapshot, self._names = snapshot, names
         return self._names
 
 
-def _add(names: _Names, parts: list[bytes], image_id: ImageID) -> bool:
+def _add(names: _Names, parts: list[bytes], image_id: ImageID, budget: Budget) -> bool:
     """Add a name that is a path; of one that is a directory of others too, those stay."""
     if any(part in (b"", b".", b"..") or len(part) > _MAX_NAME or b"\0" in part for part in parts):
         return False
     for part in parts[:-1]:
         below = names.get(part)
         if not isinstance(below, dict):
+            budget.spend(_DIRECTORY, "directories")
             below = names[part] = {}
         names = below
     if not isinstance(names.get(parts[-1]), dict):

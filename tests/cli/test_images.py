@@ -123,6 +123,14 @@ def test_control_characters_in_names_do_not_reach_the_terminal(imgfs: Imgfs, tmp
     assert b"\x1b" not in imgfs("ls", path).stdout + imgfs("tree", path).stdout
 
 
+def test_one_long_name_does_not_make_every_line_long(imgfs: Imgfs, tmp_path: Path) -> None:
+    layer = layer_tar({"a": b""})
+    tags = ["n" * 100_000, *(f"t{number}:1" for number in range(50))]
+    path = docker_archive(tmp_path / "x.tar", [TestImage([layer], tags)])
+    assert len(imgfs("ls", path).stdout) < 200_000
+    assert len(imgfs("verify", path).stdout) < 250_000, "each line names the first images only"
+
+
 def test_verify_fails_if_anything_is_bad(imgfs: Imgfs, tmp_path: Path, images: list[TestImage]) -> None:
     layout = oci_layout(tmp_path / "layout", images)
     imgfs("verify", layout)
