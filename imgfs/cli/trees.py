@@ -21,7 +21,7 @@ def layers_of(snapshot: Snapshot, image_id: ImageID) -> LayerStack:
 def merged(snapshot: Snapshot, image_id: ImageID) -> Iterator[LoadedTree]:
     """What a container of the image would see. Raises what reading the layers raises."""
     layers = layers_of(snapshot, image_id)
-    tree = TreeCache(cache()).tree(layers, None, image_id.short)
+    tree = TreeCache(cache()).tree(layers, None, f"image {image_id}")
     loaded = LoadedTree(tree, layers.open_one, OpenLayers())
     try:
         yield loaded

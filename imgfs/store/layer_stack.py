@@ -25,7 +25,8 @@ class LayerStack:
 
     def __init__(self, provider: LayerProvider, diff_ids: Iterable[DiffID]) -> None:
         self._provider = provider
-        self._chain_ids = tuple(chain_ids(diff_ids))
+        self.diff_ids = tuple(diff_ids)
+        self._chain_ids = tuple(chain_ids(self.diff_ids))
         self._top: Layer | None = None
         self._sizes: list[int | None] = [None] * len(self._chain_ids)  # as far as known; they never change
         self.has_looked_for_sizes = False

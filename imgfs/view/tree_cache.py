@@ -2,12 +2,13 @@
 
 import ctypes
 import logging
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, InvalidImage
 from imgfs.layers import Cache
 from imgfs.store import LayerStack
-from imgfs.tar import Tree, dump_tree, load_tree, merge_layers
+from imgfs.tar import Member, Tree, dump_tree, load_tree, merge_layers
 
 logger = logging.getLogger("imgfs")
 
@@ -23,14 +24,14 @@ class TreeCache:
     def tree(self, layers: LayerStack, only: int | None, name: str) -> Tree:
         """The merged tree of some layers, or that of one of them alone, with whiteouts as files.
 
-        `name` is what to call it in the log. Raises what reading the layers raises.
+        `name` is what to call it in the log and in errors. Raises what reading the layers raises, and InvalidImage
+        naming the tree and the layer if it is beyond a limit.
         """
         numbers = range(len(layers.chain_ids)) if only is None else range(only, only + 1)
         found = self._find(layers, only, name) if numbers else None
         if found is not None:
             return found
-        members = (layers.members_of(number) for number in numbers)
-        tree = merge_layers(members, name, raw=only is not None)
+        tree = _merge(layers, numbers, name, raw=only is not None)
         if self._cache is not None and len(tree) >= _WORTH_IT and all(map(layers.is_verified, numbers)):
             data = dump_tree(tree)
             self._cache.keep(layers.chain_ids[numbers[-1]], _kind(only), lambda file: file.write(data))
@@ -53,6 +54,22 @@ class TreeCache:
             logger.info("%s is merged anew: %s", name, error)
             self._cache.discard(digest, _kind(only))
             return None
+
+
+def _merge(layers: LayerStack, numbers: range, name: str, *, raw: bool) -> Tree:
+    reached = numbers.start
+
+    def members() -> Iterator[Iterable[Member]]:
+        nonlocal reached
+        for reached in numbers:
+            yield layers.members_of(reached)
+
+    try:
+        return merge_layers(members(), name, raw=raw)
+    except InvalidImage as error:
+        where = f"layer {layers.diff_ids[reached]}"
+        text = str(error) if where in str(error) else f"{where}: {error}"
+        raise type(error)(f"{name}: {text}") from error
 
 
 def _give_memory_back() -> None:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from imgfs.errors import InvalidImage
 from imgfs.layers import Cache
 from imgfs.store import LayerStack
+from imgfs.tar import merge
 from imgfs.view.tree_cache import TreeCache
 from tests.store.stores import Layers
 from tests.tar.stacks import Entry, tar
@@ -82,3 +84,12 @@ def test_a_damaged_one_is_merged_anew(cache: Cache, caplog: pytest.LogCaptureFix
 
 def test_without_a_cache_trees_are_made_all_the_same() -> None:
     assert len(TreeCache(None).tree(CountedStack(MANY), None, "x")) == 1202
+
+
+def test_a_tree_beyond_a_limit_is_named_with_its_image_and_its_layer(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(merge, "MAX_ENTRIES", 100)
+    stack = CountedStack(ABOVE, MANY)
+    with pytest.raises(InvalidImage, match=f"^image x: layer {stack.diff_ids[1]}: more than 100 entries"):
+        TreeCache(None).tree(stack, None, "image x")
