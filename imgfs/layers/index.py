@@ -120,7 +120,7 @@ class LayerIndex:
         try:
             facts = msgpack_decoder(Facts).decode(start[head:end])
             DiffID(facts.diff_id), Digest(facts.stored_digest)
-        except (msgspec.MsgspecError, InvalidDigest) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, InvalidDigest) as error:
             self._fail(str(error))
         return facts, end + _HASH_SIZE
 

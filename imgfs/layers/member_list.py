@@ -98,7 +98,7 @@ def unpack_members(packed: bytes) -> Iterator[Member]:
     try:
         for frame in _frames(packed):
             yield from decoder.decode(zstandard.ZstdDecompressor().decompress(frame))
-    except (zstandard.ZstdError, msgspec.MsgspecError, struct.error) as error:
+    except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, struct.error) as error:
         raise Corrupt(f"list of members: {error}") from None
 
 

@@ -67,13 +67,15 @@ def load_tree(blob: Blob) -> Tree:
     try:
         (length,) = _LENGTH.unpack_from(body)
         rare = msgpack_decoder(_Rare).decode(body[_LENGTH.size : _LENGTH.size + length])
-    except (struct.error, msgspec.MsgspecError) as error:
+    except (struct.error, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Corrupt(f"tree in the cache: {error}") from None
     tree = Tree()
     place = _LENGTH.size + length
     for name in _COLUMNS:
         column: array[int] = getattr(tree, name)
         end = place + rare.count * column.itemsize
+        if end > len(body):
+            raise Corrupt("tree in the cache: cut off")
         column.frombytes(body[place:end])
         setattr(tree, name, _ordered(column))
         place = end

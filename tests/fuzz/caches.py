@@ -1,0 +1,59 @@
+"""Files of the cache. Their hashes are made right, so that what is behind them is reached."""
+
+import io
+import struct
+
+import msgspec
+
+from imgfs.blob import MemoryBlob
+from imgfs.codec import Compression
+from imgfs.layers.index import _MAGIC as INDEX_MAGIC
+from imgfs.layers.index import Facts, LayerIndex, _hash, write_index
+from imgfs.layers.member_list import MemberPacker, unpack_members
+from imgfs.tar import scan_blob
+from imgfs.tar.merge import merge_layers
+from imgfs.tar.tree_file import _MAGIC as TREE_MAGIC
+from imgfs.tar.tree_file import _hash as tree_hash
+from imgfs.tar.tree_file import dump_tree, load_tree
+from tests.fuzz.target import Target
+from tests.images import digest, layer_tar
+
+_MEMBERS = list(scan_blob(MemoryBlob(layer_tar({"d": None, "d/a": b"1", "b": b"2"}))))
+
+
+def _packed() -> bytes:
+    packer = MemberPacker()
+    packer.add(_MEMBERS)
+    return packer.finish()
+
+
+def _facts() -> bytes:
+    """The facts of an index as they lie in it."""
+    facts = Facts(Compression.GZIP, digest(b""), 0, digest(b""), 0, None, "")
+    file = io.BytesIO()
+    write_index(file, facts, {"stored": b"", "plain": b"", "points": b"", "members": _packed()})
+    start = len(INDEX_MAGIC) + 4
+    (length,) = struct.unpack("<I", file.getvalue()[start - 4 : start])
+    return file.getvalue()[start : start + length]
+
+
+def _index(facts: bytes) -> None:
+    start = INDEX_MAGIC + struct.pack("<I", len(facts)) + facts
+    index = LayerIndex(MemoryBlob(start + _hash(start) + bytes(300)))
+    index.check()
+    list(index.members())
+
+
+def _tree(body: bytes) -> None:
+    load_tree(MemoryBlob(TREE_MAGIC + tree_hash(body) + body))
+
+
+def _tree_body() -> bytes:
+    return dump_tree(merge_layers([_MEMBERS], "fuzz"))[len(TREE_MAGIC) + len(tree_hash(b"")) :]
+
+
+TARGETS = [
+    Target("members", lambda data: list(unpack_members(data)), [_packed(), msgspec.msgpack.encode([])]),
+    Target("index", _index, [_facts()]),
+    Target("tree", _tree, [_tree_body()]),
+]
