@@ -78,6 +78,19 @@ class Folder(Descriptor):
         with self._naming(name):
             return os.open(name, _CREATE, mode, dir_fd=self._fd)
 
+    def open_lock(self, name: str) -> int:
+        """A descriptor of a file to be locked, made empty if it is not there, which the caller closes.
+
+        Raises StoreError if it is anything else.
+        """
+        flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
+        with self._naming(name):
+            fd = os.open(name, flags, 0o644, dir_fd=self._fd)
+        if not stat.S_ISREG(os.fstat(fd).st_mode):
+            os.close(fd)
+            raise StoreError(f"{self.path_of(name)}: not a regular file")
+        return fd
+
     def write(self, name: str, data: bytes, staging: "Folder") -> None:
         """Make a file hold `data`, all or nothing, by way of one in `staging`, which is on the same file system.
 
@@ -116,7 +129,7 @@ class Folder(Descriptor):
             os.unlink(name, dir_fd=self._fd)
 
     def remove(self, name: str) -> None:
-        """Remove a file, a link or a whole directory, if it is there, and make that last."""
+        """Remove a file, a link or a whole directory, if it is there."""
         with self._naming(name):
             try:
                 if stat.S_ISDIR(os.stat(name, dir_fd=self._fd, follow_symlinks=False).st_mode):
@@ -125,7 +138,6 @@ class Folder(Descriptor):
                     os.unlink(name, dir_fd=self._fd)
             except FileNotFoundError:
                 return
-        self.sync()
 
     def sync(self) -> None:
         """Make what was made, renamed or removed here last through a crash of the machine."""

@@ -4,13 +4,14 @@ Every layer is decoded on the way and must have the diff ID that its config give
 """
 
 import logging
+import os
+import secrets
 import sys
-import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from imgfs.blob import Blob, FileBlob, blob_chunks
+from imgfs.blob import Blob, FileBlob, Folder, blob_chunks
 from imgfs.budget import check_decoded
 from imgfs.codec import Compression, detect, open_forward
 from imgfs.digest import ChainID, DiffID, ImageID
@@ -58,30 +59,36 @@ def load_image(source: Source, image_id: ImageID, writer: Writer, progress: Prog
     return tags
 
 
-def plain_archive(path: str, folder: str, progress: Progress) -> str:
+def plain_archive(path: str, folder: Folder, progress: Progress) -> str:
     """The path of an uncompressed form of the archive at `path`, or on standard input if that is `-`.
 
-    That is `path` itself where it can be read in place, else a copy in `folder`.
+    That is `path` itself where it can be read in place, else a copy in `folder`, by a path that leads there whatever
+    becomes of the directories above it.
     """
     if path == "-":
-        fd, path = tempfile.mkstemp(dir=folder, prefix="standard-input-")  # a name that errors may show
-        with open(fd, "wb") as file, progress("standard input", None) as advance:
+        name = f"standard-input-{secrets.token_hex(4)}"  # a name that errors may show
+        with open(folder.create(name), "wb") as file, progress("standard input", None) as advance:
             for chunk in file_chunks(sys.stdin.buffer):
                 file.write(chunk)
                 advance(len(chunk))
+        path = _held_path(folder, name)
     blob: Blob = FileBlob(path)
     compression = detect(blob)
     if compression is Compression.PLAIN:
         blob.close()
         return path
-    stored = blob.size
-    fd, copy = tempfile.mkstemp(dir=folder)
-    with open_forward(blob, compression) as plain, open(fd, "wb") as file, progress(path, None) as advance:
-        for chunk in blob_chunks(plain):
-            check_decoded(path, stored, file.tell() + len(chunk))
-            file.write(chunk)
-            advance(len(chunk))
-    return copy
+    stored, name = blob.size, secrets.token_hex(8)
+    with open_forward(blob, compression) as plain, open(folder.create(name), "wb") as file:
+        with progress(path, None) as advance:
+            for chunk in blob_chunks(plain):
+                check_decoded(path, stored, file.tell() + len(chunk))
+                file.write(chunk)
+                advance(len(chunk))
+    return _held_path(folder, name)
+
+
+def _held_path(folder: Folder, name: str) -> str:
+    return f"/proc/{os.getpid()}/fd/{folder.fileno()}/{name}"
 
 
 def _known(writer: Writer, chain_id: ChainID) -> StagedLayer | None:

@@ -3,18 +3,17 @@
 What lies where is `own_layout`'s; changing a store is `own_writer`'s.
 """
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 
 import platformdirs
 
 from imgfs.blob import FileBlob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import ImgfsError, SourceNotFound, describe
+from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer, LayerRegistry, StoredLayer
 from imgfs.sources.checks import recorded_parents
-from imgfs.sources.own_layout import Layout
+from imgfs.sources.own_layout import REPOSITORIES, Layout
 from imgfs.sources.repositories import report_absent, with_names
 from imgfs.sources.source import Check, Source
 from imgfs.sources.young import now_while_young
@@ -80,6 +79,9 @@ class OwnStore(Source):
         self._seen = stamp
         return True
 
+    def close(self) -> None:
+        self.layout.files.close()
+
     def _read_tags(self) -> dict[str, ImageID]:
         try:
             return self.layout.read_tags(self._problems.report)
@@ -89,20 +91,26 @@ class OwnStore(Source):
 
     def _stamp(self) -> tuple[int, ...]:
         """Changes when the store does: modification times, or the time now while they are too young to tell."""
-        places = (os.path.join(self.layout.imagedb, "content", "sha256"), self.layout.repositories)
+        files = self.layout.files
+        files.follow()
         times = []
-        for path in places:
+        for name in ("imagedb/content/sha256", REPOSITORIES):
             try:
-                times.append(os.stat(path).st_mtime_ns)
-            except FileNotFoundError:
+                times.append(files.stat(name).st_mtime_ns)
+            except (FileNotFoundError, StoreError):
                 times.append(0)
         return (*times, now_while_young(times))
 
 
-def find_layer(layout: Layout, indexer: Indexer, chain_id: ChainID, path: str = "") -> StoredLayer:
-    """A layer of the store at `layout`, its blob at `path` if that is given. Raises what `Layout.read_record` does."""
+def find_layer(
+    layout: Layout, indexer: Indexer, chain_id: ChainID, open_blob: Callable[[], FileBlob] | None = None
+) -> StoredLayer:
+    """A layer of the store at `layout`; `open_blob` opens its blob if that lies elsewhere.
+
+    Raises what `Layout.read_record` does.
+    """
     record = layout.read_record(chain_id)
     stored = Digest(record.blob)
     parent = ChainID(record.parent) if record.parent else None
-    open_blob = partial(FileBlob, path or layout.blob(stored))
+    open_blob = open_blob or partial(layout.open_blob, stored)
     return StoredLayer(chain_id, DiffID(record.diff_id), parent, open_blob, indexer, stored, record.size)

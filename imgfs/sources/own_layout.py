@@ -20,16 +20,18 @@ from typing import Annotated
 
 import msgspec
 
-from imgfs.blob import MAX_SIZE
+from imgfs.blob import MAX_SIZE, FileBlob, Root
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, LayerNotFound, StoreError
 from imgfs.layers.chain import stacked
 from imgfs.sources.documents import parse_document
 from imgfs.sources.report import Report
 from imgfs.sources.repositories import dump_repositories, parse_repositories
-from imgfs.store.files import read_file, write_file
 
-_VERSION = b"1\n"
+LAYERS, BLOBS = "layers/sha256", "blobs/sha256"
+REPOSITORIES, STAGING = "repositories.json", "tmp"
+
+_VERSION_FILE, _VERSION = "imgfs-store", b"1\n"
 _MAX_VERSION = 64
 _MAX_RECORD = 4096
 _MAX_NAMES = 64 << 20
@@ -45,21 +47,18 @@ class LayerRecord(msgspec.Struct, rename="camel", frozen=True):
 
 
 class Layout:
-    """The paths and records of the store at `root`, an absolute path."""
+    """What lies in the store at `root`; names are those of `files`."""
 
     def __init__(self, root: str) -> None:
-        self.root = os.path.abspath(root)
-        self.imagedb = os.path.join(self.root, "imagedb")
-        self.repositories = os.path.join(self.root, "repositories.json")
-        self.staging = os.path.join(self.root, "tmp")
-        self.layers = os.path.join(self.root, "layers", "sha256")
-        self.blobs = os.path.join(self.root, "blobs", "sha256")
+        self.files = Root(root)
+        self.root = self.files.path
+        self.imagedb = self.files.below("imagedb")
 
     @property
     def exists(self) -> bool:
         """Whether a store is there. Raises StoreError if it was made by another version of imgfs, or OSError."""
         try:
-            version = read_file(os.path.join(self.root, "imgfs-store"), _MAX_VERSION)
+            version = self.files.read(_VERSION_FILE, _MAX_VERSION)
         except (FileNotFoundError, NotADirectoryError):
             return False
         if version != _VERSION:
@@ -67,31 +66,28 @@ class Layout:
         return True
 
     def create(self) -> None:
-        """Make an empty store; does nothing where one is. Raises OSError."""
+        """Make an empty store; does nothing where one is. Raises StoreError or OSError."""
         if self.exists:
             return
-        content = os.path.join(self.imagedb, "content", "sha256")
-        for folder in (self.layers, self.blobs, self.staging, content):
-            os.makedirs(folder, exist_ok=True)
-        write_file(os.path.join(self.root, "imgfs-store"), _VERSION, self.staging)
+        for name in (LAYERS, BLOBS, "imagedb/content/sha256"):
+            self.files.folder(name, make=True).close()
+        with self.files.folder(STAGING, make=True) as staging, self.files.folder() as top:
+            top.write(_VERSION_FILE, _VERSION, staging)
 
     @contextmanager
     def lock(self) -> Iterator[None]:
         """Hold the store's exclusive lock, waiting for whoever else does."""
-        fd = os.open(os.path.join(self.root, "lock"), os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+        with self.files.folder() as top:
+            fd = top.open_lock("lock")
         try:
             fcntl.flock(fd, fcntl.LOCK_EX)
             yield
         finally:
             os.close(fd)
 
-    def blob(self, digest: Digest) -> str:
-        """The path of a stored blob."""
-        return os.path.join(self.blobs, digest.hex)
-
-    def record(self, chain_id: ChainID) -> str:
-        """The path of a layer's record."""
-        return os.path.join(self.layers, chain_id.hex)
+    def open_blob(self, digest: Digest) -> FileBlob:
+        """A stored blob. Raises StoreError or OSError."""
+        return self.files.open(f"{BLOBS}/{digest.hex}")
 
     def read_record(self, chain_id: ChainID) -> LayerRecord:
         """A layer's record.
@@ -99,9 +95,10 @@ class Layout:
         Raises LayerNotFound if there is none, InvalidImage if it does not parse, Corrupt if it is another layer's,
         StoreError or OSError if it cannot be read.
         """
-        path = self.record(chain_id)
+        name = f"{LAYERS}/{chain_id.hex}"
+        path = self.files.path_of(name)
         try:
-            record = parse_document(read_file(path, _MAX_RECORD), LayerRecord, path)
+            record = parse_document(self.files.read(name, _MAX_RECORD), LayerRecord, path)
         except FileNotFoundError:
             raise LayerNotFound(f"{self.root}: no layer with chain ID {chain_id}") from None
         try:
@@ -115,7 +112,8 @@ class Layout:
 
     def write_record(self, chain_id: ChainID, record: LayerRecord) -> None:
         """Write a layer's record; its blob is in place already."""
-        write_file(self.record(chain_id), msgspec.json.encode(record, enc_hook=str), self.staging)
+        with self.files.folder(LAYERS) as layers, self.files.folder(STAGING) as staging:
+            layers.write(chain_id.hex, msgspec.json.encode(record, enc_hook=str), staging)
 
     def read_tags(self, report: Report) -> dict[str, ImageID]:
         """All names, whether or not their images exist; those that are damaged are reported.
@@ -123,11 +121,17 @@ class Layout:
         Raises InvalidImage, StoreError or OSError if none can be read.
         """
         try:
-            data = read_file(self.repositories, _MAX_NAMES)
+            data = self.files.read(REPOSITORIES, _MAX_NAMES)
         except FileNotFoundError:
             return {}
-        return parse_repositories(data, self.repositories, report)
+        return parse_repositories(data, self.files.path_of(REPOSITORIES), report)
 
     def write_tags(self, tags: Mapping[str, ImageID]) -> None:
         """Replace all names; called with the lock held."""
-        write_file(self.repositories, dump_repositories(tags), self.staging)
+        with self.files.folder() as top, self.files.folder(STAGING) as staging:
+            top.write(REPOSITORIES, dump_repositories(tags), staging)
+
+    def set_tags_aside(self) -> None:
+        """Keep the names as they are under another name, as some of them cannot be read."""
+        with self.files.folder() as top:
+            top.rename(REPOSITORIES, top, f"{REPOSITORIES}.damaged")

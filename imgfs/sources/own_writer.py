@@ -7,16 +7,15 @@ never wait. The order in which a change becomes visible, and what a killed write
 import fcntl
 import logging
 import os
-import shutil
+import secrets
 import stat
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Self
 
-from imgfs.blob import FileBlob
+from imgfs.blob import Folder
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import (
@@ -31,9 +30,8 @@ from imgfs.errors import (
 )
 from imgfs.layers import Indexer, LayerRegistry, chain_ids, check_stored
 from imgfs.sources.own import find_layer
-from imgfs.sources.own_layout import LayerRecord, Layout
+from imgfs.sources.own_layout import BLOBS, LAYERS, STAGING, LayerRecord, Layout
 from imgfs.store import FSBackend, Image, ImageStore, Problems, StoreBackend
-from imgfs.store.files import replace, sync_directory
 
 logger = logging.getLogger("imgfs")
 
@@ -44,7 +42,7 @@ _Identity = tuple[int, ...]
 
 @dataclass(frozen=True, slots=True)
 class StagedLayer:
-    """A layer whose stored bytes lie in the staging folder, hashed and decoded once.
+    """A layer whose stored bytes lie in the staging folder under `name`, hashed and decoded once.
 
     `damage` says what is wrong with its tar, empty when nothing is.
     """
@@ -52,7 +50,7 @@ class StagedLayer:
     diff_id: DiffID
     blob: Digest
     size: int
-    path: str
+    name: str
     damage: str = ""
 
 
@@ -67,18 +65,20 @@ class Writer:
         self._layout = layout
         self._indexer = indexer
         self._sound: set[_Identity] = set()  # files that were hashed already
-        os.makedirs(layout.staging, exist_ok=True)
+        self._name = secrets.token_hex(8)
+        self._staging = layout.files.folder(STAGING, make=True)
         with layout.lock():  # so that no sweep sees the folder before it is locked
-            self.folder = tempfile.mkdtemp(dir=layout.staging)
-            self._folder_lock = os.open(self.folder, os.O_RDONLY | os.O_DIRECTORY)
-            fcntl.flock(self._folder_lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self.folder = self._staging.folder(self._name, make=True, mode=0o700)
+            if os.fstat(self.folder.fileno()).st_uid != os.geteuid():  # put there by another user meanwhile
+                raise StoreError(f"{self.folder.path}: another user's")
+            fcntl.flock(self.folder.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        shutil.rmtree(self.folder)
-        os.close(self._folder_lock)
+        with self._staging, self.folder:
+            self._staging.remove(self._name)
 
     def stage(self, chunks: Iterable[bytes], name: str, advance: Callable[[int], None]) -> StagedLayer:
         """Take a layer's stored bytes, compressed or not; `advance` hears of every byte taken, errors call it `name`.
@@ -86,21 +86,21 @@ class Writer:
         Raises Corrupt if they do not decode, or are neither a tar nor compressed. What is learnt on the way is the
         layer's index.
         """
-        fd, path = tempfile.mkstemp(dir=self.folder)
-        with open(fd, "wb") as file:
+        staged = secrets.token_hex(8)
+        with open(self.folder.create(staged), "wb") as file:
             for chunk in chunks:
                 file.write(chunk)
                 advance(len(chunk))
             file.flush()
+            os.fchmod(file.fileno(), 0o644)
             os.fsync(file.fileno())
-        os.chmod(path, 0o644)
-        with FileBlob(path) as blob:
+        with self.folder.open(staged) as blob:
             if detect(blob) is Compression.PLAIN and not begins_tar(blob):
                 raise Corrupt(f"{name}: {describe_unread(blob)}")
-        facts = self._indexer.learn(FileBlob(path), name)
-        self._sound.add(_identity(path))
+        facts = self._indexer.learn(self.folder.open(staged), name)
+        self._sound.add(self._identity(staged))
         damage = f"{name}: not a sound tar: {facts.damage}" if facts.damage else ""
-        return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, path, damage)
+        return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, staged, damage)
 
     def stage_known(self, chain_id: ChainID) -> StagedLayer:
         """A layer that the store has already, held against being swept, and sound: its blob is hashed.
@@ -109,21 +109,21 @@ class Writer:
         its record or its blob are not what they should be.
         """
         record = self._layout.read_record(chain_id)
-        path = os.path.join(self.folder, chain_id.hex)
-        with suppress(FileNotFoundError):  # held for an earlier image; the blob may have been replaced since
-            os.unlink(path)
+        name = chain_id.hex
+        self.folder.remove(name)  # held for an earlier image; the blob may have been replaced since
         try:
-            os.link(self._layout.blob(Digest(record.blob)), path, follow_symlinks=False)
+            with self._layout.files.folder(BLOBS) as blobs:
+                blobs.link(Digest(record.blob).hex, self.folder, name)
         except FileNotFoundError:
             raise StoreError(f"layer {record.diff_id}: its blob {record.blob} is missing") from None
-        held = find_layer(self._layout, self._indexer, chain_id, path)
-        if _identity(path) not in self._sound:
+        held = find_layer(self._layout, self._indexer, chain_id, partial(self.folder.open, name))
+        if self._identity(name) not in self._sound:
             check_stored(held)
-            self._sound.add(_identity(path))
+            self._sound.add(self._identity(name))
         self._indexer.index(
             held.subject(), with_copy=False
         )  # known from when it was loaded, unless the cache is gone
-        return StagedLayer(DiffID(record.diff_id), Digest(record.blob), record.size, path)
+        return StagedLayer(DiffID(record.diff_id), Digest(record.blob), record.size, name)
 
     def commit(
         self, config: bytes, layers: Sequence[StagedLayer], parent: ImageID | None, tags: Iterable[str]
@@ -136,9 +136,10 @@ class Writer:
         if [layer.diff_id for layer in layers] != list(image.diff_ids):
             raise InvalidImage(f"image {image.id}: its layers are not the ones that its config names")
         with self._changing() as store:
-            for layer in layers:
-                self._place(layer)
-            sync_directory(self._layout.blobs)
+            with self._layout.files.folder(BLOBS) as blobs:
+                for layer in layers:  # in place of one that is there, which may be damaged
+                    self.folder.rename(layer.name, blobs, layer.blob.hex)
+                blobs.sync()
             below = None
             for chain_id, layer in zip(chain_ids(image.diff_ids), layers, strict=True):
                 self._layout.write_record(chain_id, LayerRecord(layer.diff_id, layer.blob, layer.size, below))
@@ -189,7 +190,7 @@ class Writer:
             problems.report(f"its names cannot be read: {describe(error)}")
             names = {}
         if problems:
-            os.rename(self._layout.repositories, f"{self._layout.repositories}.damaged")
+            self._layout.set_tags_aside()
         return names
 
     @contextmanager
@@ -201,9 +202,15 @@ class Writer:
             yield ImageStore(backend, layers)
             sweep(self._layout, backend)
 
-    def _place(self, layer: StagedLayer) -> None:
-        """Put a layer's blob where it belongs, in place of one there, which may be damaged."""
-        replace(layer.path, self._layout.blob(layer.blob))
+    def _identity(self, name: str) -> _Identity:
+        """What tells a staged file from any other, and from itself once it was written to.
+
+        Raises StoreError or OSError.
+        """
+        status = self.folder.stat(name)
+        if not stat.S_ISREG(status.st_mode):
+            raise StoreError(f"{self.folder.path_of(name)}: not a regular file")
+        return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def sweep(layout: Layout, images: StoreBackend) -> None:
@@ -216,13 +223,15 @@ def sweep(layout: Layout, images: StoreBackend) -> None:
     except (ImgfsError, OSError) as error:
         logger.warning("%s: layers that nobody may need any more are kept: %s", layout.root, describe(error))
     else:
-        _keep_only(layout.layers, layers)
-        _keep_only(layout.blobs, blobs)
-    for entry in list(os.scandir(layout.staging)):
-        if entry.is_dir(follow_symlinks=False):
-            _remove_if_dead(entry.path)
-        else:
-            os.unlink(entry.path)  # a record being written by whoever was killed holding this lock
+        for folder, names in ((LAYERS, layers), (BLOBS, blobs)):
+            with layout.files.folder(folder) as opened:
+                _keep_only(opened, names)
+    with layout.files.folder(STAGING) as staging:
+        for entry in staging.scan():
+            if entry.is_dir(follow_symlinks=False):
+                _remove_if_dead(staging, entry.name)
+            else:
+                staging.remove(entry.name)  # a record being written by whoever was killed holding this lock
 
 
 def _in_use(layout: Layout, images: StoreBackend) -> tuple[set[str], set[str]]:
@@ -239,30 +248,19 @@ def _in_use(layout: Layout, images: StoreBackend) -> tuple[set[str], set[str]]:
     return {chain_id.hex for chain_id in layers}, blobs
 
 
-def _keep_only(folder: str, names: set[str]) -> None:
-    for entry in list(os.scandir(folder)):
+def _keep_only(folder: Folder, names: set[str]) -> None:
+    for entry in folder.scan():
         if entry.name not in names:
-            os.unlink(entry.path)
+            folder.remove(entry.name)
 
 
-def _remove_if_dead(folder: str) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return  # its writer lives
-    else:
-        shutil.rmtree(folder)
-    finally:
-        os.close(fd)
-
-
-def _identity(path: str) -> _Identity:
-    """What tells a stored file from any other, and from itself once it was written to. Raises StoreError or OSError."""
-    status = os.lstat(path)
-    if not stat.S_ISREG(status.st_mode):
-        raise StoreError(f"{path}: not a regular file")
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+def _remove_if_dead(staging: Folder, name: str) -> None:
+    with staging.folder(name) as folder:
+        try:
+            fcntl.flock(folder.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return  # its writer lives
+        staging.remove(name)
 
 
 def file_chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -10,6 +10,7 @@ values without a config are nobody's. Many processes may read at once; one write
 
 import logging
 import os
+import stat
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -95,6 +96,7 @@ class FSBackend:
             try:
                 with self._folder(_METADATA) as values:
                     values.remove(name)
+                    values.sync()
             except OSError as error:  # the image is gone for all that
                 logger.warning("%s: metadata of a deleted image stays: %s", error.filename, error.strerror)
 
@@ -118,6 +120,7 @@ class FSBackend:
         with self._writing(f"failed to delete metadata {key} of {image_id}"), suppress(FileNotFoundError):
             with self._folder(f"{_METADATA}/{_name(image_id)}") as values:
                 values.remove(key)
+                values.sync()
 
     def _check(self) -> None:
         with _failing_as("failed to open storage backend"):
@@ -157,7 +160,10 @@ class FSBackend:
     def _write_value(self, image_id: ImageID, key: str, data: bytes) -> None:
         check_key(key)
         with self._folder(_METADATA) as metadata, self._folder(_STAGING) as staging:
-            with metadata.folder(_name(image_id), make=True) as values:
+            name = _name(image_id)
+            if not _is_directory(metadata, name):
+                metadata.remove(name)
+            with metadata.folder(name, make=True) as values:
                 values.write(key, data, staging)
 
     @contextmanager
@@ -177,6 +183,10 @@ def _failing_as(doing: str) -> Iterator[None]:
         raise StoreError(f"{doing}: {error.filename}: {error.strerror}") from error
     except StoreError as error:
         raise StoreError(f"{doing}: {error}") from None
+
+
+def _is_directory(folder: Folder, name: str) -> bool:
+    return _is_there(folder, name) and stat.S_ISDIR(folder.stat(name).st_mode)
 
 
 def _is_there(folder: Folder, name: str) -> bool:

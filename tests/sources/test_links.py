@@ -1,5 +1,6 @@
 """Stores in which links lead elsewhere, as a hostile owner leaves them: nothing outside is opened, by any source."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,13 @@ from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
 from imgfs.layers import Indexer
 from imgfs.sources import Source, open_source
-from tests.images import TestImage, digest, layer_tar, oci_layout
-from tests.indexing import indexing
+from imgfs.sources.loading import load_image
+from imgfs.sources.own_layout import Layout
+from imgfs.sources.own_writer import Writer
+from imgfs.store import FSBackend
+from tests.conftest import Imgfs
+from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
+from tests.indexing import indexing, no_progress
 from tests.splitting import docker_root, graph_root
 from tests.watching import Watch
 
@@ -52,12 +58,22 @@ def _oci(path: Path) -> str:
     return f"oci:{oci_layout(path, [ONE, TWO])}"
 
 
+def _own(path: Path) -> str:
+    archive = docker_archive(path.with_suffix(".tar"), [ONE, TWO])
+    with indexing(path.parent) as indexer, Writer(Layout(str(path)), indexer) as writer:
+        with closing(open_source(f"docker-archive:{archive}", indexer)) as source:
+            for image_id in source.store.map():
+                load_image(source, image_id, writer, no_progress)
+    return f"imgfs:{path}"
+
+
 MAKERS: dict[str, Callable[[Path], str]] = {
     "docker": _docker,
     "containers-storage": _containers_storage,
     "containerd": _containerd,
     "docker-in-containerd": _docker_in_containerd,
     "oci": _oci,
+    "own": _own,
 }
 
 
@@ -131,6 +147,8 @@ def test_nothing_is_opened_through_a_link_in_the_place_of_any_file_or_folder(
         ("containers-storage", "overlay-images/images.json"),
         ("containers-storage", f"overlay-images/{ONE.id[7:]}"),
         ("containerd", "io.containerd.content.v1.content"),
+        ("own", f"imagedb/content/sha256/{ONE.id[7:]}"),
+        ("own", "repositories.json"),
     ],
 )
 def test_a_link_that_is_not_followed_is_named_with_what_to_do(
@@ -148,6 +166,60 @@ def test_a_link_that_is_not_followed_is_named_with_what_to_do(
     assert len(lines) == 1
     assert f"{store / place}" in lines[0]
     assert "a symbolic link inside a store is not followed (a bind mount is)" in lines[0]
+
+
+def test_a_blob_that_is_a_link_is_not_shown_as_a_layer(tmp_path: Path, indexer: Indexer) -> None:
+    """Nobody has to know the content of the file: its size and any digest are all that a record needs."""
+    (tmp_path / "secret").write_bytes(b"secret" * 100)
+    name = "11" * 32
+    image = TestImage([])
+    config = json.loads(image.config) | {"rootfs": {"type": "layers", "diff_ids": [f"sha256:{name}"]}}
+    Layout(str(tmp_path / "store")).create()
+    FSBackend(tmp_path / "store/imagedb").set(json.dumps(config).encode())
+    record = {"diffId": f"sha256:{name}", "blob": f"sha256:{name}", "size": 600}
+    (tmp_path / "store/layers/sha256" / name).write_text(json.dumps(record))
+    (tmp_path / "store/blobs/sha256" / name).symlink_to(tmp_path / "secret")
+    with Watch(tmp_path / "store/layers") as records, Watch(tmp_path) as watch:
+        shown = _open_and_read(f"imgfs:{tmp_path / 'store'}", indexer)
+        assert records.seen()
+        assert tmp_path / "secret" not in watch.seen()
+    assert b"rootfs" in shown
+    assert b"secret" not in shown
+
+
+@pytest.mark.parametrize("act", ["load", "import", "tag", "rm", "create"])
+@pytest.mark.parametrize(
+    "place",
+    ["tmp", "blobs", "blobs/sha256", "layers", "layers/sha256", "imagedb", "repositories.json", "lock"],
+)
+def test_nothing_is_written_or_removed_through_a_link_in_a_store_of_ours(
+    place: str, act: str, tmp_path: Path, imgfs: Imgfs
+) -> None:
+    """By root, in a store of a user who has put links in it; what can be done without them is done."""
+    store, target = tmp_path / "store", tmp_path / "target"
+    _own(store)
+    three = TestImage([layer_tar({"three": b"three"})], ["three:1"])
+    archive = docker_archive(tmp_path / "three.tar", [three])
+    (tmp_path / "folder").mkdir()
+    (store / place).rename(target)
+    (store / place).symlink_to(target)
+    if act == "create":
+        (store / "imgfs-store").unlink()
+    before = {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in (target, *target.rglob("*"))}
+    commands: dict[str, list[str | Path]] = {
+        "load": ["load", archive],
+        "import": ["import", tmp_path / "folder"],
+        "tag": ["tag", "one:1", "new:1"],
+        "rm": ["rm", "two:1"],
+        "create": ["load", archive],
+    }
+    arguments = [sys.executable, "-m", "imgfs", *commands[act], "--store", store]
+    done = subprocess.run(arguments, capture_output=True, text=True, check=False)
+    assert "internal error" not in done.stderr
+    if done.returncode:
+        assert str(store / place) in done.stderr
+    after = {path: (path.lstat().st_ino, path.lstat().st_mtime_ns) for path in (target, *target.rglob("*"))}
+    assert after == before
 
 
 def test_links_inside_a_layout_are_followed(tmp_path: Path, indexer: Indexer) -> None:

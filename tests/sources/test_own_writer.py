@@ -51,9 +51,9 @@ def _check_no_garbage(store: Path) -> None:
     layout = Layout(str(store))
     with indexing(store.parent) as indexer, Writer(layout, indexer) as writer:
         writer.untag([])
-    records = [json.loads((Path(layout.layers) / name).read_text()) for name in os.listdir(layout.layers)]
-    assert set(os.listdir(layout.blobs)) == {record["blob"][7:] for record in records}
-    assert os.listdir(layout.staging) == []
+    records = [json.loads(path.read_text()) for path in (store / "layers/sha256").iterdir()]
+    assert set(os.listdir(store / "blobs/sha256")) == {record["blob"][7:] for record in records}
+    assert os.listdir(store / "tmp") == []
 
 
 def test_killing_a_load_at_any_instant_leaves_nothing_half_made(
