@@ -9,31 +9,11 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from imgfs.errors import InvalidImage
-
 T = TypeVar("T")
-
-MAX_VALUES = 2_000_000
-"""Values in one JSON document; once decoded, each may take some 100 bytes, and be written in two."""
 
 _making = Lock()
 _json: dict[object, msgspec.json.Decoder[Any]] = {}
 _msgpack: dict[object, msgspec.msgpack.Decoder[Any]] = {}
-
-
-def parse_json(data: bytes, kind: type[T], name: str) -> T:
-    """A JSON document from outside as a `kind`, a msgspec type.
-
-    Raises InvalidImage naming `name`, also if it may have more than MAX_VALUES values.
-    """
-    if len(data) > MAX_VALUES and data.count(b",") > MAX_VALUES:
-        raise InvalidImage(f"{name}: more than {MAX_VALUES} values in one document")
-    try:
-        return json_decoder(kind).decode(data)
-    except RecursionError:
-        raise InvalidImage(f"{name} is nested too deeply") from None
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise InvalidImage(f"{name} does not parse: {error}") from None
 
 
 def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:

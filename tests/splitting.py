@@ -91,12 +91,12 @@ def docker_root(root: Path, images: Sequence[TestImage], driver: str = "overlay2
 def graph_root(root: Path, images: Sequence[TestImage], driver: str = "overlay") -> Path:
     """A store of containers/storage with these images."""
     listed, layers = [], {}
+    (root / f"{driver}-layers").mkdir(parents=True, exist_ok=True)
     for image in images:
         chain = ""
         for tar in image.layers:
             below, chain = chain, digest(f"{chain} {digest(tar)}".encode()) if chain else digest(tar)
             files = root / (f"vfs/dir/{chain[7:]}" if driver == "vfs" else f"{driver}/{chain[7:]}/diff")
-            (root / f"{driver}-layers").mkdir(parents=True, exist_ok=True)
             (root / f"{driver}-layers/{chain[7:]}.tar-split.gz").write_bytes(split_layer(tar, files))
             layer: dict[str, object] = {"id": chain[7:], "diff-digest": digest(tar), "diff-size": len(tar)}
             layers[chain] = layer | ({"parent": below[7:]} if below else {})

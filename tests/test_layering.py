@@ -17,6 +17,7 @@ ROOMS = [
     "tar",
     "codec",
     "blob",
+    "go_json",
     "decoders",
     "budget",
     "digest",

@@ -17,7 +17,7 @@ from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, TooMuch
 from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, StoredLayer, chain_ids, verified_first
 from imgfs.sources.report import Report as Report  # for the formats, which take what is found from here too
-from imgfs.sources.source import Check, Source
+from imgfs.sources.source import Artifact, Check, Source
 from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
 
 
@@ -58,6 +58,9 @@ class FoundImage:
     manifest: bytes | None = None
 
 
+Found = FoundImage | Artifact
+"""What a format finds; what is no image is only listed."""
+
 _MEMORY = 256 * MIB  # that what is found in one place may take, about
 _IMAGE, _LAYER, _NAME = 2048, 1024, 256  # bytes that each takes, besides its documents and its text
 
@@ -84,6 +87,7 @@ class _Contents:
     problems: Problems = field(default_factory=Problems)
     tags: dict[str, ImageID] = field(default_factory=dict)
     manifests: dict[ImageID, bytes] = field(default_factory=dict)
+    artifacts: list[Artifact] = field(default_factory=list)
 
 
 class CatalogSource(Source):
@@ -97,7 +101,7 @@ class CatalogSource(Source):
         self,
         reference: str,
         indexer: Indexer,
-        find: Callable[[Report], Iterable[FoundImage]],
+        find: Callable[[Report], Iterable[Found]],
         stamp: Callable[[], object],
         close: Callable[[], None] = lambda: None,
         *,
@@ -130,6 +134,10 @@ class CatalogSource(Source):
     def checks(self) -> Iterable[Check]:
         return self._checks()
 
+    @property
+    def artifacts(self) -> Sequence[Artifact]:
+        return self._contents.artifacts
+
     def manifest(self, image_id: ImageID) -> bytes | None:
         packed = self._contents.manifests.get(image_id)
         return None if packed is None else isal_zlib.decompress(packed)
@@ -154,12 +162,21 @@ class CatalogSource(Source):
         report = contents.problems.report
         try:
             for found in self._find(report):
+                if isinstance(found, Artifact):
+                    contents.budget.spend(_NAME, "artifacts")
+                    contents.artifacts.append(found)
+                    continue
                 try:
                     self._add(contents, found, report)
                 except TooMuch:
                     raise
                 except ImgfsError as error:
-                    report(f"skipping an image: {error}", image=ImageID.of(found.config), names=found.tags)
+                    called = f" {', '.join(found.tags)}" if found.tags else ""
+                    report(
+                        f"skipping an image{called}: {error}",
+                        image=ImageID.of(found.config),
+                        names=found.tags,
+                    )
         except TooMuch as error:
             why = str(error).removeprefix(f"{self.reference}: ")
             report(f"leaving out what else is there: {why}")

@@ -10,9 +10,9 @@ from functools import partial
 
 from imgfs.blob import Blob, blob_chunks
 from imgfs.digest import Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, NotFound
+from imgfs.errors import Corrupt, ImgfsError, InvalidImage, NotFound
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document, read_document
-from imgfs.sources.manifests import Descriptor, Document
+from imgfs.sources.manifests import Descriptor, Document, entries_of
 from imgfs.sources.source import Check
 from imgfs.store import ImageStore
 
@@ -41,7 +41,7 @@ def named_blobs(open_blob: OpenBlob, tops: Iterable[Descriptor]) -> Iterator[Che
         run = partial(_check_blob, open_blob, descriptor)
         yield Check(f"{kind} {descriptor.digest}", run, descriptor.digest)
         if document is not None:
-            below = [(inner, "manifest", False) for inner in document.manifests or ()]
+            below = [(inner, "manifest", False) for inner in _entries(document, descriptor)]
             below += [(document.config, "config", True)] if document.config else []
             below += [(layer, "blob", True) for layer in document.layers or ()]
             waiting += reversed(below)
@@ -66,6 +66,14 @@ def _document(open_blob: OpenBlob, descriptor: Descriptor) -> Document | None:
         raise
     except (ImgfsError, OSError):  # checking it says why
         return None
+
+
+def _entries(document: Document, index: Descriptor) -> list[Descriptor]:
+    """What an index lists, as far as it can be read; looking for images says what cannot."""
+    try:
+        return entries_of(document, index.digest, lambda *_, **__: None)
+    except InvalidImage:
+        return []
 
 
 def _check_blob(open_blob: OpenBlob, descriptor: Descriptor) -> None:

@@ -15,7 +15,7 @@ from imgfs.digest import Digest, ImageID
 from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer
 from imgfs.sources.bolt import State, read_state
-from imgfs.sources.catalog import CatalogSource, FoundImage, Report
+from imgfs.sources.catalog import CatalogSource, Found, FoundImage, Report
 from imgfs.sources.checks import named_blobs
 from imgfs.sources.containerd_names import Name, Names, read_names
 from imgfs.sources.manifests import Descriptor, ManifestWalk
@@ -98,7 +98,7 @@ class _Root:
             modified = 0
         return self._read(), modified, now_while_young([modified])
 
-    def find(self, report: Report) -> Iterator[FoundImage]:
+    def find(self, report: Report) -> Iterator[Found]:
         """Every image whose manifest and config are there."""
         names = self._read()
         if isinstance(names, str):
@@ -122,8 +122,10 @@ class _Root:
         }
         for digest, named in by_digest.items():
             tags = [tag for tag in (self._tag(name.name) for name in named) if tag]
-            for image in walk.images(Descriptor(digest), tags):
-                yield replace(image, parent=targets.get(parents[digest]))
+            for found in walk.images(Descriptor(digest), tags):
+                if isinstance(found, FoundImage):
+                    found = replace(found, parent=targets.get(parents[digest]))
+                yield found
 
     def checks(self) -> Iterator[Check]:
         """Each blob that a name leads to."""
@@ -132,8 +134,8 @@ class _Root:
         return named_blobs(self._open_blob, [Descriptor(name.digest) for name in found])
 
     def _first_id(self, walk: ManifestWalk, digest: str) -> ImageID | None:
-        image = next(walk.images(Descriptor(digest), ()), None)
-        return ImageID.of(image.config) if image is not None else None
+        found = walk.images(Descriptor(digest), ())
+        return next((ImageID.of(image.config) for image in found if isinstance(image, FoundImage)), None)
 
     def _walk(self, report: Report) -> ManifestWalk:
         return ManifestWalk(self._open_blob, self.path, report, is_partial=True)

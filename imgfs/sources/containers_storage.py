@@ -13,7 +13,6 @@ from functools import partial
 import msgspec
 
 from imgfs.blob import Root
-from imgfs.decoders import parse_json
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import (
     Corrupt,
@@ -24,6 +23,7 @@ from imgfs.errors import (
     StoreError,
     describe,
 )
+from imgfs.go_json import parse_json
 from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
 from imgfs.sources.catalog import CatalogSource, FoundImage, Report
 from imgfs.sources.documents import parse_document
@@ -95,7 +95,10 @@ def find_images(
     parts = []
     for root in roots:
         try:
-            parts += [(part, part.read_layers(), part.read_images()) for part in find_parts(root, driver)]
+            parts += [
+                (part, part.read_layers(report), part.read_images(report))
+                for part in find_parts(root, driver)
+            ]
         except (ImgfsError, OSError) as error:
             if root == roots[0]:
                 raise
@@ -152,7 +155,7 @@ def _checks(roots: Sequence[Root], driver: str | None) -> Iterator[Check]:
     """Each document of each image, and each image's directory, which has to be listed."""
     for root in roots:
         for part in find_parts(root, driver):
-            listed = {record.id: record for record in part.read_images()}
+            listed = {record.id: record for record in part.read_images(lambda *_, **__: None)}
             for record in listed.values():
                 for name in record.big_data_names or ():
                     yield Check(
@@ -191,7 +194,7 @@ def _image(
 
 
 def _is_list(manifest: bytes) -> bool:
-    return parse_document(manifest, Document, MANIFEST).manifests is not None
+    return parse_document(manifest, Document, MANIFEST).is_index
 
 
 def _manifest(part: Part, record: ImageRecord, report: Report) -> bytes | None:

@@ -5,6 +5,7 @@ image's config, layers and tags. The old form keeps layers as `<id>/layer.tar`, 
 images is a symbolic link; the new form (Docker 25) is an OCI layout as well. `Parent` is moby's own addition.
 """
 
+import posixpath
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -14,17 +15,18 @@ import msgspec
 from imgfs.blob import FileBlob
 from imgfs.budget import Budget
 from imgfs.digest import Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidImage, TooMuch, describe
+from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, TooMuch, describe
 from imgfs.layers import Indexer
 from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer, Report
-from imgfs.sources.documents import MAX_LAYERS, MAX_LIST, parse_document, read_document, reading_budget
+from imgfs.sources.choosing import chosen
+from imgfs.sources.documents import MAX_LAYERS, MAX_LIST, parse_items, read_document, reading_budget
 from imgfs.sources.files import ArchiveFiles
 from imgfs.sources.source import Source
 
 
 class _Item(msgspec.Struct, rename="pascal"):
     config: str
-    layers: list[str]
+    layers: list[str] | msgspec.UnsetType | None = msgspec.UNSET
     repo_tags: list[str] | None = None
     parent: str = ""
 
@@ -49,48 +51,56 @@ def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report)
     if "manifest.json" not in files:
         raise InvalidImage(f"{path}: no manifest.json, so not an archive made by docker save")
     name = f"{path}: manifest.json"
-    items = parse_document(
-        read_document(files.open("manifest.json"), name, limit=MAX_LIST), list[_Item], name
-    )
+    data = read_document(files.open("manifest.json"), name, limit=MAX_LIST)
+    items = parse_items(data, _Item, name, report)
     if tag is not None:
-        items = [item for item in items if tag in (item.repo_tags or ())]
-        if not items:
-            raise InvalidImage(f"{path}: no image is tagged {tag!r}")
+        items = chosen(items, tag, _names, path)
     budget = reading_budget(path)
-    for item in items:
+    for _, item in items:
+        tags = [name for name in item.repo_tags or () if name]
         try:
-            if len(item.layers) > MAX_LAYERS:
-                raise InvalidImage(f"{len(item.layers)} layers are too many")
+            layers = item.layers or []
+            if len(layers) > MAX_LAYERS:
+                raise InvalidImage(f"{len(layers)} layers are too many")
             yield FoundImage(
                 config=_read_config(files, path, item.config, budget),
-                layers=[
-                    FoundLayer(partial(files.open, name), _digest_in(name), name) for name in item.layers
-                ],
-                tags=item.repo_tags or (),
-                parent=ImageID(item.parent) if item.parent else None,
+                layers=[FoundLayer(partial(files.open, name), _digest_in(name), name) for name in layers],
+                tags=tags,
+                parent=_parent(item, report),
             )
         except TooMuch:
             raise
         except (ImgfsError, OSError) as error:
             named = _HEX.search(item.config)
             image = f"sha256:{named[0]}" if named else ""
-            report(
-                f"skipping image {item.config}: {describe(error)}", image=image, names=item.repo_tags or ()
-            )
+            report(f"skipping image {item.config}: {describe(error)}", image=image, names=tags)
+
+
+def _names(item: _Item) -> list[str]:
+    digest = _HEX.search(item.config)
+    return [*(item.repo_tags or ()), *([f"@sha256:{digest[0]}"] if digest else [])]
+
+
+def _parent(item: _Item, report: Report) -> ImageID | None:
+    try:
+        return ImageID(item.parent) if item.parent else None
+    except InvalidDigest as error:
+        report(f"image {item.config}: its parent is not readable: {error}")
+        return None
 
 
 def _read_config(files: ArchiveFiles, path: str, name: str, budget: Budget) -> bytes:
-    config = read_document(files.open(name), f"{path}: {name}", budget=budget)
-    named = _HEX.search(name)
-    if named and ImageID.of(config).hex != named[0]:
-        raise Corrupt(f"{path}: {name}: failed to verify, its content has the digest {ImageID.of(config)}")
-    return config
+    """The config; only below `blobs/` is its digest vouched for by its name, as engines have it."""
+    return read_document(files.open(name), f"{path}: {name}", _digest_in(name), budget)
 
 
 def _digest_in(name: str) -> Digest | None:
-    """The digest in the name of a blob of the new form; names of the old form say nothing of stored bytes."""
-    return Digest.from_hex(name[-64:]) if _BLOB.fullmatch(name) else None
+    """The digest in the name of a blob of the new form; names of the old form say nothing of what is stored."""
+    parts = posixpath.normpath(name).split("/")
+    try:
+        return Digest(":".join(parts[1:])) if parts[0] == "blobs" and len(parts) == 3 else None
+    except InvalidDigest:
+        return None
 
 
 _HEX = re.compile(r"[0-9a-f]{64}")
-_BLOB = re.compile(r"blobs/sha256/[0-9a-f]{64}")

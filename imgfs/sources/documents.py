@@ -1,13 +1,16 @@
 """JSON documents that come from outside: read whole within a limit, checked against a digest, parsed to a type."""
 
 import hashlib
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import msgspec
 
 from imgfs.blob import Blob
 from imgfs.budget import MIB, Budget
-from imgfs.decoders import parse_json
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidImage
+from imgfs.go_json import parse_json
+from imgfs.sources.report import Report
 
 # The same limit containers/image puts on manifests and configs; what is larger is not an image document.
 MAX_DOCUMENT = 4 * MIB
@@ -55,3 +58,23 @@ def read_document(
 def parse_document(data: bytes, kind: type[T], name: str) -> T:
     """The document as a `kind`, a msgspec type. Raises InvalidImage naming `name`."""
     return parse_json(data, kind, name)
+
+
+def parse_items(data: bytes | msgspec.Raw, kind: type[T], name: str, report: Report) -> list[tuple[int, T]]:
+    """The items of a list, each a `kind`, with their numbers from 0; none for null.
+
+    An item that is none is reported, and the others are there. Raises InvalidImage naming `name` if it is no list.
+    """
+    shape: Any = list[kind]  # type: ignore[valid-type]
+    try:
+        return list(enumerate(parse_json(data, shape, name)))
+    except InvalidImage:
+        pass  # of an item, or of all
+    items = []
+    for number, item in enumerate(parse_json(data, list[msgspec.Raw], name)):
+        what = f"item {number} of {name}"
+        try:
+            items.append((number, parse_json(item, kind, what)))
+        except InvalidImage as error:
+            report(f"skipping {error}")
+    return items

@@ -22,7 +22,8 @@ from imgfs.blob import MAX_SIZE, Root
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, StoreError
 from imgfs.layers import SplitPlace
-from imgfs.sources.documents import MAX_DOCUMENT, MAX_LIST, parse_document
+from imgfs.sources.documents import MAX_DOCUMENT, MAX_LIST, parse_items
+from imgfs.sources.report import Report
 
 FILES: Mapping[str, str] = {"overlay": "overlay/{}/diff", "vfs": "vfs/dir/{}"}
 """Where each storage driver that can be read keeps the files of a layer, by its ID."""
@@ -84,13 +85,16 @@ class Part:
         """The names of the files that are replaced when something changes."""
         return [f"{self.images}/images.json", *self._layer_lists]
 
-    def read_images(self) -> list[ImageRecord]:
-        """The images listed. Raises InvalidImage, StoreError or OSError, as `read_layers` does."""
-        return self._read_list(f"{self.images}/images.json", list[ImageRecord])
+    def read_images(self, report: Report) -> list[ImageRecord]:
+        """The images listed; an item that is none is reported.
 
-    def read_layers(self) -> list[LayerRecord]:
-        """The layers listed."""
-        return [record for name in self._layer_lists for record in self._read_list(name, list[LayerRecord])]
+        Raises InvalidImage, StoreError or OSError, as `read_layers` does.
+        """
+        return self._read_list(f"{self.images}/images.json", ImageRecord, report)
+
+    def read_layers(self, report: Report) -> list[LayerRecord]:
+        """The layers listed, as `read_images`."""
+        return [record for name in self._layer_lists for record in self._read_list(name, LayerRecord, report)]
 
     def read_document(self, image: ImageRecord, name: str) -> bytes:
         """A document of an image.
@@ -121,13 +125,14 @@ class Part:
     def _layer_lists(self) -> list[str]:
         return [f"{self.layers}/{name}" for name in ("layers.json", "volatile-layers.json")]
 
-    def _read_list(self, name: str, kind: type[list[T]]) -> list[T]:
+    def _read_list(self, name: str, kind: type[T], report: Report) -> list[T]:
         """A list that may not be there yet, or be null."""
         try:
             data = self.root.read(name, MAX_LIST)
         except FileNotFoundError:
             return []
-        return [] if data.strip() in (b"", b"null") else parse_document(data, kind, self.root.path_of(name))
+        items = parse_items(data, kind, self.root.path_of(name), report) if data.strip() else []
+        return [item for _, item in items]
 
 
 def find_parts(root: Root, driver: str | None) -> list[Part]:

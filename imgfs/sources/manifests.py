@@ -1,30 +1,44 @@
 """From descriptors down to images, which layouts and content stores have in common.
 
 Format: OCI image specification, descriptor.md, image-index.md, manifest.md. Indexes may nest; the walk visits
-each descriptor once, so one that leads back to itself ends. Every platform's image is found.
+each descriptor once, so one that leads back to itself ends. Every platform's image is found, and what is no image:
+signatures, attestations, charts and other artifacts.
 """
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import msgspec
 
 from imgfs.blob import Blob
 from imgfs.budget import Budget
+from imgfs.codec import Compression, begins_tar, detect
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, StoreError, TooMuch, describe
-from imgfs.sources.catalog import FoundImage, FoundLayer, Report
-from imgfs.sources.documents import MAX_LAYERS, parse_document, read_document, reading_budget
+from imgfs.sources.catalog import Found, FoundImage, FoundLayer, Report
+from imgfs.sources.documents import MAX_LAYERS, parse_document, parse_items, read_document, reading_budget
+from imgfs.sources.source import Artifact
 from imgfs.store import this_architecture
 
 logger = logging.getLogger("imgfs")
 
 _MAX_MANIFESTS = 10_000  # that one descriptor leads to
+
+# Those of images; the odd ones, and none, come from registries that lost them, and Docker takes them for images too.
 _IMAGE_CONFIGS = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
+    "application/octet-stream",
+    "application/json",
+    "text/html",
     "",
+)
+_LAYERS = (
+    "application/vnd.oci.image.layer.",
+    "application/vnd.docker.image.rootfs.",
+    "application/vnd.docker.container.image.rootfs.",
 )
 
 
@@ -39,24 +53,49 @@ class Descriptor(msgspec.Struct, rename="camel"):
     digest: str
     size: int | None = None
     media_type: str = ""
-    annotations: dict[str, str] | None = None
+    annotations: dict[str, object] | None = None
     platform: _Platform | None = None
 
+    @property
+    def kind(self) -> str:
+        """The media type without its parameters, in lower case."""
+        return self.media_type.partition(";")[0].strip().lower()
 
-class Document(msgspec.Struct):
-    """An index (`manifests`) or an image manifest (`config` and `layers`); told apart by what it holds."""
+    def annotation(self, key: str) -> str:
+        """An annotation, empty where there is none."""
+        value = (self.annotations or {}).get(key)
+        return value if isinstance(value, str) else ""
 
-    manifests: list[Descriptor] | None = None
+
+class Document(msgspec.Struct, rename="camel"):
+    """An index (`manifests`, a list of descriptors) or an image manifest; told apart by what it holds."""
+
+    manifests: msgspec.Raw = msgspec.Raw()
     config: Descriptor | None = None
-    layers: list[Descriptor] | None = None
+    layers: list[Descriptor] | msgspec.UnsetType | None = msgspec.UNSET
+    media_type: str = ""
+    artifact_type: str = ""
+
+    @property
+    def is_index(self) -> bool:
+        """Whether it has a list of manifests, which may be null. Raises InvalidImage if it is a manifest besides."""
+        manifests = bytes(self.manifests).strip()
+        if self.config is not None and manifests not in (b"", b"null"):
+            raise InvalidImage("both an index and an image manifest")
+        return self.config is None and manifests != b""
+
+
+def entries_of(document: Document, name: str, report: Report) -> list[Descriptor]:
+    """What an index lists; an odd item is reported. Raises InvalidImage naming `name` if its list is none."""
+    listed = parse_items(document.manifests, Descriptor, name, report) if bytes(document.manifests) else []
+    return [entry for _, entry in listed]
 
 
 class ManifestWalk:
     """Follows descriptors down to the images of the place called `place`.
 
     `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. What is broken
-    is reported and left out; where `is_partial`, entries of an index that are not there are no problem, as only one
-    platform may have been pulled.
+    is reported and left out. Where `is_partial`, errors say why layers may be missing.
     """
 
     def __init__(
@@ -74,75 +113,97 @@ class ManifestWalk:
         self._is_partial = is_partial
         self._budget = budget or reading_budget(place)
 
-    def images(self, top: Descriptor, tags: Sequence[str]) -> Iterator[FoundImage]:
-        """The images below a descriptor; the first of them carries the tags.
+    def images(self, top: Descriptor, tags: Sequence[str]) -> Iterator[Found]:
+        """The images and artifacts below a descriptor; the first image carries the tags, or else the top.
 
+        An entry of an index that is not there is of a platform that was not pulled, as long as another one is there.
         Raises TooMuch if the place has too many documents; one descriptor that leads to too many is reported.
         """
         waiting, visited, called = [top], set[str](), next(iter(tags), top.digest)
-        names, leads_anywhere = tags, False
+        names, found, absent = tags, 0, list[str]()
         while waiting:
             descriptor = waiting.pop()
-            if descriptor.digest in visited or _is_attestation(descriptor):
+            if descriptor.digest in visited:
                 continue
             if max(len(visited), len(waiting)) >= _MAX_MANIFESTS:
                 self._report(f"leaving out what else {called} leads to: more than {_MAX_MANIFESTS} manifests")
                 return
             visited.add(descriptor.digest)
             try:
-                data = self._read(descriptor)
-                document = parse_document(data, Document, f"{self._place}: {descriptor.digest}")
-                if document.manifests is not None:
-                    inside = {entry.digest: entry for entry in reversed(document.manifests)}  # each but once
-                    waiting += reversed(this_platform_first(list(reversed(inside.values()))))
-                    continue
-                image = self._image(descriptor, document, data, tags)
+                inside, thing = self._look_at(descriptor, tags)
             except TooMuch:
                 raise
             except FileNotFoundError as error:
-                if self._is_partial and descriptor is not top:
-                    logger.info(
-                        "%s: leaving out manifest %s: %s", self._place, descriptor.digest, describe(error)
-                    )
-                else:
-                    self._skip(descriptor, names, error)
-                    leads_anywhere = True
+                absent.append(descriptor.digest)
+                logger.debug("%s: manifest %s: %s", self._place, descriptor.digest, describe(error))
                 continue
             except (ImgfsError, OSError) as error:
-                self._skip(descriptor, names, error)
-                leads_anywhere = True
+                found += 1  # of a kind
+                what = f"skipping manifest {descriptor.digest}: {describe(error)}"
+                self._report(what, image=descriptor.digest, names=names)
                 continue
-            leads_anywhere = True
-            if image is not None:
-                yield image
-                tags = ()
-        if names and not leads_anywhere:
+            waiting += inside
+            if thing is not None:
+                found += 1
+                yield thing
+                tags = () if isinstance(thing, FoundImage) else tags
+        if not found and absent == [top.digest]:
+            self._report(f"skipping manifest {top.digest}: it is not there", image=top.digest, names=names)
+        elif not found and (names or absent):
             self._report(f"{called} leads to no image that is here", image=top.digest, names=names)
 
-    def _skip(self, descriptor: Descriptor, names: Sequence[str], error: Exception) -> None:
-        what = f"skipping manifest {descriptor.digest}: {describe(error)}"
-        self._report(what, image=descriptor.digest, names=names)
+    def _look_at(self, descriptor: Descriptor, tags: Sequence[str]) -> tuple[list[Descriptor], Found | None]:
+        """What to look at next, last first, and what was found."""
+        if _is_attestation(descriptor):
+            return [], Artifact(descriptor.digest, "attestation")
+        name = f"{self._place}: {descriptor.digest}"
+        data = self._read(descriptor)
+        document = parse_document(data, Document, name)
+        if not document.is_index:
+            return [], self._image(descriptor, document, data, tags)
+        listed = entries_of(document, name, self._report)
+        entries = {
+            entry.digest: entry for entry in reversed(listed) if _may_be_manifest(entry)
+        }  # each but once
+        if listed and not entries:  # as build caches list their layers
+            return [], Artifact(descriptor.digest, document.artifact_type or listed[-1].kind, tags)
+        return list(reversed(this_platform_first(list(reversed(entries.values()))))), None
 
-    def _image(
-        self, descriptor: Descriptor, manifest: Document, data: bytes, tags: Sequence[str]
-    ) -> FoundImage | None:
-        if manifest.config is None or manifest.layers is None:
+    def _image(self, descriptor: Descriptor, manifest: Document, data: bytes, tags: Sequence[str]) -> Found:
+        artifact = Artifact(descriptor.digest, manifest.artifact_type or manifest.media_type, tags)
+        if manifest.config is None:
+            if manifest.artifact_type or "artifact" in manifest.media_type:
+                return artifact
             raise InvalidImage("neither an index nor an image manifest")
-        if manifest.config.media_type not in _IMAGE_CONFIGS:
-            logger.debug("%s: %s is an artifact, not an image", self._place, descriptor.digest)
-            return None
-        if len(manifest.layers) > MAX_LAYERS:
-            raise InvalidImage(f"{len(manifest.layers)} layers are too many")
-        layers = []
-        for layer in manifest.layers:
-            digest = Digest(layer.digest)
-            key = digest, layer.size
-            layers.append(FoundLayer(partial(self._open_layer, digest, layer.size), digest, key))
+        layers = manifest.layers or []
+        if len(layers) > MAX_LAYERS:
+            raise InvalidImage(f"{len(layers)} layers are too many")
+        if manifest.config.kind not in _IMAGE_CONFIGS:
+            return replace(artifact, type=manifest.artifact_type or manifest.config.kind)
+        if layers and not any(map(self._may_be_layer, layers)):
+            return replace(artifact, type=manifest.artifact_type or layers[0].kind)
         try:
             config = self._read(manifest.config)
         except FileNotFoundError as error:
             raise StoreError(f"its config is missing: {describe(error)}") from None
-        return FoundImage(config, layers, tags, manifest=data)
+        if config.strip() == b"{}":  # what stands for no config
+            return artifact
+        return FoundImage(config, [self._layer(layer) for layer in layers], tags, manifest=data)
+
+    def _layer(self, descriptor: Descriptor) -> FoundLayer:
+        digest = Digest(descriptor.digest)
+        key = digest, descriptor.size
+        return FoundLayer(partial(self._open_layer, *key), digest, key)
+
+    def _may_be_layer(self, descriptor: Descriptor) -> bool:
+        """Whether it is of an image, by its media type, or else by its first bytes."""
+        if descriptor.kind.startswith(_LAYERS):
+            return True
+        try:
+            with self._open_blob(Digest(descriptor.digest)) as blob:
+                return detect(blob) is not Compression.PLAIN or begins_tar(blob)
+        except (ImgfsError, OSError):  # reading the layer says so
+            return True
 
     def _open_layer(self, digest: Digest, size: int | None) -> Blob:
         try:
@@ -172,5 +233,13 @@ def this_platform_first(descriptors: list[Descriptor]) -> list[Descriptor]:
 
 
 def _is_attestation(descriptor: Descriptor) -> bool:
-    annotations = descriptor.annotations or {}
-    return annotations.get("vnd.docker.reference.type") == "attestation-manifest"
+    platform = descriptor.platform
+    return descriptor.annotation("vnd.docker.reference.type") == "attestation-manifest" or (
+        platform is not None and platform.os == platform.architecture == "unknown"
+    )
+
+
+def _may_be_manifest(descriptor: Descriptor) -> bool:
+    """Whether an entry of an index is a manifest or an index, going by its media type if that says anything."""
+    kind = descriptor.kind
+    return kind in _IMAGE_CONFIGS or "manifest" in kind or "index" in kind

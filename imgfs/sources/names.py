@@ -28,3 +28,32 @@ def full_name(text: str) -> str:
 def familiar_name(name: str) -> str:
     """A full name as docker shows it: without the registry and the folder that it takes by itself."""
     return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name
+
+
+_DOCKER = ("docker.io/library/", "docker.io/", "index.docker.io/library/", "index.docker.io/")
+_IMPLIED = (
+    "",
+    "localhost/",
+    "docker.io/library/",
+    "docker.io/",
+)  # by podman for what it built, and by engines
+
+
+def spellings(text: str) -> list[str]:
+    """The names that a person may mean by one, the name itself first, the likeliest before others.
+
+    What engines put before and behind a name on their own may be there or left out.
+    """
+    stems = [text, *(text.removeprefix(prefix) for prefix in _DOCKER if text.startswith(prefix))]
+    is_shortened = len(stems) > 1 or not text.startswith(_IMPLIED[1:])
+    names = [before + stem for stem in stems for before in (_IMPLIED if is_shortened else _IMPLIED[:1])]
+    if len(stems) > 1:  # said to be of docker.io, so of no other place
+        names = [name for name in names if not name.startswith("localhost/")]
+    with_tag = (variant for name in names for variant in (name, *_tag_variants(name)))
+    return list(dict.fromkeys(with_tag))
+
+
+def _tag_variants(name: str) -> list[str]:
+    if name.endswith(":latest"):
+        return [name.removesuffix(":latest")]
+    return [] if ":" in name.rpartition("/")[2] else [f"{name}:latest"]

@@ -10,9 +10,10 @@ from imgfs.blob import Blob, FileBlob, Links, Root
 from imgfs.digest import Digest
 from imgfs.errors import InvalidImage
 from imgfs.layers import Indexer
-from imgfs.sources.catalog import CatalogSource, FoundImage, Report
+from imgfs.sources.catalog import CatalogSource, Found, Report
 from imgfs.sources.checks import named_blobs
-from imgfs.sources.documents import MAX_LIST, parse_document, read_document
+from imgfs.sources.choosing import chosen
+from imgfs.sources.documents import MAX_LIST, parse_document, parse_items, read_document
 from imgfs.sources.files import ArchiveFiles, Files
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk, this_platform_first
 from imgfs.sources.source import Check, Source
@@ -53,30 +54,30 @@ def _reference(scheme: str, path: str, tag: str | None) -> str:
     return f"{scheme}:{path}" + (f":{tag}" if tag else "")
 
 
-def find_images(files: Files, path: str, tag: str | None, report: Report) -> Iterator[FoundImage]:
-    """Every image that the layout's index leads to, in its order; what is broken is reported and left out.
+def find_images(files: Files, path: str, tag: str | None, report: Report) -> Iterator[Found]:
+    """Everything that the layout's index leads to, in its order; what is broken is reported and left out.
 
-    Raises InvalidImage if there is no readable index, or nothing called `tag`.
+    Raises InvalidImage if there is no readable index, or nothing that `tag` means.
     """
     walk = ManifestWalk(partial(_open_blob, files), path, report)
-    for descriptor, tags in _by_digest(this_platform_first(_named(files, path, tag))):
+    for descriptor, tags in _by_digest(this_platform_first(_named(files, path, tag, report))):
         yield from walk.images(descriptor, tags)
 
 
 def _checks(files: Files, path: str, tag: str | None) -> Iterator[Check]:
-    return named_blobs(partial(_open_blob, files), _named(files, path, tag))
+    return named_blobs(partial(_open_blob, files), _named(files, path, tag, lambda *_, **__: None))
 
 
-def _named(files: Files, path: str, tag: str | None) -> list[Descriptor]:
-    """What the layout's index names, or what of that is called `tag`."""
+def _named(files: Files, path: str, tag: str | None, report: Report) -> list[Descriptor]:
+    """What the layout's index names, or what of that `tag` means; an odd item is reported."""
     name = f"{path}/index.json"
     index = parse_document(read_document(files.open("index.json"), name, limit=MAX_LIST), Document, name)
-    if index.manifests is None:
+    if not index.is_index:
         raise InvalidImage(f"{name}: no manifests")
-    named = [descriptor for descriptor in index.manifests if tag in (None, _tag(descriptor))]
-    if tag is not None and not named:
-        raise InvalidImage(f"{path}: no image is tagged {tag!r}")
-    return named
+    listed = parse_items(index.manifests, Descriptor, name, report)
+    if tag is not None:
+        listed = chosen(listed, tag, lambda descriptor: (*_names(descriptor), f"@{descriptor.digest}"), path)
+    return [descriptor for _, descriptor in listed]
 
 
 def _by_digest(descriptors: Iterable[Descriptor]) -> Iterable[tuple[Descriptor, list[str]]]:
@@ -85,7 +86,7 @@ def _by_digest(descriptors: Iterable[Descriptor]) -> Iterable[tuple[Descriptor, 
     owners: dict[str, str] = {}
     for descriptor in descriptors:
         _, tags = found.setdefault(descriptor.digest, (descriptor, []))
-        tag = _tag(descriptor)
+        tag = next(iter(_names(descriptor)), "")
         if tag and owners.setdefault(tag, descriptor.digest) == descriptor.digest and tag not in tags[-1:]:
             tags.append(tag)
     return found.values()
@@ -95,6 +96,9 @@ def _open_blob(files: Files, digest: Digest) -> Blob:
     return files.open(f"blobs/{digest.algorithm}/{digest.hex}")
 
 
-def _tag(descriptor: Descriptor) -> str | None:
-    annotations = descriptor.annotations or {}
-    return annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name")
+def _names(descriptor: Descriptor) -> list[str]:
+    """What a manifest is called: in full by containerd and Docker, and as the specification has it."""
+    return [name for key in _NAME_KEYS if (name := descriptor.annotation(key))]
+
+
+_NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")

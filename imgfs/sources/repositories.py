@@ -16,7 +16,7 @@ from imgfs.store import ImageStore, Problem
 
 
 class _Document(msgspec.Struct, rename={"repositories": "Repositories"}):
-    repositories: dict[str, object] | None = None
+    repositories: dict[str, object] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 def parse_repositories(data: bytes, path: str, report: Report) -> dict[str, ImageID]:

@@ -44,4 +44,4 @@ def _is_manifest(folder: Root, name: str) -> bool:
             return False
         data = blob.pread(blob.size, 0)
     document = parse_document(data, Document, blob.path)
-    return document.config is not None and document.layers is not None
+    return not document.is_index and document.config is not None

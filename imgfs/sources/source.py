@@ -27,6 +27,15 @@ class Check:
     digest: str | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What is kept as an image is, and is none: a signature, an attestation, a chart. `type` says what, if known."""
+
+    digest: str
+    type: str
+    tags: Sequence[str] = ()
+
+
 class Source(ABC):
     """One place that images come from.
 
@@ -50,6 +59,11 @@ class Source(ABC):
     def problems(self) -> Sequence[Problem]:
         """What is broken in the place and was skipped; logged when it was found."""
         return self.store.problems
+
+    @property
+    def artifacts(self) -> Sequence[Artifact]:
+        """What is in this source and is no image."""
+        return ()
 
     @abstractmethod
     def refresh(self) -> bool:

@@ -14,15 +14,9 @@ from threading import Lock
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, is_lost, printable
 from imgfs.layers import Layer, chain_ids
+from imgfs.sources.names import spellings
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image, Problem, Problems
-
-_IMPLIED = (
-    "",
-    "localhost/",
-    "docker.io/library/",
-    "docker.io/",
-)  # by podman for what it built, and by containerd
 
 
 @dataclass(frozen=True)
@@ -93,8 +87,7 @@ class Snapshot:
 
         They may leave out what engines put before it on their own, as in `docker.io/library/debian:latest`.
         """
-        names = (f"{before}{printable(term)}{tag}" for before in _IMPLIED for tag in ("", ":latest"))
-        return next((name for name in names if name in self.tags), None)
+        return next((name for name in spellings(printable(term)) if name in self.tags), None)
 
     def resolve(self, term: str) -> ImageID:
         """The image that a person means: by name, ID or unique prefix of an ID.

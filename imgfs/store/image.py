@@ -12,9 +12,9 @@ from functools import lru_cache
 import msgspec
 from isal import isal_zlib
 
-from imgfs.decoders import parse_json
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import InvalidDigest, InvalidImage
+from imgfs.go_json import parse_json
 from imgfs.layers import chain_id
 from imgfs.store.platform import Platform
 from imgfs.store.timestamp import parse_time
@@ -57,11 +57,11 @@ class HistoryEntry(msgspec.Struct, frozen=True):
 
 
 class _RootFS(msgspec.Struct):
-    diff_ids: list[str] | None = None
+    diff_ids: list[str] | msgspec.UnsetType | None = msgspec.UNSET
 
 
 class _Config(msgspec.Struct):
-    rootfs: _RootFS | None = None
+    rootfs: _RootFS | msgspec.UnsetType | None = msgspec.UNSET
     os: str | None = None
     architecture: str | None = None
     variant: str | None = None
@@ -91,13 +91,13 @@ class Image:
     def from_config(cls, data: bytes, parent: ImageID | None = None) -> "Image":
         """The image whose config is `data`.
 
-        Raises InvalidImage if that is not a JSON object of at most MAX_CONFIG_SIZE bytes, if its fields are
-        not of the types that the formats say, if it has no rootfs, if a diff ID is no digest, or if it has
-        more layers or steps than any image has.
+        Raises InvalidImage if that is not a JSON object of at most MAX_CONFIG_SIZE bytes, if it has no rootfs,
+        if a diff ID is no digest, or if it has more layers or steps than any image has. Other fields that are
+        not of the types that the formats say are as if they were not there.
         """
         image_id = ImageID.of(data)
         config = _parse(data, image_id)
-        if config.rootfs is None:
+        if not config.rootfs:
             raise InvalidImage(f"image {image_id}: invalid image JSON, no RootFS key")
         if len(config.rootfs.diff_ids or ()) > MAX_LAYERS or len(config.history or ()) > MAX_HISTORY:
             raise InvalidImage(f"image {image_id}: more layers or steps than any image has")

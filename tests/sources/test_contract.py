@@ -1,6 +1,8 @@
 """What every source does alike, whatever its format: each runs through the same tests."""
 
 import hashlib
+import io
+import json
 import os
 import random
 import subprocess
@@ -8,7 +10,9 @@ import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -21,8 +25,9 @@ from imgfs.sources.own_writer import Writer
 from tests.conftest import eventually
 from tests.engines.containerd import archives, running_containerd
 from tests.engines.engine import podman, run, running_docker, unmount_below
-from tests.images import TestImage, docker_archive, family, new_docker_archive, oci_layout
+from tests.images import TestImage, digest, docker_archive, family, new_docker_archive, oci_layout
 from tests.indexing import indexing, no_progress
+from tests.splitting import docker_root, graph_root
 from tests.tools import require_tool
 
 Maker = Callable[[Path, list[TestImage]], str]
@@ -216,3 +221,151 @@ def test_every_layer_is_released_at_the_end(source: Source) -> None:
     for image_id in source.store.map():
         source.store.get_tar_seek_stream(image_id).close()
     assert source.layers.references() == before
+
+
+def _inside_archive(archive: Path, name: str, change: Callable[[Any], object]) -> None:
+    """Change a JSON document that is a member of an archive."""
+    with tarfile.open(archive) as tar:
+        members = [(member, tar.extractfile(member)) for member in tar]
+        contents = [(member, file.read() if file else b"") for member, file in members]
+    with tarfile.open(archive, "w") as tar:
+        for member, content in contents:
+            if member.name in (name, f"./{name}"):
+                content = json.dumps(change(json.loads(content))).encode()
+                member.size = len(content)
+            tar.addfile(member, io.BytesIO(content))
+
+
+def _in_file(path: Path, change: Callable[[Any], object]) -> None:
+    path.write_text(json.dumps(change(json.loads(path.read_text()))))
+
+
+Items = Callable[[list[Any]], list[Any]]
+
+
+def _odd_docker(folder: Path, images: list[TestImage], more: Items) -> str:
+    root = docker_root(folder / "docker", images)
+    _in_file(root / "image/overlay2/repositories.json", partial(_with_odd_names, more))
+    return f"docker:{root}"
+
+
+def _odd_own(folder: Path, images: list[TestImage], more: Items) -> str:
+    reference = _own(folder, images)
+    _in_file(folder / "store/repositories.json", partial(_with_odd_names, more))
+    return reference
+
+
+def _with_odd_names(more: Items, document: Any) -> object:
+    (odd, *_) = more([])
+    return {"Repositories": document["Repositories"] | {"odd": odd, "odder": {"odder:1": odd}}}
+
+
+def _odd_graph_root(folder: Path, images: list[TestImage], more: Items) -> str:
+    root = graph_root(folder / "graph", images)
+    for name in ("images/images.json", "layers/layers.json"):
+        _in_file(root / f"overlay-{name}", more)
+    return f"containers-storage:{root}"
+
+
+def _odd_layout(folder: Path, images: list[TestImage], more: Items) -> str:
+    layout = oci_layout(folder / "layout", images)
+    _in_file(layout / "index.json", lambda index: index | {"manifests": more(index["manifests"])})
+    return f"oci:{layout}"
+
+
+def _odd_nested(folder: Path, images: list[TestImage], more: Items) -> str:
+    """The index with odd items is below another one; names are those of the first image of each."""
+    layout = oci_layout(folder / "layout", images)
+    entries = json.loads((layout / "index.json").read_text())["manifests"]
+    nested = []
+    for entry in entries:
+        data = json.dumps({"manifests": more([entry])}).encode()
+        (layout / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
+        nested.append(entry | {"digest": digest(data), "size": len(data)})
+    (layout / "index.json").write_text(json.dumps({"manifests": nested}))
+    return f"oci:{layout}"
+
+
+def _odd_archive(folder: Path, images: list[TestImage], more: Items) -> str:
+    archive = docker_archive(folder / "old.tar", images)
+    _inside_archive(archive, "manifest.json", more)
+    return f"docker-archive:{archive}"
+
+
+def _odd_new_archive(folder: Path, images: list[TestImage], more: Items) -> str:
+    archive = new_docker_archive(folder / "new.tar", images)
+    _inside_archive(archive, "manifest.json", more)
+    return f"docker-archive:{archive}"
+
+
+ODD_SOURCES: dict[str, Callable[[Path, list[TestImage], Items], str]] = {
+    "docker": _odd_docker,
+    "imgfs": _odd_own,
+    "containers-storage": _odd_graph_root,
+    "oci": _odd_layout,
+    "oci-nested": _odd_nested,
+    "docker-archive": _odd_archive,
+    "docker-archive-new": _odd_new_archive,
+}
+
+
+@pytest.mark.parametrize("maker", ODD_SOURCES)
+@pytest.mark.parametrize("odd", [5, "text", [], [[]], {"Config": 5, "digest": [], "id": {}}], ids=str)
+def test_an_odd_item_of_a_list_is_skipped_with_a_line_and_takes_no_other_along(
+    tmp_path: Path, images: list[TestImage], maker: str, odd: object
+) -> None:
+    reference = ODD_SOURCES[maker](tmp_path, images, lambda items: [odd, *items, odd])
+    with indexing(tmp_path) as indexer, closing(open_source(reference, indexer)) as source:
+        assert set(source.store.map()) == {image.id for image in images}
+        assert source.tags == {tag: image.id for image in images for tag in image.tags}
+        assert source.problems
+        for image in images:
+            with source.store.get_tar_seek_stream(ImageID(image.id)) as stream:
+                assert stream.read() == image.verbatim
+
+
+@pytest.mark.parametrize("maker", ODD_SOURCES)
+def test_null_in_place_of_a_list_item_is_an_odd_item(
+    tmp_path: Path, images: list[TestImage], maker: str
+) -> None:
+    reference = ODD_SOURCES[maker](tmp_path, images, lambda items: [None, *items])
+    with indexing(tmp_path) as indexer, closing(open_source(reference, indexer)) as source:
+        assert source.tags == {tag: image.id for image in images for tag in image.tags}
+
+
+@pytest.mark.parametrize("maker", ODD_SOURCES)
+def test_keys_of_lists_are_read_in_any_case(tmp_path: Path, images: list[TestImage], maker: str) -> None:
+    """As Go reads them."""
+
+    def shout(items: list[Any]) -> list[Any]:
+        return [{key.upper(): value for key, value in item.items()} for item in items] or [None]
+
+    reference = ODD_SOURCES[maker](tmp_path, images, shout)
+    with indexing(tmp_path) as indexer, closing(open_source(reference, indexer)) as source:
+        assert set(source.store.map()) == {image.id for image in images}
+        assert source.tags == {tag: image.id for image in images for tag in image.tags}
+
+
+@pytest.mark.parametrize("maker", ODD_SOURCES)
+def test_an_image_without_layers_is_an_image(tmp_path: Path, maker: str) -> None:
+    """With null where there could be lists, as Go writes empty ones, and keys in another case."""
+    absent: dict[str, object] = {"rootfs": {"type": "layers", "diff_ids": None}, "history": None}
+    images = [
+        TestImage([], ["null:1"], extra=absent | {"config": None}),
+        TestImage(
+            [],
+            ["none:1"],
+            extra={"rootfs": {"type": "layers"}, "history": [{"empty_layer": True, "created": None}]},
+        ),
+        TestImage([], ["upper:1"], extra={"rootfs": None, "RootFS": {"Diff_IDs": []}, "History": []}),
+    ]
+
+    def nothing(items: list[Any]) -> list[Any]:
+        return [item | ({"Layers": None} if "Layers" in item else {}) for item in items] or [None]
+
+    reference = ODD_SOURCES[maker](tmp_path, images, nothing)
+    with indexing(tmp_path) as indexer, closing(open_source(reference, indexer)) as source:
+        assert source.tags == {image.tags[0]: image.id for image in images}
+        for image in images:
+            with source.store.get_tar_seek_stream(image.id) as stream:
+                assert stream.read() == b""

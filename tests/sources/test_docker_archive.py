@@ -54,14 +54,14 @@ def test_a_tar_that_is_no_archive_of_images_is_refused(tmp_path: Path, indexer: 
         open_source(f"docker-archive:{tmp_path / 'x.tar'}", indexer)
 
 
-@pytest.mark.parametrize("content", [b"{}", b"[1]", b'[{"Config": 1}]', b"[" * 100_000, b"nonsense"])
+@pytest.mark.parametrize("content", [b"{}", b"5", b'"text"', b"[" * 100_000, b"nonsense"])
 def test_a_manifest_that_does_not_parse_is_named(tmp_path: Path, indexer: Indexer, content: bytes) -> None:
     path = _rewritten(docker_archive(tmp_path / "x.tar", family()), manifest=content)
     with pytest.raises(InvalidImage, match=r"manifest\.json"):
         open_source(str(path), indexer)
 
 
-@pytest.mark.parametrize("config", [None, b"{}", b"tampered"])
+@pytest.mark.parametrize("config", [None, b"{}", b"no JSON"])
 def test_an_image_whose_config_is_broken_is_left_out(
     tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture, config: bytes | None
 ) -> None:
@@ -70,7 +70,7 @@ def test_an_image_whose_config_is_broken_is_left_out(
     source = open_source(str(path), indexer)
     assert set(source.store.map()) == {image.id for image in images[1:]}
     (record,) = [record for record in caplog.records if record.levelno == logging.WARNING]
-    assert images[0].id[7:] in record.getMessage()
+    assert images[0].id[7:] in record.getMessage() or "example/base:1" in record.getMessage()
 
 
 def test_a_layer_that_is_not_there_spoils_only_its_own_bytes(tmp_path: Path, indexer: Indexer) -> None:
@@ -108,3 +108,57 @@ def test_one_large_config_named_without_end_is_left_soon(tmp_path: Path, indexer
     source = open_source(f"docker-archive:{path}", indexer)
     assert list(source.store.map()) == [image.id]
     assert "configs and manifests take more than 512 MiB" in source.problems[-1]
+
+
+@pytest.mark.parametrize(
+    "name", ["0" * 64 + ".json", "0" * 64, "edited.json", "folder/" + "ab" * 32 + ".json"]
+)
+def test_a_config_whose_name_is_not_its_digest_is_taken_as_engines_take_it(
+    tmp_path: Path, indexer: Indexer, name: str
+) -> None:
+    """The image's ID is the digest of what is there, whatever the name says."""
+    layer = layer_tar({"file": b"content"})
+    image = TestImage([layer])
+    manifest = json.dumps([{"Config": name, "RepoTags": ["edited:1"], "Layers": ["l.tar"]}]).encode()
+    path = _archive(tmp_path / "x.tar", {name: image.config, "l.tar": layer, "manifest.json": manifest})
+    source = open_source(str(path), indexer)
+    assert source.tags == {"edited:1": image.id}
+    assert not source.problems
+
+
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_a_config_below_blobs_must_be_what_its_name_says(
+    tmp_path: Path, indexer: Indexer, caplog: pytest.LogCaptureFixture, prefix: str
+) -> None:
+    image = TestImage([])
+    name = f"{prefix}blobs/sha256/{'0' * 64}"
+    manifest = json.dumps([{"Config": name, "RepoTags": ["edited:1"], "Layers": None}]).encode()
+    path = _archive(tmp_path / "x.tar", {name: image.config, "manifest.json": manifest})
+    assert not open_source(str(path), indexer).store.map()
+    assert "failed to verify" in caplog.text
+
+
+@pytest.mark.parametrize("chosen", ["example/child", "docker.io/example/child:1", "@1", "DIGEST"])
+def test_familiar_names_numbers_and_ids_choose(tmp_path: Path, indexer: Indexer, chosen: str) -> None:
+    images = family()
+    path = docker_archive(tmp_path / "x.tar", images)
+    source = open_source(f"docker-archive:{path}:{chosen.replace('DIGEST', images[1].id)}", indexer)
+    assert list(source.store.map()) == [images[1].id]
+
+
+def test_a_parent_that_is_no_id_does_not_lose_the_image(tmp_path: Path, indexer: Indexer) -> None:
+    image = TestImage([])
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": [None, "a:1"], "Parent": "nobody"}]).encode()
+    path = _archive(tmp_path / "x.tar", {"c.json": image.config, "manifest.json": manifest})
+    source = open_source(str(path), indexer)
+    assert source.tags == {"a:1": image.id}
+    assert len(source.problems) == 1
+
+
+def _archive(path: Path, members: dict[str, bytes]) -> Path:
+    with tarfile.open(path, "w") as archive:
+        for name, content in members.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+    return path

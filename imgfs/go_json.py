@@ -1,0 +1,184 @@
+"""JSON documents that come from outside, read as Go's encoding/json reads them, since engines are written in Go.
+
+Keys match in any case, null is the empty value of whatever stands there, and text that is not UTF-8 is replaced. Beyond
+Go, a field that may be left out is left out where it has a wrong type: no image is lost for a field of little use.
+Documents as engines write them are decoded by msgspec at once; only others are taken apart here.
+"""
+
+import types
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
+
+import msgspec
+
+from imgfs.decoders import json_decoder
+from imgfs.errors import InvalidImage
+
+T = TypeVar("T")
+
+MAX_VALUES = 2_000_000
+"""Values in one JSON document; once decoded, each may take some 100 bytes, and be written in two."""
+
+_TAKEN_APART = 50_000  # values; a document with more is as msgspec reads it
+_Object = dict[str, msgspec.Raw]
+_EMPTY: Mapping[object, object] = {str: "", int: 0, float: 0.0, bool: False}
+
+
+def parse_json(data: bytes | msgspec.Raw, kind: type[T], name: str) -> T:
+    """A JSON document as a `kind`, a msgspec type.
+
+    A field whose default is UNSET may be missing, but is not left out where it has a wrong type. Raises InvalidImage
+    naming `name`, also if there may be more than MAX_VALUES values.
+    """
+    data = bytes(data)
+    values = data.count(b",")
+    if values > MAX_VALUES:
+        raise InvalidImage(f"{name}: more than {MAX_VALUES} values in one document")
+    try:
+        return _parse(data, kind, may_be_apart=values <= _TAKEN_APART)
+    except RecursionError:
+        raise InvalidImage(f"{name} is nested too deeply") from None
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidImage(f"{name} does not parse: {error}") from None
+
+
+def _parse(data: bytes, kind: type[T], *, may_be_apart: bool) -> T:
+    try:
+        value = json_decoder(kind).decode(data)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        if not may_be_apart:
+            raise
+        return _read(data.decode("utf-8", "replace").encode(), kind)  # type: ignore[no-any-return]
+    shape: Any = kind
+    objects = _objects(shape) if may_be_apart else None
+    if objects is None or objects.are_in_known_case(data):
+        return value
+    return _read(data, kind)  # type: ignore[no-any-return]
+
+
+@dataclass(frozen=True, slots=True)
+class _Field:
+    """A field of a Struct: what it is called there, its type, and whether a wrong type is an error.
+
+    `objects` is what decodes the objects in it, by their keys, where it holds a Struct or a list of them.
+    """
+
+    name: str
+    kind: Any
+    needed: bool
+    objects: "_Objects | None"
+
+
+class _Objects:
+    """JSON objects that are to become a Struct, one of them or a list."""
+
+    def __init__(self, kind: type[msgspec.Struct], *, is_list: bool) -> None:
+        self._kind = kind
+        self._is_list = is_list
+
+    def are_in_known_case(self, data: bytes | msgspec.Raw) -> bool:
+        """Whether no key in them would be that of a field if it were in another case."""
+        if self._is_list:
+            objects = json_decoder(list[_Object]).decode(data)
+            return all(_keys_are_known(each, self._kind) for each in objects)
+        return _keys_are_known(json_decoder(_Object).decode(data), self._kind)
+
+
+@cache
+def _objects(kind: Any) -> _Objects | None:
+    (kind, *_) = _choices(kind)
+    if _is_struct(kind):
+        return _Objects(kind, is_list=False)
+    if get_origin(kind) is list and _is_struct(get_args(kind)[0]):
+        return _Objects(get_args(kind)[0], is_list=True)
+    return None
+
+
+@cache
+def _fields(kind: type[msgspec.Struct]) -> tuple[Mapping[str, _Field], Mapping[str, _Field]]:
+    """The fields by the keys that they have in JSON, and by these in one case."""
+    exact = {}
+    for field in msgspec.structs.fields(kind):
+        needed = field.required or field.default is msgspec.UNSET
+        exact[field.encode_name] = _Field(field.name, field.type, needed, _objects(field.type))
+    return exact, {key.casefold(): field for key, field in exact.items()}
+
+
+@cache
+def _choices(kind: Any) -> tuple[Any, ...]:
+    """The types that a value may have besides null."""
+    if get_origin(kind) in (Union, types.UnionType):
+        return tuple(one for one in get_args(kind) if one not in (types.NoneType, msgspec.UnsetType))
+    return (kind,)
+
+
+def _keys_are_known(found: _Object, kind: type[msgspec.Struct]) -> bool:
+    exact, folded = _fields(kind)
+    for key, value in found.items():
+        field = exact.get(key)
+        if field is None:
+            if key.casefold() in folded:
+                return False
+        elif field.objects and bytes(value) != b"null" and not field.objects.are_in_known_case(value):
+            return False
+    return True
+
+
+def _read(data: bytes | msgspec.Raw, kind: Any) -> Any:
+    """The value in `data`, with what is needed. Raises msgspec.MsgspecError."""
+    if kind is msgspec.Raw:
+        return msgspec.Raw(data)
+    choices = _choices(kind)
+    if bytes(data).strip() == b"null":
+        return None if choices != (kind,) else _empty(kind)
+    for choice in choices[:-1]:
+        try:
+            return _read_one(data, choice)
+        except msgspec.MsgspecError:
+            continue
+    return _read_one(data, choices[-1])
+
+
+def _read_one(data: bytes | msgspec.Raw, kind: Any) -> Any:
+    if _is_struct(kind):
+        return _read_struct(json_decoder(_Object).decode(data), kind)
+    if get_origin(kind) is list:
+        return [_read(each, get_args(kind)[0]) for each in json_decoder(list[msgspec.Raw]).decode(data)]
+    if get_origin(kind) is dict:
+        return {
+            key: _read(each, get_args(kind)[1]) for key, each in json_decoder(_Object).decode(data).items()
+        }
+    return json_decoder(kind).decode(data)
+
+
+def _read_struct(found: _Object, kind: type[msgspec.Struct]) -> msgspec.Struct:
+    exact, folded = _fields(kind)
+    values = {}
+    for key, value in found.items():
+        field = exact.get(key) or folded.get(key.casefold())
+        if field is None:
+            continue
+        try:
+            values[field.name] = _read(value, field.kind)
+        except msgspec.MsgspecError:
+            if field.needed:
+                raise
+    try:
+        return kind(**values)
+    except TypeError as error:  # one that has to be there is not
+        raise msgspec.ValidationError(str(error)) from None
+
+
+def _empty(kind: Any) -> Any:
+    """What Go has where null stands."""
+    if get_origin(kind) is Annotated:
+        return _empty(get_args(kind)[0])
+    if get_origin(kind) in (list, dict):
+        return get_origin(kind)()
+    return _read_struct({}, kind) if _is_struct(kind) else _EMPTY.get(kind)
+
+
+def _is_struct(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, msgspec.Struct)
