@@ -24,6 +24,7 @@ _LENGTH = struct.Struct("<I")
 _BATCH_MEMORY = 512 << 10
 _LARGEST_BATCH = 64 * MIB
 _LARGEST_MEMBER = _LARGEST_BATCH - 2 * _BATCH_MEMORY  # packed, members are smaller than what they count as
+_REMEMBERED = 1024  # sets of extended attributes that are compared with those of later members
 _MEMBER_SIZE, _PART_SIZE = 500, 150  # bytes that a member without its names takes, and a part of one
 
 
@@ -93,11 +94,20 @@ def packed_members(members: Iterable[Member]) -> MemberList:
 
 
 def unpack_members(packed: bytes) -> Iterator[Member]:
-    """The members that a MemberPacker took. Raises Corrupt if `packed` is not what it made."""
+    """The members that a MemberPacker took; those with equal attributes share them, so they are not to be changed.
+
+    Raises Corrupt if `packed` is not what it made.
+    """
     decoder = msgpack_decoder(list[Member])
+    attributes: dict[frozenset[tuple[bytes, bytes]], dict[bytes, bytes]] = {}
     try:
         for frame in _frames(packed):
-            yield from decoder.decode(zstandard.ZstdDecompressor().decompress(frame))
+            for member in decoder.decode(zstandard.ZstdDecompressor().decompress(frame)):
+                if member.xattrs:  # thousands of members often have the same
+                    if len(attributes) >= _REMEMBERED:
+                        attributes.clear()
+                    member.xattrs = attributes.setdefault(frozenset(member.xattrs.items()), member.xattrs)
+                yield member
     except (zstandard.ZstdError, msgspec.MsgspecError, UnicodeDecodeError, struct.error) as error:
         raise Corrupt(f"list of members: {error}") from None
 

@@ -11,14 +11,14 @@ from tests.bombs.places import PLACES
 _PEAK = 300 * MIB
 
 _SHORT = [
-    ("user names", 0.1, "find"),
+    ("user names", 0.05, "find"),
     ("zstd window of 2 GB", 1, "find"),
     ("gzip members", 0.1, "verify"),
-    ("long name of 1 GB", 0.02, "index"),
-    ("members of one name", 0.02, "find"),
-    ("stacks of 1,000 layers", 0.1, "ls"),
-    ("configs of 4 MB", 0.15, "ls"),
-    ("tags", 0.3, "ls"),
+    ("long name of 1 GB", 0.01, "index"),
+    ("members of one name", 0.004, "find"),
+    ("stacks of 1,000 layers", 0.05, "ls"),
+    ("configs of 4 MB", 0.1, "ls"),
+    ("tags", 0.1, "ls"),
     ("a tag of 4 MB", 0.25, "ls"),
     ("tags of many parts", 0.25, "mount"),
     ("nested indexes", 0.2, "ls"),
@@ -27,13 +27,13 @@ _SHORT = [
     ("index of 500 MB", 1, "ls"),
     ("index nested", 1, "ls"),
     ("pipes and devices", 1, "verify"),
-    ("archive names", 0.3, "load"),
-    ("archive tags", 0.3, "load"),
+    ("archive names", 0.12, "load"),
+    ("archive tags", 0.1, "load"),
     ("tar-split nested", 1, "find"),
-    ("tar-split line of 2 GB", 0.05, "find"),
-    ("docker's stacks", 0.1, "ls"),
+    ("tar-split line of 2 GB", 0.03, "find"),
+    ("docker's stacks", 0.05, "ls"),
     ("podman's stacks", 0.03, "ls"),
-    ("own names", 0.3, "ls"),
+    ("own names", 0.1, "ls"),
 ]
 
 

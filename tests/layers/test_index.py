@@ -14,7 +14,7 @@ from imgfs.codec import Compression
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt
 from imgfs.layers.index import Facts, LayerIndex, write_index
-from imgfs.layers.member_list import MemberPacker, unpack_members
+from imgfs.layers.member_list import MemberPacker, packed_members, unpack_members
 from imgfs.layers.survey import Survey
 from imgfs.tar import Member, scan_blob
 from tests.codec.encoders import gzip_member
@@ -136,6 +136,25 @@ def test_members_are_packed_and_unpacked_in_batches() -> None:
     assert list(unpack_members(packed)) == members
     assert len(packed) < 40 * len(members)
     assert list(unpack_members(MemberPacker().finish())) == []
+
+
+def test_members_with_equal_attributes_share_them() -> None:
+    members = [msgspec.structs.replace(member(b"x"), xattrs={b"user.a": b"1" * 1000}) for _ in range(9)]
+    found = list(packed_members(members))
+    assert found == members
+    assert len({id(of.xattrs) for of in found}) == 1
+
+
+def test_a_list_of_members_is_gone_through_as_often_as_wanted() -> None:
+    members = [member(b"%d" % number) for number in range(3000)]
+    found = packed_members(members)
+    assert list(found) == list(found) == members
+    assert (len(found), found[2000], found[-1], found[1:3]) == (
+        3000,
+        members[2000],
+        members[-1],
+        members[1:3],
+    )
 
 
 def test_more_members_than_memory_should_hold_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
