@@ -31,7 +31,8 @@ MAKERS: dict[str, Maker] = {
     "docker": lambda folder, images: docker_root(folder / "docker", images),
     "containers-storage": lambda folder, images: graph_root(folder / "graph", images),
 }
-# All but closing: an index of the cache that is dropped closes its file wherever that is. Calls that no audit event is raised for. Reading without waiting, preadv2 with RWF_NOWAIT, is what may be done.
+# All but closing: an index of the cache that is dropped closes its file wherever that is.
+# Calls that no audit event is raised for. Reading without waiting, preadv2 with RWF_NOWAIT, is what may be done.
 CALLS = (
     "stat",
     "lstat",
