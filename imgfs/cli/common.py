@@ -11,6 +11,7 @@ import platformdirs
 
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Cache, Indexer
+from imgfs.layers.background import BackgroundVerifier
 from imgfs.layers.turn import Turn
 from imgfs.sources import Source, has_no_place, open_source
 from imgfs.sources.own import default_path
@@ -65,9 +66,9 @@ def cache() -> Cache:
 
 
 @contextmanager
-def indexing(turn: Turn | None = None) -> Iterator[Indexer]:
+def indexing(turn: Turn | None = None, verifier: BackgroundVerifier | None = None) -> Iterator[Indexer]:
     """What makes layers readable at random, for this command; stopped afterwards."""
-    indexer = Indexer(cache(), turn)
+    indexer = Indexer(cache(), turn, verifier)
     try:
         yield indexer
     finally:
@@ -76,13 +77,17 @@ def indexing(turn: Turn | None = None) -> Iterator[Indexer]:
 
 @contextmanager
 def opened(
-    references: Sequence[str], store: str | None = None, *, also: Sequence[str] = ()
+    references: Sequence[str],
+    store: str | None = None,
+    *,
+    also: Sequence[str] = (),
+    verifier: BackgroundVerifier | None = None,
 ) -> Iterator[Union]:
     """The sources named, or the store of imgfs when none is; closed afterwards.
 
     One given without a place, such as `docker:`, is left out with a warning if it cannot be opened and another can:
     no machine has every engine. One given with its place has to be there. Those in `also` are left out without a
-    word where they are not there.
+    word where they are not there. With a `verifier`, layers that are read as they lie are verified by it.
     """
     sources: list[Source] = []
     missing: dict[str, Exception] = {}
@@ -92,7 +97,7 @@ def opened(
             for reference in (*(references or [f"imgfs:{store or ''}"]), *also):
                 try:
                     # each has its own, as those that share one would wait for each other
-                    source = open_source(reference, indexers.enter_context(indexing(turn)))
+                    source = open_source(reference, indexers.enter_context(indexing(turn, verifier)))
                 except (ImgfsError, OSError) as error:
                     if not has_no_place(reference):
                         raise

@@ -6,8 +6,10 @@ import click
 import msgspec
 
 from imgfs.cli.common import opened, source_option, store_option, utf8
-from imgfs.errors import InvalidImage
-from imgfs.store import Image
+from imgfs.digest import ImageID
+from imgfs.errors import ImgfsError, InvalidImage
+from imgfs.sources import Source
+from imgfs.store import Image, LayerStack
 
 
 @click.command(short_help="Print all that is known of images, as JSON.")
@@ -29,12 +31,30 @@ def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None
                     "Children": snapshot.children.get(image_id, []),
                     "Sources": [utf8(source.reference) for source in found_in],
                     "Size": found_in[0].store.layers(image_id).look_for_size(),
+                    "Layers": _layers(found_in[0], image_id),
                     "Config": _config(snapshot.images[image_id]),
                 }
             )
     sys.stdout.write(
         msgspec.json.format(msgspec.json.encode(descriptions, enc_hook=str), indent=4).decode() + "\n"
     )
+
+
+def _layers(source: Source, image_id: ImageID) -> list[dict[str, object]]:
+    """Each layer, bottom first: its size as far as known, and whether its bytes were compared with its diff ID."""
+    stack = source.store.layers(image_id)
+    diff_ids = source.store.get(image_id).diff_ids
+    return [
+        {"DiffID": diff_id, "Size": stack.look_for_size_of(number), "Verified": _is_verified(stack, number)}
+        for number, diff_id in enumerate(diff_ids)
+    ]
+
+
+def _is_verified(stack: LayerStack, number: int) -> bool:
+    try:
+        return stack.is_verified(number)
+    except (ImgfsError, OSError):  # it is not there
+        return False
 
 
 def _config(image: Image) -> msgspec.Raw:

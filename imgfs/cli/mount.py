@@ -4,13 +4,14 @@ import logging
 import os
 import resource
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from threading import Timer
 
 import click
 
 from imgfs.cli.common import cache, cache_size_option, opened
 from imgfs.errors import MountError
+from imgfs.layers.background import BackgroundVerifier
 from imgfs.view import RootDirectory, ViewOptions
 
 logger = logging.getLogger("imgfs")
@@ -63,7 +64,8 @@ def mount(
         _allow_many_files()
         watchdog = Timer(_PATIENCE, _end_anyway)
         watchdog.daemon = True
-        with opened(sources) as union:
+        verifier = BackgroundVerifier()
+        with closing(verifier), opened(sources, verifier=verifier) as union:
             for source in union.sources:
                 _check_cover(target, source.folder, source.reference)
             _check_cover(target, cache().folder, "the cache")

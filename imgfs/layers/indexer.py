@@ -6,9 +6,11 @@ digests are those recorded.
 
 import io
 import logging
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from threading import Lock
 
 from imgfs.blob import Blob, MemoryBlob
@@ -16,6 +18,7 @@ from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.codec import Compression, detect
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt
+from imgfs.layers.background import BackgroundVerifier, Take
 from imgfs.layers.building import Building
 from imgfs.layers.cache import COPY, Cache
 from imgfs.layers.copy import Copy
@@ -68,8 +71,12 @@ class Indexer:
     Two sources that share an indexer wait for each other when one hangs; those that share a `turn` only for so long.
     """
 
-    def __init__(self, cache: Cache, turn: Turn | None = None) -> None:
+    def __init__(
+        self, cache: Cache, turn: Turn | None = None, verifier: BackgroundVerifier | None = None
+    ) -> None:
         self._cache = cache
+        self._verifier = verifier
+        self._touched: set[_Place] = set()
         self._turn = turn or Turn()
         self._lock = Lock()  # held while nothing blocks
         self._starting = Lock()  # held while what is to be indexed is opened
@@ -111,6 +118,47 @@ class Indexer:
     def is_indexed(self, subject: Subject) -> bool:
         """Whether there is an index of the layer, here or in the cache."""
         return self.loaded(subject) is not None or self._look(subject) is not None
+
+    def touch(self, subject: Subject) -> None:
+        """Note that the layer was opened: one that is read as it lies is verified in the background, if that is done.
+
+        Raises Corrupt if it turned out to be so before.
+        """
+        self.raise_failure(subject)
+        if self._verifier is None or subject.compression is not Compression.PLAIN:
+            return
+        with self._lock:
+            if subject.place in self._touched or subject in self._loaded:
+                return
+            self._touched.add(subject.place)
+        self._verifier.add(partial(self._verify, subject))
+
+    def note_read(self) -> None:
+        """Have what is done in the background give way."""
+        if self._verifier is not None:
+            self._verifier.last_read = time.monotonic()
+
+    def has_failed(self, subject: Subject) -> bool:
+        """Whether the layer turned out not to be what its digests say. Never blocks."""
+        return bool(self._failures) and subject.place in self._failures
+
+    def raise_failure(self, subject: Subject) -> None:
+        """Raise Corrupt if the layer turned out not to be what its digests say. Never blocks."""
+        if self.has_failed(subject):
+            raise Corrupt(self._failures[subject.place])
+
+    def _verify(self, subject: Subject, take: Take) -> None:
+        if self.find(subject) is not None:
+            return
+        with subject.open_blob() as blob:
+            findings = Survey(blob, subject.compression, subject.name).run(take)
+        try:
+            verify_findings(subject, findings)
+        except Corrupt as error:
+            with self._lock:
+                self._failures[subject.place] = str(error)
+            raise
+        self._remember(subject, self._keep(subject.key, findings))
 
     def build(self, subject: Subject, *, with_copy: bool = True) -> Building | None:
         """The pass over the layer that is running, or one that starts now; None if the index turns out to be known.

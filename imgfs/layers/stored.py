@@ -55,7 +55,9 @@ class StoredLayer:
     def open(self) -> TarBlob:
         blob = self.open_blob()
         try:
-            return StoredTar(self._subject(blob), blob, self.indexer, verified_first=self.is_doubtful)
+            subject = self._subject(blob)
+            self.indexer.touch(subject)
+            return StoredTar(subject, blob, self.indexer, verified_first=self.is_doubtful)
         except BaseException:
             blob.close()
             raise
@@ -63,6 +65,7 @@ class StoredLayer:
     def members(self) -> Sequence[Member]:
         with self.open_blob() as blob:
             subject = self._subject(blob)
+            self.indexer.touch(subject)
             if (
                 subject.compression is Compression.PLAIN
                 and not self.is_doubtful

@@ -41,6 +41,7 @@ class StoredTar(TarBlob):
 
     @property
     def size(self) -> int:
+        self._indexer.raise_failure(self._subject)
         known = self.known_size
         return self._indexer.index(self._subject).facts.size if known is None else known
 
@@ -75,6 +76,8 @@ class StoredTar(TarBlob):
             size = min(size, known - offset)
         if size <= 0:
             return b""
+        self._indexer.note_read()
+        self._indexer.raise_failure(self._subject)
         try:
             if offset + size == known and not self._is_size_sure():
                 self._indexer.index(
@@ -89,6 +92,9 @@ class StoredTar(TarBlob):
         return data
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
+        self._indexer.note_read()
+        if self._indexer.has_failed(self._subject):
+            return None
         reader = self._reader
         if reader is None and self._is_in_place and self._known_index() is None:
             reader = self._blob
