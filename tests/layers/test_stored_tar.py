@@ -167,6 +167,20 @@ def test_two_huge_frames_in_a_budget_for_one_are_both_readable(tmp_path: Path) -
         assert used <= 25 << 20
 
 
+@pytest.mark.parametrize("encoder", ["xz", "bzip2", "zstd frame"])
+def test_without_room_for_a_copy_it_is_decoded_from_the_start_for_each_read(
+    tmp_path: Path, encoder: str
+) -> None:
+    data = big_tar(20_000_000)
+    with indexing(tmp_path, 1 << 20) as indexer:
+        layer = stored_layer(indexer, tmp_path / "layer", data, encoder)
+        assert indexer.index(layer.subject()).table.needs_copy
+        with layer.open() as tar:
+            for offset in (19_000_000, 1000, 10_000_000):
+                assert tar.pread(1000, offset) == data[offset : offset + 1000]
+        assert not copies(tmp_path)
+
+
 def test_plain_layers_need_no_index_and_are_read_in_place(tmp_path: Path) -> None:
     with indexing(tmp_path) as indexer:
         layer = stored_layer(indexer, tmp_path / "layer", DATA, "plain")
