@@ -98,6 +98,11 @@ def is_exhausted(error: Exception) -> bool:
     return any(isinstance(cause, OSError) and cause.errno in _EXHAUSTED for cause in causes)
 
 
+def as_exhausted(error: RuntimeError) -> Exception:
+    """What Python raises when the system has no more threads as what it is, EAGAIN; any other error as it was."""
+    return OSError(errno.EAGAIN, str(error)) if "start new thread" in str(error) else error
+
+
 _LOST = (errno.ENOTCONN, errno.ECONNABORTED, errno.ESTALE, errno.EHOSTDOWN, errno.ENODEV, errno.ENXIO)
 
 

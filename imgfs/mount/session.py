@@ -98,11 +98,16 @@ async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
 
 async def _poll(poll: Callable[[], object]) -> None:
     alone = trio.CapacityLimiter(1)  # as others may hang
+    told = False
     while True:
         try:
             await trio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=alone)
         except (ImgfsError, OSError) as error:
             logger.warning("%s", describe(error))
+        except RuntimeError as error:  # the next one may find a thread
+            if not told:
+                logger.warning("changes are not looked for: %s", error)
+            told = True
         await trio.sleep(_POLL_SECONDS)
 
 

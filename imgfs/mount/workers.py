@@ -8,6 +8,7 @@ from typing import TypeVar, TypeVarTuple
 
 import trio
 
+from imgfs.errors import as_exhausted
 from imgfs.mount.failures import Failures
 from imgfs.view import Node, NodeTable, Origin
 
@@ -39,6 +40,8 @@ class Workers:
             return await trio.to_thread.run_sync(
                 work, *arguments, abandon_on_cancel=True, limiter=self._limiter(at.origins, waits)
             )
+        except RuntimeError as error:
+            raise self._failures.translate(as_exhausted(error), at) from None
         except Exception as error:
             raise self._failures.translate(error, at) from None
 
