@@ -1,27 +1,31 @@
 """The cache directory: files by digest and kind, bounded, the least recently used going first.
 
 Holds nothing that cannot be made again, so no failure here is an error: what cannot be read is absent and what
-cannot be written is not kept. Files of other users, or that others may write, are not believed. Whoever reads
-a file here checks its content; this room only keeps it. Any number of processes share one directory: files
+cannot be written is not kept. A directory of another user, or that others may write to, is not used, and such files
+are not believed; everything lies beneath its descriptor, and files that are not named as here are left alone. Whoever
+reads a file here checks its content; this module only keeps it. Any number of processes share one directory: files
 appear by rename and disappear by unlink.
 """
 
 import logging
 import os
+import re
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from imgfs.blob import FileBlob
+from imgfs.blob import FileBlob, Folder
 from imgfs.digest import Digest
 from imgfs.errors import StoreError
+from imgfs.layers.own_folder import is_ours, open_own_folder
 from imgfs.layers.partial import PREFIX, Partial, left_behind
 
 logger = logging.getLogger("imgfs")
 
 _VERSION = "1"
+_NAME = re.compile(r"sha(256|384|512)-[0-9a-f]+\.[a-z0-9-]+|" + PREFIX + "[a-z0-9_]+")
 COPY = "copy"
 """The kind of files that are large, and whose readers can do without."""
 
@@ -42,21 +46,22 @@ class Cache:
     def __init__(self, folder: str, limit: int) -> None:
         self.limit = limit
         self.folder = folder
-        self._folder = os.path.join(folder, _VERSION)
         self._complained = False
-        try:
-            os.makedirs(self._folder, mode=0o700, exist_ok=True)
-        except OSError as error:
-            self._complain(error)
+        self._files = self._open_folder()
+        for entry in self.entries():
+            if entry.name.startswith(PREFIX):
+                self._try_to_drop(entry)
 
     def open(self, digest: Digest, kind: str) -> FileBlob | None:
         """A kept file, marked as used now; None if there is none that can be believed."""
+        if self._files is None:
+            return None
         try:
-            blob = FileBlob(self._path(digest, kind))
+            blob = self._files.open(_name(digest, kind))
         except (OSError, StoreError):
             return None
         status = os.fstat(blob.fileno())
-        if status.st_uid != os.geteuid() or stat.S_IMODE(status.st_mode) & 0o022:
+        if not is_ours(status):
             logger.warning("%s: not ours alone, so not believed", blob.path)
             blob.close()
             return None
@@ -82,7 +87,7 @@ class Cache:
     def keep_partial(self, partial: Partial, digest: Digest, kind: str) -> None:
         """Let a file that has been filled be found, and make room for it."""
         try:
-            partial.place(self._path(digest, kind))
+            partial.place(_name(digest, kind))
         except OSError as error:
             self._complain(error)
         self.prune()
@@ -90,7 +95,11 @@ class Cache:
     def begin(self) -> Partial | None:
         """A file to be filled bit by bit; None where none can be made."""
         try:
-            return Partial(self._folder)
+            try:
+                return Partial(self._files) if self._files else None
+            except FileNotFoundError:  # the directory was removed
+                self._files = self._open_folder()
+                return Partial(self._files) if self._files else None
         except OSError as error:
             self._complain(error)
             return None
@@ -101,8 +110,9 @@ class Cache:
 
     def discard(self, digest: Digest, kind: str) -> None:
         """Stop keeping a file."""
-        with suppress(OSError):
-            os.unlink(self._path(digest, kind))
+        if self._files is not None:
+            with suppress(OSError):
+                self._files.unlink(_name(digest, kind))
 
     def prune(self, limit: int | None = None) -> list[CacheEntry]:
         """Drop what was used least recently until at most `limit` bytes are left; answers what was dropped.
@@ -113,16 +123,9 @@ class Cache:
         excess = sum(entry.size for entry in entries) - (self.limit if limit is None else limit)
         dropped = []
         for entry in entries:
-            if excess <= 0:
-                break
-            try:
-                if _drop(entry):
-                    excess -= entry.size
-                    dropped.append(entry)
-            except FileNotFoundError:
-                excess -= entry.size  # by another process
-            except OSError as error:
-                self._complain(error)
+            if (excess > 0 or entry.name.startswith(PREFIX)) and self._try_to_drop(entry):
+                excess -= entry.size
+                dropped.append(entry)
         return dropped
 
     def make_room(self) -> bool:
@@ -130,37 +133,60 @@ class Cache:
         self.prune()
         return sum(entry.size for entry in self._scan()) <= self.limit
 
-    def _path(self, digest: Digest, kind: str) -> str:
-        return os.path.join(self._folder, f"{digest.algorithm}-{digest.hex}.{kind}")
-
     def _scan(self) -> Iterator[CacheEntry]:
+        folder = self._files
+        if folder is None:
+            return
         try:
-            entries = list(os.scandir(self._folder))
+            names = [entry.name for entry in folder.scan()]
         except OSError:
             return
-        for entry in entries:
+        for name in filter(_NAME.fullmatch, names):
             with suppress(OSError):
-                status = entry.stat(follow_symlinks=False)
+                status = folder.stat(name)
                 if stat.S_ISREG(status.st_mode):
-                    yield CacheEntry(entry.name, entry.path, status.st_blocks * 512, status.st_mtime)
+                    yield CacheEntry(name, folder.path_of(name), status.st_blocks * 512, status.st_mtime)
 
-    def _complain(self, error: OSError) -> None:
+    def _try_to_drop(self, entry: CacheEntry) -> bool:
+        """Remove a file; returns whether it is gone, which it is not while it is being written."""
+        try:
+            return self._files is not None and _drop(self._files, entry.name)
+        except FileNotFoundError:
+            return True  # by another process
+        except OSError as error:
+            self._complain(error)
+            return False
+
+    def _open_folder(self) -> Folder | None:
+        try:
+            return open_own_folder(self.folder, _VERSION)
+        except (OSError, StoreError) as error:
+            self._complain(error)
+            return None
+
+    def _complain(self, error: Exception) -> None:
         if not self._complained:
-            logger.warning("cache %s: %s: working without what it cannot keep", self._folder, error.strerror)
+            path = os.path.join(self.folder, _VERSION)
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            logger.warning("cache %s: %s: working without what it cannot keep", path, why)
         self._complained = True
 
 
-def _drop(entry: CacheEntry) -> bool:
+def _name(digest: Digest, kind: str) -> str:
+    return f"{digest.algorithm}-{digest.hex}.{kind}"
+
+
+def _drop(folder: Folder, name: str) -> bool:
     """Remove a file, unless it is still being written. Raises OSError."""
-    if entry.name.startswith(PREFIX) and not left_behind(entry.path):
+    if name.startswith(PREFIX) and not left_behind(folder, name):
         return False
-    if entry.name.endswith(f".{COPY}"):
+    if name.endswith(f".{COPY}"):
         # emptied first, so that the space comes back even while another process holds the file open
-        fd = os.open(entry.path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.fileno())
         try:
             if os.fstat(fd).st_nlink == 1:
                 os.ftruncate(fd, 0)
         finally:
             os.close(fd)
-    os.unlink(entry.path)
+    folder.unlink(name)
     return True

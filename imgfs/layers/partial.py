@@ -5,8 +5,10 @@ It is locked while it is open, so that nobody takes it for what a process left b
 
 import fcntl
 import os
-import tempfile
+import secrets
 from contextlib import suppress
+
+from imgfs.blob import Folder
 
 PREFIX = "partial-"
 
@@ -14,33 +16,41 @@ PREFIX = "partial-"
 class Partial:
     """A new file in `folder` that nobody finds yet; `fd` is open for reading and writing. Raises OSError."""
 
-    def __init__(self, folder: str) -> None:
-        self.fd, path = tempfile.mkstemp(dir=folder, prefix=PREFIX)
-        self._path: str | None = path
-        with suppress(OSError):  # some network file systems lock nothing
-            fcntl.flock(self.fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    def __init__(self, folder: Folder) -> None:
+        self._folder = folder
+        self._name: str | None = None
+        while self._name is None:
+            name = f"{PREFIX}{secrets.token_hex(8)}"
+            self.fd = folder.create(name, 0o600)
+            with suppress(OSError):  # some network file systems lock nothing
+                fcntl.flock(self.fd, fcntl.LOCK_EX)
+            if os.fstat(self.fd).st_nlink:
+                self._name = name
+            else:  # taken, before it was locked, for one that was left behind
+                os.close(self.fd)
 
-    def place(self, path: str) -> None:
+    def place(self, name: str) -> None:
         """Give it the name that others find it by, as the one used last; `fd` stays open. Raises OSError."""
-        if self._path is not None:
+        if self._name is not None:
             os.utime(self.fd)
-            os.rename(self._path, path)
-            self._path = None
+            self._folder.rename(self._name, self._folder, name)
+            self._name = None
 
     def close(self) -> None:
         """Let go of it; what was not placed is removed."""
-        path, self._path = self._path, None
-        if path is not None:
+        name, self._name = self._name, None
+        if name is not None:
             with suppress(OSError):
-                os.unlink(path)
+                self._folder.unlink(name)
         fd, self.fd = self.fd, -1
         if fd >= 0:
             os.close(fd)
 
 
-def left_behind(path: str) -> bool:
+def left_behind(folder: Folder, name: str) -> bool:
     """Whether the process that was writing a partial file is gone. Raises OSError."""
-    fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK)
+    flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
+    fd = os.open(name, flags, dir_fd=folder.fileno())
     try:
         fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -3,6 +3,7 @@
 import errno
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -109,6 +110,69 @@ def test_what_a_killed_process_left_behind_is_dropped(cache: Cache, tmp_path: Pa
     assert entry.name.startswith("partial-")
     assert cache.prune(0) == [entry]
     assert cache.entries() == []
+
+
+def test_what_a_killed_process_left_behind_is_dropped_when_the_cache_is_opened_or_written(
+    cache: Cache, tmp_path: Path
+) -> None:
+    program = (
+        "import os, sys; from imgfs.layers import Cache; Cache(sys.argv[1], 1 << 20).begin(); os._exit(1)"
+    )
+    command = [sys.executable, "-c", program, str(tmp_path / "cache")]
+    subprocess.run(command, check=False)
+    living = cache.begin()
+    assert living is not None
+    assert len(cache.entries()) == 2
+    Cache(str(tmp_path / "cache"), 1 << 20)
+    assert len(cache.entries()) == 1
+    subprocess.run(command, check=False)
+    keep(cache, ONE, b"one")
+    assert len(cache.entries()) == 2
+    living.place("sha256-00.index")
+    living.close()
+    assert len(cache.entries()) == 2
+
+
+def test_files_that_are_not_its_own_are_left_alone(cache: Cache, tmp_path: Path) -> None:
+    folder = tmp_path / "cache/1"
+    for name in (
+        "passwd",
+        ".hidden",
+        "sha256-xyz.index",
+        "sha256-00",
+        "partial",
+        "partial-../x".replace("/", "-"),
+    ):
+        (folder / name).write_bytes(b"precious")
+    (folder / f"sha256-{ONE.hex}.index").symlink_to(tmp_path / "cache/1/passwd")
+    before = {path.name: path.lstat().st_mtime_ns for path in folder.iterdir()}
+    assert cache.entries() == []
+    assert read(cache, ONE) is None
+    assert cache.prune(0) == []
+    Cache(str(tmp_path / "cache"), 1 << 20)
+    assert {path.name: path.lstat().st_mtime_ns for path in folder.iterdir()} == before
+
+
+def test_a_cache_of_another_user_is_not_used_and_one_line_says_so(
+    cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    keep(cache, ONE, b"one")
+    os.chown(tmp_path / "cache", 65534, 65534)
+    refused = Cache(str(tmp_path / "cache"), 1 << 20)
+    keep(refused, TWO, b"two")
+    refused.discard(ONE, "index")
+    assert (read(refused, ONE), refused.begin(), refused.entries(), refused.prune(0)) == (None, None, [], [])
+    assert read(cache, ONE) == b"one"
+    assert len(caplog.messages) == 1
+    assert f"{tmp_path / 'cache'} belongs to another user" in caplog.text
+
+
+def test_a_cache_that_was_removed_while_it_is_used_is_made_again(cache: Cache, tmp_path: Path) -> None:
+    keep(cache, ONE, b"one")
+    shutil.rmtree(tmp_path / "cache")
+    assert read(cache, ONE) is None
+    keep(cache, TWO, b"two")
+    assert read(cache, TWO) == b"two"
 
 
 def test_many_processes_share_it(cache: Cache, tmp_path: Path) -> None:
