@@ -14,6 +14,7 @@ ROOMS = [
     "sources",
     "store",
     "layers",
+    "tree",
     "tar",
     "codec",
     "blob",

@@ -14,11 +14,10 @@ import msgspec
 
 from imgfs.cli.common import opened, source_option, store_option
 from imgfs.cli.messages import tell
-from imgfs.cli.trees import layers_of, merged
+from imgfs.cli.trees import layer_trees, merged
 from imgfs.errors import printable
-from imgfs.tar import Member
+from imgfs.tree import Event, Tree, origins
 from imgfs.view.compare import Change, Difference, Side, State, differences
-from imgfs.view.origins import Event, origins
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 
@@ -66,7 +65,7 @@ def which(image: str, path: str, sources: tuple[str, ...], store: str | None) ->
         snapshot = union.snapshot
         image_id = snapshot.resolve(image)
         found = snapshot.images[image_id]
-        events = origins(os.fsencode(path), layers_of(snapshot, image_id).members())
+        events = origins(os.fsencode(path), layer_trees(snapshot, image_id))
     if not events:
         tell(f"{path}: no layer of {found.id.short} has it")
         click.get_current_context().exit(1)
@@ -154,15 +153,16 @@ def _state(state: State | None) -> _State | None:
 
 
 def _told(event: Event) -> str:
-    return event.what if event.member is None else f"{event.what}: {_described(event.member)}"
+    return event.what if event.entry is None else f"{event.what}: {_described(event.tree, event.entry)}"
 
 
-def _described(member: Member) -> str:
-    if member.is_file:
-        return f"file of {member.size} bytes"
-    kinds = {b"1": "hard link", b"2": "symbolic link", b"3": "character device", b"4": "block device"}
-    kind = (kinds | {b"5": "directory", b"6": "pipe"}).get(member.type, "file")
-    return f"{kind} to {_shown(member.linkname)}" if member.type in b"12" else kind
+def _described(tree: Tree, entry: int) -> str:
+    mode = tree.modes[entry]
+    if stat.S_ISREG(mode):
+        return f"file of {tree.sizes[entry]} bytes"
+    if stat.S_ISLNK(mode):
+        return f"symbolic link to {_shown(tree.target(entry))}"
+    return _type(mode)
 
 
 def _type(mode: int) -> str:

@@ -7,6 +7,7 @@ from imgfs.cli.common import cache
 from imgfs.digest import ImageID
 from imgfs.sources.union import Snapshot
 from imgfs.store import LayerStack
+from imgfs.tree import Tree
 from imgfs.view.loaded import LoadedTree
 from imgfs.view.open_layers import OpenLayers
 from imgfs.view.tree_cache import TreeCache
@@ -15,6 +16,13 @@ from imgfs.view.tree_cache import TreeCache
 def layers_of(snapshot: Snapshot, image_id: ImageID) -> LayerStack:
     """The layers of an image, in the source that has them all if any has."""
     return snapshot.source_of(image_id).store.layers(image_id)
+
+
+def layer_trees(snapshot: Snapshot, image_id: ImageID) -> Iterator[Tree]:
+    """The tree of each layer of an image alone, bottom first. Raises what reading the layers raises."""
+    layers, make = layers_of(snapshot, image_id), TreeCache(cache())
+    for number in range(len(layers.diff_ids)):
+        yield make.layer_tree(layers, number, f"image {image_id}")
 
 
 @contextmanager

@@ -26,6 +26,21 @@ def components(name: bytes) -> list[bytes]:
     return parts
 
 
+def cleaned(name: bytes) -> bytes:
+    """A cleaned path, its components joined; empty for the root itself.
+
+    Raises ValueError for too long a path and for a NUL; a component may be of any length.
+    """
+    if len(name) > MAX_PATH:
+        raise ValueError(f"a path of {len(name)} bytes")
+    if b"\0" in name:
+        raise ValueError("a path with a NUL")
+    path = name.removeprefix(b"./").strip(b"/")
+    if path.startswith(b".") or b"/." in path or b"//" in path:
+        return b"/".join(_cleaned(path.split(b"/")))
+    return path
+
+
 def steps(target: bytes) -> list[bytes]:
     """The components of a symbolic link's target, to be taken one by one: `..` stays, it depends on where one is."""
     return [part for part in target.split(b"/") if part not in (b"", b".")]

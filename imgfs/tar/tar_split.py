@@ -16,13 +16,12 @@ from imgfs.blob import Blob
 from imgfs.codec import detect, open_forward
 from imgfs.decoders import json_decoder
 from imgfs.errors import Corrupt
-from imgfs.tar.merge import MAX_ENTRIES
 from imgfs.tar.packed import PackedBytes
 
 _CHUNK = 256 << 10
 _MAX_LINE = 32 << 20  # an ending with much behind it is one line
 _MAX_TEXT = 2 << 30
-_MAX_LINES = 2 * MAX_ENTRIES  # a member has two
+_MAX_LINES = 10_000_000  # a member has two
 _MAX_SIZE = 1 << 60
 _FILE, _LITERAL = 1, 2
 _CRC_SIZE = 8

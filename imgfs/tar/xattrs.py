@@ -5,7 +5,7 @@ What unpacks layers drops those that the kernel refuses: of other systems, and u
 
 from collections.abc import Mapping
 
-from imgfs.tar.member import DIRECTORY, FILES
+from imgfs.tar.member import DIRECTORY, FILES, HARDLINK
 
 _MAX_NAME, _MAX_VALUE, _MAX_LIST = (
     255,
@@ -18,7 +18,7 @@ _NAMESPACES = (_USER, b"trusted.", b"security.", b"system.")
 
 def possible(xattrs: Mapping[bytes, bytes], kind: bytes) -> dict[bytes, bytes]:
     """Those of some attributes that a member of a type can have, leaving out what is too much to be listed."""
-    namespaces = _NAMESPACES if kind in FILES or kind == DIRECTORY else _NAMESPACES[1:]
+    namespaces = _NAMESPACES if kind in FILES or kind in (DIRECTORY, HARDLINK) else _NAMESPACES[1:]
     kept, left = dict[bytes, bytes](), _MAX_LIST
     for name, value in xattrs.items():
         if (

@@ -12,7 +12,7 @@ from heapq import merge
 
 from imgfs.blob import Blob
 from imgfs.digest import DiffID
-from imgfs.tar import Tree
+from imgfs.tree import Tree
 from imgfs.view.loaded import LoadedTree
 
 _CHUNK = 1 << 20

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import cached_property
 
 from imgfs.blob import Blob, Slice, SparseBlob
-from imgfs.tar import FlatPlan, FlatTar, TarBlob, Tree
+from imgfs.tar import TarBlob
+from imgfs.tree import FlatPlan, FlatTar, Tree
 from imgfs.view.open_layers import OpenLayers
 
 LayerOpener = Callable[[int], TarBlob]

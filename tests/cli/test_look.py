@@ -8,7 +8,7 @@ import pytest
 
 from tests.conftest import Imgfs
 from tests.images import TestImage, docker_archive
-from tests.tar.stacks import Entry, tar
+from tests.tree.stacks import Entry, tar
 
 FILE, DIRECTORY, SYMLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE
 BASE = [
@@ -94,6 +94,7 @@ def test_a_path_that_never_was_is_an_error(imgfs: Imgfs, source: list[str]) -> N
 
 def test_diff_tells_what_was_added_removed_and_changed(imgfs: Imgfs, source: list[str]) -> None:
     assert [line.split(maxsplit=2) for line in lines(imgfs, "diff", *source, "one:1", "two:1")] == [
+        ["C", "+0", "/etc  (mode)"],
         ["C", "+0", "/etc/passwd  (mode, content)"],
         ["D", "-6", "/etc/shadow"],
         ["A", "+5", "/new\\nline"],

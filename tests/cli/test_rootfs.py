@@ -14,15 +14,15 @@ import pytest
 
 from tests.conftest import Imgfs, Mount, eventually
 from tests.images import TestImage, docker_archive, oci_layout
-from tests.tar.stacks import Entry, merged, real_facts, tar, tree_facts
 from tests.tools import require_tool
+from tests.tree.stacks import Entry, layer_tree, merged, real_facts, tar, tree_facts
 
 FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 
 BELOW = [
     Entry("bin", DIRECTORY, mode=0o755),
     Entry("bin/tool", FILE, "a tool\n", mode=0o4755, xattr="value"),
-    Entry("bin/again", HARDLINK, "bin/tool"),
+    Entry("bin/again", HARDLINK, "bin/tool", mode=0o4755),
     Entry("bin/link", SYMLINK, "tool"),
     Entry("dev", DIRECTORY, mode=0o755),
     Entry("dev/console", tarfile.CHRTYPE, mode=0o600),
@@ -81,7 +81,7 @@ def test_each_layer_is_a_tar_and_a_tree_with_its_whiteouts(
         assert sorted(os.listdir(layers)) == sorted([*names, *(f"{name}.tar" for name in names)])
         for name, layer in zip(names, image.layers, strict=True):
             assert (layers / f"{name}.tar").read_bytes() == layer
-            assert real_facts(layers / name) == tree_facts(merged([layer], raw=True), [layer])
+            assert real_facts(layers / name) == tree_facts(layer_tree(layer), [layer])
         assert (layers / names[1] / "etc/.wh.gone").exists()
 
 

@@ -9,8 +9,8 @@ import pytest
 from tests.conftest import Mount
 from tests.engines.conftest import Engines
 from tests.engines.engine import run
-from tests.tar.stacks import Facts, real_facts
 from tests.tools import require_tool
+from tests.tree.stacks import Facts, real_facts
 
 EXTRACT = ("--xattrs", "--xattrs-include=*", "--numeric-owner", "-p")
 

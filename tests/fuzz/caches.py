@@ -11,10 +11,10 @@ from imgfs.layers.index import _MAGIC as INDEX_MAGIC
 from imgfs.layers.index import Facts, LayerIndex, _hash, write_index
 from imgfs.layers.member_list import MemberPacker, unpack_members
 from imgfs.tar import scan_blob
-from imgfs.tar.merge import merge_layers
-from imgfs.tar.tree_file import _MAGIC as TREE_MAGIC
-from imgfs.tar.tree_file import _hash as tree_hash
-from imgfs.tar.tree_file import dump_tree, load_tree
+from imgfs.tree.build import build_tree
+from imgfs.tree.tree_file import _MAGIC as TREE_MAGIC
+from imgfs.tree.tree_file import _hash as tree_hash
+from imgfs.tree.tree_file import dump_tree, load_tree
 from tests.fuzz.target import Target
 from tests.images import digest, layer_tar
 
@@ -49,7 +49,7 @@ def _tree(body: bytes) -> None:
 
 
 def _tree_body() -> bytes:
-    return dump_tree(merge_layers([_MEMBERS], "fuzz"))[len(TREE_MAGIC) + len(tree_hash(b"")) :]
+    return dump_tree(build_tree(_MEMBERS, "fuzz"))[len(TREE_MAGIC) + len(tree_hash(b"")) :]
 
 
 TARGETS = [

@@ -7,11 +7,10 @@ from contextlib import suppress
 from imgfs.blob import MemoryBlob
 from imgfs.errors import Corrupt
 from imgfs.tar import Member, Scanner, scan_blob
-from imgfs.tar.flat import FlatPlan
-from imgfs.tar.merge import merge_layers
 from imgfs.tar.pax import nanoseconds, parse_records
 from imgfs.tar.sparse import in_records
 from imgfs.tar.tar_split import parse_tar_split
+from imgfs.tree import FlatPlan, build_tree, overlay_trees
 from tests.fuzz.target import Target
 from tests.images import layer_tar
 from tests.splitting import file_line, literal, tar_split
@@ -66,14 +65,14 @@ def _records(data: bytes) -> None:
 def _merge(data: bytes) -> None:
     """Two layers, one after another in the input."""
     middle = len(data) // 2 // _BLOCK * _BLOCK
-    layers = []
+    trees = []
     for layer in (data[:middle], data):
         members: list[Member] = []
         with suppress(Corrupt):
             members.extend(scan_blob(MemoryBlob(layer)))  # keeps what came before the error
-        layers.append(members)
-    for raw in (False, True):
-        assert FlatPlan(merge_layers(layers, "fuzz", raw=raw)).size
+        trees.append(build_tree(members, "fuzz"))
+        assert FlatPlan(trees[-1]).size
+    assert FlatPlan(overlay_trees(trees, "fuzz")).size
 
 
 _SPLIT = tar_split([literal(header(b"f", size=5)), file_line("f", b"hello"), literal(bytes(1024))])

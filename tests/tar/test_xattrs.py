@@ -2,11 +2,8 @@
 
 import pytest
 
-from imgfs.blob import MemoryBlob
-from imgfs.tar import Merger, scan_blob
-from imgfs.tar.member import DIRECTORY, FIFO, REGULAR, SYMLINK
+from imgfs.tar.member import DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK
 from imgfs.tar.xattrs import possible
-from tests.tar.archives import extended, header
 
 GOOD = {b"user.a": b"1", b"user." + b"n" * 250: b"v" * (64 << 10), b"user.empty": b""}
 
@@ -29,14 +26,7 @@ def test_there_are_no_more_names_than_can_be_listed() -> None:
 
 def test_every_namespace_of_linux_is_kept_and_users_own_on_files_and_directories_alone() -> None:
     given = {b"user.a": b"", b"trusted.a": b"", b"security.capability": b"", b"system.posix_acl_access": b""}
-    for kind in (REGULAR, DIRECTORY):
+    for kind in (REGULAR, DIRECTORY, HARDLINK):
         assert possible(given, kind) == given
     for kind in (SYMLINK, FIFO):
         assert possible(given, kind) == {name: b"" for name in given if name != b"user.a"}
-
-
-def test_a_tree_has_none_but_those() -> None:
-    merger = Merger(pytest.fail)
-    layer = extended(b"x", {b"SCHILY.xattr.": b"x", b"SCHILY.xattr.user.a": b"1"}) + header(b"a")
-    merger.apply(scan_blob(MemoryBlob(layer + extended(b"x", {b"SCHILY.xattr.": b"x"}) + header(b"b"))))
-    assert merger.tree().xattrs == {1: {b"user.a": b"1"}}

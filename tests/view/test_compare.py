@@ -13,7 +13,7 @@ from imgfs.view.compare import Side, differences
 from imgfs.view.loaded import LoadedTree
 from imgfs.view.open_layers import OpenLayers
 from tests.tar.archives import extended, header, padded
-from tests.tar.stacks import merged
+from tests.tree.stacks import merged
 
 Parts = Sequence[tuple[int, bytes]]
 

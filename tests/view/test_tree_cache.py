@@ -9,10 +9,10 @@ import pytest
 from imgfs.errors import InvalidImage
 from imgfs.layers import Cache
 from imgfs.store import LayerStack
-from imgfs.tar import merge
+from imgfs.tree import build
 from imgfs.view.tree_cache import TreeCache
 from tests.store.stores import Layers
-from tests.tar.stacks import Entry, tar
+from tests.tree.stacks import Entry, tar
 
 MANY = tar([Entry(f"d/{number:04}", tarfile.REGTYPE) for number in range(1200)])
 ABOVE = tar([Entry("d/.wh.0000", tarfile.REGTYPE)])
@@ -49,12 +49,31 @@ def test_a_tree_is_merged_once_and_found_by_others(cache: Cache) -> None:
 
 
 def test_a_layer_alone_is_another_tree_than_the_stack_up_to_it(cache: Cache) -> None:
-    stack = CountedStack(MANY)
-    assert len(TreeCache(cache).tree(stack, None, "x")) == len(TreeCache(cache).tree(stack, 0, "x"))
-    assert stack.asked == 2
     both = CountedStack(MANY, ABOVE)
+    assert len(TreeCache(cache).tree(both, None, "x")) == 1201
     tree = TreeCache(cache).tree(both, 1, "x")
     assert [tree.path(entry) for entry in tree.walk()] == [b"d", b"d/.wh.0000"]
+
+
+@pytest.mark.parametrize("kept", [True, False])
+def test_the_tree_of_a_layer_is_made_once_for_all_images_that_have_it(cache: Cache, kept: bool) -> None:
+    """Whether there is a cache to keep it or not; and images' own trees are made of it."""
+    trees = TreeCache(cache if kept else None)
+    alone, one, other = CountedStack(MANY), CountedStack(MANY, ABOVE), CountedStack(MANY, MANY)
+    tree = trees.tree(alone, 0, "x")
+    assert trees.tree(alone, None, "x") is tree
+    assert len(trees.tree(one, None, "x")) == 1201
+    assert len(trees.tree(other, None, "x")) == 1202
+    assert (alone.asked, one.asked, other.asked) == (1, 1, 0)
+
+
+def test_the_tree_of_an_unverified_layer_is_no_other_images(cache: Cache) -> None:
+    """What calls itself by a diff ID that is not its own is not shown where the right one is due."""
+    trees = TreeCache(cache)
+    trees.tree(CountedStack(MANY, verified=False), None, "x")
+    stack = CountedStack(MANY)
+    trees.tree(stack, None, "x")
+    assert stack.asked == 1
 
 
 def test_what_comes_of_bytes_that_nobody_verified_is_not_kept(cache: Cache) -> None:
@@ -89,7 +108,7 @@ def test_without_a_cache_trees_are_made_all_the_same() -> None:
 def test_a_tree_beyond_a_limit_is_named_with_its_image_and_its_layer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(merge, "MAX_ENTRIES", 100)
+    monkeypatch.setattr(build, "MAX_ENTRIES", 100)
     stack = CountedStack(ABOVE, MANY)
     with pytest.raises(InvalidImage, match=f"^image x: layer {stack.diff_ids[1]}: more than 100 entries"):
         TreeCache(None).tree(stack, None, "image x")

@@ -10,9 +10,8 @@ from pathlib import Path
 from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
-from imgfs.tar import Member, scan_blob
-from imgfs.tar.merge import Merger
-from imgfs.tar.tree import NO_LAYER, Tree
+from imgfs.tar import scan_blob
+from imgfs.tree import Overlay, Tree, TreeBuilder
 from tests.tar.archives import BLOCK, padded
 
 _NAMES = [*"abcd" * 4, "n" * 130, "not utf-8 \udcff\udcfe"]
@@ -42,6 +41,8 @@ class Entry:
     """Of the mtime, in nanoseconds, nine digits."""
     sparse: str = ""
     """How a file is stored as a sparse one, with a hole before and behind its content: "pax" or "gnu"."""
+    device: tuple[int, int] = (5, 1)
+    """Major and minor number."""
 
 
 def paths() -> st.SearchStrategy[str]:
@@ -50,7 +51,7 @@ def paths() -> st.SearchStrategy[str]:
     return st.one_of(plain, plain, plain, plain.map("./{}".format), plain.map("/{}".format))
 
 
-def entries(sparse: Sequence[str]) -> st.SearchStrategy[Entry]:
+def entries(sparse: Sequence[str], devices: Sequence[tuple[int, int]]) -> st.SearchStrategy[Entry]:
     """One member, whiteouts among them; some files are stored in a way of `sparse`."""
     ordinary = st.builds(
         Entry,
@@ -63,6 +64,7 @@ def entries(sparse: Sequence[str]) -> st.SearchStrategy[Entry]:
         st.sampled_from(["", "", "value"]),
         st.sampled_from(["", "", "", "000000001", "987654321"]),
         st.sampled_from(["", "", "", *sparse]),
+        st.sampled_from(devices),
     )
     folders = st.lists(st.sampled_from(_NAMES), max_size=2).map(lambda parts: "".join(f"{p}/" for p in parts))
     hidden = st.builds(lambda path, name: f"{path}.wh.{name}", folders, st.sampled_from(_NAMES))
@@ -72,9 +74,12 @@ def entries(sparse: Sequence[str]) -> st.SearchStrategy[Entry]:
     )
 
 
-def stacks(sparse: Sequence[str] = ("pax", "gnu")) -> st.SearchStrategy[list[list[Entry]]]:
+def stacks(
+    sparse: Sequence[str] = ("pax", "gnu"), devices: Sequence[tuple[int, int]] = ((5, 1),)
+) -> st.SearchStrategy[list[list[Entry]]]:
     """Layers, bottom first, without members that cannot be applied."""
-    return st.lists(st.lists(entries(sparse), max_size=12), min_size=1, max_size=4).map(_applicable)
+    layer = st.lists(entries(sparse, devices), max_size=12)
+    return st.lists(layer, min_size=1, max_size=4).map(_applicable)
 
 
 def tar(entries: Iterable[Entry]) -> bytes:
@@ -95,7 +100,7 @@ def _member(entry: Entry) -> bytes:
     elif entry.type in (tarfile.SYMTYPE, tarfile.LNKTYPE):
         info.linkname = entry.content
     elif entry.type == tarfile.CHRTYPE:
-        info.devmajor, info.devminor = 5, 1
+        info.devmajor, info.devminor = entry.device
     if entry.xattr and entry.type != tarfile.LNKTYPE:
         headers["SCHILY.xattr.trusted.test"] = entry.xattr
     if entry.sparse == "pax" and data:
@@ -124,14 +129,23 @@ def _blocks(data: bytes) -> list[bytes]:
     return [data[start : start + BLOCK] for start in range(0, len(data), BLOCK)]
 
 
-def merged(layers: Sequence[bytes], *, raw: bool = False) -> Tree:
-    """The tree of some layer tars, nothing of which is left out."""
+def layer_tree(layer: bytes) -> Tree:
+    """The tree of one layer's tar, nothing of which is left out."""
     problems: list[str] = []
-    merger = Merger(problems.append, raw=raw)
-    for layer in layers:
-        merger.apply(scan_blob(MemoryBlob(layer)))
+    builder = TreeBuilder(problems.append)
+    builder.add(scan_blob(MemoryBlob(layer)))
     assert problems == []
-    return merger.tree()
+    return builder.tree()
+
+
+def merged(layers: Sequence[bytes]) -> Tree:
+    """The overlay of some layer tars, nothing of which is left out."""
+    problems: list[str] = []
+    overlay = Overlay(problems.append)
+    for layer in layers:
+        overlay.apply(layer_tree(layer))
+    assert problems == []
+    return overlay.tree()
 
 
 Facts = dict[bytes, tuple[int, int, int, int, int | None, object, dict[bytes, bytes], bytes]]
@@ -173,23 +187,6 @@ def _content(tree: Tree, inode: int, layer: bytes) -> bytes:
     return bytes(whole)
 
 
-def without_times(facts: Facts) -> Facts:
-    """The same without the mtimes of directories."""
-    return {path: (*of[:4], None, *of[5:]) if stat.S_ISDIR(of[0]) else of for path, of in facts.items()}
-
-
-def implies_directories(layers: Sequence[bytes]) -> bool:
-    """Whether there is ever a directory that none of the members so far is for."""
-    merger = Merger(lambda problem: None)
-    for layer in layers:
-        merger.apply([])
-        for member in scan_blob(MemoryBlob(layer)):
-            merger.apply_more([member])
-            if NO_LAYER in merger.tree().layers[1:]:
-                return True
-    return False
-
-
 def real_facts(root: Path) -> Facts:
     """The same of a real tree."""
     base = os.fsencode(root)
@@ -200,7 +197,10 @@ def real_facts(root: Path) -> Facts:
     facts: Facts = {}
     for full in sorted(found):
         path = full[len(base) + 1 :]
-        status = os.lstat(full)
+        try:
+            status = os.lstat(full)
+        except FileNotFoundError:  # overlayfs lists whiteouts in directories that one layer alone has
+            continue
         detail: object = b""
         if stat.S_ISREG(status.st_mode):
             detail = Path(os.fsdecode(full)).read_bytes()
@@ -227,16 +227,19 @@ def real_facts(root: Path) -> Facts:
 
 def _applicable(stack: list[list[Entry]]) -> list[list[Entry]]:
     refused: list[str] = []
-    merger = Merger(refused.append)
-    layers = []
+    overlay = Overlay(refused.append)
+    layers: list[list[Entry]] = []
     for layer in stack:
         kept = []
-        merger.apply([])  # so that every entry is tried as part of this layer
+        builder = TreeBuilder(refused.append)
         for entry in layer:
-            (member,) = list[Member](scan_blob(MemoryBlob(tar([entry]))))
-            before = len(refused)
-            merger.apply_more([member])
-            if len(refused) == before:
+            builder.add(scan_blob(MemoryBlob(tar([entry]))))
+            if not refused:
                 kept.append(entry)
+            refused.clear()
+        overlay.apply(layer_tree(tar(kept)))
+        if refused:  # hard links to what no layer has
+            kept = [entry for entry in kept if entry.type != tarfile.LNKTYPE]
+            return _applicable([*layers, kept, *stack[len(layers) + 1 :]])
         layers.append(kept)
     return layers

@@ -28,7 +28,7 @@ from imgfs.tar.member import (
     SYMLINK,
 )
 from imgfs.tar.packed import PackedBytes
-from imgfs.tar.tree import DOTTED_NAME, NO_LAYER, PLAIN_NAME, Tree
+from imgfs.tree.tree import DOTTED_NAME, NO_LAYER, PLAIN_NAME, Tree
 
 _MAX_SIZE = 1 << 62  # bytes; a file system has no larger ones
 _MAX_TEXT = 4 << 30  # bytes of headers made here

@@ -14,9 +14,9 @@ import msgspec
 from imgfs.blob import Blob
 from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
-from imgfs.tar.tree import Tree
+from imgfs.tree.tree import Tree
 
-_MAGIC = b"imgfs tree, version 6\n"
+_MAGIC = b"imgfs tree, version 7\n"
 _HASH_SIZE = 32
 _LENGTH = struct.Struct("<Q")
 _COLUMNS = (
@@ -36,6 +36,7 @@ class _Rare(msgspec.Struct, array_like=True):
     devices: dict[int, tuple[int, int]]
     sparse: dict[int, list[tuple[int, int]]]
     same: dict[int, int]
+    lower_links: dict[int, bytes]
 
 
 def dump_tree(tree: Tree) -> bytes:
@@ -49,6 +50,7 @@ def dump_tree(tree: Tree) -> bytes:
         tree.devices,
         tree.sparse,
         tree.same,
+        tree.lower_links,
     )
     packed = msgspec.msgpack.encode(rare)
     body = b"".join(
@@ -82,7 +84,8 @@ def load_tree(blob: Blob) -> Tree:
     if place != len(body):
         raise Corrupt("tree in the cache: of another length")
     tree.forms, tree.names_text, tree.targets_text = map(bytearray, (rare.forms, rare.names, rare.targets))
-    tree.xattrs, tree.devices, tree.sparse, tree.same = rare.xattrs, rare.devices, rare.sparse, rare.same
+    tree.xattrs, tree.devices, tree.sparse = rare.xattrs, rare.devices, rare.sparse
+    tree.same, tree.lower_links = rare.same, rare.lower_links
     return tree
 
 

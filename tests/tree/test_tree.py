@@ -5,7 +5,7 @@ import tarfile
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.tar.stacks import Entry, merged, tar
+from tests.tree.stacks import Entry, layer_tree, merged, tar
 
 NAMES = st.lists(st.binary(min_size=1, max_size=8).filter(lambda name: not {0, 47} & set(name)), unique=True)
 
@@ -13,7 +13,7 @@ NAMES = st.lists(st.binary(min_size=1, max_size=8).filter(lambda name: not {0, 4
 @given(NAMES.map(lambda names: [name for name in names if name not in (b".", b"..")]))
 def test_every_name_is_found_and_no_other(names: list[bytes]) -> None:
     files = [Entry("d/" + name.decode("utf-8", "surrogateescape"), tarfile.REGTYPE) for name in names]
-    tree = merged([tar([Entry("d", tarfile.DIRTYPE), *files])], raw=True)
+    tree = layer_tree(tar([Entry("d", tarfile.DIRTYPE), *files]))
     directory = tree.lookup(0, b"d")
     assert directory is not None
     assert [tree.name(entry) for entry in tree.children(directory)] == sorted(names)

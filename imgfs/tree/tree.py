@@ -1,6 +1,6 @@
 """A file system tree of any size, held in columns: about 80 bytes and a name for an entry.
 
-Entries are numbers. Knows nothing of how layers are merged (`merge`) or where bytes come from.
+Entries are numbers. Knows nothing of how trees are made (`build`, `overlay`) or where bytes come from.
 """
 
 import stat
@@ -51,6 +51,10 @@ class Tree:
         """The parts of a sparse file that its data holds, as in `Member`."""
         self.same: dict[int, int] = {}
         """For a further name of a file, the entry that is its first."""
+        self.lower_links: dict[int, bytes] = {}
+        """In a single layer's tree, the paths that hard links lead to which the layer itself does not have.
+
+        They stand there as symbolic links, relative to where they are."""
         # all names end to end, and where each ends; all targets of symbolic links
         self.names_text = bytearray()
         self.name_ends = array("Q")

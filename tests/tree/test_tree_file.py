@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
 from imgfs.errors import Corrupt
-from imgfs.tar import FlatPlan, Tree, dump_tree, load_tree
-from tests.tar.stacks import Entry, merged, stacks, tar, tree_facts
+from imgfs.tree import FlatPlan, Tree, dump_tree, load_tree
+from tests.tree.stacks import Entry, merged, stacks, tar, tree_facts
 
 
 @given(stacks())

@@ -1,0 +1,26 @@
+"""File system trees in columns: that of one layer, the overlay of several, and one as a flat tar.
+
+A tree says where the content of its files lies; it knows nothing of how layers are stored.
+"""
+
+from imgfs.tree.build import TreeBuilder, build_tree
+from imgfs.tree.flat import FlatPlan, FlatTar
+from imgfs.tree.origins import Event, origins
+from imgfs.tree.overlay import Overlay, overlay_trees
+from imgfs.tree.tree import NO_LAYER, Tree
+from imgfs.tree.tree_file import dump_tree, load_tree
+
+__all__ = [
+    "NO_LAYER",
+    "Event",
+    "FlatPlan",
+    "FlatTar",
+    "Overlay",
+    "Tree",
+    "TreeBuilder",
+    "build_tree",
+    "dump_tree",
+    "load_tree",
+    "origins",
+    "overlay_trees",
+]
