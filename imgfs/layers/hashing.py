@@ -14,10 +14,11 @@ _STRIDE = 4 << 20  # stored bytes hashed at a time, so that the decoder is seldo
 
 
 class Hashes:
-    """The sha256 of bytes that come by, and the checksums of their blocks."""
+    """The digest, by `algorithm`, of bytes that come by, and the checksums of their blocks."""
 
-    def __init__(self) -> None:
-        self._sha = hashlib.sha256()
+    def __init__(self, algorithm: str = "sha256") -> None:
+        self.algorithm = algorithm
+        self._sha = hashlib.new(algorithm)
         self._checksums = Checksums()
 
     def update(self, data: bytes | memoryview) -> None:
@@ -27,7 +28,7 @@ class Hashes:
 
     def finish(self) -> tuple[Digest, bytes]:
         """The digest, and the checksums as `Checksums` gives them."""
-        return Digest.from_hex(self._sha.hexdigest()), self._checksums.finish()
+        return Digest(f"{self.algorithm}:{self._sha.hexdigest()}"), self._checksums.finish()
 
 
 class StoredHasher:
@@ -38,9 +39,9 @@ class StoredHasher:
     that the decoder could do without.
     """
 
-    def __init__(self, blob: Blob, *, apart: bool) -> None:
+    def __init__(self, blob: Blob, *, apart: bool, algorithm: str = "sha256") -> None:
         self._chunks = blob_chunks(blob, HASHED_SIZE)
-        self._hashes = Hashes()
+        self._hashes = Hashes(algorithm)
         self._hashed = 0
         self._allowed: float = _LEAD if apart else 0
         self._awaited = 0  # what must be allowed before the thread goes on

@@ -57,6 +57,11 @@ class Subject:
         return f"layer {self.diff_id}{blob}"
 
     @property
+    def algorithms(self) -> tuple[str, str]:
+        """By which the stored bytes and the tar are hashed, for their digests to be compared."""
+        return (self.stored_digest or self.diff_id).algorithm, self.diff_id.algorithm
+
+    @property
     def place(self) -> "_Place":
         """One place of its stored bytes: what is wrong there need not be wrong where the same lies once more."""
         return self, self.open_blob
@@ -200,10 +205,15 @@ class Indexer:
                 self._loaded.pop(subject, None)
             return self.index(subject, with_copy=False).members()
 
-    def learn(self, blob: Blob, name: str) -> Facts:
-        """Index stored bytes of which nothing is recorded; closes them. Raises Corrupt if they do not decode."""
+    def learn(self, blob: Blob, name: str, algorithm: str = "sha256") -> Facts:
+        """Index stored bytes of which nothing is recorded; closes them. Raises Corrupt if they do not decode.
+
+        `algorithm` is that of the diff ID.
+        """
         with blob, self._turn.take() as turn:
-            findings = Survey(blob, detect(blob), name).run(lambda chunk: turn.advance())
+            findings = Survey(blob, detect(blob), name, ("sha256", algorithm)).run(
+                lambda chunk: turn.advance()
+            )
         self._keep(Digest(findings.facts.stored_digest), findings)
         return findings.facts
 
@@ -279,11 +289,14 @@ class Indexer:
                     self._failures[subject.place] = str(error)
                 del self._buildings[subject.place]
 
-        building = Building(Survey(blob, subject.compression, subject.name), copy, self._turn, finish, end)
+        building = Building(self._survey(subject, blob), copy, self._turn, finish, end)
         with self._lock:
             self._buildings[subject.place] = building
         building.start()
         return building
+
+    def _survey(self, subject: Subject, blob: Blob) -> Survey:
+        return Survey(blob, subject.compression, subject.name, subject.algorithms)
 
     def _keep(self, key: Digest, findings: Findings) -> LayerIndex:
         """Write an index into the cache; what is returned can be used whether that worked or not."""

@@ -172,16 +172,16 @@ class SplitLayer:
     def _verify(self, split: Split, place: SplitPlace) -> None:
         if self._digest is None:
             with SplitTar(lambda: split, place.open_files(), None) as tar:
-                self._digest = _digest(tar)
+                self._digest = _digest(tar, self.diff_id.algorithm)
         if self._digest != self.diff_id:
             raise Corrupt(f"{self._name}: failed to verify, what its tar-split makes is {self._digest}")
 
 
-def _digest(tar: TarBlob) -> Digest:
-    sha = hashlib.sha256()
+def _digest(tar: TarBlob, algorithm: str) -> Digest:
+    sha = hashlib.new(algorithm)
     for chunk in blob_chunks(tar):
         sha.update(chunk)
-    return Digest.from_hex(sha.hexdigest())
+    return Digest(f"{algorithm}:{sha.hexdigest()}")
 
 
 def _identity(blob: FileBlob) -> _Key:

@@ -99,7 +99,9 @@ class StoredLayer:
 
     def _may_be_plain(self, blob: Blob) -> bool:
         """Whether stored bytes that do not look compressed can be the tar itself, and not damaged at their start."""
-        return begins_tar(blob) if self.stored_digest is None else self.stored_digest == self.diff_id
+        if self.stored_digest is None or self.stored_digest.algorithm != self.diff_id.algorithm:
+            return begins_tar(blob)
+        return self.stored_digest == self.diff_id
 
 
 def _sample_digest(diff_id: DiffID, blob: Blob) -> Digest:

@@ -4,6 +4,7 @@ Decodes in order, hashes what is stored and what is decoded, scans headers, and 
 nothing of caches or of readers. Decoding runs in a thread of its own, a little ahead; the rest takes about as long.
 """
 
+import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from threading import Event
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.budget import check_decoded
 from imgfs.codec import CODECS, Compression, SeekTable
+from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
 from imgfs.layers.ahead import Ahead
 from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
@@ -48,12 +50,19 @@ class Findings:
 class Survey:
     """A pass over `blob`, which stays the caller's. `scanner` may be looked at while it runs."""
 
-    def __init__(self, blob: Blob, compression: Compression, name: str) -> None:
+    def __init__(
+        self,
+        blob: Blob,
+        compression: Compression,
+        name: str,
+        algorithms: tuple[str, str] = ("sha256", "sha256"),
+    ) -> None:
         self._blob = blob
         self._compression = compression
         self._name = name
         self._cancelled = Event()
-        self._hashes = Hashes()
+        self._algorithm, algorithm = algorithms
+        self._hashes = Hashes(algorithm)
         self._members = MemberPacker()
         self._damage = ""
         self._scanning = True
@@ -75,11 +84,15 @@ class Survey:
 
     def _run(self, take: Take) -> Findings:
         if self._compression is Compression.PLAIN:
-            self._follow(blob_chunks(self._blob, HASHED_SIZE), take)
-            diff_id, plain_checksums = stored_digest, stored_checksums = self._hashes.finish()
+            stored_sha = hashlib.new(self._algorithm)
+            self._follow(self._plain_chunks(stored_sha), take)
+            diff_id, plain_checksums = self._hashes.finish()
+            is_same = diff_id.algorithm == self._algorithm
+            stored_digest = diff_id if is_same else Digest(f"{self._algorithm}:{stored_sha.hexdigest()}")
+            stored_checksums = plain_checksums
             points = b""
         else:
-            with StoredHasher(self._blob, apart=_has_idle_cores()) as stored:
+            with StoredHasher(self._blob, apart=_has_idle_cores(), algorithm=self._algorithm) as stored:
                 points = self._decode(stored, take).dump()
                 stored_digest, stored_checksums = stored.finish()
             diff_id, plain_checksums = self._hashes.finish()
@@ -100,6 +113,13 @@ class Survey:
             "members": self._members.finish(),
         }
         return Findings(facts, sections)
+
+    def _plain_chunks(self, stored_sha: "hashlib._Hash") -> Iterator[bytes]:
+        """The stored bytes, hashed on the way if the diff ID is of another algorithm than their digest."""
+        for chunk in blob_chunks(self._blob, HASHED_SIZE):
+            if self._hashes.algorithm != self._algorithm:
+                stored_sha.update(chunk)
+            yield chunk
 
     def cancel(self) -> None:
         """Make `run` stop soon, unless everything is decoded: then so little is left that it is done."""

@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
-from imgfs.blob import WatchedBlob, blob_chunks
+from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.choice import LayerChoice, copies_of
 from imgfs.layers.indexer import Subject, verify_findings
@@ -33,15 +33,24 @@ def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
     if isinstance(layer, StoredLayer):
         subject = layer.subject()
         with WatchedBlob(layer.open_blob(), advance) as blob:
-            verify_findings(subject, Survey(blob, subject.compression, subject.name).run(lambda chunk: None))
+            verify_findings(subject, _survey(subject, blob).run(lambda chunk: None))
         return
-    sha = hashlib.sha256()
     with layer.open() as blob:
-        for chunk in blob_chunks(blob):
-            sha.update(chunk)
-            advance(len(chunk))
-    if f"sha256:{sha.hexdigest()}" != layer.diff_id:
-        raise Corrupt(f"layer {layer.diff_id}: failed to verify, its bytes are sha256:{sha.hexdigest()}")
+        found = _digest(blob, layer.diff_id.algorithm, advance)
+    if found != layer.diff_id:
+        raise Corrupt(f"layer {layer.diff_id}: failed to verify, its bytes are {found}")
+
+
+def _survey(subject: Subject, blob: Blob) -> Survey:
+    return Survey(blob, subject.compression, subject.name, subject.algorithms)
+
+
+def _digest(blob: Blob, algorithm: str, advance: Callable[[int], None] = lambda _: None) -> str:
+    sha = hashlib.new(algorithm)
+    for chunk in blob_chunks(blob):
+        sha.update(chunk)
+        advance(len(chunk))
+    return f"{algorithm}:{sha.hexdigest()}"
 
 
 def check_stored(layer: StoredLayer) -> None:
@@ -49,14 +58,13 @@ def check_stored(layer: StoredLayer) -> None:
 
     Raises Corrupt, or what reading raises.
     """
-    sha = hashlib.sha256()
+    if layer.stored_digest is None:
+        return
     with layer.open_blob() as blob:
-        for chunk in blob_chunks(blob):
-            sha.update(chunk)
-    if layer.stored_digest not in (None, f"sha256:{sha.hexdigest()}"):
+        found = _digest(blob, layer.stored_digest.algorithm)
+    if found != layer.stored_digest:
         raise Corrupt(
-            f"layer {layer.diff_id}, blob {layer.stored_digest}: failed to verify, "
-            f"its stored bytes are sha256:{sha.hexdigest()}"
+            f"layer {layer.diff_id}, blob {layer.stored_digest}: failed to verify, its stored bytes are {found}"
         )
 
 

@@ -8,7 +8,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Protocol
 
-from imgfs.blob import Blob, SharedBlob, Slice
+from imgfs.blob import Blob, SharedBlob, Slice, SparseBlob
 from imgfs.budget import MIB, Budget
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.errors import Corrupt, StoreError
@@ -74,10 +74,9 @@ class ArchiveFiles:
 
     def open(self, name: str) -> Blob:
         member = self._resolve(_normal(name))
-        if member.sparse is not None:
-            raise StoreError(f"{self._path}: {name!r} is a sparse member")
         try:
-            return Slice(self._archive.share(), member.data_offset, member.size)
+            stored = Slice(self._archive.share(), member.data_offset, member.stored_size)
+            return stored if member.sparse is None else SparseBlob(stored, member.sparse, member.size)
         except Corrupt as error:
             raise Corrupt(f"{self._path}: {name!r}: {error}") from None
 
@@ -90,16 +89,13 @@ class ArchiveFiles:
             member = self._members.get(seen)
             if member is None:
                 raise FileNotFoundError(f"{self._path}: no member {name!r}")
-            if member.type in _REGULAR:
+            if member.is_file:
                 return member
             if member.type not in (b"1", b"2"):
                 raise StoreError(f"{self._path}: member {name!r} is not a regular file")
             target = os.fsdecode(member.linkname)
             seen = _normal(target if member.type == b"1" else posixpath.join(posixpath.dirname(seen), target))
         raise StoreError(f"{self._path}: too many links from member {name!r}")
-
-
-_REGULAR = (b"0", b"\0", b"7")
 
 
 def _normal(name: str) -> str:

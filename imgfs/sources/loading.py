@@ -109,7 +109,8 @@ def _stage(
         # a layer that is kept compressed is copied so; others are tars already
         blob = layer.open_blob() if isinstance(layer, StoredLayer) else layer.open()
         with blob, progress(diff_id.short, blob.known_size) as advance:
-            staged = writer.stage(blob_chunks(blob), f"layer {diff_id}", advance)
+            chunks = blob_chunks(blob)
+            staged = writer.stage(chunks, f"layer {diff_id}", advance, diff_id.algorithm)
         if staged.diff_id != diff_id:
             raise Corrupt(f"layer {diff_id}: its bytes have the diff ID {staged.diff_id}")
         return staged

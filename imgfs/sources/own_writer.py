@@ -80,9 +80,16 @@ class Writer:
         with self._staging, self.folder:
             self._staging.remove(self._name)
 
-    def stage(self, chunks: Iterable[bytes], name: str, advance: Callable[[int], None]) -> StagedLayer:
+    def stage(
+        self,
+        chunks: Iterable[bytes],
+        name: str,
+        advance: Callable[[int], None],
+        algorithm: str = "sha256",
+    ) -> StagedLayer:
         """Take a layer's stored bytes, compressed or not; `advance` hears of every byte taken, errors call it `name`.
 
+        `algorithm` is that of the layer's diff ID.
         Raises Corrupt if they do not decode, or are neither a tar nor compressed. What is learnt on the way is the
         layer's index.
         """
@@ -97,7 +104,7 @@ class Writer:
         with self.folder.open(staged) as blob:
             if detect(blob) is Compression.PLAIN and not begins_tar(blob):
                 raise Corrupt(f"{name}: {describe_unread(blob)}")
-        facts = self._indexer.learn(self.folder.open(staged), name)
+        facts = self._indexer.learn(self.folder.open(staged), name, algorithm)
         self._sound.add(self._identity(staged))
         damage = f"{name}: not a sound tar: {facts.damage}" if facts.damage else ""
         return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, staged, damage)

@@ -3,6 +3,7 @@
 import io
 import json
 import logging
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -162,3 +163,58 @@ def _archive(path: Path, members: dict[str, bytes]) -> Path:
             info.size = len(content)
             archive.addfile(info, io.BytesIO(content))
     return path
+
+
+@pytest.mark.parametrize(
+    "options", [["--format=gnu"], ["--format=posix"], ["--sparse-version=0.0"], ["--sparse-version=0.1"]]
+)
+@pytest.mark.parametrize("prefix", ["", "./"])
+def test_sparse_members_are_read_with_their_holes(
+    tmp_path: Path, indexer: Indexer, options: list[str], prefix: str
+) -> None:
+    """As `tar -S` packs an unpacked archive again, for a layer and for documents."""
+    layer = layer_tar({"zeros": bytes(3 << 20), "file": b"content", "more": bytes(1 << 20) + b"end"})
+    image = TestImage([layer], ["sparse:1"], extra={"filler": "x"})
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    subprocess.run(["tar", "-C", folder, "-xf", docker_archive(tmp_path / "x.tar", [image])], check=True)
+    for path in (path for path in folder.rglob("*") if path.is_file()):
+        subprocess.run(["fallocate", "--dig-holes", path], check=True)
+    target = tmp_path / "sparse.tar"
+    names = [f"{prefix}{path.name}" for path in folder.iterdir()]
+    subprocess.run(["tar", "-C", folder, *options, "-Scf", target, *names], check=True)
+    assert target.stat().st_size < 1 << 20
+    source = open_source(str(target), indexer)
+    with source.store.get_tar_seek_stream(image.id) as stream:
+        assert stream.read() == image.verbatim
+
+
+def test_links_and_members_that_are_there_twice_are_as_when_extracting(
+    tmp_path: Path, indexer: Indexer
+) -> None:
+    layer = layer_tar({"file": b"content"})
+    image = TestImage([layer], ["a:1"])
+    manifest = json.dumps([{"Config": "c.json", "RepoTags": ["a:1"], "Layers": ["one/layer.tar"]}]).encode()
+    path = tmp_path / "x.tar"
+    with tarfile.open(path, "w") as archive:
+        for name, content in (
+            ("real/layer.tar", b"old"),
+            ("./c.json", image.config),
+            ("real/layer.tar", layer),
+        ):
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+        for name, kind, target in (
+            ("hard/layer.tar", tarfile.LNKTYPE, "./real/layer.tar"),
+            ("one/layer.tar", tarfile.SYMTYPE, "../hard/layer.tar"),
+        ):
+            link = tarfile.TarInfo(name)
+            link.type, link.linkname = kind, target
+            archive.addfile(link)
+        info = tarfile.TarInfo("/manifest.json")
+        info.size = len(manifest)
+        archive.addfile(info, io.BytesIO(manifest))
+    source = open_source(str(path), indexer)
+    with source.store.get_tar_seek_stream(image.id) as stream:
+        assert stream.read() == layer

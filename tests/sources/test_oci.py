@@ -1,11 +1,12 @@
 """Image layouts as the specification allows them, and as attackers make them."""
 
 import gzip
+import hashlib
 import json
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,13 @@ import pytest
 import zstandard
 
 from imgfs.errors import Corrupt, InvalidImage
-from imgfs.layers import Indexer
+from imgfs.layers import Indexer, verify_layer
 from imgfs.sources import open_source
+from imgfs.sources.loading import load_image
+from imgfs.sources.own_layout import Layout as OwnLayout
+from imgfs.sources.own_writer import Writer
 from tests.images import TestImage, digest, layer_tar, oci_layout
-from tests.indexing import indexing
+from tests.indexing import indexing, no_progress
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -538,3 +542,50 @@ def test_a_manifest_that_says_another_size_does_not_spoil_a_blob_for_others(
     source = open_source(layout.finish(*entries), indexer)
     with source.store.get_tar_seek_stream(image.id) as stream:
         assert stream.read() == layer
+
+
+@pytest.mark.parametrize("compression", ["plain", "gzip", "zstd"])
+@pytest.mark.parametrize("stored_algorithm", ["sha256", "sha384", "sha512"])
+@pytest.mark.parametrize("diff_algorithm", ["sha256", "sha512"])
+def test_blobs_and_diff_ids_may_be_of_different_algorithms(
+    tmp_path: Path, indexer: Indexer, compression: str, stored_algorithm: str, diff_algorithm: str
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    tars = [layer_tar({name: name.encode() * 1000}) for name in ("low", "top")]
+    encoders: dict[str, Callable[[bytes], bytes]] = {
+        "plain": bytes,
+        "gzip": gzip.compress,
+        "zstd": zstandard.compress,
+    }
+    encode = encoders[compression]
+
+    def by(algorithm: str, data: bytes) -> str:
+        return f"{algorithm}:{hashlib.new(algorithm, data).hexdigest()}"
+
+    def blob(data: bytes) -> dict[str, object]:
+        name = by(stored_algorithm, data)
+        path = tmp_path / "layout/blobs" / name.replace(":", "/")
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(data)
+        return {"digest": name, "size": len(data)}
+
+    rootfs = {"type": "layers", "diff_ids": [by(diff_algorithm, tar) for tar in tars]}
+    image = TestImage([], extra={"rootfs": rootfs, "history": []})
+    stored = [blob(encode(tar)) for tar in tars]
+    manifest = blob(json.dumps({"config": blob(image.config), "layers": stored}).encode())
+    source = open_source(layout.finish(manifest | _tagged("t")), indexer)
+    assert source.tags == {"t": image.id}
+    with source.store.get_tar_seek_stream(image.id) as stream:
+        assert stream.read() == b"".join(tars)
+    for chain_id in source.store.layers(image.id).chain_ids:
+        verify_layer(source.layers.get(chain_id), lambda count: None)
+    with Writer(OwnLayout(str(tmp_path / "store")), indexer) as writer:
+        load_image(source, image.id, writer, no_progress)
+    own = open_source(f"imgfs:{tmp_path / 'store'}", indexer)
+    with own.store.get_tar_seek_stream(image.id) as stream:
+        assert stream.read() == b"".join(tars)
+    path = tmp_path / "layout/blobs" / str(stored[0]["digest"]).replace(":", "/")
+    data = path.read_bytes()
+    path.write_bytes(data[:-5] + b"!" + data[-4:])
+    with pytest.raises(Corrupt, match=str(stored[0]["digest"])):
+        verify_layer(source.layers.get(source.store.layers(image.id).chain_ids[0]), lambda count: None)
