@@ -10,7 +10,10 @@ from pathlib import Path
 
 from fastcrc.crc64 import go_iso
 
+from imgfs.blob import MemoryBlob
+from imgfs.tar import scan_blob
 from tests.images import TestImage, digest
+from tests.tar.archives import BLOCK, content
 
 
 def literal(data: bytes) -> dict[str, object]:
@@ -45,17 +48,29 @@ def split_layer(tar: bytes, files: Path) -> bytes:
         for member in archive:
             lines.append(literal(tar[position : member.offset_data]))
             position = member.offset_data
-            content = tar[position : position + member.size] if member.isreg() else b""
-            lines.append(file_line(member.name, content))
-            position += len(content)
+            data = tar[position : position + member.size] if member.isreg() else b""
+            lines.append(file_line(member.name, data))
+            position += len(data)
             path = files / member.name.lstrip("/")
             if member.isdir():
                 path.mkdir(exist_ok=True, parents=True)
             elif member.isreg():
                 path.parent.mkdir(exist_ok=True, parents=True)
-                path.write_bytes(content)
+                path.write_bytes(data)
     lines.append(literal(tar[position:]))
     return tar_split(lines)
+
+
+def engines_split(tar: bytes) -> bytes:
+    """The tar-split that the engines' library makes of a tar, sparse files of pax among them taken whole."""
+    lines, position = [], 0
+    for member in scan_blob(MemoryBlob(tar)):
+        lines.append(
+            literal(tar[position : member.header_offset + BLOCK])
+        )  # without a map that lies behind it
+        lines.append(file_line(member.name, content(tar, member) if member.is_file else b""))
+        position = member.data_offset + member.stored_size
+    return tar_split([*lines, literal(tar[position:])])
 
 
 def docker_root(root: Path, images: Sequence[TestImage], driver: str = "overlay2") -> Path:

@@ -139,14 +139,21 @@ class SplitLayer:
     def open(self) -> TarBlob:
         place = self.locate()
         tree, stored = place.open_files(), place.open_tar_split()
-        return SplitTar(lambda: self._load(stored, place), tree, self._size or place.size)
+        return SplitTar(
+            lambda: self.splits.load(stored, self._name),
+            tree,
+            self._size or place.size,
+            lambda split: self._check(split, place),
+        )
 
     def members(self) -> Sequence[Member]:
         place = self.locate()
-        split = self._load(place.open_tar_split(), place)
+        split = self.splits.load(place.open_tar_split(), self._name)
+        if not split.table.doubtful:
+            self._check(split, place)
         packer = MemberPacker()
         try:
-            packer.add(split.members())
+            packer.add(split.members_in_place() if split.table.doubtful else split.members())
         except Corrupt as error:
             logger.warning("%s: not all of its members can be read: %s", self._name, error)
         return MemberList(packer.finish())
@@ -159,15 +166,14 @@ class SplitLayer:
     def _name(self) -> str:
         return f"layer {self.diff_id}"
 
-    def _load(self, stored: FileBlob, place: SplitPlace) -> Split:
-        split = self.splits.load(stored, self._name)
+    def _check(self, split: Split, place: SplitPlace) -> None:
+        """Raises Corrupt if what a split makes is not the layer's tar."""
         size = split.table.size
         if place.size not in (None, size):
             raise Corrupt(f"{self._name}: its tar has {size} bytes where {place.size} are recorded")
         if split.table.doubtful:
             self._verify(split, place)
         self._size = size
-        return split
 
     def _verify(self, split: Split, place: SplitPlace) -> None:
         if self._digest is None:

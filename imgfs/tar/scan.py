@@ -128,6 +128,11 @@ class Scanner:
                 break
         return members
 
+    @property
+    def begun(self) -> Member | None:
+        """The member whose sparse map lies behind its header and is not complete yet."""
+        return self._mapped[0] if self._mapped else None
+
     def skip_to(self, offset: int) -> None:
         """Say that the bytes up to `offset`, at most `wanted`, are not going to be fed."""
         if not self._pending and self.position < offset <= self.wanted:

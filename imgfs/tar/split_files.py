@@ -16,6 +16,7 @@ from imgfs.blob import Blob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob, Checksums
 from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt, ImgfsError, StoreError
+from imgfs.tar.paths import components
 from imgfs.tar.tar_split import FileExtent
 
 _WHOLE = 256 << 10  # files up to this size are read whole for any part of them
@@ -41,7 +42,7 @@ class SplitFiles:
         """
         _, _, size, crc, name = extent
         try:
-            fd, size_now = tree.open(name, may_block=may_block)
+            fd, size_now = tree.open(_cleaned(name), may_block=may_block)
             try:
                 if size_now != size:
                     raise Corrupt(f"has changed, it has {size_now} bytes and not {size}")
@@ -77,6 +78,14 @@ class SplitFiles:
         if data is None:
             raise _would_block()
         return data
+
+
+def _cleaned(name: bytes) -> bytes:
+    """A name in a tar as that of the file which an engine made of it."""
+    try:
+        return b"/".join(components(name))
+    except ValueError as error:
+        raise StoreError(f"has a name that no file has: {error}") from None
 
 
 def _read_through(file: "_Opened", extent: FileExtent) -> bytes:

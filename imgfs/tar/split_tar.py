@@ -3,12 +3,14 @@
 import logging
 from collections.abc import Callable, Iterator
 from functools import cached_property
+from itertools import chain, pairwise
 from threading import Lock
 
 from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt
-from imgfs.tar.fields import padded
-from imgfs.tar.member import Member
+from imgfs.tar.fields import BLOCK, padded
+from imgfs.tar.member import IN_PLACE, NO_DATA, Member
+from imgfs.tar.paths import MAX_PATH
 from imgfs.tar.scan import Scanner
 from imgfs.tar.split_files import SplitFiles
 from imgfs.tar.tar_blob import TarBlob
@@ -61,12 +63,70 @@ class Split:
                 break
         scanner.finish()
 
+    def members_in_place(self) -> Iterator[Member]:
+        """Every member of a tar that cannot be put together, its file taken whole; offsets count from IN_PLACE.
+
+        The engines' library stands for the bytes of a sparse member in the pax format by its whole file: what is in
+        the directory is right, but neither the parts of the file nor the map before them are known. Behind it there
+        is still the padding of those. The data of a link that says it has some is not there at all. Touches no file.
+        Raises Corrupt where the tar is damaged.
+        """
+        due = 0
+        nothing = (self.table.size, self.table.size)  # behind the last run
+        for (_, end), (after, _) in pairwise(chain(self.table.runs(), [nothing])):
+            scanner, last = Scanner(due), None
+            while scanner.ending is None and scanner.position < end:
+                place = scanner.position
+                for member in scanner.feed(self.table.literals(place, min(place + _CHUNK, end))):
+                    if last is not None:
+                        yield _placed(last)
+                    last = member
+            size = after - end
+            if not size:
+                scanner.finish()
+            else:
+                last = scanner.begun or last
+                if last is None or last.data_offset != end:
+                    raise Corrupt(f"a header is due at offset {scanner.wanted}, inside of a file")
+                due = after + _taken_whole(last, size)
+            if last is not None:
+                yield _placed(last)
+
+
+def _taken_whole(member: Member, size: int) -> int:
+    """Let a member have all `size` bytes of its file; returns how many bytes of padding follow."""
+    padding = -member.stored_size % BLOCK
+    if member.size != size and member.type not in NO_DATA:
+        raise Corrupt(f"{member.name[:MAX_PATH]!r} has {size} bytes where its header says {member.size}")
+    if member.size != member.stored_size or member.sparse is not None:
+        member.sparse, member.stored_size, member.is_adjusted = None, size, True
+    return padding
+
+
+def _placed(member: Member) -> Member:
+    member.offset += IN_PLACE
+    member.header_offset += IN_PLACE
+    member.data_offset += IN_PLACE
+    return member
+
 
 class SplitTar(TarBlob):
-    """One reader's view of a tar; `load` is called once, when the split is needed. Closing it closes `tree`."""
+    """One reader's view of a tar; `load` is called once, when the split is needed. Closing it closes `tree`.
 
-    def __init__(self, load: Callable[[], Split], tree: FileTree, known_size: int | None) -> None:
+    `check` raises Corrupt if it does not make the layer's tar. From IN_PLACE on, it can be read all the same: that is
+    what the split makes, for the offsets of `Split.members_in_place`.
+    """
+
+    def __init__(
+        self,
+        load: Callable[[], Split],
+        tree: FileTree,
+        known_size: int | None,
+        check: Callable[[Split], None] = lambda split: None,
+    ) -> None:
         self._load = load
+        self._check = check
+        self._checked = False
         self._tree = tree
         self._known_size = known_size
         self._loaded: Split | None = None
@@ -74,27 +134,29 @@ class SplitTar(TarBlob):
 
     @property
     def size(self) -> int:
-        return self._split().table.size
+        return self._whole().table.size
 
     @property
     def known_size(self) -> int | None:
-        return self._loaded.table.size if self._loaded else self._known_size
+        return self._loaded.table.size if self._loaded and self._checked else self._known_size
 
     def ending_before(self, limit: int) -> int | None:
-        ending = self._split().ending
+        ending = self._whole().ending
         return ending if ending is not None and ending < limit else None
 
     def knows_ending_before(self, limit: int) -> bool:
-        return self._loaded is not None
+        return self._checked
 
     def pread(self, size: int, offset: int) -> bytes:
-        return self._read(self._split(), size, offset, may_block=True)
+        if offset >= IN_PLACE:
+            return self._read(self._split(), size, offset - IN_PLACE, may_block=True)
+        return self._read(self._whole(), size, offset, may_block=True)
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
-        if self._loaded is None or size > _SMALL:
+        if self._loaded is None or size > _SMALL or (offset < IN_PLACE and not self._checked):
             return None
         try:
-            return self._read(self._loaded, size, offset, may_block=False)
+            return self._read(self._loaded, size, offset % IN_PLACE, may_block=False)
         except BlockingIOError:
             return None
 
@@ -122,6 +184,14 @@ class SplitTar(TarBlob):
 
     def close(self) -> None:
         self._tree.close()
+
+    def _whole(self) -> Split:
+        """The split, which makes the layer's tar."""
+        split = self._split()
+        if not self._checked:
+            self._check(split)
+            self._checked = True
+        return split
 
     def _split(self) -> Split:
         if self._loaded is None:

@@ -4,12 +4,32 @@ from collections.abc import Callable
 from functools import cached_property
 
 from imgfs.blob import Blob, Slice, SparseBlob
-from imgfs.tar import TarBlob
+from imgfs.errors import Corrupt
+from imgfs.tar import IN_PLACE, TarBlob
 from imgfs.tree import FlatPlan, FlatTar, Tree
 from imgfs.view.open_layers import OpenLayers
 
 LayerOpener = Callable[[int], TarBlob]
 """Opens the tar of a layer by its number in the stack. Raises ImgfsError or OSError."""
+
+
+class _InPlace(Slice):
+    """A file of a layer whose tar cannot be put together, and so has no size."""
+
+    def __init__(self, blob: Blob, offset: int, size: int) -> None:
+        self.blob = blob
+        self.offset = offset
+        self._size = size
+
+    def pread(self, size: int, offset: int) -> bytes:
+        piece = super().pread(size, offset)
+        if len(piece) < min(size, self._size - offset):
+            raise Corrupt("a file that is in one copy of its layer alone, which is not there any more")
+        return piece
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        piece = super().try_pread(size, offset)
+        return None if piece is None or len(piece) < min(size, self._size - offset) else piece
 
 
 class LoadedTree:
@@ -35,7 +55,8 @@ class LoadedTree:
     def _content(self, entry: int, layer: Blob) -> Blob:
         tree = self.tree
         try:
-            data = Slice(layer, tree.records[entry] + tree.headers[entry], tree.stored_size(entry))
+            start, size = tree.records[entry] + tree.headers[entry], tree.stored_size(entry)
+            data = Slice(layer, start, size) if start < IN_PLACE else _InPlace(layer, start, size)
         except BaseException:
             self._layers.leave(layer)
             raise

@@ -7,12 +7,20 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Mount
-from tests.engines.conftest import Engines
+from tests.engines.conftest import KINDS, Engines
 from tests.engines.engine import run
+from tests.tar.archives import tree
 from tests.tools import require_tool
 from tests.tree.stacks import Facts, real_facts
 
 EXTRACT = ("--xattrs", "--xattrs-include=*", "--numeric-owner", "-p")
+
+SPARSE = (
+    ("tar", "--format=pax", "--sparse", "--sparse-version=0.0"),
+    ("tar", "--format=pax", "--sparse", "--sparse-version=0.1"),
+    ("tar", "--format=pax", "--sparse", "--sparse-version=1.0"),
+    ("bsdtar", "--format=pax"),
+)
 
 # what Docker puts into every container for itself
 _DOCKERS_OWN = (
@@ -68,6 +76,23 @@ def test_it_is_what_umoci_unpacks(mount: Mount, engines: Engines, tmp_path: Path
     run(require_tool("skopeo"), "copy", "-q", f"docker-archive:{tmp_path / 'saved.tar'}", f"oci:{layout}:t")
     expected = unpacked(layout, "t", tmp_path / "bundle")
     check(mount, built.engine.source, built.family["top"], expected, tmp_path / "flat")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_sparse_files_are_whole_in_every_engine(
+    mount: Mount, engines: Engines, tmp_path: Path, kind: str
+) -> None:
+    """Even where the engine itself cannot save them, because its recipe of the layer's tar counts them wrongly."""
+    engine = engines[kind].engine
+    files = tree(tmp_path / "files")
+    for number, command in enumerate(SPARSE):
+        tar = tmp_path / f"{number}.tar"
+        run(require_tool(command[0]), *command[1:], "-cf", tar, "-C", files, ".")
+        image = engine.command("import", tar, f"sparse:{number}").splitlines()[-1][-64:]
+        try:
+            check(mount, engine.source, image, real_facts(files), tmp_path / f"flat{number}")
+        finally:
+            engine.command("rmi", f"sparse:{number}")
 
 
 def _debian(layout: Path, folder: Path, steps: Sequence[str]) -> None:

@@ -8,12 +8,14 @@ from typing import NoReturn
 
 import pytest
 
-from imgfs.blob import FileBlob, Root
+from imgfs.blob import FileBlob, MemoryBlob, Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt
 from imgfs.layers import SplitLayer, SplitPlace, Splits
+from imgfs.tar import IN_PLACE, scan_blob
 from tests.images import layer_tar
-from tests.splitting import file_line, literal, split_layer, tar_split
+from tests.splitting import engines_split, file_line, literal, split_layer, tar_split
+from tests.tar.archives import ENDING, content, header, padded, tree
 from tests.tools import require_tool
 
 
@@ -85,22 +87,73 @@ def test_an_open_tar_needs_its_tar_split_no_more(tmp_path: Path) -> None:
         assert blob.pread(len(tar), 0) == tar
 
 
-def test_a_sparse_file_that_engines_put_together_wrongly_is_corrupt(tmp_path: Path) -> None:
-    """As Docker records GNU tar's pax sparse files: the file's size where the tar holds its parts alone."""
-    with (tmp_path / "sparse").open("wb") as file:
-        file.truncate(1_000_000)
-        file.write(b"begin")
-    command = ("-S", "--format=posix", "-C", str(tmp_path), "-cf", str(tmp_path / "tar"), "sparse")
-    subprocess.run([require_tool("tar"), *command], check=True)
+SPARSE = {
+    "pax 0.0": ["tar", "--format=pax", "--sparse", "--sparse-version=0.0"],
+    "pax 0.1": ["tar", "--format=pax", "--sparse", "--sparse-version=0.1"],
+    "pax 1.0": ["tar", "--format=pax", "--sparse", "--sparse-version=1.0"],
+    "bsdtar": ["bsdtar", "--format=pax"],
+}
+
+
+@pytest.mark.parametrize("writer", SPARSE)
+def test_sparse_files_that_engines_put_together_wrongly_are_read_in_place(
+    tmp_path: Path, writer: str
+) -> None:
+    """Docker takes such a layer, and cannot save it: nobody has its tar, but everybody its files."""
+    require_tool(SPARSE[writer][0])
+    files = tree(tmp_path / "files")
+    subprocess.run([*SPARSE[writer], "-cf", tmp_path / "tar", "-C", files, "."], check=True)
     tar = (tmp_path / "tar").read_bytes()
-    content = (tmp_path / "sparse").read_bytes()
-    start = tar.index(b"begin")
-    lines = [literal(tar[:start]), file_line("sparse", content), literal(tar[start + 512 :])]
-    layer = _layer(tmp_path, tar, tar_split(lines), Splits())
+    layer = _layer(files, tar, engines_split(tar), Splits())
     assert layer.look_for_size() is None
-    for _ in range(2):
-        with layer.open() as blob, pytest.raises(Corrupt, match="failed to verify"):
-            blob.pread(512, 0)
-    right = _layer(tmp_path, tar, tar_split([literal(tar)]), Splits())
-    with right.open() as blob:
+    expected = list(scan_blob(MemoryBlob(tar)))
+    assert any(member.sparse for member in expected)
+    with layer.open() as blob:
+        for ours, theirs in zip(layer.members(), expected, strict=True):
+            assert (ours.name, ours.type, ours.size) == (theirs.name, theirs.type, theirs.size)
+            assert ours.sparse is None
+            assert ours.is_adjusted == (theirs.sparse is not None)
+            assert ours.offset >= IN_PLACE, "no bytes of another copy are taken for its"
+            if theirs.is_file:
+                assert blob.pread(ours.stored_size, ours.data_offset) == content(tar, theirs)
+                assert blob.try_pread(ours.stored_size, ours.data_offset) in (content(tar, theirs), None)
+        for _ in range(2):
+            with pytest.raises(Corrupt, match="failed to verify"):
+                blob.pread(512, 0)
+
+
+def test_what_only_looks_like_a_sparse_file_is_read_in_full(tmp_path: Path) -> None:
+    tar = layer_tar({"GNU.sparse.name": b"x" * 600, "other": b"y"})
+    layer = _layer(tmp_path, tar, split_layer(tar, tmp_path), Splits())
+    assert [member.name for member in layer.members()] == [b"GNU.sparse.name", b"other"]
+    with layer.open() as blob:
         assert blob.pread(len(tar), 0) == tar
+
+
+def test_a_file_that_is_not_as_long_as_its_header_says_ends_the_members(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    tar = layer_tar({"GNU.sparse.x": b"", "a": b"x" * 600, "b": b"y"})
+    lines = [literal(tar[:1024]), file_line("a", b"short"), literal(tar[2048:])]
+    layer = _layer(tmp_path, tar, tar_split(lines), Splits())
+    assert [member.name for member in layer.members()] == [b"GNU.sparse.x"]
+    assert "has 5 bytes where its header says 600" in caplog.text
+
+
+def test_data_that_a_link_says_it_has_is_not_there(tmp_path: Path) -> None:
+    """The engines' library has an entry for it all the same, which no file has the checksum of."""
+    link = header(b"link", kind=b"1", linkname=b"GNU.sparse.x", size=700)
+    tar = header(b"GNU.sparse.x", size=1) + padded(b"x") + link + header(b"b", size=1) + padded(b"y") + ENDING
+    lines = [literal(tar[:512]), file_line("GNU.sparse.x", b"x"), literal(tar[513:1536])]
+    lines += [
+        file_line("link", b"z" * 700),
+        literal(tar[1536:2048]),
+        file_line("b", b"y"),
+        literal(tar[2049:]),
+    ]
+    layer = _layer(tmp_path, tar, tar_split(lines), Splits())
+    (tmp_path / "b").write_bytes(b"y")
+    _, found, last = layer.members()
+    assert (found.name, found.stored_size) == (b"link", 0)
+    with layer.open() as blob:
+        assert blob.pread(1, last.data_offset) == b"y"

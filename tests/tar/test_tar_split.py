@@ -46,6 +46,13 @@ def test_a_tar_is_put_together_again(tmp_path: Path) -> None:
             assert blob.pread(size, offset) == tar[offset : offset + size]
 
 
+@pytest.mark.parametrize("name", ["f", "f/", "./f", "/f", "x/../f", ".//f", "../../f", "x/../../f/."])
+def test_names_are_those_of_the_files_that_engines_made_of_them(tmp_path: Path, name: str) -> None:
+    (tmp_path / "f").write_bytes(b"content")
+    with _tar(tar_split([file_line(name, b"content")]), tmp_path) as blob:
+        assert blob.pread(10, 0) == b"content"
+
+
 def test_many_readers_may_begin_at_once(tmp_path: Path) -> None:
     tar = layer_tar({f"{number}": bytes([number]) * 300_000 for number in range(8)})
     stored, loads = split_layer(tar, tmp_path), []
