@@ -11,6 +11,7 @@ from imgfs.cli.messages import tell
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
 from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size
+from imgfs.layers.partial import PREFIX
 from imgfs.sources import Source
 from imgfs.sources.union import Snapshot
 
@@ -59,8 +60,9 @@ def cache_prune() -> None:
 
 @cache_.command("clear")
 def cache_clear() -> None:
-    """Drop everything."""
+    """Drop everything but what is being written. Exit status 1 if something could not be dropped."""
     _report(cache().prune(0))
+    click.get_current_context().exit(any(not entry.name.startswith(PREFIX) for entry in cache().entries()))
 
 
 def _report(dropped: Sequence[CacheEntry]) -> None:

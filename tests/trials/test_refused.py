@@ -1,0 +1,80 @@
+"""A store and a cache that may be read and not written: what only reads works, what writes ends with one line."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Imgfs
+from tests.images import TestImage, docker_archive, layer_tar
+from tests.tools import require_root, require_tool
+
+IMAGE = TestImage([layer_tar({"a": b"a" * 1000})], ["a:1"])
+READING = (["ls"], ["tree"], ["inspect", "a:1"], ["export", "a:1"], ["find", "a:1", "a"])
+WRITING = (["tag", "a:1", "b:1"], ["rm", "a:1"], ["load", "image.tar"], ["import", "image.tar"])
+
+Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
+
+
+def _run(folder: Path, *before: str) -> Run:
+    """Runs a command in `folder`, whose messages are lines of their own and never a traceback."""
+    environment = os.environ | {
+        "XDG_DATA_HOME": str(folder / "data"),
+        "XDG_CACHE_HOME": str(folder / "cache"),
+        "PYTHONPATH": os.getcwd(),
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+    def run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        arguments = [*before, sys.executable, "-m", "imgfs", *command]
+        done = subprocess.run(
+            arguments, capture_output=True, check=False, text=True, env=environment, cwd=folder
+        )
+        assert all(line.startswith("imgfs: ") for line in done.stderr.splitlines())
+        return done
+
+    return run
+
+
+def _fill(folder: Path, imgfs: Imgfs) -> None:
+    archive = docker_archive(folder / "image.tar", [IMAGE])
+    imgfs("load", "-q", archive, "--store", folder / "data/imgfs")
+
+
+def _check(run: Run, why: str) -> None:
+    for command in READING:
+        assert run(command).returncode == 0
+    assert run(["verify", "-q", "imgfs:"]).returncode == 0
+    for command in WRITING:
+        done = run(command)
+        *_, last = done.stderr.splitlines()
+        assert (done.returncode, done.stdout, why in last) == (1, "", True)
+
+
+def test_on_a_file_system_that_is_read_only(imgfs: Imgfs, small_disk: Path) -> None:
+    _fill(small_disk, imgfs)
+    subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
+    _check(_run(small_disk), "Read-only file system")
+
+
+def test_as_a_user_who_may_only_read(imgfs: Imgfs, tmp_path: Path) -> None:
+    require_root()
+    _fill(tmp_path, imgfs)
+    user = ["--reuid=65534", "--regid=65534", "--clear-groups"]
+    reads = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]  # wherever the checkout lies
+    _check(_run(tmp_path, require_tool("setpriv"), *user, *reads), "Permission denied")
+
+
+@pytest.mark.parametrize("command", ["import", "load"])
+def test_on_a_disk_that_is_full(imgfs: Imgfs, tmp_path: Path, small_disk: Path, command: str) -> None:
+    _fill(small_disk, imgfs)
+    large = TestImage([layer_tar({"large": os.urandom(8 << 20)})], ["large:1"])
+    archive = docker_archive(tmp_path / "large.tar", [large])
+    done = _run(small_disk)([command, str(archive)])
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "No space left on device" in done.stderr.splitlines()[-1]
+    assert _run(small_disk)(["verify", "-q", "imgfs:"]).returncode == 0
+    assert os.listdir(small_disk / "data/imgfs/tmp") == []
