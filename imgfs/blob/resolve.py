@@ -75,6 +75,8 @@ def open_step_by_step(directory: int, name: bytes, flags: int, links: Links) -> 
     walk = _Walk(directory, links)
     try:
         return walk.open(name, flags | os.O_CLOEXEC)
+    except OSError as error:
+        raise _error(error.errno or errno.EIO) from None
     finally:
         walk.leave()
 

@@ -12,6 +12,13 @@ from imgfs.blob import Links, Root
 from imgfs.errors import StoreError
 
 
+@pytest.fixture(autouse=True, params=["openat2", "step by step"])
+def way(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test is run with openat2, and as on a kernel without."""
+    if request.param != "openat2":
+        monkeypatch.setattr("imgfs.blob.resolve.has_openat2", lambda: False)
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     store = tmp_path / "store"
