@@ -22,8 +22,12 @@ from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
 from imgfs.layers.index import Facts
 from imgfs.layers.member_list import MemberPacker
 from imgfs.tar import Scanner
+from imgfs.tar.fields import BLOCK
 
 logger = logging.getLogger("imgfs")
+
+FOLLOWED = "data follows the block of zeros that ends it"
+"""How the damage of a tar begins that goes on behind a lone block of zeros; tar tools read no further."""
 
 _DECODED_AHEAD = 16  # chunks; more than rapidgzip decodes at a time, so that it need not wait for the hashing
 
@@ -66,6 +70,7 @@ class Survey:
         self._members = MemberPacker()
         self._damage = ""
         self._scanning = True
+        self._behind = b""
         self._size = 0
         self.scanner = Scanner()
 
@@ -153,6 +158,7 @@ class Survey:
                 raise Corrupt(str(error)) from None
             self._hashes.update(chunk)
             self._scan(chunk)
+            self._look_behind_ending(chunk)
             take(chunk)
 
     def _scan(self, chunk: bytes | memoryview) -> None:
@@ -163,7 +169,16 @@ class Survey:
                 self._scanning = False
                 self._broken(error)
 
+    def _look_behind_ending(self, chunk: bytes | memoryview) -> None:
+        """Keep the block behind the first of zeros: engines refuse a layer where that is another one."""
+        ending, missing = self.scanner.ending, BLOCK - len(self._behind)
+        if ending is not None and missing:
+            start = max(ending + 2 * BLOCK - missing - (self._size - len(chunk)), 0)
+            self._behind += bytes(chunk[start : start + missing])
+
     def _finish_scan(self) -> None:
+        if any(self._behind):
+            self._broken(Corrupt(f"{FOLLOWED}, at offset {self.scanner.ending}"))
         if self._scanning:
             try:
                 self.scanner.finish()

@@ -11,7 +11,7 @@ from imgfs.layers.choice import LayerChoice, copies_of
 from imgfs.layers.indexer import Subject, verify_findings
 from imgfs.layers.layer import Layer
 from imgfs.layers.stored import StoredLayer
-from imgfs.layers.survey import Survey
+from imgfs.layers.survey import FOLLOWED, Survey
 
 
 def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
@@ -33,7 +33,10 @@ def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
     if isinstance(layer, StoredLayer):
         subject = layer.subject()
         with WatchedBlob(layer.open_blob(), advance) as blob:
-            verify_findings(subject, _survey(subject, blob).run(lambda chunk: None))
+            findings = _survey(subject, blob).run(lambda chunk: None)
+        verify_findings(subject, findings)
+        if findings.facts.damage.startswith(FOLLOWED):
+            raise Corrupt(f"{subject.name}: {findings.facts.damage}")
         return
     with layer.open() as blob:
         found = _digest(blob, layer.diff_id.algorithm, advance)

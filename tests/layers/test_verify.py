@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.errors import ImgfsError
+from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers import index_layer, stored_size, verify_layer
+from tests.images import layer_tar
 from tests.indexing import indexing
 from tests.layers.subjects import ENCODERS, big_tar, stored_layer
 from tests.layers.test_stored_tar import flip
@@ -48,3 +49,20 @@ def test_a_layer_that_is_indexed_is_not_read_again(tmp_path: Path) -> None:
         told: list[int] = []
         index_layer(layer, told.append)
         assert not told
+
+
+@pytest.mark.parametrize("encoder", ["plain", "gzip"])
+def test_a_tar_that_goes_on_behind_a_lone_block_of_zeros_is_not_good(tmp_path: Path, encoder: str) -> None:
+    """Its digests are right; engines refuse it, and tools see what comes before."""
+    first = layer_tar({"a": b"1"})[:1024]
+    with indexing(tmp_path) as indexer:
+        for number, behind in enumerate((layer_tar({"b": b"2"}), bytes(512), b"")):
+            layer = stored_layer(indexer, tmp_path / f"{number}", first + bytes(512) + behind, encoder)
+            if any(behind):
+                with pytest.raises(
+                    Corrupt, match="data follows the block of zeros that ends it, at offset 1024"
+                ):
+                    verify_layer(layer, lambda count: None)
+                assert [member.name for member in layer.members()] == [b"a"]
+            else:
+                verify_layer(layer, lambda count: None)
