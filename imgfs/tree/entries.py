@@ -6,6 +6,9 @@ Knows nothing of how members are applied (`build`).
 import stat
 from typing import NamedTuple
 
+import msgspec
+
+from imgfs.decoders import msgpack_decoder
 from imgfs.tar.member import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
@@ -47,17 +50,24 @@ class FileEntry:
     `name` in `directory`.
     """
 
-    __slots__ = ("changed", "directory", "form", "lower", "member", "name")
+    __slots__ = ("_kept", "changed", "directory", "form", "lower", "name")
 
     def __init__(
         self, directory: "DirEntry", name: bytes, member: Member, form: int, lower: bytes = b""
     ) -> None:
         self.directory = directory
         self.name = name
-        self.member = member
+        # packed, a member takes a hundred bytes and not three hundred, and there may be a million
+        self._kept = member if member.xattrs or member.sparse else msgspec.msgpack.encode(member)
         self.form = form
         self.lower = lower
         self.changed: Metadata | None = None
+
+    @property
+    def member(self) -> Member:
+        """The member that it was made for."""
+        kept = self._kept
+        return kept if isinstance(kept, Member) else msgpack_decoder(Member).decode(kept)
 
     @property
     def metadata(self) -> Metadata:

@@ -218,7 +218,7 @@ def _tar_split(lines: Callable[[float], Iterator[bytes]]) -> Make:
         name = digest(GOOD)
         image: dict[str, object] = {
             "id": name[7:],
-            "names": ["localhost/bomb:1"],
+            "names": ["localhost/bomb:latest"],
             "layer": "a" * 64,
             "big-data-names": [name],
         }
