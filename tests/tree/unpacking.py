@@ -53,10 +53,17 @@ def unpacked(stack: Sequence[Sequence[Entry]], work: Path) -> list[bytes]:
 @contextmanager
 def mounted(stack: Sequence[object], work: Path) -> Iterator[Path]:
     """The layers that were unpacked into `work`, as the kernel shows them."""
+    folders = [str(work / str(number)) for number in reversed(range(len(stack)))]
+    with lower_layers_mounted(folders, work / "mounted") as top:
+        yield top
+
+
+@contextmanager
+def lower_layers_mounted(folders: Sequence[str], work: Path) -> Iterator[Path]:
+    """Unpacked layers, the topmost first, as a container sees them; `work` is a new folder."""
     for name in ("top", "upper", "work"):
-        (work / name).mkdir()
-    lower = ":".join(str(work / str(number)) for number in reversed(range(len(stack))))
-    options = f"lowerdir={lower},upperdir={work / 'upper'},workdir={work / 'work'}"
+        (work / name).mkdir(parents=True)
+    options = f"lowerdir={':'.join(folders)},upperdir={work / 'upper'},workdir={work / 'work'}"
     libc, top = ctypes.CDLL(None, use_errno=True), str(work / "top").encode()
     if libc.mount(b"overlay", top, b"overlay", 0, options.encode()):
         raise OSError(ctypes.get_errno(), f"mount -t overlay -o {options}")
