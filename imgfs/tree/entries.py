@@ -57,8 +57,7 @@ class FileEntry:
     ) -> None:
         self.directory = directory
         self.name = name
-        # packed, a member takes a hundred bytes and not three hundred, and there may be a million
-        self._kept = member if member.xattrs or member.sparse else msgspec.msgpack.encode(member)
+        self._kept = _kept(member)
         self.form = form
         self.lower = lower
         self.changed: Metadata | None = None
@@ -76,6 +75,14 @@ class FileEntry:
             return self.changed
         of = self.member
         return Metadata(of.mode, of.uid, of.gid, of.mtime_ns, of.xattrs or {})
+
+
+def _kept(member: Member) -> Member | bytes:
+    """A member, packed if it can be: it then takes a hundred bytes and not three hundred."""
+    try:
+        return member if member.xattrs or member.sparse else msgspec.msgpack.encode(member)
+    except OverflowError:  # a number of more than 64 bits
+        return member
 
 
 class DirEntry:
