@@ -9,7 +9,7 @@ import signal
 import stat
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 
 import pyfuse3
 import trio
@@ -18,15 +18,13 @@ from imgfs.errors import ImgfsError, MountError, describe
 from imgfs.mount.eager import take_requests_eagerly
 from imgfs.mount.operations import Operations
 from imgfs.mount.options import MountOptions
+from imgfs.mount.tuning import raise_limits
 from imgfs.view import Directory
 
 logger = logging.getLogger("imgfs")
 
 _POLL_SECONDS = 0.25
 _TASKS = 1_000_000  # requests at a time; those that wait for a source that hangs must not keep others out
-_READ_AHEAD_KB = (
-    1024  # with the kernel's 128 reads in order are up to four times slower; more only costs memory
-)
 
 
 def serve(
@@ -88,11 +86,7 @@ async def _stop_on_signal(scope: trio.CancelScope) -> None:
 
 
 async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
-    status = await trio.to_thread.run_sync(os.stat, mountpoint, abandon_on_cancel=True)
-    device = f"{os.major(status.st_dev)}:{os.minor(status.st_dev)}"
-    with suppress(OSError):  # only root may
-        with open(f"/sys/class/bdi/{device}/read_ahead_kb", "w") as file:
-            file.write(str(_READ_AHEAD_KB))
+    await trio.to_thread.run_sync(raise_limits, mountpoint, abandon_on_cancel=True)
     ready()
 
 

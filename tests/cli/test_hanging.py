@@ -48,7 +48,9 @@ class Hanging:
     @contextmanager
     def _serving(self, top: Path, log: str, *sources: object) -> Iterator["Popen[bytes]"]:
         top.mkdir()
-        command = [sys.executable, "-m", "imgfs", "mount", "-f", *map(str, sources), str(top)]
+        # without room for decoded copies, which would be read in place of what hangs
+        options = ["mount", "-f", "--cache-size", "0"]
+        command = [sys.executable, "-m", "imgfs", *options, *map(str, sources), str(top)]
         with (self._folder / log).open("wb") as errors, Popen(command, stdout=PIPE, stderr=errors) as process:
             try:
                 assert eventually(lambda: os.path.ismount(top), 30)
@@ -67,6 +69,12 @@ class Hanging:
 
     def image(self, image: TestImage) -> Path:
         return self.top / "images" / image.id[7:]
+
+    def forget_what_was_read(self) -> None:
+        """Make the kernel forget what it has of the files that hang."""
+        for path in (self.source / "blobs/sha256").iterdir():
+            with path.open("rb") as file:
+                os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
     def stop(self) -> None:
         self._under.send_signal(signal.SIGSTOP)
@@ -204,4 +212,24 @@ def test_a_source_that_hangs_keeps_the_mount_from_ending_for_no_longer_than_some
     assert not os.path.ismount(hanging.top)
     hanging.go_on()
     if how == "signal":
+        os.close(fd)
+
+
+def test_read_ahead_that_hangs_leaves_the_kernel_room_for_that_of_other_sources(hanging: Hanging) -> None:
+    """What was opened before still has the kernel read ahead, of which it allows only so much at a time."""
+    good = os.open(hanging.image(hanging.good) / "rootfs.tar", os.O_RDONLY)
+    stuck = [os.open(hanging.image(hanging.hung) / "rootfs.tar", os.O_RDONLY) for _ in range(40)]
+    size = os.fstat(good).st_size
+    hanging.forget_what_was_read()
+    hanging.stop()
+    readers = []
+    for number, fd in enumerate(stuck):
+        place = f"skip={number * size // len(stuck) // 4096}"
+        readers.append(Popen(["dd", "bs=4k", "count=16", place], stdin=fd, stdout=DEVNULL, stderr=DEVNULL))
+    time.sleep(0.5)
+    assert [reader.poll() for reader in readers].count(None) > 20
+    assert timed(lambda: os.pread(good, size, 0)) < SOON
+    hanging.go_on()
+    assert {reader.wait(30) for reader in readers} == {0}
+    for fd in (good, *stuck):
         os.close(fd)
