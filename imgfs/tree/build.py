@@ -14,6 +14,8 @@ and such a link is kept for `overlay` to find its file in the layers below.
 import logging
 from collections.abc import Callable, Iterable
 
+import msgspec
+
 from imgfs.errors import InvalidImage
 from imgfs.tar.member import DIRECTORY, HARDLINK, SYMLINK, Member
 from imgfs.tar.paths import MAX_NAME, MAX_PATH, cleaned, steps
@@ -87,8 +89,11 @@ class TreeBuilder:
         before, _, name = path.rpartition(b"/")
         if len(name) > MAX_NAME:
             raise Unfit(f"a name of more than {MAX_NAME} bytes")
+        named = member
+        if len(member.name) > MAX_NAME:  # what is kept of it does without: very many long ones are gigabytes
+            member = msgspec.structs.replace(member, name=b"")
         directory, is_own = self._made_directory(before, member)
-        form = form_of(member, path) if is_own else OTHER_NAME
+        form = form_of(named, path) if is_own else OTHER_NAME
         if kind == DIRECTORY:
             there = directory.children.get(name)
             if isinstance(there, DirEntry):

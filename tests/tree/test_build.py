@@ -2,6 +2,7 @@
 
 import tarfile
 import time
+import tracemalloc
 
 import pytest
 
@@ -211,6 +212,19 @@ def test_deep_paths_that_share_their_beginning_take_no_longer_than_their_bytes_d
     assert min(_seconds(deep) for _ in range(3)) < 6 * _seconds(flat)
 
 
+def test_very_many_long_names_are_not_kept() -> None:
+    base = b"d/" * 1900
+    tracemalloc.start()
+    try:
+        builder = TreeBuilder(pytest.fail)
+        for number in range(3000):
+            name = base + b"%d" % number
+            builder.add([Member(0, 0, 512, 0, 0, b"0", name, b"", 0o644, 0, 0, b"", b"", 0, 0, 0)])
+        assert tracemalloc.get_traced_memory()[0] < 3000 * 1000
+    finally:
+        tracemalloc.stop()
+
+
 def _seconds(entries: list[Entry]) -> float:
     members = list(scan_blob(MemoryBlob(tar(entries))))
     before = time.process_time()
@@ -234,7 +248,7 @@ def test_links_that_lead_through_more_than_anybody_has_are_refused(monkeypatch: 
 
 
 def test_values_that_no_column_holds_become_what_engines_make_of_them() -> None:
-    member = Member(0, 0, 512, 0, 0, b"3", b"x", b"", 0o644, -1, 1 << 40, b"", b"", 1 << 90, -1, 1 << 60)
+    member = Member(0, 0, 512, 0, 0, b"3", b"x", b"", 0o644, -1, 1 << 40, b"", b"", 1 << 63, -1, 1 << 60)
     builder = TreeBuilder(pytest.fail)
     builder.add([member])
     tree = builder.tree()
