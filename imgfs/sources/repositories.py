@@ -38,7 +38,7 @@ def parse_repositories(data: bytes, path: str, report: Report) -> dict[str, Imag
             except InvalidDigest as error:
                 report(f"{path}: {name!r}: {error}", names=[name])
                 continue
-            if not name.startswith(f"{repository}:"):
+            if _repository(name) != repository:
                 report(f"{path}: {name!r} is no name in {repository!r}", image=names.pop(name), names=[name])
     return names
 
@@ -47,8 +47,13 @@ def dump_repositories(names: Mapping[str, str]) -> bytes:
     """The document that says so, sorted."""
     repositories: dict[str, dict[str, str]] = {}
     for name, image_id in sorted(names.items()):
-        repositories.setdefault(name.rpartition(":")[0], {})[name] = image_id
+        repositories.setdefault(_repository(name), {})[name] = image_id
     return msgspec.json.encode(_Document({**repositories}), enc_hook=str)
+
+
+def _repository(name: str) -> str:
+    """What stands before a name's tag; a layout's names may be tags alone."""
+    return name.rpartition(":")[0]
 
 
 def with_names(problems: Iterable[Problem], names: Mapping[str, ImageID]) -> list[Problem]:

@@ -65,7 +65,7 @@ def own_store(root: Path, images: Sequence[TestImage]) -> Path:
                 stored = gzip.compress(layer, mtime=0)
                 (blobs / digest(stored)[7:]).write_bytes(stored)
                 (layers / chain_id.hex).write_text(json.dumps(record | {"blob": digest(stored)}))
-        names |= {tag: {tag: image.id} for tag in image.tags}
+        names |= {tag.rpartition(":")[0]: {tag: image.id} for tag in image.tags}
     (root / "repositories.json").write_text(json.dumps({"Repositories": names}))
     return root
 
