@@ -4,8 +4,8 @@ A backend knows bytes by their digest and nothing of what they say.
 """
 
 import re
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Collection, Mapping
+from typing import Protocol, runtime_checkable
 
 from imgfs.digest import ImageID
 from imgfs.errors import StoreError
@@ -47,6 +47,14 @@ class StoreBackend(Protocol):
 
     def delete_metadata(self, image_id: ImageID, key: str) -> None:
         """Remove the value of a key, if there is one."""
+
+
+@runtime_checkable
+class ListsMetadata(Protocol):
+    """A backend that knows without reading configs which of them have values, so that the others are not asked."""
+
+    def with_metadata(self) -> Collection[ImageID]:
+        """The IDs that have values under any key, whether or not the config is there or sound."""
 
 
 def check_content(data: bytes) -> None:

@@ -12,7 +12,7 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from threading import Lock
 from types import MappingProxyType
@@ -48,17 +48,16 @@ class FSBackend:
             self._create()
 
     def walk(self) -> list[ImageID]:
-        found = []
         self._files.follow()
-        with _failing_as("failed to walk storage backend"), self._files.scan(_CONTENT) as entries:
-            for entry in entries:
-                try:
-                    image_id = ImageID.from_hex(entry.name)
-                except InvalidDigest as error:
-                    logger.debug("%s: skipping: %s", self._files.path_of(_CONTENT), error)
-                    continue
-                found.append(image_id)
-        return sorted(found)
+        with _failing_as("failed to walk storage backend"):
+            return sorted(self._ids(_CONTENT))
+
+    def with_metadata(self) -> Collection[ImageID]:
+        with _failing_as("failed to walk metadata of the storage backend"):
+            try:
+                return set(self._ids(_METADATA))
+            except FileNotFoundError:  # before the first value there may be no folder
+                return set()
 
     def get(self, image_id: ImageID) -> bytes:
         with _failing_as(f"failed to get digest {image_id}"):
@@ -121,6 +120,15 @@ class FSBackend:
             with self._folder(f"{_METADATA}/{_name(image_id)}") as values:
                 values.remove(key)
                 values.sync()
+
+    def _ids(self, folder: str) -> Iterator[ImageID]:
+        """The IDs that are names in a folder. Raises OSError."""
+        with self._files.scan(folder) as entries:
+            for entry in entries:
+                try:
+                    yield ImageID.from_hex(entry.name)
+                except InvalidDigest as error:
+                    logger.debug("%s: skipping: %s", self._files.path_of(folder), error)
 
     def _check(self) -> None:
         with _failing_as("failed to open storage backend"):

@@ -51,6 +51,7 @@ class ImageStore:
         self._layers = layers
         self._platform = Platform.parse(platform) if isinstance(platform, str) else platform
         self._images: dict[ImageID, LayerStack] = {}
+        self._restored: dict[ImageID, Image] = {}  # as read by a refresh, until they are asked for
         self._index = DigestIndex()
         self._family = Family({})
         self._restorer = Restorer(backend)
@@ -188,7 +189,7 @@ class ImageStore:
     def map(self, known: Mapping[ImageID, Image] = _NOTHING) -> dict[ImageID, Image]:
         """Every image that can be read, sorted by ID; the others are logged.
 
-        Configs of the images in `known` are not read again.
+        Configs of the images in `known` are not read again, nor those that were read since the call before.
         """
         with self._lock:
             image_ids = list(self._images)
@@ -249,6 +250,7 @@ class ImageStore:
         image = self._restorer.image(image_id)
         if image is not None:
             self._add(image_id, LayerStack(self._layers, image.diff_ids))
+            self._restored[image_id] = image
         return image is not None
 
     def _complete(self, image_id: ImageID) -> bool:
@@ -260,6 +262,7 @@ class ImageStore:
             return False
 
     def _forget(self, image_id: ImageID) -> list[LayerMetadata]:
+        self._restored.pop(image_id, None)
         self._index.remove(image_id)
         self._family.set_parent(image_id, None)
         return self._images.pop(image_id).release()
@@ -269,7 +272,8 @@ class ImageStore:
     ) -> dict[ImageID, Image]:
         images = {}
         for image_id in sorted(image_ids):
-            image, parent = known.get(image_id), self._family.parents.get(image_id)
+            parent = self._family.parents.get(image_id)
+            image = known.get(image_id) or self._restored.pop(image_id, None)
             if image is None:
                 image = self._restorer.image(image_id, parent)
             elif image.parent != parent:

@@ -1,12 +1,12 @@
 """Several store backends seen as one that is only read, such as those of an engine's several drivers."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from types import MappingProxyType
 from typing import NoReturn, TypeVar
 
 from imgfs.digest import ImageID
 from imgfs.errors import MetadataNotFound, NotFound, StoreError
-from imgfs.store.backend import StoreBackend
+from imgfs.store.backend import ListsMetadata, StoreBackend
 
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
@@ -29,6 +29,13 @@ class JoinedBackend:
     def get_metadata(self, image_id: ImageID, key: str) -> bytes:
         absent = MetadataNotFound(f"failed to read metadata {key} of {image_id}: there is none")
         return self._first(lambda backend: backend.get_metadata(image_id, key), absent)
+
+    def with_metadata(self) -> Collection[ImageID]:
+        """As of `ListsMetadata`; a backend that cannot say has all that it holds."""
+        found: set[ImageID] = set()
+        for backend in self.backends:
+            found.update(backend.with_metadata() if isinstance(backend, ListsMetadata) else backend.walk())
+        return found
 
     def set(self, data: bytes, metadata: Mapping[str, bytes] = _NOTHING) -> ImageID:
         self._refuse(f"failed to write digest data {ImageID.of(data)}")

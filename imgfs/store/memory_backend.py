@@ -1,6 +1,6 @@
 """A store backend in memory, for sources that are read-only and find their configs when they are opened."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from threading import Lock
 from types import MappingProxyType
 
@@ -54,6 +54,10 @@ class MemoryBackend:
             return values[key]
         except KeyError:
             raise MetadataNotFound(f"failed to read metadata {key} of {image_id}: there is none") from None
+
+    def with_metadata(self) -> Collection[ImageID]:
+        with self._lock:
+            return {image_id for image_id, (_, values) in self._configs.items() if values}
 
     def delete_metadata(self, image_id: ImageID, key: str) -> None:
         check_key(key)

@@ -3,11 +3,11 @@
 What is damaged is left out and logged, each problem once, however often it is met. Nothing is repaired.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, MetadataNotFound, NotFound
-from imgfs.store.backend import StoreBackend
+from imgfs.store.backend import ListsMetadata, StoreBackend
 from imgfs.store.family import rings
 from imgfs.store.image import Image
 from imgfs.store.problems import Problem, Problems
@@ -41,7 +41,11 @@ class Restorer:
 
     def parents(self, image_ids: Iterable[ImageID]) -> dict[ImageID, ImageID]:
         """The recorded parents of some images; in a ring of them, the ID that sorts first has none."""
-        parents = {image_id: parent for image_id in image_ids if (parent := self._parent(image_id))}
+        described = self._with_metadata()
+        asked = (
+            image_ids if described is None else (image_id for image_id in image_ids if image_id in described)
+        )
+        parents = {image_id: parent for image_id in asked if (parent := self._parent(image_id))}
         for ring in list(rings(parents)):
             first = min(ring)
             self.report(f"image {first}: ignoring its parent {parents[first]}, which is based on it")
@@ -51,6 +55,16 @@ class Restorer:
     def report(self, text: str, *, image: str = "") -> None:
         """List a problem, one that keeps `image` from being shown if that is given."""
         self._problems.report(text, image=image)
+
+    def _with_metadata(self) -> Collection[ImageID] | None:
+        """The images that may have a recorded parent; None if all may."""
+        if not isinstance(self._backend, ListsMetadata):
+            return None
+        try:
+            return self._backend.with_metadata()
+        except ImgfsError as error:
+            self.report(f"recorded parents are not known: {error}")
+            return ()
 
     def _parent(self, image_id: ImageID) -> ImageID | None:
         try:

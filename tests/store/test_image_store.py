@@ -3,10 +3,11 @@
 import json
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 import pytest
 
-from imgfs.digest import ImageID
+from imgfs.digest import ChainID, ImageID
 from imgfs.errors import (
     AmbiguousID,
     ImageNotFound,
@@ -17,6 +18,7 @@ from imgfs.errors import (
     NotFound,
     StoreError,
 )
+from imgfs.layers import Layer, LayerMetadata, LayerProvider
 from imgfs.store import ImageStore, MemoryBackend, Platform, StoreBackend
 from tests.store.stores import ABSENT, BOTTOM, MIDDLE, TOP, Layers, config, family
 
@@ -320,3 +322,28 @@ def test_a_known_image_is_mapped_with_the_parent_it_has_now(store: ImageStore) -
     known = store.map()
     store.set_parent(child, parent)
     assert store.map(known)[child].parent == parent
+
+
+class _OnlyGetAndRelease:
+    """What moby's image store asks of its layers, and no more."""
+
+    def __init__(self, layers: Layers) -> None:
+        self._layers = layers
+
+    def get(self, chain_id: ChainID) -> Layer:
+        return self._layers.get(chain_id)
+
+    def release(self, layer: Layer) -> list[LayerMetadata]:
+        return self._layers.release(layer)
+
+
+def test_a_provider_that_only_takes_and_releases_is_enough(backend: StoreBackend, layers: Layers) -> None:
+    provider = cast(LayerProvider, _OnlyGetAndRelease(layers))
+    store = ImageStore(backend, provider)
+    base, child, grandchild = family(store)
+    store.refresh()
+    assert list(ImageStore(backend, provider).map()) == sorted([base, child, grandchild])
+    with store.get_tar_seek_stream(grandchild) as stream:
+        assert stream.read() == BOTTOM + MIDDLE + TOP
+    assert store.search(child.hex[:20]) == child
+    assert [layer.diff_id for layer in store.delete(grandchild)] == []

@@ -1,17 +1,19 @@
 """A store opened on what is there already, some of it damaged, and followed while others change it."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
+from imgfs.digest import ImageID
 from imgfs.errors import (
     Corrupt,
     LayerNotFound,
     MetadataNotFound,
     StoreError,
 )
-from imgfs.store import FSBackend, ImageStore, StoreBackend
+from imgfs.store import FSBackend, ImageStore, MemoryBackend, StoreBackend
 from tests.store.stores import ABSENT, BOTTOM, MIDDLE, TOP, Layers, config, family
 
 
@@ -159,3 +161,48 @@ def test_a_backend_that_cannot_be_walked_leaves_what_was_known(tmp_path: Path, l
     assert image_id in store
     os.rename(tmp_path / "away", tmp_path / "imagedb")
     assert not store.refresh()
+
+
+class _Counting(MemoryBackend):
+    """Counts what is read of each config."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reads: Counter[ImageID] = Counter()
+
+    def get(self, image_id: ImageID) -> bytes:
+        self.reads[image_id] += 1
+        return super().get(image_id)
+
+
+def test_every_config_is_read_once_and_what_did_not_change_is_not_read_again(layers: Layers) -> None:
+    backend = _Counting()
+    images = family(ImageStore(backend, layers))
+    backend.reads.clear()
+    store = ImageStore(backend, layers)
+    known = store.map()
+    assert backend.reads == dict.fromkeys(images, 1)
+    new = backend.set(config("new", [BOTTOM]))
+    assert store.refresh()
+    assert list(store.map(known)) == sorted([*images, new])
+    assert backend.reads == dict.fromkeys([*images, new], 1)
+    store.map()
+    assert backend.reads == dict.fromkeys(images, 2) | {new: 2}
+
+
+def test_only_what_has_metadata_is_asked_for_its_parent(
+    tmp_path: Path, layers: Layers, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend = FSBackend(tmp_path)
+    base, child, grandchild = family(ImageStore(backend, layers))
+    asked = []
+    get_metadata = FSBackend.get_metadata
+
+    def counted(self: FSBackend, image_id: ImageID, key: str) -> bytes:
+        asked.append(image_id)
+        return get_metadata(self, image_id, key)
+
+    monkeypatch.setattr(FSBackend, "get_metadata", counted)
+    store = ImageStore(backend, layers)
+    assert (store.get_parent(child), store.get_parent(grandchild)) == (base, child)
+    assert sorted(asked) == sorted([child, grandchild])
