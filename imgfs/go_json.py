@@ -2,7 +2,7 @@
 
 Keys match in any case, null is the empty value of whatever stands there, and text that is not UTF-8 is replaced. Beyond
 Go, a field that may be left out is left out where it has a wrong type: no image is lost for a field of little use.
-Documents as engines write them are decoded by msgspec at once; only others are taken apart here.
+Documents as engines write them are decoded by msgspec at once, and their keys looked at; only others are taken apart here.
 """
 
 import types
@@ -23,6 +23,7 @@ MAX_VALUES = 2_000_000
 
 _TAKEN_APART = 50_000  # values; a document with more is as msgspec reads it
 _Object = dict[str, msgspec.Raw]
+_BEYOND_ASCII = {0x17F: "s", 0x212A: "k"}
 _EMPTY: Mapping[object, object] = {str: "", int: 0, float: 0.0, bool: False}
 
 
@@ -33,7 +34,7 @@ def parse_json(data: bytes | msgspec.Raw, kind: type[T], name: str) -> T:
     naming `name`, also if there may be more than MAX_VALUES values.
     """
     data = bytes(data)
-    values = data.count(b",")
+    values = data.count(b",") if len(data) > _TAKEN_APART else 0  # counting takes as long as decoding
     if values > MAX_VALUES:
         raise InvalidImage(f"{name}: more than {MAX_VALUES} values in one document")
     try:
@@ -45,45 +46,50 @@ def parse_json(data: bytes | msgspec.Raw, kind: type[T], name: str) -> T:
 
 
 def _parse(data: bytes, kind: type[T], *, may_be_apart: bool) -> T:
+    shape: Any = kind
+    objects = _objects(shape) if may_be_apart else None
     try:
         value = json_decoder(kind).decode(data)
+        if objects is None or objects.are_in_known_case(json_decoder(object).decode(data)):
+            return value
     except (msgspec.MsgspecError, UnicodeDecodeError):
         if not may_be_apart:
             raise
-        return _read(data.decode("utf-8", "replace").encode(), kind)  # type: ignore[no-any-return]
-    shape: Any = kind
-    objects = _objects(shape) if may_be_apart else None
-    if objects is None or objects.are_in_known_case(data):
-        return value
-    return _read(data, kind)  # type: ignore[no-any-return]
+    return _read(data.decode("utf-8", "replace").encode(), kind)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field of a Struct: what it is called there, its type, and whether a wrong type is an error.
-
-    `objects` is what decodes the objects in it, by their keys, where it holds a Struct or a list of them.
-    """
+    """A field of a Struct: what it is called there, its type, and whether a wrong type is an error."""
 
     name: str
     kind: Any
     needed: bool
-    objects: "_Objects | None"
 
 
 class _Objects:
     """JSON objects that are to become a Struct, one of them or a list."""
 
     def __init__(self, kind: type[msgspec.Struct], *, is_list: bool) -> None:
-        self._kind = kind
         self._is_list = is_list
+        exact, folded = _fields(kind)
+        self._exact, self._folded = frozenset(exact), frozenset(folded)
+        inside = ((key, _objects(field.kind)) for key, field in exact.items())
+        self._inside = [(key, objects) for key, objects in inside if objects]
 
-    def are_in_known_case(self, data: bytes | msgspec.Raw) -> bool:
+    def are_in_known_case(self, found: Any) -> bool:
         """Whether no key in them would be that of a field if it were in another case."""
-        if self._is_list:
-            objects = json_decoder(list[_Object]).decode(data)
-            return all(_keys_are_known(each, self._kind) for each in objects)
-        return _keys_are_known(json_decoder(_Object).decode(data), self._kind)
+        for each in (found or ()) if self._is_list else (found,):
+            if each is None:
+                continue
+            if not self._exact.issuperset(each):
+                others = _folded("\0".join(each.keys() - self._exact)).split("\0")  # faster than one by one
+                if not self._folded.isdisjoint(others):
+                    return False
+            for key, objects in self._inside:
+                if key in each and not objects.are_in_known_case(each[key]):
+                    return False
+        return True
 
 
 @cache
@@ -102,8 +108,13 @@ def _fields(kind: type[msgspec.Struct]) -> tuple[Mapping[str, _Field], Mapping[s
     exact = {}
     for field in msgspec.structs.fields(kind):
         needed = field.required or field.default is msgspec.UNSET
-        exact[field.encode_name] = _Field(field.name, field.type, needed, _objects(field.type))
-    return exact, {key.casefold(): field for key, field in exact.items()}
+        exact[field.encode_name] = _Field(field.name, field.type, needed)
+    return exact, {_folded(key): field for key, field in exact.items()}
+
+
+def _folded(key: str) -> str:
+    """A key in one case, as Go folds it: letters one by one, of which two beyond ASCII are also in it."""
+    return (key if key.isascii() else key.translate(_BEYOND_ASCII)).lower()
 
 
 @cache
@@ -112,18 +123,6 @@ def _choices(kind: Any) -> tuple[Any, ...]:
     if get_origin(kind) in (Union, types.UnionType):
         return tuple(one for one in get_args(kind) if one not in (types.NoneType, msgspec.UnsetType))
     return (kind,)
-
-
-def _keys_are_known(found: _Object, kind: type[msgspec.Struct]) -> bool:
-    exact, folded = _fields(kind)
-    for key, value in found.items():
-        field = exact.get(key)
-        if field is None:
-            if key.casefold() in folded:
-                return False
-        elif field.objects and bytes(value) != b"null" and not field.objects.are_in_known_case(value):
-            return False
-    return True
 
 
 def _read(data: bytes | msgspec.Raw, kind: Any) -> Any:
@@ -157,7 +156,7 @@ def _read_struct(found: _Object, kind: type[msgspec.Struct]) -> msgspec.Struct:
     exact, folded = _fields(kind)
     values = {}
     for key, value in found.items():
-        field = exact.get(key) or folded.get(key.casefold())
+        field = exact.get(key) or folded.get(_folded(key))
         if field is None:
             continue
         try:

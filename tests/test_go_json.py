@@ -40,6 +40,17 @@ def test_keys_match_in_any_case_at_every_depth() -> None:
     assert read.inners == [Inner(), Inner("b", 2)]
 
 
+@pytest.mark.parametrize("key", ["mu\ufb06", "\u0130nner", "must ", "must\0"])
+def test_only_keys_that_differ_in_the_case_of_letters_match(key: str) -> None:
+    assert _read({"must": "a", key: "b"}).must == "a"
+
+
+def test_keys_written_with_escapes_match_too() -> None:
+    assert parse_json(b'{"\\u004dust": "a", "inner": {"some\\u006eame": "b"}}', Outer, "x").inner == Inner(
+        "b"
+    )
+
+
 def test_of_a_key_that_is_there_twice_the_last_counts() -> None:
     assert parse_json(b'{"must": "a", "must": "b"}', Outer, "x").must == "b"
     assert parse_json(b'{"must": "a", "MUST": "b"}', Outer, "x").must == "b"
