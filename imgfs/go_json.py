@@ -2,7 +2,7 @@
 
 Keys match in any case, null is the empty value of whatever stands there, and text that is not UTF-8 is replaced. Beyond
 Go, a field that may be left out is left out where it has a wrong type: no image is lost for a field of little use.
-Documents as engines write them are decoded by msgspec at once, and their keys looked at; only others are taken apart here.
+Documents as engines write them are decoded by msgspec at once; only others are taken apart here.
 """
 
 import types

@@ -10,24 +10,27 @@ from rich.console import Console
 from rich.tree import Tree
 
 from imgfs.cli.common import end_of_list, human_size, opened, store_option, utf8
-from imgfs.digest import ImageID
+from imgfs.cli.messages import tell
+from imgfs.digest import Digest, ImageID
 from imgfs.errors import printable
-from imgfs.sources import default_sources
+from imgfs.sources import Source, default_sources
+from imgfs.sources.source import Artifact
 from imgfs.sources.union import Snapshot
 from imgfs.store import Problem
 
 _WIDEST = 100  # characters of a column in every line; what is longer moves only the rest of its own line
 
 
-class _Row(msgspec.Struct):
-    """One image, as `--json` prints it."""
+class _Row(msgspec.Struct, kw_only=True):
+    """One image or artifact, as `--json` prints it; `type` is that of an artifact, `id` its manifest's digest."""
 
-    id: ImageID
+    id: Digest
+    type: str = "image"
     tags: list[str]
-    created: str | None
-    layers: int
-    size: int | None
-    parent: ImageID | None
+    created: str | None = None
+    layers: int | None = None
+    size: int | None = None
+    parent: ImageID | None = None
     sources: list[str]
 
 
@@ -36,18 +39,28 @@ class _Row(msgspec.Struct):
 @click.option("-a", "--all", "everywhere", is_flag=True, help="Also what every engine has on this machine.")
 @click.option("--heads", is_flag=True, help="Only images that no other image is based on.")
 @click.option("--broken", is_flag=True, help="What is broken and not listed otherwise, and why.")
+@click.option("--all-types", is_flag=True, help="Also what is no image: signatures, charts and the like.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
 @store_option
 def ls(
-    sources: tuple[str, ...], everywhere: bool, heads: bool, broken: bool, as_json: bool, store: str | None
+    sources: tuple[str, ...],
+    everywhere: bool,
+    heads: bool,
+    broken: bool,
+    all_types: bool,
+    as_json: bool,
+    store: str | None,
 ) -> None:
     """List the images of each SOURCE, or of the store of imgfs.
 
     Exit status 3 if something is broken and was skipped, each with a line on standard error; --broken lists that.
+    What is kept as images are and is none, such as a signature, is counted in one line; --all-types lists it.
     """
     with opened(sources, store, also=default_sources() if everywhere else ()) as union:
-        snapshot, problems = union.snapshot, union.problems
+        snapshot, problems, artifacts = union.snapshot, union.problems, union.artifacts
         rows = [_row(snapshot, image_id) for image_id in (snapshot.heads if heads else snapshot.images)]
+    if all_types:
+        rows += [_artifact_row(*artifact) for artifact in artifacts]
     with_source = everywhere or len(sources) > 1
     if as_json:
         listed = [_broken(*problem) for problem in problems] if broken else rows
@@ -55,7 +68,10 @@ def ls(
     elif broken:
         _print_broken(problems, with_source=with_source)
     else:
-        _print_table(rows, with_source=with_source)
+        _print_table(rows, with_type=all_types, with_source=with_source)
+    if artifacts and not all_types and not broken:
+        are = "artifact that is no image is" if len(artifacts) == 1 else "artifacts that are no images are"
+        tell(f"{len(artifacts)} {are} not shown (--all-types)")
     end_of_list(problems)
 
 
@@ -96,14 +112,26 @@ def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
     )
 
 
-def _print_table(rows: Iterable[_Row], *, with_source: bool) -> None:
+def _artifact_row(artifact: Artifact, sources: Sequence[Source]) -> _Row:
+    return _Row(
+        id=artifact.digest,
+        type=printable(artifact.type) or "unknown",
+        tags=[printable(tag) for tag in artifact.tags],
+        sources=[utf8(source.reference) for source in sources],
+    )
+
+
+def _print_table(rows: Iterable[_Row], *, with_type: bool, with_source: bool) -> None:
     """A line a name, never cut: on a narrow terminal it goes on below."""
-    lines = [["TAG", "IMAGE ID", "CREATED", "LAYERS", "SIZE", *(["SOURCE"] if with_source else [])]]
+    kind, place = (["TYPE"] if with_type else []), (["SOURCE"] if with_source else [])
+    lines = [["TAG", "ID" if with_type else "IMAGE ID", *kind, "CREATED", "LAYERS", "SIZE", *place]]
     for row in rows:
         created = row.created[:19].replace("T", " ") if row.created else "-"
+        layers = "-" if row.layers is None else str(row.layers)
+        kind = [row.type] if with_type else []
+        place = [printable(", ".join(row.sources))] if with_source else []
         for tag in row.tags or ["<none>"]:
-            line = [printable(tag), row.id.short, created, str(row.layers), human_size(row.size)]
-            lines.append([*line, *([printable(", ".join(row.sources))] if with_source else [])])
+            lines.append([printable(tag), row.id.short, *kind, created, layers, human_size(row.size), *place])
     _print_columns(lines)
 
 

@@ -163,7 +163,8 @@ class CatalogSource(Source):
         try:
             for found in self._find(report):
                 if isinstance(found, Artifact):
-                    contents.budget.spend(_NAME, "artifacts")
+                    text = sum(map(len, (found.type, *found.tags)))
+                    contents.budget.spend(_NAME + text, "artifacts")
                     contents.artifacts.append(found)
                     continue
                 try:

@@ -154,8 +154,10 @@ class ManifestWalk:
 
     def _look_at(self, descriptor: Descriptor, tags: Sequence[str]) -> tuple[list[Descriptor], Found | None]:
         """What to look at next, last first, and what was found."""
+        digest = Digest(descriptor.digest)
         if _is_attestation(descriptor):
-            return [], Artifact(descriptor.digest, "attestation")
+            self._open_blob(digest).close()  # those of platforms that were not pulled are not there
+            return [], Artifact(digest, "attestation")
         name = f"{self._place}: {descriptor.digest}"
         data = self._read(descriptor)
         document = parse_document(data, Document, name)
@@ -166,11 +168,12 @@ class ManifestWalk:
             entry.digest: entry for entry in reversed(listed) if _may_be_manifest(entry)
         }  # each but once
         if listed and not entries:  # as build caches list their layers
-            return [], Artifact(descriptor.digest, document.artifact_type or listed[-1].kind, tags)
+            return [], Artifact(digest, document.artifact_type or listed[-1].kind, tags)
         return list(reversed(this_platform_first(list(reversed(entries.values()))))), None
 
     def _image(self, descriptor: Descriptor, manifest: Document, data: bytes, tags: Sequence[str]) -> Found:
-        artifact = Artifact(descriptor.digest, manifest.artifact_type or manifest.media_type, tags)
+        kind = manifest.artifact_type or manifest.media_type
+        artifact = Artifact(Digest(descriptor.digest), kind, tags)
         if manifest.config is None:
             if manifest.artifact_type or "artifact" in manifest.media_type:
                 return artifact

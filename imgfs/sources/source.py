@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from imgfs.digest import ImageID
+from imgfs.digest import Digest, ImageID
 from imgfs.layers import LayerRegistry
 from imgfs.store import ImageStore, Problem
 
@@ -31,7 +31,7 @@ class Check:
 class Artifact:
     """What is kept as an image is, and is none: a signature, an attestation, a chart. `type` says what, if known."""
 
-    digest: str
+    digest: Digest
     type: str
     tags: Sequence[str] = ()
 

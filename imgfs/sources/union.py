@@ -6,16 +6,16 @@ moment of all sources.
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import product
 from threading import Lock
 
-from imgfs.digest import ChainID, DiffID, ImageID
+from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, is_lost, printable
 from imgfs.layers import Layer, chain_ids
 from imgfs.sources.names import spellings
-from imgfs.sources.source import Source
+from imgfs.sources.source import Artifact, Source
 from imgfs.store import DigestIndex, Image, Problem, Problems
 
 
@@ -137,6 +137,17 @@ class Union:
         for source in self.sources:
             found += [(source.reference, problem) for problem in (*self._failures[source], *source.problems)]
         return found
+
+    @property
+    def artifacts(self) -> Sequence[tuple[Artifact, Sequence[Source]]]:
+        """What is no image, each once, with the sources that have it; its names are those of all of them."""
+        found: dict[Digest, tuple[Artifact, dict[Source, None]]] = {}
+        for source in self.sources:
+            for artifact in source.artifacts:
+                known, sources = found.setdefault(artifact.digest, (artifact, {}))
+                tags = tuple(dict.fromkeys((*known.tags, *artifact.tags)))
+                found[artifact.digest] = replace(known, tags=tags), sources | {source: None}
+        return [(artifact, tuple(sources)) for artifact, sources in found.values()]
 
     def close(self) -> None:
         """Close every source."""

@@ -11,6 +11,7 @@ import pytest
 
 from tests.conftest import Imgfs
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.layouts import Layout, artifacts, tagged
 from tests.tools import require_tool
 
 
@@ -67,6 +68,52 @@ def test_an_image_in_two_sources_is_listed_once(imgfs: Imgfs, archive: Path, ima
     assert len(rows) == 3
     (base,) = (row for row in rows if row["id"] == images[0].id)
     assert base["sources"] == [f"docker-archive:{archive}", f"docker-archive:{other}"]
+
+
+def test_artifacts_are_counted_in_one_line_or_listed(imgfs: Imgfs, tmp_path: Path) -> None:
+    layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
+    made = artifacts(layout)
+    chart = made["helm"] | tagged("the\nchart")
+    source = layout.finish(entry | tagged("t"), chart, *(made[name] for name in made if name != "helm"))
+    digests = {str(of["digest"]) for of in made.values()}
+    for options in ((), ("--json",), ("--heads",)):
+        done = imgfs("ls", *options, source)
+        line = f"imgfs: {len(digests)} artifacts that are no images are not shown (--all-types)"
+        assert done.stderr.decode().splitlines() == [line]
+        assert str(chart["digest"])[7:19].encode() not in done.stdout
+    done = imgfs("ls", "--all-types", source)
+    lines = done.stdout.decode().splitlines()
+    assert lines[0].split() == ["TAG", "ID", "TYPE", "CREATED", "LAYERS", "SIZE"]
+    assert [line.split()[:3] for line in lines if line.startswith(("t ", "the"))] == [
+        ["t", image[7:19], "image"],
+        ["the\\nchart", str(chart["digest"])[7:19], "application/vnd.cncf.helm.config.v1+json"],
+    ]
+    assert len(lines) == 2 + len(digests)
+    rows = {row["id"]: row for row in json.loads(imgfs("ls", "--all-types", "--json", source).stdout)}
+    assert set(rows) == {image, *digests}
+    assert rows[image]["type"] == "image"
+    assert rows[chart["digest"]] == {
+        "id": chart["digest"],
+        "type": "application/vnd.cncf.helm.config.v1+json",
+        "tags": ["the\\nchart"],
+        "created": None,
+        "layers": None,
+        "size": None,
+        "parent": None,
+        "sources": [source],
+    }
+    assert not done.stderr
+
+
+def test_an_artifact_in_two_sources_is_listed_once_with_all_names(imgfs: Imgfs, tmp_path: Path) -> None:
+    sources = []
+    for name in ("one", "two"):
+        layout = Layout(tmp_path / name)
+        sources.append(layout.finish(artifacts(layout)["sbom"] | tagged(name)))
+    assert b"imgfs: 1 artifact that is no image is not shown" in imgfs("ls", *sources).stderr
+    (row,) = json.loads(imgfs("ls", "--all-types", "--json", *sources).stdout)
+    assert (row["tags"], row["sources"]) == (["one", "two"], sources)
 
 
 def test_tree_draws_children_below_parents(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:

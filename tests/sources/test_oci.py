@@ -8,7 +8,6 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 import zstandard
@@ -21,9 +20,7 @@ from imgfs.sources.own_layout import Layout as OwnLayout
 from imgfs.sources.own_writer import Writer
 from tests.images import TestImage, digest, layer_tar, oci_layout
 from tests.indexing import indexing, no_progress
-
-INDEX = "application/vnd.oci.image.index.v1+json"
-MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+from tests.layouts import MANIFEST, Layout, artifacts, tagged
 
 
 @pytest.fixture
@@ -32,45 +29,13 @@ def indexer(tmp_path: Path) -> Iterator[Indexer]:
         yield made
 
 
-class Layout:
-    """A layout built by hand."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        (path / "blobs/sha256").mkdir(parents=True)
-
-    def blob(self, data: bytes, **more: object) -> dict[str, object]:
-        (self.path / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
-        return {"mediaType": MANIFEST, "digest": digest(data), "size": len(data)} | more
-
-    def image(self, name: str, architecture: str = "amd64", **more: object) -> tuple[str, dict[str, object]]:
-        """An image of one layer holding the file `name`; its ID and its manifest's descriptor."""
-        layer = layer_tar({name: b""})
-        image = TestImage([layer], extra={"architecture": architecture})
-        config = self.blob(image.config) | {"mediaType": "application/vnd.oci.image.config.v1+json"}
-        manifest = {"schemaVersion": 2, "config": config, "layers": [self.blob(layer)]}
-        return image.id, self.blob(json.dumps(manifest).encode(), **more)
-
-    def index(self, *manifests: dict[str, object], **more: object) -> dict[str, object]:
-        data = json.dumps({"schemaVersion": 2, "manifests": manifests}).encode()
-        return self.blob(data, **more) | {"mediaType": INDEX}
-
-    def finish(self, *manifests: dict[str, object]) -> str:
-        (self.path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))
-        return f"oci:{self.path}"
-
-
-def _tagged(tag: str) -> dict[str, Any]:
-    return {"annotations": {"org.opencontainers.image.ref.name": tag}}
-
-
 def test_every_platform_of_nested_indexes_is_there(tmp_path: Path, indexer: Indexer) -> None:
     layout = Layout(tmp_path / "layout")
     arm, arm_entry = layout.image("a", "arm64", platform={"os": "linux", "architecture": "arm64"})
     here, here_entry = layout.image("b", "amd64", platform={"os": "linux", "architecture": "amd64"})
     third, third_entry = layout.image("c")
     inner = layout.index(arm_entry, here_entry)
-    source = open_source(layout.finish(layout.index(inner, **_tagged("t")), third_entry), indexer)
+    source = open_source(layout.finish(layout.index(inner, **tagged("t")), third_entry), indexer)
     assert set(source.store.map()) == {arm, here, third}
 
 
@@ -83,7 +48,7 @@ def test_a_tag_on_an_index_means_the_image_for_this_machine(
         machine: layout.image(machine, name, platform={"os": "linux", "architecture": name})
         for machine, name in machines.items()
     }
-    reference = layout.finish(layout.index(*(entry for _, entry in images.values()), **_tagged("t")))
+    reference = layout.finish(layout.index(*(entry for _, entry in images.values()), **tagged("t")))
     for machine, (expected, _) in images.items():
         monkeypatch.setattr("platform.machine", lambda machine=machine: machine)
         assert open_source(reference, indexer).tags == {"t": expected}
@@ -91,57 +56,12 @@ def test_a_tag_on_an_index_means_the_image_for_this_machine(
 
 def test_a_tag_in_the_reference_chooses(tmp_path: Path, indexer: Indexer) -> None:
     layout = Layout(tmp_path / "layout")
-    one, one_entry = layout.image("a", **_tagged("one"))
-    _, two_entry = layout.image("b", **_tagged("two"))
+    one, one_entry = layout.image("a", **tagged("one"))
+    _, two_entry = layout.image("b", **tagged("two"))
     reference = layout.finish(one_entry, two_entry)
     assert list(open_source(f"{reference}:one", indexer).store.map()) == [one]
     with pytest.raises(InvalidImage, match="'three'"):
         open_source(f"{reference}:three", indexer)
-
-
-def _artifacts(layout: Layout) -> dict[str, dict[str, object]]:
-    """What is kept in layouts besides images, each as it is really made, as descriptors."""
-    image_config = "application/vnd.oci.image.config.v1+json"
-    empty = layout.blob(b"{}", mediaType="application/vnd.oci.empty.v1+json")
-    payload = b'{"critical": {}}'
-    signed = layout.blob(TestImage([payload]).config, mediaType=image_config)
-
-    def manifest(config: dict[str, object], *layers: dict[str, object], **more: object) -> dict[str, object]:
-        document = {"schemaVersion": 2, "config": config, "layers": layers, **more}
-        return layout.blob(json.dumps(document).encode())
-
-    def typed(data: bytes, media_type: str) -> dict[str, object]:
-        return layout.blob(data, mediaType=media_type)
-
-    _, plain = layout.image("attested")
-    cache = typed(b"{}", "application/vnd.buildkit.cacheconfig.v0")
-    layer = typed(gzip.compress(layer_tar({"cached": b""})), "application/vnd.oci.image.layer.v1.tar+gzip")
-    artifact = {
-        "mediaType": "application/vnd.oci.artifact.manifest.v1+json",
-        "artifactType": "x/y",
-        "blobs": [],
-    }
-    unnamed = layout.blob(payload)
-    del unnamed["mediaType"]
-    return {
-        "attestation": plain | {"annotations": {"vnd.docker.reference.type": "attestation-manifest"}},
-        "attestation by its platform": plain | {"platform": {"os": "unknown", "architecture": "unknown"}},
-        "in-toto": manifest(signed, typed(payload, "application/vnd.in-toto+json")),
-        "cosign": manifest(signed, typed(payload, "application/vnd.dev.cosign.simplesigning.v1+json")),
-        "cosign without media types": manifest(signed, unnamed),
-        "helm": manifest(
-            typed(b"{}", "application/vnd.cncf.helm.config.v1+json"),
-            typed(b"chart", "application/vnd.cncf.helm.chart.content.v1.tar+gzip"),
-        ),
-        "plugin": manifest(typed(b"{}", "application/vnd.docker.plugin.v1+json"), layer),
-        "sbom": manifest(
-            empty, typed(payload, "application/spdx+json"), artifactType="application/spdx+json"
-        ),
-        "oras": manifest(typed(b"{}", image_config), typed(b"stuff", "text/plain")),
-        "oras of a folder": manifest(typed(b"{}", image_config), layer),
-        "artifact manifest": layout.blob(json.dumps(artifact).encode()),
-        "build cache": layout.index(layer, cache),
-    }
 
 
 def test_artifacts_are_neither_images_nor_broken(
@@ -149,26 +69,34 @@ def test_artifacts_are_neither_images_nor_broken(
 ) -> None:
     layout = Layout(tmp_path / "layout")
     image, entry = layout.image("a")
-    artifacts = _artifacts(layout)
+    made = artifacts(layout)
     for below_an_index in (False, True):
-        entries = [*artifacts.values(), entry | _tagged("t")]
+        entries = [*made.values(), entry | tagged("t")]
         if below_an_index:
-            entries = [layout.index(*entries, **_tagged("t"))]
+            entries = [layout.index(*entries, **tagged("t"))]
         source = open_source(layout.finish(*entries), indexer)
         assert source.tags == {"t": image}
         assert not source.problems
-        assert {artifact.digest for artifact in source.artifacts} == {
-            of["digest"] for of in artifacts.values()
-        }
+        assert {artifact.digest for artifact in source.artifacts} == {of["digest"] for of in made.values()}
     assert not caplog.records
+
+
+def test_attestations_of_platforms_that_were_not_pulled_are_not_listed(
+    tmp_path: Path, indexer: Indexer
+) -> None:
+    layout = Layout(tmp_path / "layout")
+    image, entry = layout.image("a")
+    attestation = artifacts(layout)["attestation"]
+    (layout.path / "blobs/sha256" / str(attestation["digest"])[7:]).unlink()
+    source = open_source(layout.finish(layout.index(entry, attestation, **tagged("t"))), indexer)
+    assert source.tags == {"t": image}
+    assert (source.artifacts, source.problems) == ([], [])
 
 
 def test_an_artifact_has_its_type_and_its_names(tmp_path: Path, indexer: Indexer) -> None:
     layout = Layout(tmp_path / "layout")
-    artifacts = _artifacts(layout)
-    source = open_source(
-        layout.finish(artifacts["sbom"] | _tagged("a"), artifacts["helm"] | _tagged("b")), indexer
-    )
+    made = artifacts(layout)
+    source = open_source(layout.finish(made["sbom"] | tagged("a"), made["helm"] | tagged("b")), indexer)
     assert [(artifact.type, list(artifact.tags)) for artifact in source.artifacts] == [
         ("application/spdx+json", ["a"]),
         ("application/vnd.cncf.helm.config.v1+json", ["b"]),
@@ -207,7 +135,7 @@ def test_media_types_that_engines_accept_are_of_images(
     config = layout.blob(image.config) | {"mediaType": media_type}
     layer = layout.blob(image.layers[0]) | {"mediaType": layer_type}
     manifest = layout.blob(json.dumps({"config": config, "layers": [layer]}).encode())
-    source = open_source(layout.finish(manifest | _tagged("t")), indexer)
+    source = open_source(layout.finish(manifest | tagged("t")), indexer)
     assert source.tags == {"t": image.id}
     with source.store.get_tar_seek_stream(image.id) as stream:
         assert stream.read() == image.verbatim
@@ -223,12 +151,12 @@ def test_platforms_that_are_not_there_are_no_problem_but_an_index_without_any_is
         {"digest": f"sha256:{number:064x}", "platform": {"os": "linux", "architecture": "arm64"}}
         for number in range(3)
     ]
-    sparse = layout.index(*gone, here, **_tagged("sparse"))
+    sparse = layout.index(*gone, here, **tagged("sparse"))
     source = open_source(layout.finish(sparse), indexer)
     assert source.tags == {"sparse": image}
     assert not source.problems
     assert not caplog.records
-    source = open_source(layout.finish(sparse, layout.index(*gone, **_tagged("none"))), indexer)
+    source = open_source(layout.finish(sparse, layout.index(*gone, **tagged("none"))), indexer)
     (problem,) = source.problems
     assert "none leads to no image that is here" in problem
     assert problem.names == ("none",)
@@ -272,7 +200,7 @@ def test_either_annotation_a_digest_and_a_number_choose(
     tmp_path: Path, indexer: Indexer, chosen: str
 ) -> None:
     layout = Layout(tmp_path / "layout")
-    _, other = layout.image("other", **_tagged("v2"))
+    _, other = layout.image("other", **tagged("v2"))
     image, entry = layout.image("a")
     entry["annotations"] = {
         "io.containerd.image.name": "docker.io/my/app:v1",
@@ -285,7 +213,7 @@ def test_either_annotation_a_digest_and_a_number_choose(
 
 def test_a_path_with_colons_can_have_a_tag(tmp_path: Path, indexer: Indexer) -> None:
     layout = Layout(tmp_path / "with:colons:in it")
-    image, entry = layout.image("a", **_tagged("localhost:5000/a/b:1"))
+    image, entry = layout.image("a", **tagged("localhost:5000/a/b:1"))
     reference = layout.finish(entry)
     for tag in ("", ":localhost:5000/a/b:1"):
         assert list(open_source(reference + tag, indexer).store.map()) == [image]
@@ -308,7 +236,7 @@ def test_a_layer_of_another_size_than_the_manifest_says_is_corrupt(
     _, manifest = layout.image("file")
     layer = tmp_path / "layout/blobs/sha256" / digest(layer_tar({"file": b""}))[7:]
     os.truncate(layer, layer.stat().st_size + change)
-    source = open_source(layout.finish(manifest | _tagged("x")), indexer)
+    source = open_source(layout.finish(manifest | tagged("x")), indexer)
     (image_id,) = source.store.map()
     with pytest.raises(Corrupt, match=f"has {layer.stat().st_size} bytes where"):
         source.store.open_layers(image_id)
@@ -340,8 +268,8 @@ def test_an_index_that_is_none_is_a_clear_error(tmp_path: Path, indexer: Indexer
 
 def test_a_layout_is_followed_when_it_changes(tmp_path: Path, indexer: Indexer) -> None:
     layout = Layout(tmp_path / "layout")
-    one, one_entry = layout.image("a", **_tagged("one"))
-    two, two_entry = layout.image("b", **_tagged("two"))
+    one, one_entry = layout.image("a", **tagged("one"))
+    two, two_entry = layout.image("b", **tagged("two"))
     source = open_source(layout.finish(one_entry), indexer)
     assert not source.refresh()
     layout.finish(one_entry, two_entry)
@@ -573,7 +501,7 @@ def test_blobs_and_diff_ids_may_be_of_different_algorithms(
     image = TestImage([], extra={"rootfs": rootfs, "history": []})
     stored = [blob(encode(tar)) for tar in tars]
     manifest = blob(json.dumps({"config": blob(image.config), "layers": stored}).encode())
-    source = open_source(layout.finish(manifest | _tagged("t")), indexer)
+    source = open_source(layout.finish(manifest | tagged("t")), indexer)
     assert source.tags == {"t": image.id}
     with source.store.get_tar_seek_stream(image.id) as stream:
         assert stream.read() == b"".join(tars)
