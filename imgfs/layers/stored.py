@@ -71,8 +71,10 @@ class StoredLayer:
                 and not self.is_doubtful
                 and self.indexer.find(subject) is None
             ):
-                with suppress(Corrupt):  # by the tar's maker, or since: the digests tell
-                    return packed_members(scan_blob(blob))
+                with suppress(
+                    Corrupt
+                ):  # by the tar's maker, or since: the digests tell, and the pass says it
+                    return packed_members(scan_blob(blob, as_engines=True))
         return self.indexer.members(subject)
 
     @property

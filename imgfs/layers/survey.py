@@ -21,13 +21,10 @@ from imgfs.layers.ahead import Ahead
 from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
 from imgfs.layers.index import Facts
 from imgfs.layers.member_list import MemberPacker
-from imgfs.tar import Scanner
+from imgfs.tar import FOLLOWED, Scanner
 from imgfs.tar.fields import BLOCK
 
 logger = logging.getLogger("imgfs")
-
-FOLLOWED = "data follows the block of zeros that ends it"
-"""How the damage of a tar begins that goes on behind a lone block of zeros; tar tools read no further."""
 
 _DECODED_AHEAD = 16  # chunks; more than rapidgzip decodes at a time, so that it need not wait for the hashing
 

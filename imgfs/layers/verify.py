@@ -11,7 +11,8 @@ from imgfs.layers.choice import LayerChoice, copies_of
 from imgfs.layers.indexer import Subject, verify_findings
 from imgfs.layers.layer import Layer
 from imgfs.layers.stored import StoredLayer
-from imgfs.layers.survey import FOLLOWED, Survey
+from imgfs.layers.survey import Survey
+from imgfs.tar import FOLLOWED
 
 
 def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:

@@ -2,10 +2,11 @@
 
 from imgfs.tar.joined import JoinedTar
 from imgfs.tar.member import IN_PLACE, Member
-from imgfs.tar.scan import Scanner, scan_blob, sound_members
+from imgfs.tar.scan import FOLLOWED, Scanner, scan_blob
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
 
 __all__ = [
+    "FOLLOWED",
     "IN_PLACE",
     "JoinedTar",
     "Member",
@@ -13,5 +14,4 @@ __all__ = [
     "Scanner",
     "TarBlob",
     "scan_blob",
-    "sound_members",
 ]

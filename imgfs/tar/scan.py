@@ -12,7 +12,6 @@ unpacks layers, field by field and in what it refuses, but for these:
 | sparse map of format 1.0 | before Go 1.25, of any size | at most 1 MiB | Go 1.25 |
 """
 
-import logging
 from collections.abc import Iterator
 
 from imgfs.blob import Blob
@@ -39,7 +38,8 @@ from imgfs.tar.member import (
     Member,
 )
 
-logger = logging.getLogger("imgfs")
+FOLLOWED = "data follows the block of zeros that ends it"
+"""How the damage of a tar begins that goes on behind a lone block of zeros; tar tools read no further."""
 
 _ZEROS = bytes(BLOCK)
 _GLOBAL, _LONG_NAME, _LONG_LINK = b"g", b"L", b"K"
@@ -270,10 +270,11 @@ def _plausible(size: int) -> int:
     return size
 
 
-def scan_blob(blob: Blob) -> Iterator[Member]:
+def scan_blob(blob: Blob, *, as_engines: bool = False) -> Iterator[Member]:
     """The members of a tar, reading headers and seeking over data.
 
-    Raises Corrupt where a header is none or the tar is cut off, and what reading raises.
+    Raises Corrupt where a header is none or the tar is cut off, and what reading raises; `as_engines`, also where data
+    follows a lone block of zeros, once the members before that were returned.
     """
     scanner = Scanner()
     while scanner.ending is None:
@@ -283,13 +284,5 @@ def scan_blob(blob: Blob) -> Iterator[Member]:
             break
         yield from scanner.feed(chunk)
     scanner.finish(blob.size)
-
-
-def sound_members(blob: Blob, name: str) -> list[Member]:
-    """The members of a tar up to where it is damaged, which is logged with `name`. Raises what reading raises."""
-    members: list[Member] = []
-    try:
-        members.extend(scan_blob(blob))  # keeps what came before an error
-    except Corrupt as error:
-        logger.warning("%s: not all of its members can be read: %s", name, error)
-    return members
+    if as_engines and scanner.ending is not None and any(blob.pread(BLOCK, scanner.ending + BLOCK)):
+        raise Corrupt(f"{FOLLOWED}, at offset {scanner.ending}")

@@ -52,6 +52,21 @@ def test_a_layer_that_is_indexed_is_not_read_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoder", ["plain", "gzip"])
+def test_listing_a_tar_that_goes_on_behind_a_lone_block_of_zeros_logs_one_line(
+    tmp_path: Path, encoder: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    data = layer_tar({"a": b"1"})[:1024] + bytes(512) + layer_tar({"b": b"2"})
+    with indexing(tmp_path) as indexer:
+        layer = stored_layer(indexer, tmp_path / "layer", data, encoder)
+        for _ in range(2):
+            assert [member.name for member in layer.members()] == [b"a"]
+    (record,) = caplog.records
+    line = "not all of its members can be read: data follows the block of zeros that ends it, at offset 1024"
+    assert line in record.message
+    assert layer.diff_id in record.message
+
+
+@pytest.mark.parametrize("encoder", ["plain", "gzip"])
 def test_a_tar_that_goes_on_behind_a_lone_block_of_zeros_is_not_good(tmp_path: Path, encoder: str) -> None:
     """Its digests are right; engines refuse it, and tools see what comes before."""
     first = layer_tar({"a": b"1"})[:1024]

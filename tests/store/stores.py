@@ -9,7 +9,7 @@ from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import LayerNotFound
 from imgfs.layers import Layer, LayerRegistry, chain_ids
 from imgfs.store import ImageStore
-from imgfs.tar import Member, ScannedTar, TarBlob, sound_members
+from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
 
 ABSENT = ImageID.of(b"absent")
 BOTTOM, MIDDLE, TOP = b"bottom layer", b"the middle one", b"top"
@@ -34,7 +34,7 @@ class PlainLayer:
         return self.known_size
 
     def members(self) -> Sequence[Member]:
-        return sound_members(MemoryBlob(self.data), self.diff_id)
+        return list(scan_blob(MemoryBlob(self.data)))
 
 
 class Layers(LayerRegistry):

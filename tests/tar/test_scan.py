@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
 from imgfs.errors import Corrupt
-from imgfs.tar import Member, Scanner, scan_blob, sound_members
+from imgfs.tar import Member, Scanner, scan_blob
 from tests.tar.archives import (
     BLOCK,
     ENDING,
@@ -352,7 +352,10 @@ def test_what_is_no_header_is_corrupt_and_the_members_before_it_are_kept(name: s
     data = good + BROKEN[name] + ENDING
     with pytest.raises(Corrupt, match="tar header at offset"):
         scan(data, step)
-    assert [member.name for member in sound_members(MemoryBlob(data), "layer")] == [b"one", b"two"]
+    found: list[Member] = []
+    with pytest.raises(Corrupt, match="tar header at offset"):
+        found.extend(scan_blob(MemoryBlob(data)))  # keeps what came before an error
+    assert [member.name for member in found] == [b"one", b"two"]
     scanner, members = Scanner(), []
     with pytest.raises(Corrupt):
         for start in range(0, len(data) + step, step):
