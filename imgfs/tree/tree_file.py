@@ -1,13 +1,16 @@
-"""A tree as bytes, for a cache, so that merging is done once.
+"""A tree as a file, for a cache, so that merging is done once. Neither way makes a copy of the tree.
 
-Form: a magic line, a hash of all that follows, the length of what is rare, that (msgpack), then the columns one after
-another, little-endian, as many values each as the tree has entries. What is not as it was written is Corrupt.
+Form: a magic line; sections, each its length and so many bytes; a hash of all of these. Sections: the columns one after
+another, little-endian; what only some entries have (msgpack); batches of sets of extended attributes (msgpack), up to
+one that is empty; which entries have attributes, and which set. What is not as it was written is Corrupt.
 """
 
 import hashlib
 import struct
 import sys
 from array import array
+from collections.abc import Iterable, Iterator
+from typing import BinaryIO
 
 import msgspec
 
@@ -16,77 +19,152 @@ from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
 from imgfs.tree.tree import Tree
 
-_MAGIC = b"imgfs tree, version 7\n"
-_HASH_SIZE = 32
+_MAGIC = b"imgfs tree, version 8\n"
 _LENGTH = struct.Struct("<Q")
+_PIECE = 1 << 20  # bytes read at a time, and about those of a batch of sets
+_REMEMBERED = 1024  # sets that later ones are compared with, and those of a batch
+_TEXTS = ("forms", "names_text", "targets_text")
 _COLUMNS = (
     *("parents", "modes", "uids", "gids", "links", "sizes", "mtimes", "layers", "records", "headers"),
     *("name_ends", "firsts", "counts"),
 )
+_Xattrs = dict[bytes, bytes]
 
 
 class _Rare(msgspec.Struct, array_like=True):
-    """What only some entries have, and the texts that columns point into."""
+    """What only some entries have."""
 
-    count: int
-    forms: bytes
-    names: bytes
-    targets: bytes
-    xattrs: dict[int, dict[bytes, bytes]]
     devices: dict[int, tuple[int, int]]
     sparse: dict[int, list[tuple[int, int]]]
     same: dict[int, int]
     lower_links: dict[int, bytes]
 
 
-def dump_tree(tree: Tree) -> bytes:
-    """The tree as bytes, for `load_tree`."""
-    rare = _Rare(
-        len(tree),
-        bytes(tree.forms),
-        bytes(tree.names_text),
-        bytes(tree.targets_text),
-        tree.xattrs,
-        tree.devices,
-        tree.sparse,
-        tree.same,
-        tree.lower_links,
-    )
-    packed = msgspec.msgpack.encode(rare)
-    body = b"".join(
-        [_LENGTH.pack(len(packed)), packed, *(_ordered(getattr(tree, of)).tobytes() for of in _COLUMNS)]
-    )
-    return _MAGIC + _hash(body) + body
+def dump_tree(tree: Tree, file: BinaryIO) -> None:
+    """Write the tree to a file, for `load_tree`. Raises what writing raises."""
+    writer = _Writer(file)
+    for name in _TEXTS:
+        writer.section(getattr(tree, name))
+    for name in _COLUMNS:
+        writer.column(getattr(tree, name))
+    rare = _Rare(tree.devices, tree.sparse, tree.same, tree.lower_links)
+    writer.section(msgspec.msgpack.encode(rare))
+    numbers = array("I")
+    for batch in _batches(tree.xattrs.values(), numbers):
+        writer.section(msgspec.msgpack.encode(batch))
+    writer.column(array("I", tree.xattrs))
+    writer.column(numbers)
+    writer.finish()
 
 
 def load_tree(blob: Blob) -> Tree:
-    """The tree that `dump_tree` made. Raises Corrupt if this is none, and what reading raises."""
-    data = blob.pread(blob.size, 0)
-    start = len(_MAGIC) + _HASH_SIZE
-    body = memoryview(data)[start:]
-    if not data.startswith(_MAGIC) or _hash(body) != data[len(_MAGIC) : start]:
-        raise Corrupt("tree in the cache: damaged, or of another version")
-    try:
-        (length,) = _LENGTH.unpack_from(body)
-        rare = msgpack_decoder(_Rare).decode(body[_LENGTH.size : _LENGTH.size + length])
-    except (struct.error, msgspec.MsgspecError, UnicodeDecodeError) as error:
-        raise Corrupt(f"tree in the cache: {error}") from None
+    """The tree that `dump_tree` wrote. Raises Corrupt if this is none, and what reading raises."""
+    reader = _Reader(blob)
     tree = Tree()
-    place = _LENGTH.size + length
-    for name in _COLUMNS:
-        column: array[int] = getattr(tree, name)
-        end = place + rare.count * column.itemsize
-        if end > len(body):
-            raise Corrupt("tree in the cache: cut off")
-        column.frombytes(body[place:end])
-        setattr(tree, name, _ordered(column))
-        place = end
-    if place != len(body):
-        raise Corrupt("tree in the cache: of another length")
-    tree.forms, tree.names_text, tree.targets_text = map(bytearray, (rare.forms, rare.names, rare.targets))
-    tree.xattrs, tree.devices, tree.sparse = rare.xattrs, rare.devices, rare.sparse
+    try:
+        for name in _TEXTS:
+            getattr(tree, name).extend(reader.section())
+        for name in _COLUMNS:
+            setattr(tree, name, reader.column(getattr(tree, name)))
+        rare = msgpack_decoder(_Rare).decode(reader.section())
+        sets = list[_Xattrs]()
+        while batch := msgpack_decoder(list[_Xattrs]).decode(reader.section()):
+            sets += batch
+        entries, numbers = reader.column(array("I")), reader.column(array("I"))
+        tree.xattrs = {entry: sets[number] for entry, number in zip(entries, numbers, strict=True)}
+    except (IndexError, ValueError, msgspec.MsgspecError) as error:
+        raise Corrupt(f"tree in the cache: {error}") from None
+    reader.finish()
+    if {len(tree), len(tree.forms)} != {len(getattr(tree, name)) for name in _COLUMNS}:
+        raise Corrupt("tree in the cache: columns of different lengths")
+    tree.devices, tree.sparse = rare.devices, rare.sparse
     tree.same, tree.lower_links = rare.same, rare.lower_links
     return tree
+
+
+class _Writer:
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._hash = hashlib.sha256()
+        self._file.write(_MAGIC)
+
+    def section(self, data: bytes | bytearray | memoryview) -> None:
+        for piece in (_LENGTH.pack(len(data)), data):
+            self._hash.update(piece)
+            self._file.write(piece)
+
+    def column(self, column: "array[int]") -> None:
+        self.section(memoryview(_ordered(column)).cast("B"))
+
+    def finish(self) -> None:
+        self._file.write(self._hash.digest())
+
+
+class _Reader:
+    def __init__(self, blob: Blob) -> None:
+        self._blob = blob
+        self._hash = hashlib.sha256()
+        self._place = len(_MAGIC)
+        self._end = blob.size - self._hash.digest_size
+        if blob.pread(self._place, 0) != _MAGIC:
+            raise Corrupt("tree in the cache: damaged, or of another version")
+
+    def section(self) -> bytes:
+        return b"".join(self._pieces())
+
+    def column(self, column: "array[int]") -> "array[int]":
+        """The next column, appended to an empty one. Raises ValueError if its length is none of a column."""
+        for piece in self._pieces():
+            column.frombytes(piece)
+        return _ordered(column)
+
+    def finish(self) -> None:
+        """Raises Corrupt if something other was read than was written."""
+        if (
+            self._place != self._end
+            or self._blob.pread(self._hash.digest_size + 1, self._end) != self._hash.digest()
+        ):
+            raise Corrupt("tree in the cache: damaged")
+
+    def _pieces(self) -> Iterator[bytes]:
+        (left,) = _LENGTH.unpack(self._read(_LENGTH.size))
+        while left:
+            piece = self._read(min(left, _PIECE))
+            left -= len(piece)
+            yield piece
+
+    def _read(self, size: int) -> bytes:
+        data = self._blob.pread(min(size, max(self._end - self._place, 0)), self._place)
+        if len(data) != size:
+            raise Corrupt("tree in the cache: cut off")
+        self._place += size
+        self._hash.update(data)
+        return data
+
+
+def _batches(xattrs: Iterable[_Xattrs], numbers: "array[int]") -> Iterator[list[_Xattrs]]:
+    """Sets of attributes, most of them once, with no batch empty but the last; `numbers` become those of `xattrs`."""
+    batch, size, count = list[_Xattrs](), 0, 0
+    by_id = dict[int, int]()  # most entries share theirs
+    by_value = dict[frozenset[tuple[bytes, bytes]], int]()
+    for found in xattrs:
+        number = by_id.get(id(found))
+        if number is None:
+            if len(by_id) >= _REMEMBERED:
+                by_id.clear()
+                by_value.clear()
+            number = by_id[id(found)] = by_value.setdefault(frozenset(found.items()), count)
+            if number == count:
+                count += 1
+                batch.append(found)
+                size += sum(len(name) + len(value) for name, value in found.items())
+        numbers.append(number)
+        if size > _PIECE or len(batch) >= _REMEMBERED:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+    yield []
 
 
 def _ordered(column: "array[int]") -> "array[int]":
@@ -95,7 +173,3 @@ def _ordered(column: "array[int]") -> "array[int]":
         column = column[:]
         column.byteswap()
     return column
-
-
-def _hash(data: bytes | memoryview) -> bytes:
-    return hashlib.sha256(data).digest()

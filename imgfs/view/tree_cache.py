@@ -82,8 +82,7 @@ class TreeCache:
 
     def _keep(self, key: ChainID | DiffID, kind: str, tree: Tree) -> None:
         if self._cache is not None and len(tree) >= _WORTH_IT:
-            data = dump_tree(tree)
-            self._cache.keep(key, kind, lambda file: file.write(data))
+            self._cache.keep(key, kind, lambda file: dump_tree(tree, file))
 
     def _find(self, key: ChainID | DiffID, kind: str, name: str) -> Tree | None:
         file = self._cache.open(key, kind) if self._cache is not None else None

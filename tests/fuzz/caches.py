@@ -1,5 +1,6 @@
 """Files of the cache. Their hashes are made right, so that what is behind them is reached."""
 
+import hashlib
 import io
 import struct
 
@@ -13,7 +14,6 @@ from imgfs.layers.member_list import MemberPacker, unpack_members
 from imgfs.tar import scan_blob
 from imgfs.tree.build import build_tree
 from imgfs.tree.tree_file import _MAGIC as TREE_MAGIC
-from imgfs.tree.tree_file import _hash as tree_hash
 from imgfs.tree.tree_file import dump_tree, load_tree
 from tests.fuzz.target import Target
 from tests.images import digest, layer_tar
@@ -45,11 +45,13 @@ def _index(facts: bytes) -> None:
 
 
 def _tree(body: bytes) -> None:
-    load_tree(MemoryBlob(TREE_MAGIC + tree_hash(body) + body))
+    load_tree(MemoryBlob(TREE_MAGIC + body + hashlib.sha256(body).digest()))
 
 
 def _tree_body() -> bytes:
-    return dump_tree(build_tree(_MEMBERS, "fuzz"))[len(TREE_MAGIC) + len(tree_hash(b"")) :]
+    file = io.BytesIO()
+    dump_tree(build_tree(_MEMBERS, "fuzz"), file)
+    return file.getvalue()[len(TREE_MAGIC) : -hashlib.sha256().digest_size]
 
 
 TARGETS = [

@@ -1,29 +1,39 @@
 """Trees as bytes."""
 
+import io
+import stat
 import tarfile
+import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgfs.blob import MemoryBlob
+from imgfs.blob import FileBlob, MemoryBlob
 from imgfs.errors import Corrupt
 from imgfs.tree import FlatPlan, Tree, dump_tree, load_tree
 from tests.tree.stacks import Entry, merged, stacks, tar, tree_facts
+
+
+def _dumped(tree: Tree) -> bytes:
+    file = io.BytesIO()
+    dump_tree(tree, file)
+    return file.getvalue()
 
 
 @given(stacks())
 def test_a_tree_is_the_same_after_it_was_dumped_and_loaded(stack: list[list[Entry]]) -> None:
     layers = [tar(layer) for layer in stack]
     tree = merged(layers)
-    loaded = load_tree(MemoryBlob(dump_tree(tree)))
+    loaded = load_tree(MemoryBlob(_dumped(tree)))
     assert tree_facts(loaded, layers) == tree_facts(tree, layers)
     assert [loaded.parents, loaded.forms] == [tree.parents, tree.forms]
     assert FlatPlan(loaded).size == FlatPlan(tree).size
 
 
 def test_the_empty_tree_too() -> None:
-    assert len(load_tree(MemoryBlob(dump_tree(Tree())))) == 0
+    assert len(load_tree(MemoryBlob(_dumped(Tree())))) == 0
 
 
 @given(st.data())
@@ -33,7 +43,7 @@ def test_a_damaged_one_is_never_believed(data: st.DataObject) -> None:
         Entry("a/b", tarfile.SYMTYPE, "c"),
         Entry("d", tarfile.CHRTYPE),
     ]
-    good = dump_tree(merged([tar(entries)]))
+    good = _dumped(merged([tar(entries)]))
     if data.draw(st.booleans()):
         bad = bytearray(good)
         bad[data.draw(st.integers(0, len(good) - 1))] ^= 1 << data.draw(st.integers(0, 7))
@@ -41,3 +51,47 @@ def test_a_damaged_one_is_never_believed(data: st.DataObject) -> None:
         bad = bytearray(good[: data.draw(st.integers(0, len(good) - 1))])
     with pytest.raises(Corrupt):
         load_tree(MemoryBlob(bytes(bad)))
+
+
+def _large(count: int, xattrs: dict[bytes, bytes]) -> Tree:
+    """A directory of files that all have equal attributes, every second the same object."""
+    tree = Tree()
+    tree.append(0, b"", stat.S_IFDIR, (0, 0), 0, 0, (0, 0, 0))
+    for number in range(count):
+        entry = tree.append(0, b"%d" % number, stat.S_IFREG, (0, 0), 0, 0, (0, 0, 0))
+        tree.xattrs[entry] = xattrs if number % 2 else dict(xattrs)
+    tree.set_children(0, 1, count)
+    return tree
+
+
+def test_equal_attributes_are_written_once_and_shared() -> None:
+    xattrs = {b"user.a": bytes(100_000)}
+    tree = _large(5000, xattrs)
+    data = _dumped(tree)
+    assert len(data) < 1_000_000
+    loaded = load_tree(MemoryBlob(data))
+    assert loaded.xattrs == tree.xattrs
+    assert len(set(map(id, loaded.xattrs.values()))) == 1
+
+
+def test_attributes_that_all_differ_are_the_same_after_it() -> None:
+    tree = _large(5000, {})
+    tree.xattrs = {entry: {b"user.a": b"%d" % entry, b"user.b": bytes(entry)} for entry in range(1, 5000)}
+    assert load_tree(MemoryBlob(_dumped(tree))).xattrs == tree.xattrs
+
+
+def test_dumping_takes_no_memory_and_loading_that_of_the_tree(tmp_path: Path) -> None:
+    tree = _large(50_000, {b"user.a": b"1"})
+    with open(tmp_path / "tree", "wb") as file:
+        tracemalloc.start()
+        dump_tree(tree, file)
+    _, dumped = tracemalloc.get_traced_memory()
+    size = (tmp_path / "tree").stat().st_size
+    with FileBlob(tmp_path / "tree") as blob:
+        tracemalloc.reset_peak()
+        loaded = load_tree(blob)
+    kept, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert len(loaded) == len(tree)
+    assert dumped < size / 4
+    assert peak < kept + (4 << 20)
