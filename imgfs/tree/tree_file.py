@@ -145,14 +145,14 @@ class _Reader:
 def _batches(xattrs: Iterable[_Xattrs], numbers: "array[int]") -> Iterator[list[_Xattrs]]:
     """Sets of attributes, most of them once, with no batch empty but the last; `numbers` become those of `xattrs`."""
     batch, size, count = list[_Xattrs](), 0, 0
-    by_id = dict[int, int]()  # most entries share theirs
+    by_id = dict[int, int]()  # as most entries share theirs
     by_value = dict[frozenset[tuple[bytes, bytes]], int]()
     for found in xattrs:
         number = by_id.get(id(found))
         if number is None:
-            if len(by_id) >= _REMEMBERED:
-                by_id.clear()
-                by_value.clear()
+            for known in by_id, by_value:
+                if len(known) >= _REMEMBERED:
+                    known.clear()
             number = by_id[id(found)] = by_value.setdefault(frozenset(found.items()), count)
             if number == count:
                 count += 1
