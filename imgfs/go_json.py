@@ -164,10 +164,10 @@ def _read_struct(found: _Object, kind: type[msgspec.Struct]) -> msgspec.Struct:
         except msgspec.MsgspecError:
             if field.needed:
                 raise
-    try:
-        return kind(**values)
-    except TypeError as error:  # one that has to be there is not
-        raise msgspec.ValidationError(str(error)) from None
+    for key in kind.__struct_encode_fields__[: len(exact) - len(kind.__struct_defaults__)]:
+        if exact[key].name not in values:
+            raise msgspec.ValidationError(f"Object missing required field `{key}`")
+    return kind(**values)
 
 
 def _empty(kind: Any) -> Any:

@@ -85,6 +85,12 @@ def test_what_is_needed_must_be_of_its_type(document: object) -> None:
         _read(document)
 
 
+@pytest.mark.parametrize("document", [b"[null]", b'[{"NAMES": []}]', b"[{}]"])
+def test_what_is_missing_is_called_by_its_key(document: bytes) -> None:
+    with pytest.raises(InvalidImage, match="Object missing required field `must`"):
+        parse_json(document, list[Outer], "x")
+
+
 def test_text_that_is_not_utf8_is_replaced() -> None:
     read = parse_json(b'{"must": "a\xff", "names": ["\xc3\xa9"]}', Outer, "x")
     assert (read.must, read.names) == ("a\ufffd", ["é"])

@@ -30,7 +30,7 @@ def familiar_name(name: str) -> str:
     return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name
 
 
-_DOCKER = ("docker.io/library/", "docker.io/", "index.docker.io/library/", "index.docker.io/")
+_DOCKER = ("docker.io/library/", "docker.io/", "index.docker.io/library/", "index.docker.io/", "library/")
 _IMPLIED = (
     "",
     "localhost/",
@@ -48,7 +48,7 @@ def spellings(text: str) -> list[str]:
     is_shortened = len(stems) > 1 or not text.startswith(_IMPLIED[1:])
     names = [before + stem for stem in stems for before in (_IMPLIED if is_shortened else _IMPLIED[:1])]
     if len(stems) > 1:  # said to be of docker.io, so of no other place
-        names = [name for name in names if not name.startswith("localhost/")]
+        names = [name for name in names if name == text or not name.startswith("localhost/")]
     with_tag = (variant for name in names for variant in (name, *_tag_variants(name)))
     return list(dict.fromkeys(with_tag))
 

@@ -27,7 +27,10 @@ def _numbers(wanted: str) -> list[int]:
     ("wanted", "number"),
     [
         *((name, 0) for name in ("box", "box:latest", "docker.io/box", "docker.io/library/box")),
-        *((name, 0) for name in ("docker.io/library/box:latest", "index.docker.io/library/box")),
+        *(
+            (name, 0)
+            for name in ("docker.io/library/box:latest", "index.docker.io/library/box", "library/box")
+        ),
         *((name, 1) for name in ("my_image:1.1", "localhost/my_image:1.1")),
         *((name, 2) for name in ("v1", "my/app:v1", "docker.io/my/app:v1")),
         *((name, 3) for name in ("localhost:5000/a/b", "localhost:5000/a/b:latest")),
