@@ -1,13 +1,13 @@
 """What one pass over a layer's stored bytes teaches, and the file that remembers it.
 
 File: a magic line, the length of the facts, the facts (msgpack) and their hash, then sections, each hashed in the
-facts. The facts are checked when a file is opened, a section when it is read; whatever is not as it was written
-is Corrupt, and the index is made anew. A cache is the only place these files come from; see `cache`.
+facts. Facts and sections are checked when they are read; whatever is not as it was written
+is Corrupt, and the index is made again. A cache is the only place these files come from; see `cache`.
 """
 
 import hashlib
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from typing import Annotated, BinaryIO, NoReturn
 
@@ -53,88 +53,89 @@ class Facts(msgspec.Struct, frozen=True):
     damage: str
     sections: Mapping[str, Section] = {}
 
+    def are_of(self, compression: Compression, diff_id: DiffID, stored_size: int, size: int | None) -> bool:
+        """Whether these are the facts of that very layer; a `size` of None is any."""
+        said = (compression, diff_id, stored_size, self.size if size is None else size)
+        return (self.compression, self.diff_id, self.stored_size, self.size) == said
+
 
 class LayerIndex:
-    """An index in a file, which stays open; sections are read when they are asked for.
+    """An index that was read from `file`, all but its members: those are read when they are asked for.
 
-    Raises Corrupt, from the constructor or any method, if the file is not as it was written.
+    `file` stays the caller's, and `reopen` opens the same once more: an index holds no file, so that nothing need be
+    closed where it is dropped. Raises Corrupt, from the constructor or any method, if the file is not as it was
+    written.
     """
 
-    def __init__(self, file: Blob) -> None:
-        self._file = file
-        self.facts, self._sections_start = self._read_facts()
-
-    @cached_property
-    def stored_checksums(self) -> bytes:
+    def __init__(self, file: Blob, reopen: Callable[[], Blob]) -> None:
+        self.facts, self._sections_start = _read_start(file)
+        self._reopen = reopen
+        self._points = self._section(file, "points")
+        self.stored_checksums = self._section(file, "stored")
         """The crc32 of each block of the stored bytes, 4 bytes each, little-endian."""
-        return self._section("stored")
-
-    @cached_property
-    def plain_checksums(self) -> bytes:
+        self.plain_checksums = self._section(file, "plain")
         """The crc32 of each block of the decoded bytes, 4 bytes each, little-endian."""
-        return self._section("plain")
+        self._check()
 
     @cached_property
     def table(self) -> SeekTable:
         """The codec's seek points; there are none for a plain layer."""
-        return SeekTable.load(MemoryBlob(self._section("points")))
+        return SeekTable.load(MemoryBlob(self._points))
 
     @property
     def memory(self) -> int:
-        """Bytes in memory that it takes, about, once everything but the members was asked for."""
-        sections = (self.facts.sections.get(name) for name in ("stored", "plain", "points"))
-        return sum(section.size for section in sections if section)
-
-    def is_of(self, compression: Compression, diff_id: DiffID, stored_size: int, size: int | None) -> bool:
-        """Whether this is the index of that very layer; a `size` of None is any."""
-        facts = self.facts
-        said = (compression, diff_id, stored_size, facts.size if size is None else size)
-        return (facts.compression, facts.diff_id, facts.stored_size, facts.size) == said
-
-    def check(self) -> None:
-        """Read everything but the members. Raises Corrupt if anything does not fit the rest."""
-        facts = self.facts
-        sizes = (facts.stored_size, facts.size)
-        for size, found in zip(sizes, (self.stored_checksums, self.plain_checksums), strict=True):
-            if len(found) != checksums_size(size):
-                self._fail("its checksums do not fit")
-        if facts.compression is not Compression.PLAIN and (self.table.stored_size, self.table.size) != sizes:
-            self._fail("its seek points do not fit")
+        """Bytes in memory that it takes, about."""
+        return len(self.stored_checksums) + len(self.plain_checksums) + len(self._points)
 
     def members(self) -> MemberList:
-        """Every member of the tar, in order."""
-        return MemberList(self._section("members"))
+        """Every member of the tar, in order. May block; raises what `reopen` raises, too."""
+        with self._reopen() as file:
+            return MemberList(self._section(file, "members"))
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
+    def _check(self) -> None:
+        sizes = (self.facts.stored_size, self.facts.size)
+        for size, found in zip(sizes, (self.stored_checksums, self.plain_checksums), strict=True):
+            if len(found) != checksums_size(size):
+                _fail("its checksums do not fit")
+        if self.facts.compression is Compression.PLAIN:
+            return
+        if (self.table.stored_size, self.table.size) != sizes:
+            _fail("its seek points do not fit")
 
-    def _read_facts(self) -> tuple[Facts, int]:
-        start = self._file.pread(len(_MAGIC) + _LENGTH.size + _MAX_FACTS + _HASH_SIZE, 0)
-        head = len(_MAGIC) + _LENGTH.size
-        if not start.startswith(_MAGIC) or len(start) < head:
-            self._fail("of another version, or no index")
-        end = head + _LENGTH.unpack(start[len(_MAGIC) : head])[0]
-        if _hash(start[:end]) != start[end : end + _HASH_SIZE]:
-            self._fail("its facts are damaged")
-        try:
-            facts = msgpack_decoder(Facts).decode(start[head:end])
-            DiffID(facts.diff_id), Digest(facts.stored_digest)
-        except (msgspec.MsgspecError, UnicodeDecodeError, InvalidDigest) as error:
-            self._fail(str(error))
-        return facts, end + _HASH_SIZE
-
-    def _section(self, name: str) -> bytes:
+    def _section(self, file: Blob, name: str) -> bytes:
         section = self.facts.sections.get(name)
         if section is None:
-            self._fail(f"no section {name}")
-        data = self._file.pread(min(section.size, self._file.size), self._sections_start + section.offset)
+            _fail(f"no section {name}")
+        data = file.pread(min(section.size, file.size), self._sections_start + section.offset)
         if len(data) != section.size or _hash(data) != section.hash:
-            self._fail(f"its section {name} is damaged")
+            _fail(f"its section {name} is damaged")
         return data
 
-    def _fail(self, why: str) -> NoReturn:
-        raise Corrupt(f"layer index: {why}")
+
+def read_facts(file: Blob) -> Facts:
+    """The facts of an index, of which nothing else is read. Raises Corrupt if they are not as they were written."""
+    return _read_start(file)[0]
+
+
+def _read_start(file: Blob) -> tuple[Facts, int]:
+    """The facts, and where the sections begin."""
+    start = file.pread(len(_MAGIC) + _LENGTH.size + _MAX_FACTS + _HASH_SIZE, 0)
+    head = len(_MAGIC) + _LENGTH.size
+    if not start.startswith(_MAGIC) or len(start) < head:
+        _fail("of another version, or no index")
+    end = head + _LENGTH.unpack(start[len(_MAGIC) : head])[0]
+    if _hash(start[:end]) != start[end : end + _HASH_SIZE]:
+        _fail("its facts are damaged")
+    try:
+        facts = msgpack_decoder(Facts).decode(start[head:end])
+        DiffID(facts.diff_id), Digest(facts.stored_digest)
+    except (msgspec.MsgspecError, UnicodeDecodeError, InvalidDigest) as error:
+        _fail(str(error))
+    return facts, end + _HASH_SIZE
+
+
+def _fail(why: str) -> NoReturn:
+    raise Corrupt(f"layer index: {why}")
 
 
 def write_index(file: BinaryIO, facts: Facts, sections: Mapping[str, bytes]) -> None:

@@ -17,12 +17,12 @@ from imgfs.blob import Blob, MemoryBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.codec import Compression, detect
 from imgfs.digest import DiffID, Digest
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, StoreError, describe
 from imgfs.layers.background import BackgroundVerifier, Take
 from imgfs.layers.building import Building
 from imgfs.layers.cache import COPY, Cache
 from imgfs.layers.copy import Copy
-from imgfs.layers.index import Facts, LayerIndex, write_index
+from imgfs.layers.index import Facts, LayerIndex, read_facts, write_index
 from imgfs.layers.partial import Partial
 from imgfs.layers.survey import Findings, Survey
 from imgfs.layers.turn import Turn
@@ -32,6 +32,8 @@ logger = logging.getLogger("imgfs")
 
 _LOADED_SIZE = 64 << 20  # bytes that indexes may take which nobody reads with at the moment
 _INDEX = "index"
+_UNREADABLE = (Corrupt, StoreError, OSError)
+"""What says that an index cannot be read from the cache; then it is made again."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -195,11 +197,10 @@ class Indexer:
 
     def members(self, subject: Subject) -> Sequence[Member]:
         """Every member of the layer's tar, in order. Raises as `index` does."""
+        index = self.index(subject, with_copy=False)
         try:
-            return self.index(subject, with_copy=False).members()
-        except Corrupt as error:
-            if subject.place in self._failures:
-                raise
+            return index.members()
+        except _UNREADABLE as error:
             self._discard(subject, error)
             with self._lock:
                 self._loaded.pop(subject, None)
@@ -305,7 +306,10 @@ class Indexer:
         data = written.getvalue()
         self._cache.keep(key, _INDEX, lambda file: file.write(data))
         file = self._cache.open(key, _INDEX)
-        return LayerIndex(file or MemoryBlob(data))
+        if file is None:
+            return LayerIndex(MemoryBlob(data), lambda: MemoryBlob(data))
+        file.close()
+        return LayerIndex(MemoryBlob(data), lambda: self._reopen(key))
 
     def _remember(self, subject: Subject, index: LayerIndex) -> LayerIndex:
         """Keep an index in memory; answers the one that is there by now, which all share."""
@@ -323,12 +327,11 @@ class Indexer:
             return None
         try:
             with file:
-                index = LayerIndex(file)
-        except Corrupt as error:
+                facts = read_facts(file)
+        except _UNREADABLE as error:
             self._discard(subject, error)
             return None
-        is_of = index.is_of(subject.compression, subject.diff_id, subject.stored_size, subject.size)
-        return index.facts if is_of else None
+        return facts if _are_of(facts, subject) else None
 
     def _load(self, subject: Subject) -> LayerIndex | None:
         """The index in the cache, if there is one that is whole and of this very layer."""
@@ -336,20 +339,27 @@ class Indexer:
         if file is None:
             return None
         try:
-            index = LayerIndex(file)
-            if not index.is_of(subject.compression, subject.diff_id, subject.stored_size, subject.size):
-                file.close()  # it may be right all the same, and the image wrong
-                return None
-            index.check()
-        except Corrupt as error:
-            file.close()
+            with file:
+                # one of another layer may be right all the same, and the image wrong
+                is_of = _are_of(read_facts(file), subject)
+                return LayerIndex(file, lambda: self._reopen(subject.key)) if is_of else None
+        except _UNREADABLE as error:
             self._discard(subject, error)
             return None
-        return index
 
-    def _discard(self, subject: Subject, error: Corrupt) -> None:
-        logger.info("%s: its index is made anew: %s", subject.name, error)
+    def _reopen(self, key: Digest) -> Blob:
+        file = self._cache.open(key, _INDEX)
+        if file is None:
+            raise Corrupt("layer index: is not in the cache any more")
+        return file
+
+    def _discard(self, subject: Subject, error: Exception) -> None:
+        logger.info("%s: its index is made again: %s", subject.name, describe(error))
         self._cache.discard(subject.key, _INDEX)
+
+
+def _are_of(facts: Facts, subject: Subject) -> bool:
+    return facts.are_of(subject.compression, subject.diff_id, subject.stored_size, subject.size)
 
 
 def verify_findings(subject: Subject, findings: Findings) -> None:

@@ -144,6 +144,7 @@ class SplitLayer:
             tree,
             self._size or place.size,
             lambda split: self._check(split, place),
+            stored,
         )
 
     def members(self) -> Sequence[Member]:

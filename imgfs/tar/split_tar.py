@@ -6,6 +6,7 @@ from functools import cached_property
 from itertools import chain, pairwise
 from threading import Lock
 
+from imgfs.blob import Blob
 from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt
 from imgfs.tar.fields import BLOCK, padded
@@ -111,10 +112,10 @@ def _placed(member: Member) -> Member:
 
 
 class SplitTar(TarBlob):
-    """One reader's view of a tar; `load` is called once, when the split is needed. Closing it closes `tree`.
+    """One reader's view of a tar; `load` is called once, when the split is needed, and reads `stored`.
 
-    `check` raises Corrupt if it does not make the layer's tar. From IN_PLACE on, it can be read all the same: that is
-    what the split makes, for the offsets of `Split.members_in_place`.
+    Closing it closes `tree` and `stored`. `check` raises Corrupt if it does not make the layer's tar. From IN_PLACE on,
+    it can be read all the same: that is what the split makes, for the offsets of `Split.members_in_place`.
     """
 
     def __init__(
@@ -123,8 +124,10 @@ class SplitTar(TarBlob):
         tree: FileTree,
         known_size: int | None,
         check: Callable[[Split], None] = lambda split: None,
+        stored: Blob | None = None,
     ) -> None:
         self._load = load
+        self._stored = stored
         self._check = check
         self._checked = False
         self._tree = tree
@@ -184,6 +187,8 @@ class SplitTar(TarBlob):
 
     def close(self) -> None:
         self._tree.close()
+        if self._stored is not None:
+            self._stored.close()
 
     def _whole(self) -> Split:
         """The split, which makes the layer's tar."""

@@ -39,9 +39,8 @@ def _facts() -> bytes:
 
 def _index(facts: bytes) -> None:
     start = INDEX_MAGIC + struct.pack("<I", len(facts)) + facts
-    index = LayerIndex(MemoryBlob(start + _hash(start) + bytes(300)))
-    index.check()
-    list(index.members())
+    file = MemoryBlob(start + _hash(start) + bytes(300))
+    list(LayerIndex(file, lambda: file).members())
 
 
 def _tree(body: bytes) -> None:

@@ -13,7 +13,7 @@ from imgfs.blob import MemoryBlob
 from imgfs.codec import Compression
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt
-from imgfs.layers.index import Facts, LayerIndex, write_index
+from imgfs.layers.index import Facts, LayerIndex, read_facts, write_index
 from imgfs.layers.member_list import MemberPacker, packed_members, unpack_members
 from imgfs.layers.survey import Survey
 from imgfs.tar import Member, scan_blob
@@ -38,8 +38,7 @@ WRITTEN = written()
 
 def everything(data: bytes) -> tuple[object, ...]:
     """All that an index in these bytes answers."""
-    index = LayerIndex(MemoryBlob(data))
-    index.check()
+    index = LayerIndex(MemoryBlob(data), lambda: MemoryBlob(data))
     facts = msgspec.structs.replace(index.facts, sections={})
     return facts, index.stored_checksums, index.plain_checksums, index.table.dump(), list(index.members())
 
@@ -82,23 +81,23 @@ def test_an_index_with_anything_changed_is_corrupt(data: st.DataObject) -> None:
 def test_any_bytes_are_no_index(noise: bytes) -> None:
     for start in (b"", WRITTEN[:29], WRITTEN[:33]):
         with pytest.raises(Corrupt, match="layer index"):
-            LayerIndex(MemoryBlob(start + noise))
+            everything(start + noise)
 
 
 @pytest.mark.parametrize("version", [b"1", b"3", b"9"])
 def test_another_version_is_corrupt(version: bytes) -> None:
     assert WRITTEN.startswith(b"imgfs layer index, version 4\n")
     with pytest.raises(Corrupt, match="another version"):
-        LayerIndex(MemoryBlob(WRITTEN.replace(b"version 4", b"version " + version, 1)))
+        everything(WRITTEN.replace(b"version 4", b"version " + version, 1))
 
 
 def test_an_index_knows_its_layer_from_others() -> None:
-    index = LayerIndex(MemoryBlob(WRITTEN))
+    facts = read_facts(MemoryBlob(WRITTEN))
     right = (Compression.GZIP, DiffID.of(DATA), len(STORED), len(DATA))
-    assert index.is_of(*right)
-    assert index.is_of(*right[:3], None)
+    assert facts.are_of(*right)
+    assert facts.are_of(*right[:3], None)
     for place, other in enumerate((Compression.ZSTD, DiffID.of(b"other"), len(STORED) + 1, len(DATA) + 1)):
-        assert not index.is_of(*right[:place], other, *right[place + 1 :])  # type: ignore[arg-type,call-arg]
+        assert not facts.are_of(*right[:place], other, *right[place + 1 :])  # type: ignore[arg-type,call-arg]
 
 
 OTHER = Survey(MemoryBlob(gzip_member(DATA[:99])), Compression.GZIP, "x").run(lambda chunk: None)
@@ -207,11 +206,10 @@ def test_loading_reads_little_of_what_a_large_layer_has(tmp_path: Path) -> None:
             return data
 
     blob = Counted(WRITTEN)
-    index = LayerIndex(blob)
-    assert index.facts.size == len(DATA)
+    assert read_facts(blob).size == len(DATA)
+    index = LayerIndex(blob, lambda: blob)
     size = len(FINDINGS.sections["members"])
     assert index.memory < len(WRITTEN) - size
-    index.check()
     before = blob.read
     assert len(index.members()) == 300
     assert blob.read - before == size

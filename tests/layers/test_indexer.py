@@ -187,10 +187,24 @@ def test_members_that_are_damaged_are_found_anew(tmp_path: Path) -> None:
 
 def test_an_index_that_was_evicted_is_still_good_to_who_has_it(tmp_path: Path) -> None:
     with indexing(tmp_path) as indexer:
-        index = indexer.index(subject())
+        opened = Opened(STORED)
+        index = indexer.index(subject(opened))
         Cache(str(tmp_path / "cache"), 0).prune()
+        assert indexer.find(subject(opened)) is index
+        assert len(indexer.members(subject(opened))) == 12
+        assert opened.times == 2, "the members alone are found again"
+
+
+def test_no_file_of_the_cache_stays_open(tmp_path: Path) -> None:
+    """What is dropped in the event loop must have none to close."""
+    with indexing(tmp_path) as first:
+        first.index(subject())
+    with indexing(tmp_path) as indexer:
+        index = indexer.find(subject())
+        assert index is not None
         assert len(index.members()) == 12
-        assert indexer.find(subject()) is index
+        opened = {os.path.realpath(f"/proc/self/fd/{fd}") for fd in os.listdir("/proc/self/fd")}
+        assert os.path.realpath(index_file(tmp_path)) not in opened
 
 
 @pytest.mark.parametrize("limit", [0, 4096])
