@@ -12,13 +12,14 @@ from typing import overload
 import msgspec
 import zstandard
 
-from imgfs.budget import MIB, Budget
+from imgfs.budget import MIB, SMALL, Budget
 from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt, TooMuch
 from imgfs.tar import Member
 
-MOST_MEMORY = 640 * MIB
-"""Bytes that all members of one layer may count as: 1.2 million of the usual kind."""
+MOST_MEMORY, MOST_OF_SMALL = 640 * MIB, 192 * MIB
+"""Bytes that all members of one layer may count as: 1.2 million of the usual kind; 360,000 where it is stored in fewer
+bytes than `budget.SMALL`, which are less than 50 for each: files that someone has use more."""
 
 _LENGTH = struct.Struct("<I")
 _BATCH_MEMORY = 512 << 10
@@ -29,15 +30,18 @@ _MEMBER_SIZE, _PART_SIZE = 500, 150  # bytes that a member without its names tak
 
 
 class MemberPacker:
-    """Takes members in order and packs them. Names of users and groups are dropped, as nothing shows them."""
+    """Takes the members of a layer that is stored in so many bytes, in order, and packs them.
 
-    def __init__(self) -> None:
+    Names of users and groups are dropped, as nothing shows them.
+    """
+
+    def __init__(self, stored: int = SMALL) -> None:
         self._encoder = msgspec.msgpack.Encoder()
         self._compressor = zstandard.ZstdCompressor(level=3)
         self._packed = bytearray()
         self._batch: list[Member] = []
         self._batch_memory = 0
-        self._budget = Budget("its members", MOST_MEMORY)
+        self._budget = Budget("its members", MOST_MEMORY if stored >= SMALL else MOST_OF_SMALL)
 
     def add(self, members: Iterable[Member]) -> None:
         """Take the members that come next. Raises Corrupt, naming the first that is too many to be listed."""

@@ -149,10 +149,11 @@ class SplitLayer:
 
     def members(self) -> Sequence[Member]:
         place = self.locate()
-        split = self.splits.load(place.open_tar_split(), self._name)
+        stored = place.open_tar_split()
+        packer = MemberPacker(stored.size)
+        split = self.splits.load(stored, self._name)
         if not split.table.doubtful:
             self._check(split, place)
-        packer = MemberPacker()
         try:
             packer.add(split.members_in_place() if split.table.doubtful else split.members())
         except Corrupt as error:

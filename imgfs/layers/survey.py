@@ -64,7 +64,7 @@ class Survey:
         self._cancelled = Event()
         self._algorithm, algorithm = algorithms
         self._hashes = Hashes(algorithm)
-        self._members = MemberPacker()
+        self._members = MemberPacker(blob.size)
         self._damage = ""
         self._scanning = True
         self._behind = b""

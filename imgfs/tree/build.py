@@ -25,10 +25,14 @@ from imgfs.tree.tree import OTHER_NAME, Tree
 logger = logging.getLogger("imgfs")
 
 MAX_ENTRIES = 5_000_000
-MAX_TEXT = 512 << 20  # bytes of names and of symbolic links' targets
+MAX_TEXT = (
+    256 << 20
+)  # bytes of names, of symbolic links' targets and of different sets of extended attributes
 _MAX_REPORTED = 20  # members left out that are logged one by one
 _MAX_LINKS = 40  # symbolic links followed on the way to one name, as Linux has it
 _MAX_STEPS = 50_000_000  # components looked up because of symbolic links, all in all
+_REMEMBERED = 1024  # sets of attributes
+_XATTRS, _XATTR = 200, 100  # bytes that a set takes, and an attribute in it, without their texts
 _MAX_KNOWN = 32 << 20  # bytes of paths of directories that are remembered
 
 
@@ -47,6 +51,7 @@ class TreeBuilder:
         self._root = DirEntry(None, b"", None, OTHER_NAME, is_implied=True)
         self._made = 1
         self._text = self._steps = 0
+        self._counted: dict[int, dict[bytes, bytes]] = {}  # sets of attributes, by identity
         # directories by their paths as they stand in the tar, while that holds, whether these are their own paths, and
         # the bytes of them
         self._known: dict[bytes, tuple[DirEntry, bool]] = {}
@@ -81,6 +86,8 @@ class TreeBuilder:
     def _add(self, member: Member) -> None:
         path = cleaned(member.name)
         kind = member.type
+        if member.xattrs:
+            self._count_xattrs(member.xattrs)
         if not path:
             if kind != DIRECTORY:
                 raise Unfit("the root is a directory")
@@ -105,15 +112,23 @@ class TreeBuilder:
         elif kind in TYPES:
             if kind == SYMLINK:
                 _check_target(member.linkname)
-                self._count(member.linkname)
+                self._count(len(member.linkname))
             self._place(directory, name, FileEntry(directory, name, member, form))
         else:
             raise Unfit(f"of unknown type {kind!r}")
 
-    def _count(self, text: bytes) -> None:
-        self._text += len(text)
+    def _count_xattrs(self, xattrs: dict[bytes, bytes]) -> None:
+        """Count a set unless it was counted lately: members that follow each other often share theirs."""
+        if self._counted.get(id(xattrs)) is not xattrs:
+            if len(self._counted) >= _REMEMBERED:
+                self._counted.clear()
+            self._counted[id(xattrs)] = xattrs
+            self._count(_XATTRS + sum(_XATTR + len(name) + len(value) for name, value in xattrs.items()))
+
+    def _count(self, size: int) -> None:
+        self._text += size
         if self._text > MAX_TEXT:
-            raise InvalidImage(f"more than {MAX_TEXT >> 20} MiB of names")
+            raise InvalidImage(f"more than {MAX_TEXT >> 20} MiB of names and attributes")
 
     def _place(self, directory: DirEntry, name: bytes, node: FileEntry | DirEntry) -> None:
         if directory.length + len(name) > MAX_PATH:
@@ -121,7 +136,7 @@ class TreeBuilder:
         self._made += 1
         if self._made > MAX_ENTRIES:
             raise InvalidImage(f"more than {MAX_ENTRIES} entries")
-        self._count(name)
+        self._count(len(name))
         old = directory.children.get(name)
         if isinstance(old, DirEntry) or (old is not None and old.member.type == SYMLINK):
             self._forget()
@@ -147,7 +162,7 @@ class TreeBuilder:
         if target is None:
             if where == path:
                 raise Unfit("a hard link to itself")
-            self._count(where)
+            self._count(len(where))
             return FileEntry(directory, name, member, OTHER_NAME, where)
         replaced = directory.children.get(name)
         if replaced is target and holder is directory:

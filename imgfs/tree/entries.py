@@ -105,7 +105,7 @@ class DirEntry:
 def tree_of(root: DirEntry) -> Tree:
     """The tree below a directory, which is its root."""
     tree = Tree()
-    _append(tree, 0, b"", root, OTHER_NAME)
+    _append(tree, 0, b"", root, root.member, OTHER_NAME)
     waiting, entry = [root], 0
     firsts: dict[int, int] = {}
     # breadth first, so that siblings follow each other: directories come up in the order of their numbers
@@ -116,13 +116,14 @@ def tree_of(root: DirEntry) -> Tree:
         subdirectories = 0
         for name, child in sorted(directory.children.items()):
             if isinstance(child, DirEntry):
-                _append(tree, entry, name, child, child.form)
+                _append(tree, entry, name, child, child.member, child.form)
                 subdirectories += 1
                 waiting.append(child)
                 continue
             form = child.form if child.directory is directory and child.name == name else OTHER_NAME
-            target = _relative(child.lower, directory) if child.lower else child.member.linkname
-            number = _append(tree, entry, name, child, form, target)
+            member = child.member  # unpacked for this
+            target = _relative(child.lower, directory) if child.lower else member.linkname
+            number = _append(tree, entry, name, child, member, form, target)
             first = firsts.setdefault(id(child), number)
             if first != number:
                 tree.same[number] = first
@@ -156,14 +157,19 @@ def form_of(member: Member, path: bytes) -> int:
 
 
 def _append(
-    tree: Tree, parent: int, name: bytes, node: FileEntry | DirEntry, form: int, target: bytes = b""
+    tree: Tree,
+    parent: int,
+    name: bytes,
+    node: FileEntry | DirEntry,
+    member: Member | None,
+    form: int,
+    target: bytes = b"",
 ) -> int:
-    """Add an entry; `target` is where it leads if it is a symbolic link, or shown as one."""
-    member = node.member
+    """Add an entry, made for `member`; `target` is where it leads if it is a symbolic link, or shown as one."""
     if member is None or (isinstance(node, DirEntry) and node.is_implied):
         mtime = member.mtime_ns if member is not None else 0
         return tree.append(parent, name, stat.S_IFDIR | 0o755, (0, 0), 0, mtime, (NO_LAYER, 0, 0))
-    of = node.metadata if isinstance(node, FileEntry) and node.changed is not None else member
+    of = (node.changed if isinstance(node, FileEntry) else None) or member
     mode, size = TYPES.get(member.type, stat.S_IFDIR) | of.mode, 0
     if member.type in (SYMLINK, HARDLINK):
         mode, size = stat.S_IFLNK | 0o777, len(target)

@@ -100,7 +100,7 @@ def _mounted(source: str, folder: Path, environment: Mapping[str, str], seconds:
             _look_through(point)
     finally:
         subprocess.run(["umount", "-l", point], check=False, capture_output=True)
-    return running.wait(60)
+    return running.wait(600)  # it ends by itself once it took its time on the processor, which may be shared
 
 
 _LOOK = """

@@ -47,6 +47,11 @@ def _xattrs(count: int, attributes: int, size: int) -> Iterator[bytes]:
     return _with(extended(*records), count)
 
 
+def _different_xattrs(count: int, size: int) -> Iterator[bytes]:
+    for number in range(count):
+        yield extended((b"SCHILY.xattr.user.a", b"%d" % number + b"u" * size)) + header(b"f%d" % number)
+
+
 def _links(count: int, size: int) -> Iterator[bytes]:
     records = extended((b"linkpath", b"t" * size))
     for number in range(count):
@@ -194,6 +199,7 @@ LAYERS: dict[str, Make] = {
     "xattrs, large": _made("gzip", lambda scale: _xattrs(_count(1500, scale), 16, 60_000)),
     "xattrs, many in one": _made("gzip", lambda scale: _xattrs(_count(300, scale), 20_000, 8)),
     "xattrs, over members": _made("gzip", lambda scale: _xattrs(_count(300_000, scale), 4, 200)),
+    "xattrs, all different": _made("gzip", lambda scale: _different_xattrs(_count(20_000, scale), 60_000)),
     "symbolic links": _made("gzip", lambda scale: _links(_count(240_000, scale), 4000)),
     "deep paths": _made("gzip", lambda scale: _deep(_count(240_000, scale), 2000)),
     "ladder of directories": _made("gzip", lambda scale: _ladder(_count(2040, scale))),

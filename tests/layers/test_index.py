@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
+from imgfs.budget import SMALL
 from imgfs.codec import Compression
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt
@@ -175,8 +176,16 @@ def test_more_members_than_memory_should_hold_are_not_listed(monkeypatch: pytest
             MemberPacker().add([msgspec.structs.replace(members[0], **hostile)])
 
 
+def test_a_layer_stored_in_few_bytes_may_have_fewer_members(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgfs.layers.member_list.MOST_OF_SMALL", 100_000)
+    members = [member(b"%d" % number) for number in range(300)]
+    MemberPacker(SMALL).add(members)
+    with pytest.raises(Corrupt, match="one of too many"):
+        MemberPacker(SMALL - 1).add(members)
+
+
 def test_a_survey_of_too_many_members_still_indexes_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("imgfs.layers.member_list.MOST_MEMORY", 100_000)
+    monkeypatch.setattr("imgfs.layers.member_list.MOST_OF_SMALL", 100_000)
     findings = Survey(MemoryBlob(STORED), Compression.GZIP, "layer").run(lambda chunk: None)
     assert "too many" in findings.facts.damage
     assert findings.facts.diff_id == DiffID.of(DATA)

@@ -240,6 +240,20 @@ def test_more_entries_than_anybody_has_are_refused(monkeypatch: pytest.MonkeyPat
         layer_tree(tar([Entry("/".join("d" * 120), FILE)]))
 
 
+def test_attributes_count_unless_members_share_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgfs.tree.build.MAX_TEXT", 20_000)
+    shared = {b"user.a": bytes(1000)}
+    TreeBuilder(pytest.fail).add(_with_xattrs(number, shared) for number in range(50))
+    with pytest.raises(InvalidImage, match="names and attributes"):
+        TreeBuilder(pytest.fail).add(_with_xattrs(number, dict(shared)) for number in range(50))
+
+
+def _with_xattrs(number: int, xattrs: dict[bytes, bytes]) -> Member:
+    found = Member(0, 0, 512, 0, 0, b"0", b"%d" % number, b"", 0o644, 0, 0, b"", b"", 0, 0, 0)
+    found.xattrs = xattrs
+    return found
+
+
 def test_links_that_lead_through_more_than_anybody_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imgfs.tree.build._MAX_STEPS", 1000)
     entries = [Entry("a", SYMLINK, "b/.." * 200 + "/c"), Entry("b", DIRECTORY)]
