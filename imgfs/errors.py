@@ -135,3 +135,8 @@ def printable(text: str) -> str:
     if text.isprintable():  # nearly always, and much faster
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def quoted(data: bytes) -> str:
+    """Bytes from an image, such as a name, in quotes and as `printable` shows text."""
+    return f"'{printable(data.decode(errors='backslashreplace'))}'"

@@ -1,6 +1,6 @@
 import pytest
 
-from imgfs.errors import Corrupt, describe, printable
+from imgfs.errors import Corrupt, describe, printable, quoted
 
 
 @pytest.mark.parametrize(
@@ -20,3 +20,8 @@ def test_an_error_is_described_by_what_it_concerns(error: Exception, text: str) 
 def test_what_is_printed_cannot_steer_a_terminal() -> None:
     assert printable("plain é 漢字 text") == "plain é 漢字 text"
     assert printable("a\nb\tc\x1b[2J\x07\u202e\udcff") == "a\\nb\\tc\\x1b[2J\\x07\\u202e\\udcff"
+
+
+def test_bytes_of_an_image_are_shown_as_text() -> None:
+    assert quoted(b"LZIPLZIP") == "'LZIPLZIP'"
+    assert quoted("é\n".encode() + b"\xff\0") == "'é\\n\\xff\\x00'"

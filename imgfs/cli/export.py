@@ -12,6 +12,7 @@ import click
 
 from imgfs.blob import blob_chunks
 from imgfs.cli.common import opened, progress_bar, source_option, store_option
+from imgfs.cli.messages import ClosedStream
 from imgfs.cli.trees import merged
 from imgfs.view.rootfs_tar import open_rootfs_tar
 
@@ -56,6 +57,8 @@ def _output(path: str) -> Iterator[BinaryIO]:
     """What to write to: standard output for `-`, or a file. Raises OSError that names it."""
     try:
         if path == "-":
+            if isinstance(sys.stdout, ClosedStream):
+                raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
         elif os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device is written into

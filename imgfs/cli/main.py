@@ -16,7 +16,7 @@ from typing import NoReturn
 
 import click
 
-from imgfs.cli.messages import tell
+from imgfs.cli.messages import ClosedStream, tell
 from imgfs.errors import ImgfsError, describe, is_shortage
 from imgfs.logs import log_to_stderr
 
@@ -156,7 +156,7 @@ def _open_standard_streams() -> None:
     """Open those that whoever called has closed: the next file opened would be taken for one of them."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
-            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_RDWR), mode))
+            setattr(sys, name, ClosedStream(os.fdopen(os.open(os.devnull, os.O_RDWR), f"{mode}b")))
 
 
 def _stop(number: int, _: object) -> NoReturn:

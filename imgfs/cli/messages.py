@@ -1,4 +1,6 @@
-"""What commands say to people on standard error."""
+"""What commands say to people on standard error, and what stands for a stream that they closed."""
+
+import io
 
 import click
 
@@ -8,3 +10,7 @@ from imgfs.errors import printable
 def tell(message: str) -> None:
     """Print what is wrong, on one line that says who says so."""
     click.echo(f"imgfs: {printable(message)}", err=True)
+
+
+class ClosedStream(io.TextIOWrapper):
+    """Stands for a standard stream that the caller closed; what is printed to it is dropped."""

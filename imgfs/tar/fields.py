@@ -10,6 +10,8 @@ from functools import lru_cache
 
 from isal.isal_zlib import adler32
 
+from imgfs.errors import quoted
+
 BLOCK = 512
 _OCTAL = b"01234567"
 _INT64 = 1 << 63  # numbers of programs in Go are smaller
@@ -53,7 +55,7 @@ def octal(field: bytes) -> int:
     """A number in octal, blanks or NULs around it. Blank means 0."""
     digits = field.strip(b" \0").partition(b"\0")[0]
     if digits.strip(_OCTAL):
-        raise ValueError(f"{field!r} is not a number")
+        raise ValueError(f"{quoted(field)} is not a number")
     return int(digits or b"0", 8)
 
 
@@ -64,7 +66,7 @@ def decimal(value: bytes) -> int:
     """A number in decimal, with or without a sign, of any number of leading zeros."""
     found = _decimal(value)
     if found is None:
-        raise ValueError(f"{value[:32]!r} is not a number")
+        raise ValueError(f"{quoted(value[:32])} is not a number")
     sign, digits = found.groups()
     return _int64(-int(digits) if sign == b"-" else int(digits))
 

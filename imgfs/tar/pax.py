@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 
+from imgfs.errors import quoted
 from imgfs.tar.fields import decimal
 from imgfs.tar.member import NO_DATA, Member
 from imgfs.tar.xattrs import possible
@@ -46,7 +47,7 @@ def _parsed(payload: bytes) -> Records:
             raise ValueError("a pax record with a wrong length")
         value = payload[start : end - 1]
         if has_nul and b"\0" in (value if keyword in _TEXTS else keyword):
-            raise ValueError(f"a pax record {keyword[:32]!r} with a NUL")
+            raise ValueError(f"a pax record {quoted(keyword[:32])} with a NUL")
         if keyword in (_SPARSE_OFFSET, _SPARSE_LENGTH):
             if (keyword == _SPARSE_LENGTH) != len(pairs) % 2 or b"," in value:
                 raise ValueError("pax records of a sparse map out of order")
@@ -68,7 +69,7 @@ def nanoseconds(value: bytes) -> int:
     if len(seconds) == 10 and seconds.isdigit() and fraction.isdigit():  # the usual form
         return int(seconds + fraction[:9].ljust(9, b"0"))
     if fraction and not fraction.isdigit():
-        raise ValueError(f"{value[:32]!r} is not a time")
+        raise ValueError(f"{quoted(value[:32])} is not a time")
     below = int(fraction[:9].ljust(9, b"0")) if fraction else 0
     whole = decimal(seconds) * 1_000_000_000
     return whole - below if seconds.startswith(b"-") else whole + below

@@ -8,7 +8,7 @@ from threading import Lock
 
 from imgfs.blob import Blob
 from imgfs.blob.file_tree import FileTree
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, quoted
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.member import IN_PLACE, NO_DATA, Member
 from imgfs.tar.paths import MAX_PATH
@@ -98,7 +98,9 @@ def _taken_whole(member: Member, size: int) -> int:
     """Let a member have all `size` bytes of its file; returns how many bytes of padding follow."""
     padding = -member.stored_size % BLOCK
     if member.size != size and member.type not in NO_DATA:
-        raise Corrupt(f"{member.name[:MAX_PATH]!r} has {size} bytes where its header says {member.size}")
+        raise Corrupt(
+            f"{quoted(member.name[:MAX_PATH])} has {size} bytes where its header says {member.size}"
+        )
     if member.size != member.stored_size or member.sparse is not None:
         member.sparse, member.stored_size, member.is_adjusted = None, size, True
     return padding

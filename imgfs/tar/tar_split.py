@@ -15,7 +15,7 @@ import msgspec
 from imgfs.blob import Blob
 from imgfs.codec import detect, open_forward
 from imgfs.decoders import json_decoder
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, quoted
 from imgfs.tar.packed import PackedBytes
 
 _CHUNK = 256 << 10
@@ -177,9 +177,9 @@ def _add(split: TarSplit, line: _Line) -> None:
     elif line.type == _FILE:
         name = line.name_raw if line.name_raw is not None else line.name.encode()
         if not 0 <= line.size <= _MAX_SIZE - split.size:
-            raise ValueError(f"{name!r} with a size of {line.size} bytes")
+            raise ValueError(f"{quoted(name)} with a size of {line.size} bytes")
         if line.size and (line.payload is None or len(line.payload) != _CRC_SIZE):
-            raise ValueError(f"{name!r} without its checksum")
+            raise ValueError(f"{quoted(name)} without its checksum")
         split.add_file(name, line.size, int.from_bytes(line.payload or b"", "big") if line.size else 0)
     else:
         raise ValueError(f"an entry of type {line.type}")

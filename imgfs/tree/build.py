@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable
 
 import msgspec
 
-from imgfs.errors import InvalidImage
+from imgfs.errors import InvalidImage, quoted
 from imgfs.tar.member import DIRECTORY, HARDLINK, SYMLINK, Member
 from imgfs.tar.paths import MAX_NAME, MAX_PATH, cleaned, steps
 from imgfs.tree.entries import TYPES, DirEntry, FileEntry, Metadata, form_of, tree_of
@@ -68,7 +68,7 @@ class TreeBuilder:
             try:
                 self._add(member)
             except ValueError as error:
-                self._report(f"{member.name[:MAX_PATH]!r} is left out: {error}")
+                self._report(f"{quoted(member.name[:MAX_PATH])} is left out: {error}")
 
     def tree(self) -> Tree:
         """The tree of all members so far."""
@@ -115,7 +115,7 @@ class TreeBuilder:
                 self._count(len(member.linkname))
             self._place(directory, name, FileEntry(directory, name, member, form))
         else:
-            raise Unfit(f"of unknown type {kind!r}")
+            raise Unfit(f"of unknown type {quoted(kind)}")
 
     def _count_xattrs(self, xattrs: dict[bytes, bytes]) -> None:
         """Count a set unless it was counted lately: members that follow each other often share theirs."""
@@ -158,7 +158,7 @@ class TreeBuilder:
         holder = self._directory(before)
         target = holder.children.get(last) if holder is not None else None
         if isinstance(target, DirEntry) or not where:
-            raise Unfit(f"a hard link to {shown!r}, which is no file here")
+            raise Unfit(f"a hard link to {quoted(shown)}, which is no file here")
         if target is None:
             if where == path:
                 raise Unfit("a hard link to itself")
@@ -273,7 +273,7 @@ class TreeBuilder:
                 if target.startswith(b"/"):
                     directory = self._root
             else:
-                raise Unfit(f"{part!r} on the way is no directory")
+                raise Unfit(f"{quoted(part)} on the way is no directory")
         return directory, missing
 
 

@@ -15,7 +15,7 @@ import logging
 import stat
 from collections.abc import Callable, Iterable
 
-from imgfs.errors import InvalidImage
+from imgfs.errors import InvalidImage, quoted
 from imgfs.tar.paths import components, steps
 from imgfs.tree.build import MAX_ENTRIES, MAX_TEXT
 from imgfs.tree.merged import MergedDir, merged_tree
@@ -79,7 +79,9 @@ class Overlay:
             links[entry] = found = self._file(target)
             if found is None:
                 path = tree.path(entry)
-                self._report(f"layer {number}: {path!r} is left out: a hard link to {target!r}, no file here")
+                self._report(
+                    f"layer {number}: {quoted(path)} is left out: a hard link to {quoted(target)}, no file here"
+                )
                 continue
             below, of = place(found)
             self._layers[below].special.add(of)  # it has several names from now on

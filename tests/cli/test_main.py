@@ -34,6 +34,17 @@ def test_closed_standard_streams_are_no_obstacle(
     assert b"internal error" not in done.stderr
 
 
+@pytest.mark.parametrize("form", ["joined", "verbatim", "flat"])
+def test_a_tar_that_was_to_go_to_a_closed_standard_output_is_an_error(
+    environment: None, archive: Path, form: str
+) -> None:
+    """As of cat; what the other commands print is for a reader who need not be there."""
+    line = f"{COMMAND} export --tar {form} --source {archive} example/child"
+    done = subprocess.run(f"{line} >&-", shell=True, capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (1, b"imgfs: standard output: Bad file descriptor\n")
+    subprocess.run(f"{line} -o {archive}.exported >&-", shell=True, check=True)
+
+
 def test_mounting_works_with_all_of_them_closed(imgfs: Imgfs, archive: Path, tmp_path: Path) -> None:
     top = tmp_path / "mnt"
     top.mkdir()
