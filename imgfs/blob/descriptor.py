@@ -1,6 +1,9 @@
-"""Who owns an open file descriptor."""
+"""Who owns an open file descriptor, and who decides what is read from one."""
 
 import os
+import stat
+
+ANYONE = -1
 
 
 class Descriptor:
@@ -16,3 +19,8 @@ class Descriptor:
 
     def __del__(self) -> None:
         self.close()
+
+
+def writer_of(status: os.stat_result) -> int:
+    """The user who decides what a file or directory holds: its owner, or `ANYONE` if all may write to it."""
+    return ANYONE if status.st_mode & stat.S_IWOTH else status.st_uid

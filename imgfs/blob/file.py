@@ -8,7 +8,7 @@ import os
 import stat
 
 from imgfs.blob.blob import Blob
-from imgfs.blob.descriptor import Descriptor
+from imgfs.blob.descriptor import Descriptor, writer_of
 from imgfs.errors import StoreError
 
 # O_NONBLOCK: a FIFO planted in a store must not hang the open, nor a terminal become this process's own
@@ -19,7 +19,8 @@ class FileBlob(Descriptor, Blob):
     """A blob over a regular file, opened read-only.
 
     `fd` is a descriptor that is open already and now this blob's to close; without one, `path` is opened as a user
-    of the command line gives it, links and all, so what lies in a store is opened by `Root.open`.
+    of the command line gives it, links and all, so what lies in a store is opened by `Root.open`. `writer` is as
+    `writer_of` has it.
 
     Raises StoreError if it is not a regular file, OSError if it cannot be opened.
     """
@@ -32,6 +33,7 @@ class FileBlob(Descriptor, Blob):
             self.close()
             raise StoreError(f"{self.path}: not a regular file")
         self._size = status.st_size
+        self.writer = writer_of(status)
 
     @property
     def size(self) -> int:

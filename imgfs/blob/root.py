@@ -13,7 +13,7 @@ from errno import ELOOP, EXDEV
 from threading import Lock
 from typing import Self
 
-from imgfs.blob.descriptor import Descriptor
+from imgfs.blob.descriptor import Descriptor, writer_of
 from imgfs.blob.file import READ_FLAGS, FileBlob
 from imgfs.blob.folder import Folder, make_directories
 from imgfs.blob.resolve import Links, open_beneath
@@ -69,6 +69,11 @@ class Root:
             return os.fstat(fd)
         finally:
             os.close(fd)
+
+    @property
+    def writer(self) -> int:
+        """The user who decides what lies in the directory, as `writer_of` has it."""
+        return writer_of(self.stat())
 
     def is_directory(self, name: str = "") -> bool:
         """Whether there is a directory called `name`; a link that is not followed is none. Raises OSError."""

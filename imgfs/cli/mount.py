@@ -69,7 +69,8 @@ def mount(
             for source in union.sources:
                 _check_cover(target, source.folder, source.reference)
             _check_cover(target, cache().folder, "the cache")
-            root = RootDirectory(union, ViewOptions(verbatim_tar=parsed.verbatim_tar), cache())
+            options = ViewOptions(verbatim_tar=parsed.verbatim_tar)
+            root = RootDirectory(union, options, cache().of(union.writers))
             try:
                 serve(root, target, parsed, polls=union.refreshers, ready=ready, ended=watchdog.start)
             finally:

@@ -20,7 +20,7 @@ def layers_of(snapshot: Snapshot, image_id: ImageID) -> LayerStack:
 
 def layer_trees(snapshot: Snapshot, image_id: ImageID) -> Iterator[Tree]:
     """The tree of each layer of an image alone, bottom first. Raises what reading the layers raises."""
-    layers, make = layers_of(snapshot, image_id), TreeCache(cache())
+    layers, make = layers_of(snapshot, image_id), _cached(snapshot)
     for number in range(len(layers.diff_ids)):
         yield make.layer_tree(layers, number, f"image {image_id}")
 
@@ -29,9 +29,13 @@ def layer_trees(snapshot: Snapshot, image_id: ImageID) -> Iterator[Tree]:
 def merged(snapshot: Snapshot, image_id: ImageID) -> Iterator[LoadedTree]:
     """What a container of the image would see. Raises what reading the layers raises."""
     layers = layers_of(snapshot, image_id)
-    tree = TreeCache(cache()).tree(layers, None, f"image {image_id}")
+    tree = _cached(snapshot).tree(layers, None, f"image {image_id}")
     loaded = LoadedTree(tree, layers.open_one, OpenLayers())
     try:
         yield loaded
     finally:
         loaded.close()
+
+
+def _cached(snapshot: Snapshot) -> TreeCache:
+    return TreeCache(cache().of(snapshot.writers))

@@ -7,11 +7,12 @@ reads a file here checks its content; this module only keeps it. Any number of p
 appear by rename and disappear by unlink.
 """
 
+import copy
 import logging
 import os
 import re
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
@@ -25,7 +26,7 @@ from imgfs.layers.partial import PREFIX, Partial, left_behind
 logger = logging.getLogger("imgfs")
 
 _VERSION = "1"
-_NAME = re.compile(r"sha(256|384|512)-[0-9a-f]+\.[a-z0-9-]+|" + PREFIX + "[a-z0-9_]+")
+_NAME = re.compile(r"sha(256|384|512)-[0-9a-f]+(\.of[-0-9]+)?\.[a-z0-9-]+|" + PREFIX + "[a-z0-9_]+")
 COPY = "copy"
 """The kind of files that are large, and whose readers can do without."""
 
@@ -47,17 +48,32 @@ class Cache:
         self.limit = limit
         self.folder = folder
         self._complained = False
+        self._mark = ""
         self._files = self._open_folder()
         for entry in self.entries():
             if entry.name.startswith(PREFIX):
                 self._try_to_drop(entry)
+
+    def of(self, writers: Iterable[int]) -> "Cache":
+        """The same cache for what these users decide, who may name any digest without having what it is of.
+
+        Files kept from this user's and root's places are not found for places that others write to, and the other way
+        around.
+        """
+        all_writers = set(writers)
+        cache = copy.copy(self)
+        # all of them, as what several read together may be only some's
+        cache._mark = (
+            "" if all_writers <= {0, os.geteuid()} else f".of{'-'.join(map(str, sorted(all_writers)))}"
+        )
+        return cache
 
     def open(self, digest: Digest, kind: str) -> FileBlob | None:
         """A kept file, marked as used now; None if there is none that can be believed."""
         if self._files is None:
             return None
         try:
-            blob = self._files.open(_name(digest, kind))
+            blob = self._files.open(self._name(digest, kind))
         except (OSError, StoreError):
             return None
         status = os.fstat(blob.fileno())
@@ -87,7 +103,7 @@ class Cache:
     def keep_partial(self, partial: Partial, digest: Digest, kind: str) -> None:
         """Let a file that has been filled be found, and make room for it."""
         try:
-            partial.place(_name(digest, kind))
+            partial.place(self._name(digest, kind))
         except OSError as error:
             self._complain(error)
         self.prune()
@@ -112,7 +128,7 @@ class Cache:
         """Stop keeping a file."""
         if self._files is not None:
             with suppress(OSError):
-                self._files.unlink(_name(digest, kind))
+                self._files.unlink(self._name(digest, kind))
 
     def prune(self, limit: int | None = None) -> list[CacheEntry]:
         """Drop what was used least recently until at most `limit` bytes are left; answers what was dropped.
@@ -157,6 +173,9 @@ class Cache:
             self._complain(error)
             return False
 
+    def _name(self, digest: Digest, kind: str) -> str:
+        return f"{digest.algorithm}-{digest.hex}{self._mark}.{kind}"
+
     def _open_folder(self) -> Folder | None:
         try:
             return open_own_folder(self.folder, _VERSION)
@@ -170,10 +189,6 @@ class Cache:
             why = error.strerror if isinstance(error, OSError) else str(error)
             logger.warning("cache %s: %s: working without what it cannot keep", path, why)
         self._complained = True
-
-
-def _name(digest: Digest, kind: str) -> str:
-    return f"{digest.algorithm}-{digest.hex}.{kind}"
 
 
 def _drop(folder: Folder, name: str) -> bool:

@@ -8,7 +8,7 @@ import io
 import logging
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from threading import Lock
@@ -82,6 +82,7 @@ class Indexer:
         self, cache: Cache, turn: Turn | None = None, verifier: BackgroundVerifier | None = None
     ) -> None:
         self._cache = cache
+        self._writers: frozenset[int] = frozenset()
         self._verifier = verifier
         self._touched: set[_Place] = set()
         self._turn = turn or Turn()
@@ -92,6 +93,11 @@ class Indexer:
         self._buildings: dict[_Place, Building] = {}
         self._failures: dict[_Place, str] = {}
         self._uncopied: set[Subject] = set()  # layers of which the cache would not keep a copy
+
+    def serve(self, writers: Iterable[int]) -> None:
+        """Note who decides what layers are read from here on, as what the cache has of others' is not for them."""
+        self._writers = self._writers.union(writers)
+        self._cache = self._cache.of(self._writers)
 
     def find(self, subject: Subject) -> LayerIndex | None:
         """The layer's index if it was ever built, here or by another process."""

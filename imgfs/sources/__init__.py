@@ -48,5 +48,8 @@ def open_source(reference: str, indexer: Indexer) -> Source:
     """
     scheme, colon, rest = reference.partition(":")
     if colon and scheme in SCHEMES:
-        return SCHEMES[scheme](rest, indexer)
-    return SCHEMES[recognise(reference, SCHEMES)](reference, indexer)
+        source = SCHEMES[scheme](rest, indexer)
+    else:
+        source = SCHEMES[recognise(reference, SCHEMES)](reference, indexer)
+    indexer.serve(source.writers)
+    return source

@@ -94,7 +94,8 @@ class CatalogSource(Source):
     """A read-only source over what `find` finds; what is broken and left out it reports, a line each.
 
     `stamp` answers something that changes whenever `find` may answer differently, such as a file's
-    modification time. `close` lets go of what `find` reads from. `checks` are as `Source.checks`.
+    modification time. `close` lets go of what `find` reads from. `writers` and `checks` are as
+    `Source` has them.
     """
 
     def __init__(
@@ -105,11 +106,13 @@ class CatalogSource(Source):
         stamp: Callable[[], object],
         close: Callable[[], None] = lambda: None,
         *,
+        writers: Iterable[int],
         folder: str | None = None,
         checks: Callable[[], Iterable[Check]] = lambda: (),
     ) -> None:
         self.reference = reference
         self.folder = folder
+        self.writers = frozenset(writers)
         self._indexer = indexer
         self._find = find
         self._stamp = stamp

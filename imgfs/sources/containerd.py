@@ -62,7 +62,14 @@ def _is_root(root: Root) -> bool:
 
 def _open(root: "_Root", reference: str, indexer: Indexer) -> Source:
     return CatalogSource(
-        reference, indexer, root.find, root.stamp, root.close, folder=root.path, checks=root.checks
+        reference,
+        indexer,
+        root.find,
+        root.stamp,
+        root.close,
+        writers=[root.writer],
+        folder=root.path,
+        checks=root.checks,
     )
 
 
@@ -73,6 +80,7 @@ class _Root:
         self.path = files.path
         self._files = files
         self._check()
+        self.writer = files.writer
         self._namespace = namespace
         self._familiar = familiar
         self._version: tuple[State, int, int] | None = None

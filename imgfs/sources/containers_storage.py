@@ -69,9 +69,9 @@ def open_store(rest: str, indexer: Indexer) -> Source:
             root.close()
 
     checks = partial(_checks, roots, driver)
-    return CatalogSource(
-        reference, indexer, find, partial(_stamp, roots, driver), close, folder=path, checks=checks
-    )
+    writers = [root.writer for root in roots if root.is_directory()]
+    stamp = partial(_stamp, roots, driver)
+    return CatalogSource(reference, indexer, find, stamp, close, writers=writers, folder=path, checks=checks)
 
 
 @dataclass(frozen=True, slots=True)

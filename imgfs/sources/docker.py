@@ -65,6 +65,7 @@ class DockerStore(Source):
     def __init__(self, root: Root) -> None:
         self.reference = f"docker:{root.path}"
         self.folder = root.path
+        self.writers = frozenset({root.writer})
         self._root = root
         self._splits = Splits()
         self._problems = Problems(self.reference)

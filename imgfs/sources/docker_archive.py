@@ -40,7 +40,7 @@ def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
     reference = f"docker-archive:{path}" + (f":{tag}" if tag else "")
     try:
         find = partial(find_images, files, path, tag)
-        return CatalogSource(reference, indexer, find, lambda: None, files.close)
+        return CatalogSource(reference, indexer, find, lambda: None, files.close, writers=[files.writer])
     except BaseException:
         files.close()
         raise

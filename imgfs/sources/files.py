@@ -8,7 +8,8 @@ import posixpath
 from collections.abc import Mapping
 from typing import Protocol
 
-from imgfs.blob import Blob, SharedBlob, Slice, SparseBlob
+from imgfs.blob import Blob, FileBlob, SharedBlob, Slice, SparseBlob
+from imgfs.blob.descriptor import ANYONE
 from imgfs.budget import MIB, Budget
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.errors import Corrupt, StoreError
@@ -33,12 +34,14 @@ class Files(Protocol):
 class ArchiveFiles:
     """The files inside an uncompressed tar, as ranges of it.
 
-    Reads the archive's headers once, at construction. Raises Corrupt if they do not parse, StoreError if it is
-    compressed.
+    Reads the archive's headers once, at construction. `writer` is the user who decides what is in it.
+
+    Raises Corrupt if they do not parse, StoreError if it is compressed.
     """
 
     def __init__(self, blob: Blob, path: str) -> None:
         self._path = path
+        self.writer = blob.writer if isinstance(blob, FileBlob) else ANYONE
         self._archive = SharedBlob(blob)
         try:
             self._members = self._scan(blob)

@@ -34,7 +34,16 @@ def open_layout(path: str, tag: str | None, indexer: Indexer) -> Source:
     find = partial(find_images, files, path, tag)
     reference = _reference("oci", path, tag)
     checks = partial(_checks, files, path, tag)
-    return CatalogSource(reference, indexer, find, stamp, files.close, folder=files.path, checks=checks)
+    return CatalogSource(
+        reference,
+        indexer,
+        find,
+        stamp,
+        files.close,
+        writers=[files.writer],
+        folder=files.path,
+        checks=checks,
+    )
 
 
 def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
@@ -44,7 +53,9 @@ def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
     reference = _reference("oci-archive", path, tag)
     try:
         checks = partial(_checks, files, path, tag)
-        return CatalogSource(reference, indexer, find, lambda: None, files.close, checks=checks)
+        return CatalogSource(
+            reference, indexer, find, lambda: None, files.close, writers=[files.writer], checks=checks
+        )
     except BaseException:
         files.close()
         raise

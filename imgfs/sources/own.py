@@ -50,6 +50,7 @@ class OwnStore(Source):
         self.layout = layout
         self.reference = f"imgfs:{layout.root}"
         self.folder = layout.root
+        self.writers = frozenset({layout.files.writer})
         self._problems = Problems(self.reference)
         self._seen = self._stamp()
         self._tags = self._read_tags()

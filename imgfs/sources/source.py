@@ -41,11 +41,13 @@ class Source(ABC):
 
     `reference` is how the source is written, such as `oci:/srv/layout`; `layers` is what `store` takes its
     layers from. `folder` is the absolute path of the directory that is read as long as the source is open, None where
-    all it reads is open already. Safe to use from several threads.
+    all it reads is open already. `writers` are the users who decide what lies there, as `writer_of` has them. Safe to
+    use from several threads.
     """
 
     reference: str
     folder: str | None = None
+    writers: frozenset[int] = frozenset()
     _is_lost = False
     store: ImageStore
     layers: LayerRegistry

@@ -36,6 +36,12 @@ class Snapshot:
     _chosen: dict[ImageID, Source] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
+    def writers(self) -> frozenset[int]:
+        """The users who decide what is in the sources of these images."""
+        sources = {source for having in self.sources.values() for source in having}
+        return frozenset[int]().union(*(source.writers for source in sources))
+
+    @cached_property
     def heads(self) -> list[ImageID]:
         """The images that no other is based on."""
         return [image_id for image_id in self.images if not self.children.get(image_id)]
@@ -107,6 +113,7 @@ class Union:
 
     def __init__(self, sources: Sequence[Source], skipped: Problems | None = None) -> None:
         self.sources = tuple(sources)
+        self.writers = frozenset[int]().union(*(source.writers for source in self.sources))
         self._skipped = skipped or Problems()
         self._lock = Lock()  # held while nothing blocks
         self._refreshing = {source: Lock() for source in sources}

@@ -167,6 +167,24 @@ def test_a_cache_of_another_user_is_not_used_and_one_line_says_so(
     assert f"{tmp_path / 'cache'} belongs to another user" in caplog.text
 
 
+def test_what_is_kept_of_places_of_others_is_found_for_these_places_only(cache: Cache) -> None:
+    mine = os.geteuid()
+    parts = [[mine], [1000], [1001], [1000, 1001], [mine, 1000], [-1]]
+    for number, writers in enumerate(parts):
+        keep_in = cache.of(writers)
+        assert read(keep_in, ONE) is None
+        keep_in.keep(ONE, "index", lambda file, number=number: file.write(b"%d" % number))  # type: ignore[misc]
+    assert [read(cache.of(writers), ONE) for writers in parts] == [b"%d" % number for number in range(6)]
+    assert (read(cache, ONE), read(cache.of([0, mine]), ONE), read(cache.of([1001, 1000]), ONE)) == (
+        b"0",
+        b"0",
+        b"3",
+    )
+    cache.of([1000]).discard(ONE, "index")
+    assert read(cache.of([1000]), ONE) is None
+    assert len(cache.prune(0)) == 5
+
+
 def test_a_cache_that_was_removed_while_it_is_used_is_made_again(cache: Cache, tmp_path: Path) -> None:
     keep(cache, ONE, b"one")
     shutil.rmtree(tmp_path / "cache")

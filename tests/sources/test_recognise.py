@@ -38,13 +38,14 @@ def test_a_bare_path_is_what_lies_there(tmp_path: Path, images: list[TestImage])
 def test_what_is_no_archive_is_refused_by_its_name(tmp_path: Path, content: bytes, scheme: str) -> None:
     path = tmp_path / "junk"
     path.write_bytes(content)
-    gc.collect()  # what earlier tests left open
-    open_files = os.listdir("/proc/self/fd")
-    with indexing(tmp_path) as indexer, pytest.raises((ImgfsError, FileNotFoundError)) as caught:
-        open_source(f"{scheme}{path}", indexer)
-    assert str(caught.value).count(str(path)) == 1
-    assert "\n" not in str(caught.value)
-    assert os.listdir("/proc/self/fd") == open_files
+    with indexing(tmp_path) as indexer:
+        gc.collect()  # what earlier tests left open
+        open_files = os.listdir("/proc/self/fd")
+        with pytest.raises((ImgfsError, FileNotFoundError)) as caught:
+            open_source(f"{scheme}{path}", indexer)
+        assert str(caught.value).count(str(path)) == 1
+        assert "\n" not in str(caught.value)
+        assert os.listdir("/proc/self/fd") == open_files
 
 
 def test_a_path_where_nothing_known_lies_is_refused_by_its_name(tmp_path: Path) -> None:
