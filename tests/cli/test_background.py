@@ -3,6 +3,8 @@
 import errno
 import json
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 from tests.conftest import Imgfs, Mount, eventually
@@ -57,3 +59,36 @@ def test_a_layer_that_is_not_what_it_should_be_is_eio_from_then_on(mount: Mount,
         lines = [line for line in (tmp_path / "log").read_text().splitlines() if "failed to verify" in line]
         assert lines, "it is said"
         assert all(digest(image.layers[0]) in line for line in lines)
+
+
+def enlarge(layout: Path, layer: bytes, size: int) -> None:
+    """Let the one layer of a layout be followed by zeros; its digest is wrong then, as is found at its end."""
+    blobs = layout / "blobs/sha256"
+    os.truncate(blobs / digest(layer)[7:], size)
+    index = json.loads((layout / "index.json").read_text())
+    manifest = json.loads((blobs / index["manifests"][0]["digest"][7:]).read_text())
+    manifest["layers"][0]["size"] = size
+    data = json.dumps(manifest).encode()
+    (blobs / digest(data)[7:]).write_bytes(data)
+    index["manifests"][0] |= {"digest": digest(data), "size": len(data)}
+    (layout / "index.json").write_text(json.dumps(index))
+
+
+def test_unmounting_stops_it(imgfs: Imgfs, tmp_path: Path) -> None:
+    """In the middle of 100 GB, which take a minute to verify."""
+    image = TestImage([layer_tar({"a": b"a" * 5000})], ["x:1"])
+    layout, top = oci_layout(tmp_path / "layout", [image], "none"), tmp_path / "mnt"
+    enlarge(layout, image.layers[0], 100 << 30)
+    top.mkdir()
+    process = subprocess.Popen([sys.executable, "-m", "imgfs", "mount", "-f", f"oci:{layout}", str(top)])
+    assert eventually(lambda: os.path.ismount(top), 30)
+    with open(top / "tags" / "x:1" / "rootfs.tar", "rb") as file:
+        assert file.read(512) == image.layers[0][:512]
+
+    def read() -> int:
+        (line, *_) = Path(f"/proc/{process.pid}/io").read_text().splitlines()
+        return int(line.removeprefix("rchar: "))
+
+    assert eventually(lambda: read() > 300 << 20, 60), "it has begun"
+    imgfs("umount", top)
+    assert process.wait(10) == 0
