@@ -122,8 +122,12 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "open os.open",
     ),
     "mount/session.py": (
-        "the mount point, /dev/fuse, and /sys",
-        "open os.open os.path.ismount os.stat os.statvfs tempfile.TemporaryFile",
+        "the mount point, and /dev/fuse",
+        "os.open os.path.ismount os.stat os.statvfs tempfile.TemporaryFile",
+    ),
+    "mount/tuning.py": (
+        "the mount point, and /sys",
+        "open os.open os.stat",
     ),
     "mount/unmount.py": (
         "the user's mount point, and /proc",
@@ -139,6 +143,10 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
     ),
     "sources/docker_archive.py": (
         "the archive that the user gives",
+        "FileBlob",
+    ),
+    "sources/files.py": (
+        "whether an archive that is open is a file, which has an owner",
         "FileBlob",
     ),
     "sources/loading.py": (
