@@ -16,7 +16,7 @@ from imgfs.cli.common import opened, source_option, store_option
 from imgfs.cli.messages import tell
 from imgfs.cli.trees import layer_trees, merged
 from imgfs.errors import printable
-from imgfs.tree import Event, Tree, origins
+from imgfs.tree import Event, Paths, Tree, origins
 from imgfs.view.compare import Change, Difference, Side, State, differences
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
@@ -41,9 +41,10 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
     with ExitStack() as stack:
         snapshot = stack.enter_context(opened(sources, store)).snapshot
         tree = stack.enter_context(merged(snapshot, snapshot.resolve(image))).tree
+        paths = Paths(tree)
         for entry in tree.walk():
-            path = b"/" + tree.path(entry)
-            if matches(os.fsdecode(path if whole else tree.name(entry))):
+            if matches(os.fsdecode(b"/" + paths.of(entry) if whole else tree.name(entry))):
+                path = b"/" + paths.of(entry)
                 if print0:
                     sys.stdout.buffer.write(path + b"\0")
                 else:

@@ -7,7 +7,7 @@ from imgfs.tree.build import TreeBuilder, build_tree
 from imgfs.tree.flat import FlatPlan, FlatTar
 from imgfs.tree.origins import Event, origins
 from imgfs.tree.overlay import Overlay, overlay_trees
-from imgfs.tree.tree import NO_LAYER, Tree
+from imgfs.tree.tree import NO_LAYER, Paths, Tree
 from imgfs.tree.tree_file import dump_tree, load_tree
 
 __all__ = [
@@ -16,6 +16,7 @@ __all__ = [
     "FlatPlan",
     "FlatTar",
     "Overlay",
+    "Paths",
     "Tree",
     "TreeBuilder",
     "build_tree",

@@ -25,15 +25,16 @@ from imgfs.tree.tree import OTHER_NAME, Tree
 logger = logging.getLogger("imgfs")
 
 MAX_ENTRIES = 5_000_000
-MAX_TEXT = (
-    256 << 20
-)  # bytes of names, of symbolic links' targets and of different sets of extended attributes
+MAX_IMPLIED = 500_000  # directories that no member is for: a short input can have very many
+MAX_TEXT = 256 << 20
+"""In bytes, of names, of symbolic links' targets and of different sets of extended attributes."""
 _MAX_REPORTED = 20  # members left out that are logged one by one
 _MAX_LINKS = 40  # symbolic links followed on the way to one name, as Linux has it
-_MAX_STEPS = 50_000_000  # components looked up because of symbolic links, all in all
+_MAX_STEPS = 50_000_000  # components looked up one by one, all in all
 _REMEMBERED = 1024  # sets of attributes
 _XATTRS, _XATTR = 200, 100  # bytes that a set takes, and an attribute in it, without their texts
-_MAX_KNOWN = 32 << 20  # bytes of paths of directories that are remembered
+_MAX_KNOWN = 64 << 20  # bytes that remembered paths take
+_KNOWN_SIZE = 256  # bytes that one takes besides its text, about
 
 
 class Unfit(ValueError):
@@ -49,18 +50,12 @@ class TreeBuilder:
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
         self._root = DirEntry(None, b"", None, OTHER_NAME, is_implied=True)
-        self._made = 1
+        self._made, self._implied = 1, 0
         self._text = self._steps = 0
         self._counted: dict[int, dict[bytes, bytes]] = {}  # sets of attributes, by identity
-        # directories by their paths as they stand in the tar, while that holds, whether these are their own paths, and
-        # the bytes of them
-        self._known: dict[bytes, tuple[DirEntry, bool]] = {}
-        self._known_text = 0
-        # the last path that was walked, as far as it has directories: these, and where their names end in it
-        self._walked = b""
-        self._ends: list[int] = []
-        self._directories: list[DirEntry] = []
-        self._through_links = False  # whether that path went through symbolic links
+        # where paths lead from a directory, while that holds, and through how many symbolic links; what that takes
+        self._known: dict[tuple[DirEntry, bytes], tuple[DirEntry, int]] = {}
+        self._known_bytes = 0
 
     def add(self, members: Iterable[Member]) -> None:
         """Apply the next members. Raises InvalidImage if the tree would take absurdly much memory or time."""
@@ -145,10 +140,7 @@ class TreeBuilder:
     def _forget(self) -> None:
         """Forget where paths lead: one that went through what is replaced may lead elsewhere now."""
         self._known.clear()
-        self._known_text = 0
-        self._walked = b""
-        self._ends.clear()
-        self._directories.clear()
+        self._known_bytes = 0
 
     def _linked(self, member: Member, path: bytes, directory: DirEntry, name: bytes) -> FileEntry:
         """The file that a hard link, itself to be placed at `path`, leads to."""
@@ -167,7 +159,7 @@ class TreeBuilder:
         replaced = directory.children.get(name)
         if replaced is target and holder is directory:
             raise Unfit("a hard link to itself")
-        while holder is not None:
+        while holder is not None and isinstance(replaced, DirEntry):
             if holder is replaced:
                 raise Unfit("a hard link that replaces the directory its target is in")
             holder = holder.parent
@@ -177,73 +169,75 @@ class TreeBuilder:
 
     def _made_directory(self, path: bytes, member: Member) -> tuple[DirEntry, bool]:
         """The directory at a path, made on behalf of a member below it, and whether that is its own path."""
-        known = self._known.get(path)
-        if known is None:
-            directory, missing = self._resolve(path)
-            for name in missing:
-                made = DirEntry(directory, name, member, OTHER_NAME, is_implied=True)
-                self._place(directory, name, made)
-                directory = made
-            known = self._remember(path, directory)
-        return known
+        directory, missing, links = self._resolve(path)
+        self._implied += len(missing)
+        if self._implied > MAX_IMPLIED:
+            raise InvalidImage(f"more than {MAX_IMPLIED} directories that it has no members for")
+        for name in missing:
+            made = DirEntry(directory, name, member, OTHER_NAME, is_implied=True)
+            self._place(directory, name, made)
+            directory = made
+        return directory, not links
 
     def _directory(self, path: bytes) -> DirEntry | None:
         """The directory at a path if there is one. Raises Unfit if something is in the way."""
-        known = self._known.get(path)
-        if known is None:
-            directory, missing = self._resolve(path)
-            if missing:
-                return None
-            known = self._remember(path, directory)
-        return known[0]
+        directory, missing, _ = self._resolve(path)
+        return None if missing else directory
 
-    def _remember(self, path: bytes, directory: DirEntry) -> tuple[DirEntry, bool]:
-        if self._known_text > _MAX_KNOWN:
-            self._known.clear()
-            self._known_text = 0
-        known = self._known[path] = directory, not self._through_links
-        self._known_text += len(path)
-        return known
+    def _resolve(self, path: bytes) -> tuple[DirEntry, list[bytes], int]:
+        """How far a path exists, what is missing from there, and how many symbolic links are on the way.
 
-    def _resolve(self, path: bytes) -> tuple[DirEntry, list[bytes]]:
-        """How far a path exists, and what is missing from there. Raises Unfit if something is in the way.
-
-        What it has in common with the path before is not walked again, so that deep paths take no longer than as many
-        bytes of short ones.
+        Raises Unfit if something is in the way. A long path is taken in stretches, each of which is remembered, so that
+        what it has in common with any before is not walked again.
         """
-        shared = self._shared(path)
-        end = self._ends[shared - 1] + 1 if shared else 0
-        parts = path[end:].split(b"/") if end < len(path) else []
-        if len(path) - end > MAX_NAME and max(map(len, parts)) > MAX_NAME:
-            raise Unfit(f"a name of more than {MAX_NAME} bytes")
-        del self._ends[shared:], self._directories[shared:]
-        self._walked = path
-        self._through_links = False
-        directory = self._directories[-1] if shared else self._root
+        directory, missing, links, start = self._root, list[bytes](), 0, 0
+        while start < len(path):
+            end = len(path)
+            if end - start > MAX_NAME:
+                end = path.rfind(b"/", start, start + MAX_NAME + 1)
+                if end < 0:
+                    raise Unfit(f"a name of more than {MAX_NAME} bytes")
+            stretch = path[start:end]
+            start = end + 1
+            if missing:
+                missing += stretch.split(b"/")
+                continue
+            known = self._known.get((directory, stretch))
+            if known is None:
+                reached, missing, followed = self._walk(directory, stretch.split(b"/"))
+                if not missing:
+                    self._remember((directory, stretch), (reached, followed))
+            else:
+                reached, followed = known
+            directory = reached
+            links += followed
+            if links > _MAX_LINKS:
+                raise Unfit("too many symbolic links on the way")
+        return directory, missing, links
+
+    def _remember(self, way: tuple[DirEntry, bytes], reached: tuple[DirEntry, int]) -> None:
+        self._known_bytes += _KNOWN_SIZE + len(way[1])
+        if self._known_bytes > _MAX_KNOWN:
+            self._forget()
+        self._known[way] = reached
+
+    def _walk(self, directory: DirEntry, parts: list[bytes]) -> tuple[DirEntry, list[bytes], int]:
+        """As `_resolve`, from a directory on."""
+        self._take_steps(len(parts))
         for number, part in enumerate(parts):
             child = directory.children.get(part)
             if not isinstance(child, DirEntry):
                 return self._follow(directory, parts[number:])
             directory = child
-            end += len(part) + 1
-            self._ends.append(end - 1)
-            self._directories.append(child)
-        return directory, []
+        return directory, [], 0
 
-    def _shared(self, path: bytes) -> int:
-        """How many components a path begins with that the one walked before does, and that are directories."""
-        low, high = 0, len(self._ends)
-        while low < high:
-            middle = (low + high + 1) // 2
-            end = self._ends[middle - 1]
-            if path[:end] == self._walked[:end] and path[end : end + 1] in (b"", b"/"):
-                low = middle
-            else:
-                high = middle - 1
-        return low
+    def _take_steps(self, count: int) -> None:
+        self._steps += count
+        if self._steps > _MAX_STEPS:
+            raise InvalidImage(f"more than {_MAX_STEPS} directories on the ways to its names")
 
-    def _follow(self, directory: DirEntry, parts: list[bytes]) -> tuple[DirEntry, list[bytes]]:
-        """The same from a directory on, following symbolic links."""
+    def _follow(self, directory: DirEntry, parts: list[bytes]) -> tuple[DirEntry, list[bytes], int]:
+        """As `_walk`, following symbolic links."""
         missing = list[bytes]()
         ahead = parts[::-1]
         links = 0
@@ -262,19 +256,16 @@ class TreeBuilder:
                 directory = child
             elif child.member.type == SYMLINK:
                 links += 1
-                self._through_links = True
                 if links > _MAX_LINKS:
                     raise Unfit("too many symbolic links on the way")
                 target = child.member.linkname
                 ahead += steps(target)[::-1]
-                self._steps += len(ahead)
-                if self._steps > _MAX_STEPS:
-                    raise InvalidImage("symbolic links that lead through too many directories")
+                self._take_steps(len(ahead))
                 if target.startswith(b"/"):
                     directory = self._root
             else:
                 raise Unfit(f"{quoted(part)} on the way is no directory")
-        return directory, missing
+        return directory, missing, links
 
 
 def _check_target(target: bytes) -> None:

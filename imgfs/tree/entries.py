@@ -109,7 +109,10 @@ def tree_of(root: DirEntry) -> Tree:
     waiting, entry = [root], 0
     firsts: dict[int, int] = {}
     # breadth first, so that siblings follow each other: directories come up in the order of their numbers
-    for directory in waiting:
+    depth, last = 0, 0  # of the directories; the number in `waiting` of the last that has it
+    for number, directory in enumerate(waiting):
+        if number > last:
+            depth, last = depth + 1, len(waiting) - 1
         while not tree.is_directory(entry):
             entry += 1
         tree.set_children(entry, len(tree), len(directory.children))
@@ -122,25 +125,21 @@ def tree_of(root: DirEntry) -> Tree:
                 continue
             form = child.form if child.directory is directory and child.name == name else OTHER_NAME
             member = child.member  # unpacked for this
-            target = _relative(child.lower, directory) if child.lower else member.linkname
-            number = _append(tree, entry, name, child, member, form, target)
-            first = firsts.setdefault(id(child), number)
-            if first != number:
-                tree.same[number] = first
+            target = _relative(child.lower, depth) if child.lower else member.linkname
+            appended = _append(tree, entry, name, child, member, form, target)
+            first = firsts.setdefault(id(child), appended)
+            if first != appended:
+                tree.same[appended] = first
                 tree.links[first] += 1
             elif child.lower:
-                tree.lower_links[number] = child.lower
+                tree.lower_links[appended] = child.lower
         tree.links[entry] = 2 + subdirectories
         entry += 1
     return tree
 
 
-def _relative(target: bytes, directory: DirEntry) -> bytes:
-    """The path of what a hard link leads to, as a symbolic link in a directory says it."""
-    depth = 0
-    parent = directory.parent
-    while parent is not None:
-        depth, parent = depth + 1, parent.parent
+def _relative(target: bytes, depth: int) -> bytes:
+    """The path of what a hard link leads to, as a symbolic link in a directory so far below the root says it."""
     relative = b"../" * depth + target
     return relative if len(relative) < MAX_PATH else b"/" + target
 

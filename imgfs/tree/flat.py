@@ -28,7 +28,7 @@ from imgfs.tar.member import (
     SYMLINK,
 )
 from imgfs.tar.packed import PackedBytes
-from imgfs.tree.tree import DOTTED_NAME, NO_LAYER, PLAIN_NAME, Tree
+from imgfs.tree.tree import DOTTED_NAME, NO_LAYER, PLAIN_NAME, Paths, Tree
 
 _MAX_SIZE = 1 << 62  # bytes; a file system has no larger ones
 _MAX_TEXT = 4 << 30  # bytes of headers made here
@@ -52,6 +52,7 @@ class FlatPlan:
 
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
+        self._paths = Paths(tree)
         self.ends = array("Q")
         self.layers = array("I")
         self.offsets = array("Q")
@@ -65,7 +66,7 @@ class FlatPlan:
             self._record(entry)
         self._range(_ZEROS, 0, 2 * BLOCK)
         self.text.finish()
-        del self._tree, self._first_names, self._form, self._before
+        del self._tree, self._paths, self._first_names, self._form, self._before
 
     @property
     def size(self) -> int:
@@ -120,11 +121,11 @@ class FlatPlan:
         mode = tree.modes[inode]
         kind, link = _TYPES[stat.S_IFMT(mode)], b""
         if first is not None:
-            kind, link = HARDLINK, before + tree.path(first)
+            kind, link = HARDLINK, before + self._paths.of(first)
         elif kind == SYMLINK:
             link = tree.target(inode)
         data = member_header(
-            before + tree.path(entry),
+            before + self._paths.of(entry),
             kind,
             tree.sizes[inode] if kind == REGULAR else 0,
             stat.S_IMODE(mode),

@@ -19,7 +19,7 @@ from imgfs.errors import InvalidImage, quoted
 from imgfs.tar.paths import components, steps
 from imgfs.tree.build import MAX_ENTRIES, MAX_TEXT
 from imgfs.tree.merged import MergedDir, merged_tree
-from imgfs.tree.tree import NO_LAYER, Tree
+from imgfs.tree.tree import NO_LAYER, Paths, Tree
 from imgfs.tree.whiteouts import OverlaidLayer, Ref, place, ref
 
 logger = logging.getLogger("imgfs")
@@ -75,10 +75,11 @@ class Overlay:
     def _links(self, number: int, tree: Tree) -> dict[int, Ref | None]:
         """What the hard links of a layer to lower ones lead to."""
         links = {}
+        paths = Paths(tree)
         for entry, target in tree.lower_links.items():
             links[entry] = found = self._file(target)
             if found is None:
-                path = tree.path(entry)
+                path = paths.of(entry)
                 self._report(
                     f"layer {number}: {quoted(path)} is left out: a hard link to {quoted(target)}, no file here"
                 )

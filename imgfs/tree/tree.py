@@ -16,6 +16,9 @@ NO_LAYER = 0xFFFFFFFF
 
 OTHER_NAME, PLAIN_NAME, DOTTED_NAME = range(3)
 
+_EVERY = 64  # so many directories on the way to one that is asked for, one is remembered
+_MAX_REMEMBERED = 16 << 20  # bytes of paths
+
 Sparse = list[tuple[int, int]]
 
 
@@ -174,3 +177,38 @@ class Tree:
         """Say which entries are the children of a directory."""
         self.firsts[directory] = first
         self.counts[directory] = count
+
+
+class Paths:
+    """The paths of a tree's entries, as `Tree.path` returns them.
+
+    Those of directories are remembered, so that many deep ones take no longer than their bytes do.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._known = {0: b""}  # with a slash behind each
+        self._bytes = 0
+
+    def of(self, entry: int) -> bytes:
+        """An entry's path from the root, without a slash before it; empty for the root."""
+        return self._directory(self._tree.parents[entry]) + self._tree.name(entry)
+
+    def _directory(self, entry: int) -> bytes:
+        way = list[int]()
+        while (path := self._known.get(entry)) is None:
+            way.append(entry)
+            entry = self._tree.parents[entry]
+        while way:
+            entry = way.pop()
+            path += self._tree.name(entry) + b"/"
+            if len(way) % _EVERY == 0:
+                self._remember(entry, path)
+        return path
+
+    def _remember(self, entry: int, path: bytes) -> None:
+        self._bytes += len(path)
+        if self._bytes > _MAX_REMEMBERED:
+            self._known = {0: b""}
+            self._bytes = len(path)
+        self._known[entry] = path

@@ -81,16 +81,18 @@ class Side:
 
 def differences(before: Side, after: Side) -> Iterator[Difference]:
     """Every path that differs, directories before what is in them. Raises what reading files raises."""
-    waiting: list[tuple[bytes, int | None, int | None]] = [(b"", 0, 0)]
+    # the path of what something is in, its name, its entries on both sides
+    waiting: list[tuple[bytes, bytes, int | None, int | None]] = [(b"", b"", 0, 0)]
     while waiting:
-        path, old, new = waiting.pop()
+        above, last, old, new = waiting.pop()
+        path = above + last
         difference = _difference(path, before, old, after, new)
         if difference is not None:
             yield difference
         olds, news = before.children(old), after.children(new)
         below = path + b"/" if path else b""
         for name in sorted(olds.keys() | news.keys(), reverse=True):
-            waiting.append((below + name, olds.get(name), news.get(name)))
+            waiting.append((below, name, olds.get(name), news.get(name)))
 
 
 def _difference(

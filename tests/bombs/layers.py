@@ -64,6 +64,12 @@ def _deep(count: int, depth: int) -> Iterator[bytes]:
         yield extended((b"path", b"%s/%d/f" % (base, number))) + header(b"x")
 
 
+def _by_turns(count: int, depth: int) -> Iterator[bytes]:
+    bases = [b"/".join([name] * depth) for name in (b"a", b"b")]
+    for number in range(count):
+        yield extended((b"path", b"%s/%d/f" % (bases[number % 2], number))) + header(b"x")
+
+
 def _ladder(depth: int) -> Iterator[bytes]:
     for number in range(1, depth):
         yield extended((b"path", b"/".join([b"d"] * number))) + header(b"d", b"5")
@@ -202,6 +208,14 @@ LAYERS: dict[str, Make] = {
     "xattrs, all different": _made("gzip", lambda scale: _different_xattrs(_count(20_000, scale), 60_000)),
     "symbolic links": _made("gzip", lambda scale: _links(_count(240_000, scale), 4000)),
     "deep paths": _made("gzip", lambda scale: _deep(_count(240_000, scale), 2000)),
+    "deep paths by turns": _made("gzip", lambda scale: _by_turns(_count(60_000, scale), 1900)),
+    "deep paths by themselves": _made(
+        "gzip",
+        lambda scale: (
+            extended((b"path", b"%d/%sf" % (n, b"d/" * 2000))) + header(b"x")
+            for n in range(_count(2000, scale))
+        ),
+    ),
     "ladder of directories": _made("gzip", lambda scale: _ladder(_count(2040, scale))),
     "long paths": _made("gzip", lambda scale: _long_paths(_count(240_000, scale))),
     "links through links": _made("gzip", lambda scale: _symlink_bomb(_count(1_000_000, scale))),

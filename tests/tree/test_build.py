@@ -212,6 +212,42 @@ def test_deep_paths_that_share_their_beginning_take_no_longer_than_their_bytes_d
     assert min(_seconds(deep) for _ in range(3)) < 6 * _seconds(flat)
 
 
+def test_deep_paths_by_turns_take_no_longer_than_their_bytes_do() -> None:
+    """None is a directory's that another member was in, and none begins as the one before does."""
+    bases = ["a/" + "d/" * 1900, "b/" + "d/" * 1900]
+    deep = [Entry(f"{bases[number % 2]}{number}/f", FILE) for number in range(5000)]
+    flat = [Entry(f"{number}/f", FILE) for number in range(5000)]
+    assert min(_seconds(deep) for _ in range(3)) < 10 * _seconds(flat)
+
+
+def test_hard_links_to_deep_files_take_no_longer_than_their_bytes_do() -> None:
+    base = "d/" * 1900
+    deep = [Entry(f"{base}t", FILE), *(Entry(f"{base}{n}", HARDLINK, f"no/{base}{n}") for n in range(5000))]
+    flat = [Entry(f"{number}/f", FILE) for number in range(5000)]
+    assert min(_seconds(deep) for _ in range(3)) < 20 * _seconds(flat)
+
+
+def test_paths_without_symbolic_links_that_are_never_remembered_for_long_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Each symbolic link that is replaced may change where a path leads."""
+    monkeypatch.setattr("imgfs.tree.build._MAX_STEPS", 5000)
+    entries = [
+        entry for n in range(100) for entry in (Entry("d/" * 100 + f"{n}/f", FILE), Entry("s", SYMLINK, "x"))
+    ]
+    with pytest.raises(InvalidImage, match="more than 5000 directories on the ways"):
+        layer_tree(tar(entries))
+
+
+def test_more_directories_without_members_than_real_layers_have_are_refused(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("imgfs.tree.build.MAX_IMPLIED", 100)
+    assert len(layer_tree(tar([Entry("d/" * 100 + "x", FILE)]))) == 102
+    with pytest.raises(InvalidImage, match="more than 100 directories that it has no members for"):
+        layer_tree(tar([Entry("d/" * 101 + "x", FILE)]))
+
+
 def test_very_many_long_names_are_not_kept() -> None:
     base = b"d/" * 1900
     tracemalloc.start()
@@ -257,7 +293,7 @@ def _with_xattrs(number: int, xattrs: dict[bytes, bytes]) -> Member:
 def test_links_that_lead_through_more_than_anybody_has_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imgfs.tree.build._MAX_STEPS", 1000)
     entries = [Entry("a", SYMLINK, "b/.." * 200 + "/c"), Entry("b", DIRECTORY)]
-    with pytest.raises(InvalidImage, match="symbolic links"):
+    with pytest.raises(InvalidImage, match="more than 1000 directories on the ways"):
         layer_tree(tar([*entries, *(Entry(f"a/{n}/x", FILE) for n in range(10))]))
 
 

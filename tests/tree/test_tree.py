@@ -1,10 +1,13 @@
 """Trees held in columns."""
 
 import tarfile
+import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from imgfs.tree import Paths
 from tests.tree.stacks import Entry, layer_tree, merged, tar
 
 NAMES = st.lists(st.binary(min_size=1, max_size=8).filter(lambda name: not {0, 47} & set(name)), unique=True)
@@ -44,3 +47,21 @@ def test_links_count_names_of_files_and_subdirectories_of_directories() -> None:
     tree = merged([tar([*entries, Entry("g", tarfile.LNKTYPE, "d/f")])])
     links = {tree.path(entry): tree.links[tree.inode(entry)] for entry in tree.walk()}
     assert links == {b"d": 3, b"d/e": 2, b"d/f": 2, b"g": 2}
+
+
+def test_paths_that_are_remembered_are_those_of_the_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgfs.tree.tree._MAX_REMEMBERED", 10_000)
+    names = [f"{folder}/" + "d/" * depth + "f" for folder in "ab" for depth in range(0, 300, 7)]
+    tree = merged([tar([Entry(name, tarfile.REGTYPE) for name in names])])
+    paths = Paths(tree)
+    assert [paths.of(entry) for entry in tree.walk()] == [tree.path(entry) for entry in tree.walk()]
+
+
+def test_the_paths_of_many_deep_files_take_no_longer_than_their_bytes_do() -> None:
+    deep = "d/" * 1900
+    tree = merged([tar([Entry(f"{deep}{number}/f", tarfile.REGTYPE) for number in range(5000)])])
+    paths = Paths(tree)
+    before = time.process_time()
+    for entry in tree.walk():
+        paths.of(entry)
+    assert time.process_time() - before < 2
