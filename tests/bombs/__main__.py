@@ -7,6 +7,7 @@ from pathlib import Path
 
 from imgfs.errors import printable
 from tests.bombs.commands import ALL, CPU, MIB, PEAK, rows
+from tests.bombs.databases import DATABASES
 from tests.bombs.layers import LAYERS
 from tests.bombs.places import PLACES
 
@@ -18,7 +19,7 @@ def main(arguments: list[str]) -> int:
     bad = 0
     print(f"Limits: {PEAK // MIB} MB, {CPU:.0f} s")
     print(f"{'INPUT':<28}{'SIZE':>8}  {'COMMAND':<8}{'STATUS':>7}{'PEAK':>10}{'CPU':>9}  VERDICT")
-    for name, make in (LAYERS | PLACES).items():
+    for name, make in (LAYERS | PLACES | DATABASES).items():
         if chosen and not name.startswith(tuple(chosen)):
             continue
         folder = Path(tempfile.mkdtemp(prefix="imgfs-bombs-"))

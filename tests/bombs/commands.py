@@ -14,6 +14,7 @@ from tests.bombs.measure import Measured, Running, measured
 IMGFS = [sys.executable, "-m", "imgfs"]
 COMMANDS: Mapping[str, list[str]] = {
     "ls": ["ls", "{source}"],
+    "ls-all": ["ls", "--all", "{source}"],
     "tree": ["tree", "{source}"],
     "inspect": ["inspect", "--source", "{source}", "{image}"],
     "index": ["index", "{source}"],

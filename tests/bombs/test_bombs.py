@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.bombs.commands import MIB, rows
+from tests.bombs.databases import DATABASES
 from tests.bombs.layers import LAYERS
 from tests.bombs.places import PLACES
 
@@ -34,12 +35,16 @@ _SHORT = [
     ("docker's stacks", 0.05, "ls"),
     ("podman's stacks", 0.03, "ls"),
     ("own names", 0.1, "ls"),
+    ("containerd's names", 0.1, "ls"),
+    ("containerd's namespaces", 0.05, "ls"),
+    ("bolt entries of one key", 0.2, "ls"),
+    ("bolt branch in a cycle", 1, "ls-all"),
 ]
 
 
 @pytest.mark.parametrize(("name", "scale", "command"), _SHORT, ids=[name for name, _, _ in _SHORT])
 def test_a_bomb_takes_little_memory_and_time(tmp_path: Path, name: str, scale: float, command: str) -> None:
-    source = (LAYERS | PLACES)[name](tmp_path / "x", scale)
+    source = (LAYERS | PLACES | DATABASES)[name](tmp_path / "x", scale)
     (row,) = rows(name, source, [command], tmp_path)
     assert not row.fault, row
     assert row.took.peak < _PEAK, row
