@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mount
+from tests.conftest import Imgfs, Mount
+from tests.images import TestImage, docker_archive, layer_tar
 from tests.tools import require_tool
 
 
@@ -134,3 +135,23 @@ def test_buildah_images_hold_what_was_put_in(mount: Mount, tmp_path: Path, form:
         assert (
             len(json.loads((top / "images" / image / "config.json").read_text())["rootfs"]["diff_ids"]) == 2
         )
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    [("x:1", 0), ("busybox", 0), ("library/busybox", 0), ("docker.io/y:1", 1), ("@1", 1), ("@2", None)],
+)
+def test_archives_are_chosen_from_as_skopeo_does(
+    imgfs: Imgfs, tmp_path: Path, name: str, number: int | None
+) -> None:
+    tags = (["x:1", "busybox:latest"], ["docker.io/library/y:1"])
+    images = [TestImage([layer_tar({str(of): b""})], names) for of, names in enumerate(tags)]
+    reference = f"docker-archive:{docker_archive(tmp_path / 'two.tar', images)}:{name}"
+    command = (require_tool("skopeo"), "inspect", "--config", "--raw", reference)
+    skopeo = subprocess.run(command, capture_output=True, check=False)
+    if number is None:
+        assert skopeo.returncode == 1
+        imgfs("ls", reference, status=1)
+        return
+    assert skopeo.stdout == images[number].config
+    assert [row["id"] for row in json.loads(imgfs("ls", "--json", reference).stdout)] == [images[number].id]
