@@ -24,7 +24,7 @@ from imgfs.layers.cache import COPY, Cache
 from imgfs.layers.copy import Copy
 from imgfs.layers.index import Facts, LayerIndex, read_facts, write_index
 from imgfs.layers.partial import Partial
-from imgfs.layers.survey import Findings, Survey
+from imgfs.layers.survey import Findings, Survey, naming_shortage
 from imgfs.layers.turn import Turn
 from imgfs.tar import Member
 
@@ -280,7 +280,8 @@ class Indexer:
 
         def finish(findings: Findings, whole: Copy | None) -> None:
             verify_findings(subject, findings)
-            index = self._keep(subject.key, findings)
+            with naming_shortage(subject.name):
+                index = self._keep(subject.key, findings)
             if whole is not None:
                 self._cache.keep_partial(whole.partial, subject.key, COPY)
             if copy is not None and (kept := self.open_copy(subject, index)):

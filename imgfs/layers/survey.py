@@ -8,7 +8,7 @@ import hashlib
 import logging
 import os
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from threading import Event
 
@@ -34,6 +34,17 @@ Take = Callable[[bytes | memoryview], None]
 def _has_idle_cores() -> bool:
     """Whether there is a core for a third thread, beside decoding and what is done with what was decoded."""
     return len(os.sched_getaffinity(0)) > 2
+
+
+@contextmanager
+def naming_shortage(name: str) -> Iterator[None]:
+    """Raises StoreError naming what was being indexed where the system has no memory or no thread left for it."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if is_shortage(error):
+            raise StoreError(f"{describe(error)} to index {name}") from None
+        raise
 
 
 class Cancelled(ImgfsError):
@@ -77,12 +88,8 @@ class Survey:
         Raises Corrupt if the stored bytes do not decode, StoreError if there is not enough memory, Cancelled, and what
         reading raises.
         """
-        try:
+        with naming_shortage(self._name):
             return self._run(take)
-        except (MemoryError, RuntimeError) as error:
-            if is_shortage(error):
-                raise StoreError(f"{describe(error)} to index {self._name}") from None
-            raise
 
     def _run(self, take: Take) -> Findings:
         if self._compression is Compression.PLAIN:

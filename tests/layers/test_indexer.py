@@ -293,3 +293,15 @@ def test_what_was_closed_can_be_read_but_not_built(tmp_path: Path) -> None:
     indexer.index(subject())
     indexer.close()
     assert indexer.find(subject()) is not None
+
+
+def test_a_lack_of_memory_for_the_index_names_the_layer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keep(*arguments: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(Cache, "keep", keep)
+    with indexing(tmp_path) as indexer:
+        with pytest.raises(Corrupt, match=f"^not enough memory to index layer {DiffID.of(DATA)}"):
+            indexer.index(subject())
