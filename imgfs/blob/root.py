@@ -48,8 +48,14 @@ class Root:
         return os.path.join(self.path, name) if name else self.path
 
     def open(self, name: str) -> FileBlob:
-        """The regular file called `name`. Raises StoreError if it is anything else."""
-        return FileBlob(self.path_of(name), self.descriptor(name, READ_FLAGS))
+        """The regular file called `name`. Raises StoreError if it is anything else, or not the store's to show."""
+        file = FileBlob(self.path_of(name), self.descriptor(name, READ_FLAGS))
+        if not self._top.may_show(os.fstat(file.fileno())):
+            file.close()
+            raise StoreError(
+                f"{file.path}: another user's file, which the owner of {self._top.path} may not read"
+            )
+        return file
 
     def read(self, name: str, limit: int) -> bytes:
         """All of a regular file of at most `limit` bytes. Raises StoreError if it is none, or larger."""
@@ -160,6 +166,16 @@ class _Top:
             if now is held:
                 raise
         return open_beneath(now.fd, name, flags, links)
+
+    def may_show(self, status: os.stat_result) -> bool:
+        """Whether a file may be read for those who see the store: where it is another user's, if that user may.
+
+        Who owns a store can link any file of the file system into it, unless the kernel has fs.protected_hardlinks.
+        """
+        top = self._hold().status
+        if top.st_uid in (0, os.geteuid(), status.st_uid) or status.st_mode & stat.S_IROTH:
+            return True
+        return status.st_gid == top.st_gid and bool(status.st_mode & stat.S_IRGRP)
 
     def follow(self) -> None:
         with self._lock:

@@ -92,7 +92,7 @@ class DriverStore:
         if cache_id is None:
             raise LayerNotFound(f"{self._path}: no layer with chain ID {chain_id}")
         if not _CACHE_ID.fullmatch(cache_id):
-            raise Corrupt(f"{self._path}: layer {chain_id}: {cache_id!r} is no cache ID")
+            raise Corrupt(f"{self._path}: layer {chain_id}: {cache_id[:64]!r} is no cache ID")
         tar_split = self._record_name(chain_id, "tar-split.json.gz")
         return SplitPlace(self._root, tar_split, FILES[self.driver].format(cache_id))
 

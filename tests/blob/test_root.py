@@ -157,6 +157,23 @@ def test_a_root_is_not_followed_to_another_users_directory(store: Path, tmp_path
         root.read("folder/file", 100)
 
 
+def test_a_file_that_the_stores_owner_may_not_read_is_not_read_for_him(store: Path, tmp_path: Path) -> None:
+    """Where the kernel lets one link any file, or root has left one there, it has the name of a blob and no link."""
+    secret, linked = tmp_path / "secret", store / "folder/linked"
+    os.link(secret, linked)
+    os.chmod(secret, 0o640)
+    assert Root(store).read("folder/linked", 100) == b"secret"
+    os.chown(store, 1, 1)
+    with pytest.raises(
+        StoreError, match=f"^{linked}: another user's file, which the owner of {store} may not read"
+    ):
+        Root(store).read("folder/linked", 100)
+    for mode, owner, group in ((0o644, 0, 0), (0o640, 0, 1), (0o600, 1, 0)):
+        os.chmod(secret, mode)
+        os.chown(secret, owner, group)
+        assert Root(store).below("folder").read("linked", 100) == b"secret"
+
+
 def test_threads_may_use_it_while_it_is_replaced(store: Path) -> None:
     root = Root(store)
     other = store.parent / "other"
