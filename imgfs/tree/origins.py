@@ -58,6 +58,8 @@ def _event(
     if layer != number:
         return Event(number, "hard link to a file of a lower layer", trees[layer], entry)
     if tree.layers[entry] == NO_LAYER:
+        if before is not None and not trees[before[0]].is_directory(before[1]):
+            return Event(number, "replaced by a directory, made for what is in it", tree)
         return Event(number, "made for what is in it", tree)
     if before is None:
         return Event(number, "added", tree, entry)
@@ -82,7 +84,7 @@ def _remover(parts: list[bytes], tree: Tree) -> str:
         if not tree.is_directory(entry):
             break
         directory = entry
-    return "what took the place of a directory above it"
+    return "what took the place of a directory or link above it"
 
 
 def _shown(path: bytes) -> str:

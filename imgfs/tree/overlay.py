@@ -4,11 +4,13 @@ That is what Docker, containerd and Podman run. A directory on a directory merge
 (`.wh..wh..opq` in it, or the attribute trusted.overlay.opaque); anything else replaces what is below; a whiteout
 (`.wh.NAME`, or a character device 0/0) hides what lower layers have, by name. No link leads from one layer into
 another: a directory on a symbolic link replaces it. A merged directory is what the topmost layer says of it, also if
-that only implies it, and so has mode 0755 (tried with Docker 20.10; containerd gives it the mode of the one below).
+that only implies it, and so has mode 0755 (tried with Docker 20.10 and Podman 4.3; containerd 1.6 gives it the mode
+of the one below, also of what a link below leads to).
 
 Where the image specification says something else, the kernel is followed: a whiteout and a directory of one name in
-one layer leave what lower layers have in it, and an opaque root hides nothing. What engines refuse to unpack is made
-the best of: a hard link whose file only a lower layer has is another name of that.
+one layer leave what lower layers have in it (containerd and Podman refuse the directory before the whiteout), and an
+opaque root hides nothing. What engines refuse to unpack is made the best of: a hard link whose file only a lower
+layer has is another name of that.
 """
 
 import logging

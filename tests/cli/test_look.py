@@ -10,7 +10,7 @@ from tests.conftest import Imgfs
 from tests.images import TestImage, docker_archive
 from tests.tree.stacks import Entry, tar
 
-FILE, DIRECTORY, SYMLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE
+FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 BASE = [
     Entry("etc", DIRECTORY),
     Entry("etc/passwd", FILE, "root"),
@@ -79,7 +79,7 @@ def test_which_knows_directories_that_no_layer_has(imgfs: Imgfs, source: list[st
     [
         ("/etc/shadow", "the whiteout etc/.wh.shadow"),
         ("/usr/lib/libc.so", "the opaque directory usr"),
-        ("/opt/tool/file", "what took the place of a directory above it"),
+        ("/opt/tool/file", "what took the place of a directory or link above it"),
     ],
 )
 def test_which_says_what_removed_a_path(imgfs: Imgfs, source: list[str], path: str, by: str) -> None:
@@ -118,3 +118,49 @@ def test_diff_as_json_has_both_sides(imgfs: Imgfs, source: list[str]) -> None:
     assert rows["/etc/passwd"]["after"]["mode"] == "0600"
     assert rows["/etc/shadow"]["after"] is None
     assert rows["/new\nline"]["before"] is None
+
+
+@pytest.fixture
+def meeting(tmp_path: Path) -> list[str]:
+    """Images `base:1`, and `over:1` with a layer of names below its link and its file, and a hard link into it."""
+    base = [
+        Entry("lib", SYMLINK, "usr/lib"),
+        Entry("usr/lib/libc.so", FILE, "library"),
+        Entry("a", FILE, "file"),
+    ]
+    over = [Entry("lib/foo", FILE, "12345"), Entry("a/b", FILE), Entry("g", HARDLINK, "usr/lib/libc.so")]
+    images = [TestImage([tar(base)], ["base:1"]), TestImage([tar(base), tar(over)], ["over:1"])]
+    return ["--source", f"docker-archive:{docker_archive(tmp_path / 'over.tar', images)}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("lib", "replaced by a directory, made for what is in it"),
+        ("lib/foo", "added: file of 5 bytes"),
+        ("lib/libc.so", "removed by what took the place of a directory or link above it"),
+        ("usr/lib/libc.so", "added: file of 7 bytes"),
+        ("a", "replaced by a directory, made for what is in it"),
+        ("a/b", "added: file of 0 bytes"),
+        ("g", "hard link to a file of a lower layer: file of 7 bytes"),
+    ],
+)
+def test_which_says_what_became_of_links_and_files_that_a_layer_has_names_below(
+    imgfs: Imgfs, meeting: list[str], path: str, what: str
+) -> None:
+    found = imgfs("which", *meeting, "over:1", path, status=int(what.startswith("removed")))
+    assert found.stdout.decode().splitlines()[0].split("  ")[1] == what
+
+
+def test_find_and_diff_show_layers_that_meet_as_an_overlay(imgfs: Imgfs, meeting: list[str]) -> None:
+    assert imgfs("find", *meeting, "over:1", "/*").stdout.decode().split() == [
+        *("/a", "/a/b", "/g", "/lib", "/lib/foo", "/usr", "/usr/lib", "/usr/lib/libc.so")
+    ]
+    lines = imgfs("diff", *meeting, "base:1", "over:1").stdout.decode().splitlines()
+    assert [line.split(maxsplit=2) for line in lines] == [
+        ["C", "-4", "/a  (type)"],
+        ["A", "+0", "/a/b"],
+        ["A", "+7", "/g"],
+        ["C", "-7", "/lib  (type)"],
+        ["A", "+5", "/lib/foo"],
+    ]

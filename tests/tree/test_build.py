@@ -9,7 +9,7 @@ import pytest
 from imgfs.blob import MemoryBlob
 from imgfs.errors import InvalidImage
 from imgfs.tar import Member, scan_blob
-from imgfs.tree import NO_LAYER, Tree, TreeBuilder, build_tree
+from imgfs.tree import NO_LAYER, FlatPlan, FlatTar, Tree, TreeBuilder, build_tree
 from tests.tar.archives import extended, header
 from tests.tree.stacks import Entry, layer_tree, tar, tree_facts
 
@@ -210,6 +210,16 @@ def test_deep_paths_that_share_their_beginning_take_no_longer_than_their_bytes_d
     deep = [Entry(f"{base}{number}/f", FILE) for number in range(5000)]
     flat = [Entry(f"{number}/f", FILE) for number in range(5000)]
     assert min(_seconds(deep) for _ in range(3)) < 6 * _seconds(flat)
+
+
+def test_a_directory_that_is_listed_twice_has_the_attributes_of_both() -> None:
+    entries = [Entry("d", DIRECTORY, mode=0o700, xattr="a"), Entry("d", DIRECTORY, mode=0o711, xattr="b")]
+    tree = layer_tree(tar(entries))
+    once = [layer_tree(tar([entry])).xattrs[1] for entry in entries]
+    assert tree.xattrs[1] == once[0] | once[1]
+    assert tree.modes[1] & 0o7777 == 0o711
+    flat = list(scan_blob(FlatTar(FlatPlan(tree), lambda number: MemoryBlob(tar(entries)))))
+    assert [member.xattrs for member in flat] == [tree.xattrs[1]]
 
 
 def test_deep_paths_by_turns_take_no_longer_than_their_bytes_do() -> None:
