@@ -5,25 +5,27 @@ What unpacks layers drops those that the kernel refuses: of other systems, and u
 
 from collections.abc import Mapping
 
-from imgfs.tar.member import DIRECTORY, FILES, HARDLINK
+from imgfs.tar.member import DIRECTORY, FILES, HARDLINK, SYMLINK
 
 _MAX_NAME, _MAX_VALUE, _MAX_LIST = (
     255,
     64 << 10,
     64 << 10,
 )  # bytes; XATTR_NAME_MAX, XATTR_SIZE_MAX, XATTR_LIST_MAX
-_USER = b"user."
-_NAMESPACES = (_USER, b"trusted.", b"security.", b"system.")
+CAPABILITY = b"security.capability"
+_NAMESPACES = (b"user.", b"trusted.", b"security.")
+_ACCESS, _DEFAULT = b"system.posix_acl_access", b"system.posix_acl_default"
+"""All that file systems of Linux keep of the namespace "system."."""
 
 
 def possible(xattrs: Mapping[bytes, bytes], kind: bytes) -> dict[bytes, bytes]:
     """Those of some attributes that a member of a type can have, leaving out what is too much to be listed."""
     namespaces = _NAMESPACES if kind in FILES or kind in (DIRECTORY, HARDLINK) else _NAMESPACES[1:]
+    lists = () if kind == SYMLINK else (_ACCESS, _DEFAULT) if kind == DIRECTORY else (_ACCESS,)
     kept, left = dict[bytes, bytes](), _MAX_LIST
     for name, value in xattrs.items():
         if (
-            name.startswith(namespaces)
-            and name not in _NAMESPACES
+            ((name.startswith(namespaces) and name not in _NAMESPACES) or name in lists)
             and len(name) <= min(_MAX_NAME, left - 1)
             and b"\0" not in name
             and len(value) <= _MAX_VALUE

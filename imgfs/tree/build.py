@@ -3,7 +3,8 @@
 Follows Docker on overlay2 (moby, pkg/archive, `Unpack`), tried with it: names are cleaned as text; directories on the
 way to a name may be symbolic links, which are followed inside the layer's own tree; directories that it has no member
 for are made, with mode 0755; a directory on a directory keeps what is in it, and whatever else meets what is there
-replaces it; a hard link's mode, owner, time and attributes become those of its file, of a symbolic link the owner only.
+replaces it; a hard link's mode, owner, time and attributes become those of its file, of a symbolic link the owner and
+attributes only, and the file's capabilities are lost if the link has none.
 Whiteouts are files like any other, for `overlay` to understand.
 
 Docker and Podman refuse a layer that has a path twice, a name below a file, or a hard link to what the layer does not
@@ -20,6 +21,7 @@ import msgspec
 from imgfs.errors import InvalidImage, quoted
 from imgfs.tar.member import DIRECTORY, HARDLINK, SYMLINK, Member
 from imgfs.tar.paths import MAX_NAME, MAX_PATH, cleaned, steps
+from imgfs.tar.xattrs import CAPABILITY, possible
 from imgfs.tree.entries import TYPES, DirEntry, FileEntry, Metadata, form_of, tree_of
 from imgfs.tree.tree import OTHER_NAME, Tree
 
@@ -282,13 +284,15 @@ def _check_target(target: bytes) -> None:
 
 def _change(target: FileEntry, link: Member) -> None:
     """Give a file the metadata of a hard link to it."""
-    had = target.metadata
-    if target.member.type == SYMLINK:
-        now = had._replace(uid=link.uid, gid=link.gid)
+    had, kind = target.metadata, target.member.type
+    xattrs = {
+        name: value for name, value in had.xattrs.items() if name != CAPABILITY
+    }  # chown(2) takes it away
+    xattrs |= possible(link.xattrs or {}, kind)
+    if kind == SYMLINK:
+        now = had._replace(uid=link.uid, gid=link.gid, xattrs=xattrs)
     else:
-        now = Metadata(link.mode, link.uid, link.gid, link.mtime_ns, had.xattrs)
-        if link.xattrs:
-            now = now._replace(xattrs=had.xattrs | link.xattrs)
+        now = Metadata(link.mode, link.uid, link.gid, link.mtime_ns, xattrs)
     if now != had:
         target.changed = now
         target.form = OTHER_NAME

@@ -25,8 +25,17 @@ def test_there_are_no_more_names_than_can_be_listed() -> None:
 
 
 def test_every_namespace_of_linux_is_kept_and_users_own_on_files_and_directories_alone() -> None:
-    given = {b"user.a": b"", b"trusted.a": b"", b"security.capability": b"", b"system.posix_acl_access": b""}
+    given = {b"user.a": b"", b"trusted.a": b"", b"security.capability": b""}
     for kind in (REGULAR, DIRECTORY, HARDLINK):
         assert possible(given, kind) == given
     for kind in (SYMLINK, FIFO):
         assert possible(given, kind) == {name: b"" for name in given if name != b"user.a"}
+
+
+def test_of_the_systems_namespace_there_are_access_lists_alone_where_linux_has_them() -> None:
+    access, default = b"system.posix_acl_access", b"system.posix_acl_default"
+    given = {access: b"", default: b"", b"system.nfs4_acl": b"", b"system.": b""}
+    assert possible(given, DIRECTORY).keys() == {access, default}
+    for kind in (REGULAR, HARDLINK, FIFO):
+        assert possible(given, kind).keys() == {access}
+    assert possible(given, SYMLINK) == {}

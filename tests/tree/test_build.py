@@ -130,6 +130,25 @@ def test_a_hard_link_to_a_symbolic_link_changes_its_owner_alone() -> None:
     assert found["s"] == (0o777, 2, 5, {}, "b")
 
 
+def test_a_hard_link_adds_to_a_symbolic_link_what_such_can_have() -> None:
+    says = {b"SCHILY.xattr.trusted.a": b"v", b"SCHILY.xattr.user.b": b"v"}
+    link = extended(b"x", says) + header(b"l", kind=b"1", linkname=b"s")
+    tree = layer_tree(header(b"s", kind=b"2", linkname=b"t") + link + bytes(1024))
+    assert tree.xattrs[tree.inode(1)] == {b"trusted.a": b"v"}
+
+
+@pytest.mark.parametrize(("of_link", "kept"), [({}, {}), ({b"security.capability": b"2"},) * 2])
+def test_a_hard_link_without_capabilities_takes_those_of_its_file_away(
+    of_link: dict[bytes, bytes], kept: dict[bytes, bytes]
+) -> None:
+    """The kernel does, as engines give a file the owner of every link to it."""
+    had = {b"SCHILY.xattr.security.capability": b"1", b"SCHILY.xattr.user.a": b"1"}
+    says = {b"SCHILY.xattr." + name: value for name, value in of_link.items()} | {b"comment": b"none"}
+    link = extended(b"x", says) + header(b"l", kind=b"1", linkname=b"f")
+    tree = layer_tree(extended(b"x", had) + header(b"f") + link + bytes(1024))
+    assert tree.xattrs[tree.inode(1)] == {b"user.a": b"1"} | kept
+
+
 def test_a_hard_link_to_what_only_a_lower_layer_can_have_is_shown_where_it_leads() -> None:
     tree = layer_tree(
         tar([Entry("d/b", HARDLINK, "/x/a"), Entry("d/e/c", HARDLINK, "d/b"), Entry("z", FILE)])
