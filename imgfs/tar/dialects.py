@@ -25,7 +25,11 @@ _MAGIC = slice(257, 265)
 
 
 class Common(NamedTuple):
-    """What the headers of one folder mostly have in common; `prefix` ends in a slash if there is one."""
+    """What the headers of one folder mostly have in common; `prefix` ends in a slash if there is one.
+
+    `is_plain` says that all tar tools read such a header alike. Some do not where a prefix is in GNU tar's dialect, or
+    where times are in place of one, and some take no header of V7.
+    """
 
     mode: int
     uid: int
@@ -35,6 +39,7 @@ class Common(NamedTuple):
     major: int = 0
     minor: int = 0
     prefix: bytes = b""
+    is_plain: bool = False
 
 
 @lru_cache(1024)
@@ -43,11 +48,14 @@ def common(ownership: bytes, newer: bytes) -> Common:
     mode, uid, gid = map(number, _OWNERSHIP.unpack(ownership))
     mode &= 0o7777
     magic, version, uname, gname, major, minor, prefix, rest = _NEWER.unpack(newer)
-    if magic == _USTAR and rest.endswith(_STAR_TRAILER):
+    is_plain = magic == _USTAR
+    if is_plain and rest.endswith(_STAR_TRAILER):
+        is_plain = False
         prefix, *times = _STAR.unpack(prefix + rest)
         for time in times:
             number(time)
     elif magic == _GNU and version == _GNU_VERSION:
+        is_plain = not prefix[0]
         prefix = _gnu_prefix(prefix)
     elif magic != _USTAR:
         return Common(mode, uid, gid)
@@ -61,6 +69,7 @@ def common(ownership: bytes, newer: bytes) -> Common:
         number(major),
         number(minor),
         prefix + b"/" if prefix else b"",
+        is_plain,
     )
 
 

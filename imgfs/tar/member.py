@@ -23,7 +23,8 @@ class Member(msgspec.Struct, array_like=True, gc=False):
     `offset` is that of its first header, extensions included; `data_offset` and `stored_size` say where its data
     lies, `size` how long the file is. They differ for a sparse file: `sparse` then lists (offset, length) of
     the parts of the file that the data holds, in order; the rest is zeros. Names are bytes as they stand in the tar.
-    `is_adjusted` says that its headers say what is not so: an owner, time or attribute that no file has, or a size.
+    `is_adjusted` says that its headers say what is not so, such as an owner, time or attribute that no file has, or
+    what tar tools read in several ways.
     """
 
     offset: int

@@ -31,6 +31,7 @@ from imgfs.tar.fields import (
 from imgfs.tar.member import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
+    CONTIGUOUS,
     DIRECTORY,
     GNU_SPARSE,
     NO_DATA,
@@ -44,6 +45,8 @@ FOLLOWED = "data follows the block of zeros that ends it"
 _ZEROS = bytes(BLOCK)
 _GLOBAL, _LONG_NAME, _LONG_LINK = b"g", b"L", b"K"
 _EXTENSIONS = frozenset((b"x", b"X", _GLOBAL, _LONG_NAME, _LONG_LINK))
+_PLAIN_EXTENSIONS = frozenset((b"", b"x", _LONG_NAME, _LONG_LINK, b"LK", b"KL"))
+"""The types of extensions of one member that all tar tools put together alike."""
 _DEVICES = frozenset((CHARACTER_DEVICE, BLOCK_DEVICE))
 _MAX_EXTENSION = 1 << 20  # bytes of one extended header
 _MAX_MAP = 2 << 20  # bytes of one sparse map, in blocks of their own
@@ -81,6 +84,7 @@ class Scanner:
         self._first = offset
         self._local: pax.Records = {}
         self._long_name = self._long_link = b""
+        self._extensions = b""  # their types
 
     def feed(self, chunk: bytes | memoryview) -> list[Member]:
         """Take the bytes that come next; answers the members whose headers are complete by now.
@@ -165,6 +169,7 @@ class Scanner:
         payload = bytes(data[start : start + size])
         self._needed = self.wanted + BLOCK + size
         self.wanted += BLOCK + padded(size)
+        self._extensions += kind
         if kind == _LONG_NAME:
             self._long_name = text(payload)
         elif kind == _LONG_LINK:
@@ -178,7 +183,7 @@ class Scanner:
 
     def _member(self, block: bytes, fields: tuple[bytes, ...]) -> Member | None:
         name, ownership, size, mtime, _, kind, link, newer = fields
-        mode, uid, gid, uname, gname, major, minor, prefix = common(ownership, newer)
+        mode, uid, gid, uname, gname, major, minor, prefix, is_plain = common(ownership, newer)
         wanted = self.wanted
         stored_size = number(size)
         member = Member(
@@ -209,7 +214,12 @@ class Scanner:
             member.type = DIRECTORY
             member.stored_size = 0
         _adjust(member)
-        if stored_size and member.type in NO_DATA:
+        if (
+            (stored_size and member.type in NO_DATA)
+            or not (is_plain or kind == GNU_SPARSE)
+            or kind == CONTIGUOUS
+            or self._extensions not in _PLAIN_EXTENSIONS
+        ):
             member.is_adjusted = True
         member.size = _plausible(member.stored_size)
         if kind == GNU_SPARSE:

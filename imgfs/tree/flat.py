@@ -4,8 +4,9 @@ The members are those of the layers, header and data as they lie there. Each dir
 as extracting tools expect who restore its times, and siblings are in the order in which they lie in the layers, so
 that reading it from end to end reads each layer nearly forward. The first name of a file comes before its others.
 A header is only made new where the old one would say something else: another name for the same place, a hard link
-whose target is gone, a directory that no layer has. All names are with `./` before them or all without, whichever most
-are: to GNU tar what is in `a` has a name beginning with `a/`, and it restores the time of `a` when others come.
+whose target is gone, a directory that no layer has, a dialect that tar tools read in several ways. All names are with
+`./` before them or all without, whichever most are: to GNU tar what is in `a` has a name beginning with `a/`, and it
+restores the time of `a` when others come.
 """
 
 import stat

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tree import FlatPlan, FlatTar
-from tests.tar.archives import extended, header
+from tests.tar.archives import extended, header, long_name
 from tests.tools import require_tool
 from tests.tree.stacks import (
     Entry,
@@ -117,6 +117,36 @@ def test_what_has_no_data_hides_nothing_of_what_follows_whatever_its_size_says()
     command = [require_tool("tar"), "tf", "-"]
     done = subprocess.run(command, input=whole(flat([layer])), capture_output=True, check=True)
     assert done.stdout.split() == [b"d/", b"d/in", b"l", b"e"]
+
+
+_TIMES = b"14214512131\x0014214512131\0"
+UNUSUAL = {
+    "V7": header(b"name", magic=bytes(8)),
+    "contiguous": header(b"name", kind=b"7"),
+    "times where others have a prefix": header(b"name", magic=b"ustar  \0", prefix=_TIMES),
+    "times and a prefix": header(b"name", prefix=b"a" * 131, tail=_TIMES + b"tar\0"),
+    "a prefix where others have times": header(b"name", magic=b"ustar  \0", prefix=b"a"),
+    "Solaris": extended(b"X", {b"path": b"name"}) + header(),
+    "two of pax": extended(b"x", {b"path": b"a"}) + extended(b"x", {b"mtime": b"1"}) + header(b"name"),
+    "two of GNU": long_name(b"L", b"a") + long_name(b"L", b"name") + header(),
+    "pax and GNU": long_name(b"L", b"name") + extended(b"x", {b"path": b"a"}) + header(),
+}
+
+
+@pytest.mark.parametrize("kind", UNUSUAL)
+def test_every_tool_finds_what_some_would_read_in_another_way_in_the_layer(kind: str, tmp_path: Path) -> None:
+    layer = UNUSUAL[kind] + bytes(1024)
+    tree = merged([layer])
+    paths = sorted(tree.path(entry) for entry in tree.walk())
+    archive = tmp_path / "flat.tar"
+    archive.write_bytes(whole(flat([layer])))
+    for command in (["tar"], ["bsdtar"], ["busybox", "tar"]):
+        done = subprocess.run([require_tool(command[0]), *command[1:], "-tf", archive], capture_output=True)
+        assert (done.returncode, done.stderr) == (0, b""), command
+        assert sorted(name.rstrip(b"/") for name in done.stdout.splitlines()) == paths, command
+    with tarfile.open(archive) as read:
+        assert sorted(name.encode() for name in read.getnames()) == paths
+        assert {member.type for member in read} <= {FILE, DIRECTORY}
 
 
 @pytest.mark.parametrize("number", range(6))
