@@ -14,7 +14,10 @@ logger = logging.getLogger("imgfs")
 
 _Names = dict[bytes, "ImageID | _Names"]
 _MAX_NAME, _MAX_PATH = 255, 4096
-_MEMORY, _DIRECTORY = 64 * MIB, 500  # bytes that directories of tags may take, and that one takes
+_MAX_PARTS = 128  # as many as the 255 bytes of the longest name that engines take can have
+# bytes that directories of tags may take, and that one takes: as often as it is deep, as a program that walks all of
+# them by path has the kernel ask for each directory above each
+_MEMORY, _DIRECTORY = 192 * MIB, 500
 
 
 class HeadsDirectory(Directory):
@@ -89,7 +92,8 @@ class TagTree:
             try:
                 for name, image_id in snapshot.tags.items():
                     path = name.encode("utf-8", "surrogateescape")
-                    if len(path) > _MAX_PATH or not _add(names, path.split(b"/"), image_id, budget):
+                    is_path = len(path) <= _MAX_PATH and path.count(b"/") < _MAX_PARTS
+                    if not is_path or not _add(names, path.split(b"/"), image_id, budget):
                         logger.info("tag %r is no path, so it is not shown", name[:_MAX_PATH])
             except TooMuch as error:
                 logger.warning("not all tags are shown: %s", error)
@@ -101,10 +105,10 @@ def _add(names: _Names, parts: list[bytes], image_id: ImageID, budget: Budget) -
     """Add a name that is a path; of one that is a directory of others too, those stay."""
     if any(part in (b"", b".", b"..") or len(part) > _MAX_NAME or b"\0" in part for part in parts):
         return False
-    for part in parts[:-1]:
+    for depth, part in enumerate(parts[:-1], 1):
         below = names.get(part)
         if not isinstance(below, dict):
-            budget.spend(_DIRECTORY, "directories")
+            budget.spend(_DIRECTORY * depth, "directories")
             below = names[part] = {}
         names = below
     if not isinstance(names.get(parts[-1]), dict):

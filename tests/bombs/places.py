@@ -49,6 +49,7 @@ def _long_tags(layout: Layout, scale: float) -> None:
 def _slashes(layout: Layout, scale: float) -> None:
     described = layout.manifest(config([digest(LAYER)], n=1), [layout.layer])
     for number in range(int(2000 * scale)):
+        layout.name(described, f"{number}" + "/a" * 127)
         layout.name(described, f"{number}" + "/a" * 2000)
     layout.name(described, "b/" * int(1_000_000 * scale) + "c")
 
