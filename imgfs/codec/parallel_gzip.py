@@ -133,7 +133,8 @@ class _Child:
         if os.preadv(self._memory, [view], slot * BLOCK_SIZE) < size:
             raise ValueError("rapidgzip failed")
         if size:
-            self._chunks.send(bytes([slot]))
+            with suppress(BrokenPipeError):  # one that has decoded all is gone, and wants no room
+                self._chunks.send(bytes([slot]))
         return view
 
     def _serve(self) -> None:

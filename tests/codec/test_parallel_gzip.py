@@ -3,6 +3,7 @@
 import os
 import signal
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -31,6 +32,17 @@ def children() -> set[str]:
 @pytest.mark.parametrize("pace", [fast(), frugal()])
 def test_chunks_are_the_decoded_bytes_and_the_callers_to_keep(pace: Pace) -> None:
     assert decoded(MemoryBlob(STORED), pace) == DATA
+
+
+def test_what_is_taken_after_the_process_has_ended_is_whole() -> None:
+    data = os.urandom(3 << 20)
+    taken = []
+    for chunk in gunzip_parallel(
+        MemoryBlob(gzip_member(data)), fast(), SeekTableBuilder(Compression.GZIP), []
+    ):
+        taken.append(bytes(chunk))
+        time.sleep(0.3)  # it needs no more than a few milliseconds for all of it
+    assert b"".join(taken) == data
 
 
 def test_the_blob_stays_open() -> None:
