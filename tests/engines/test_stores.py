@@ -73,8 +73,8 @@ def test_every_layer_hashes_to_its_diff_id_and_lists_its_members(built: Built, t
                     data = tar.pread(1 << 30, 0)
                     assert len(data) == tar.size == tar.known_size == layer.known_size
                     assert "sha256:" + hashlib.sha256(data).hexdigest() == layer.diff_id
-                    scanned = scan_blob(MemoryBlob(data))
-                    members = [replace(member, uname=b"", gname=b"") for member in scanned]  # not kept
+                    listed = scan_blob(MemoryBlob(data))
+                    members = [replace(member, uname=b"", gname=b"") for member in listed]  # not kept
                     assert list(layer.members()) == members
                     with ScannedTar(MemoryBlob(data)) as scanned:
                         assert tar.ending_before(len(data)) == scanned.ending_before(len(data)) is not None
