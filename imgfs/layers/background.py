@@ -76,7 +76,7 @@ class BackgroundVerifier:
                 return
             except Corrupt as error:
                 logger.warning("%s", error)
-            except (ImgfsError, OSError) as error:  # raised again by whoever reads it
+            except (ImgfsError, OSError) as error:  # raised again where it is read
                 logger.debug("not verified: %s", describe(error))
 
     def _between(self, chunk: bytes | memoryview) -> None:

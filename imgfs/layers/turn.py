@@ -1,7 +1,7 @@
 """Passes over layers take turns, as each takes every core and much memory; one that is stuck holds up no other.
 
-Whoever has the turn says how it gets on. If it has not for some seconds, as what it reads from hangs, the next one
-has the turn, and the first, should it ever go on, goes on without.
+The pass that has the turn reports its progress. If it makes none for some seconds, as what it reads from hangs, the
+next one has the turn, and the first, should it ever go on, goes on without.
 """
 
 import time
@@ -12,7 +12,7 @@ _PATIENCE = 2.0  # seconds
 
 
 class Ticket:
-    """Somebody's turn, as long as they get on; a context manager that ends it."""
+    """A pass's turn, as long as it makes progress; a context manager that ends it."""
 
     def __init__(self, turn: "Turn") -> None:
         self._turn = turn

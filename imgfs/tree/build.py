@@ -13,7 +13,6 @@ last member of a path counts, but a directory keeps the extended attributes of t
 have made is left out and reported, and such a link is kept for `overlay` to find its file in the layers below.
 """
 
-import logging
 from collections.abc import Callable, Iterable
 
 import msgspec
@@ -23,15 +22,13 @@ from imgfs.tar.member import DIRECTORY, HARDLINK, SYMLINK, Member
 from imgfs.tar.paths import MAX_NAME, MAX_PATH, cleaned, steps
 from imgfs.tar.xattrs import CAPABILITY, possible
 from imgfs.tree.entries import TYPES, DirEntry, FileEntry, Metadata, form_of, tree_of
+from imgfs.tree.left_out import LeftOut
 from imgfs.tree.tree import OTHER_NAME, Tree
-
-logger = logging.getLogger("imgfs")
 
 MAX_ENTRIES = 5_000_000
 MAX_IMPLIED = 500_000  # directories that no member is for: a short input can have very many
 MAX_TEXT = 256 << 20
 """In bytes, of names, of symbolic links' targets and of different sets of extended attributes."""
-_MAX_REPORTED = 20  # members left out that are logged one by one
 _MAX_LINKS = 40  # symbolic links followed on the way to one name, as Linux has it
 _MAX_STEPS = 50_000_000  # components looked up one by one, all in all
 _REMEMBERED = 1024  # sets of attributes
@@ -300,18 +297,10 @@ def _change(target: FileEntry, link: Member) -> None:
 
 def build_tree(members: Iterable[Member], name: str) -> Tree:
     """The tree of one layer; what is left out is logged with `name`. Raises as `TreeBuilder.add` does."""
-    left_out = 0
-
-    def report(problem: str) -> None:
-        nonlocal left_out
-        left_out += 1
-        if left_out <= _MAX_REPORTED:
-            logger.warning("%s: %s", name, problem)
-
-    builder = TreeBuilder(report)
+    left_out = LeftOut(name, "members")
+    builder = TreeBuilder(left_out.report)
     builder.add(members)
-    if left_out > _MAX_REPORTED:
-        logger.warning("%s: %d more members are left out", name, left_out - _MAX_REPORTED)
+    left_out.finish()
     tree = builder.tree()
     builder.clear()
     return tree

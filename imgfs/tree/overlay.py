@@ -13,21 +13,18 @@ opaque root hides nothing. What engines refuse to unpack is made the best of: a 
 layer has is another name of that.
 """
 
-import logging
 import stat
 from collections.abc import Callable, Iterable
 
 from imgfs.errors import InvalidImage, quoted
 from imgfs.tar.paths import components, steps
 from imgfs.tree.build import MAX_ENTRIES, MAX_TEXT
+from imgfs.tree.left_out import LeftOut
 from imgfs.tree.merged import MergedDir, merged_tree
 from imgfs.tree.tree import NO_LAYER, Paths, Tree
 from imgfs.tree.whiteouts import OverlaidLayer, Ref, place, ref
 
-logger = logging.getLogger("imgfs")
-
 _MAX_LINKS, _MAX_STEPS = 40, 5_000_000  # symbolic links on the way to one path; components looked up in all
-_MAX_REPORTED = 20  # hard links left out that are logged one by one
 
 
 class Overlay:
@@ -185,20 +182,12 @@ def overlay_trees(trees: Iterable[Tree], name: str) -> Tree:
 
     Raises InvalidImage, naming it so, if that takes absurdly much memory or time.
     """
-    left_out = 0
-
-    def report(problem: str) -> None:
-        nonlocal left_out
-        left_out += 1
-        if left_out <= _MAX_REPORTED:
-            logger.warning("%s: %s", name, problem)
-
-    overlay = Overlay(report)
+    left_out = LeftOut(name, "links")
+    overlay = Overlay(left_out.report)
     for tree in trees:
         try:
             overlay.apply(tree)
         except InvalidImage as error:
             raise InvalidImage(f"{name}: {error}") from None
-    if left_out > _MAX_REPORTED:
-        logger.warning("%s: %d more links are left out", name, left_out - _MAX_REPORTED)
+    left_out.finish()
     return overlay.tree()
