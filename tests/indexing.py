@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from imgfs.layers import Cache, Indexer
+from imgfs.cache import Cache
+from imgfs.layers import Indexer
 
 
 @contextmanager

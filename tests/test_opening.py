@@ -101,15 +101,15 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "descriptors that it was given",
         "open",
     ),
-    "layers/cache.py": (
+    "cache/cache.py": (
         "files of the cache, beneath its descriptor",
         "open os.open os.utime",
     ),
-    "layers/own_folder.py": (
+    "cache/own_folder.py": (
         "the cache directory, judged by its descriptor",
         "os.makedirs os.open os.readlink",
     ),
-    "layers/partial.py": (
+    "cache/partial_file.py": (
         "files of the cache, beneath its descriptor",
         "os.open os.utime",
     ),
@@ -133,11 +133,11 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the user's mount point, and /proc",
         "Path os.path.realpath",
     ),
-    "sources/containerd.py": (
+    "sources/containerd/store.py": (
         "what the user gives as a source: a path or a path and a namespace",
         "os.path.lexists",
     ),
-    "sources/directory_tar.py": (
+    "own/directory_tar.py": (
         "the directory that the user imports",
         "open os.listdir os.path.isdir os.path.islink",
     ),
@@ -149,7 +149,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "whether an archive that is open is a file, which has an owner",
         "FileBlob",
     ),
-    "sources/loading.py": (
+    "own/loading.py": (
         "the archive that the user gives, and a copy in the writer's own folder",
         "FileBlob open",
     ),
@@ -157,7 +157,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the archive that the user gives",
         "FileBlob",
     ),
-    "sources/own_writer.py": (
+    "own/writer.py": (
         "a descriptor that a folder created",
         "open",
     ),
@@ -169,7 +169,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "what the user gives as a source: a path or a path and a tag",
         "os.path.lexists",
     ),
-    "sources/storage_conf.py": (
+    "sources/containers_storage/storage_conf.py": (
         "storage.conf",
         "open os.path.exists",
     ),

@@ -9,14 +9,15 @@ from typing import NoReturn
 import click
 import platformdirs
 
+from imgfs.cache import Cache
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
-from imgfs.layers import Cache, Indexer
+from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.layers.turn import Turn
+from imgfs.own.writer import Writer
 from imgfs.sources import Source, has_no_place, open_source
-from imgfs.sources.own import default_path
-from imgfs.sources.own_layout import Layout
-from imgfs.sources.own_writer import Writer
+from imgfs.sources.own.layout import Layout
+from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
 from imgfs.store import Problem, Problems
 

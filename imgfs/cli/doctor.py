@@ -14,7 +14,7 @@ from imgfs.cli.common import cache, human_size, indexing, is_absence
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sources import default_sources, open_source
-from imgfs.sources.own import default_path
+from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
 from imgfs.view import RootDirectory, ViewOptions
 

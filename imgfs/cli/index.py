@@ -6,12 +6,13 @@ from contextlib import contextmanager
 
 import click
 
+from imgfs.cache import CacheEntry
+from imgfs.cache.partial_file import PREFIX
 from imgfs.cli.common import cache, cache_size_option, human_size, opened, progress_bar
 from imgfs.cli.messages import tell
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
-from imgfs.layers import CacheEntry, Layer, chain_ids, index_layer, stored_size
-from imgfs.layers.partial import PREFIX
+from imgfs.layers import Layer, chain_ids, index_layer, stored_size
 from imgfs.sources import Source
 from imgfs.sources.union import Snapshot
 

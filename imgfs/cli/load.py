@@ -11,11 +11,11 @@ from imgfs.cli.common import opened, progress_bar, store_option, utf8, writing
 from imgfs.cli.messages import tell
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, describe, is_exhausted, printable
-from imgfs.sources.directory_tar import directory_chunks
-from imgfs.sources.importing import import_image
-from imgfs.sources.loading import load_image, parents_first, plain_archive
+from imgfs.own.directory_tar import directory_chunks
+from imgfs.own.importing import import_image
+from imgfs.own.loading import load_image, parents_first, plain_archive
+from imgfs.own.writer import file_chunks
 from imgfs.sources.names import full_name
-from imgfs.sources.own_writer import file_chunks
 from imgfs.sources.union import Snapshot
 
 

@@ -16,8 +16,8 @@ from imgfs.cli.common import opened, source_option, store_option
 from imgfs.cli.messages import tell
 from imgfs.cli.trees import layer_trees, merged
 from imgfs.errors import printable
+from imgfs.rootfs.compare import Change, Difference, Side, State, differences
 from imgfs.tree import Event, Paths, Tree, origins
-from imgfs.view.compare import Change, Difference, Side, State, differences
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 

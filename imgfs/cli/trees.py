@@ -5,12 +5,12 @@ from contextlib import contextmanager
 
 from imgfs.cli.common import cache
 from imgfs.digest import ImageID
+from imgfs.rootfs.loaded import LoadedTree
+from imgfs.rootfs.open_layers import OpenLayers
+from imgfs.rootfs.tree_cache import TreeCache
 from imgfs.sources.union import Snapshot
 from imgfs.store import LayerStack
 from imgfs.tree import Tree
-from imgfs.view.loaded import LoadedTree
-from imgfs.view.open_layers import OpenLayers
-from imgfs.view.tree_cache import TreeCache
 
 
 def layers_of(snapshot: Snapshot, image_id: ImageID) -> LayerStack:

@@ -11,7 +11,7 @@ from imgfs.cli.common import opened, progress_bar, utf8
 from imgfs.cli.index import layers_of, meant, taken
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, describe, printable
-from imgfs.layers import StoredLayer, copies_of, stored_size, verify_layer
+from imgfs.layers import BlobLayer, copies_of, stored_size, verify_layer
 from imgfs.sources.union import Snapshot, Union
 
 _MOST_OWNERS = 20  # images that a line names; thousands may share a layer
@@ -51,7 +51,7 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
         try:
             with taken(owner, chain_id) as layer:
                 for copy in copies_of(layer):
-                    blob = copy.stored_digest if isinstance(copy, StoredLayer) else None
+                    blob = copy.stored_digest if isinstance(copy, BlobLayer) else None
                     if blob is not None and (blob, diff_id) in checked:
                         continue
                     checked.update([blob, (blob, diff_id)])

@@ -1,16 +1,17 @@
 """Layers: what one is, who provides them, and the arithmetic of diff IDs and chain IDs."""
 
-from imgfs.layers.cache import Cache, CacheEntry
+from imgfs.cache.cache import Cache, CacheEntry
+from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.chain import chain_id, chain_ids
 from imgfs.layers.choice import LayerChoice, copies_of, verified_first
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.provider import LayerRegistry
-from imgfs.layers.split import SplitLayer, SplitPlace, Splits
-from imgfs.layers.stored import StoredLayer
+from imgfs.layers.split_layer import SplitLayer, SplitPlace, Splits
 from imgfs.layers.verify import check_stored, index_layer, stored_size, verify_layer
 
 __all__ = [
+    "BlobLayer",
     "Cache",
     "CacheEntry",
     "Indexer",
@@ -22,7 +23,6 @@ __all__ = [
     "SplitLayer",
     "SplitPlace",
     "Splits",
-    "StoredLayer",
     "chain_id",
     "chain_ids",
     "check_stored",

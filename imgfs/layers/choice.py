@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, NotFound, StoreError, describe
+from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.layer import Layer
-from imgfs.layers.stored import StoredLayer
 from imgfs.tar import Member, TarBlob
 
 logger = logging.getLogger("imgfs")
@@ -179,4 +179,4 @@ def copies_of(layer: Layer) -> list[Layer]:
 
 def verified_first(copy: Layer) -> Layer:
     """The copy, not believed before it was compared with the diff ID: which of several is sound is not known."""
-    return replace(copy, is_doubtful=True) if isinstance(copy, StoredLayer) else copy
+    return replace(copy, is_doubtful=True) if isinstance(copy, BlobLayer) else copy

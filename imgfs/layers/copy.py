@@ -2,8 +2,8 @@
 
 import os
 
-from imgfs.layers.cache import Cache
-from imgfs.layers.partial import Partial
+from imgfs.cache.cache import Cache
+from imgfs.cache.partial_file import Partial
 
 _BLOCK = 64 << 10
 _ZEROS = bytes(_BLOCK)

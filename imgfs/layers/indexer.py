@@ -15,15 +15,15 @@ from threading import Lock
 
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
+from imgfs.cache.cache import COPY, Cache
+from imgfs.cache.partial_file import Partial
 from imgfs.codec import Compression, detect
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, StoreError, describe
 from imgfs.layers.background import BackgroundVerifier, Take
 from imgfs.layers.building import Building
-from imgfs.layers.cache import COPY, Cache
 from imgfs.layers.copy import Copy
-from imgfs.layers.index import Facts, LayerIndex, read_facts, write_index
-from imgfs.layers.partial import Partial
+from imgfs.layers.index_file import Facts, LayerIndex, read_facts, write_index
 from imgfs.layers.survey import Findings, Survey, naming_shortage
 from imgfs.layers.turn import Turn
 from imgfs.tar import Member

@@ -13,7 +13,7 @@ from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.codec import Compression, open_forward, open_random
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.building import Building
-from imgfs.layers.index import LayerIndex
+from imgfs.layers.index_file import LayerIndex
 from imgfs.layers.indexer import Indexer, Subject
 from imgfs.tar import ScannedTar, TarBlob
 

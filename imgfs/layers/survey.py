@@ -19,7 +19,7 @@ from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
 from imgfs.layers.ahead import Ahead
 from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
-from imgfs.layers.index import Facts
+from imgfs.layers.index_file import Facts
 from imgfs.layers.member_list import MemberPacker
 from imgfs.tar import FOLLOWED, Scanner
 from imgfs.tar.fields import BLOCK

@@ -7,10 +7,10 @@ from dataclasses import replace
 
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.errors import Corrupt, ImgfsError
+from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.choice import LayerChoice, copies_of
 from imgfs.layers.indexer import Subject, verify_findings
 from imgfs.layers.layer import Layer
-from imgfs.layers.stored import StoredLayer
 from imgfs.layers.survey import Survey
 from imgfs.tar import FOLLOWED
 
@@ -31,7 +31,7 @@ def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
 
 
 def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
-    if isinstance(layer, StoredLayer):
+    if isinstance(layer, BlobLayer):
         subject = layer.subject()
         with WatchedBlob(layer.open_blob(), advance) as blob:
             findings = _survey(subject, blob).run(lambda chunk: None)
@@ -57,7 +57,7 @@ def _digest(blob: Blob, algorithm: str, advance: Callable[[int], None] = lambda 
     return f"{algorithm}:{sha.hexdigest()}"
 
 
-def check_stored(layer: StoredLayer) -> None:
+def check_stored(layer: BlobLayer) -> None:
     """Compare a layer's stored bytes with their digest, without decoding them.
 
     Raises Corrupt, or what reading raises.
@@ -76,7 +76,7 @@ def index_layer(layer: Layer, advance: Callable[[int], None]) -> None:
     """Index a layer that needs it and never was. Raises Corrupt, or what reading raises."""
     if isinstance(layer, LayerChoice):
         layer.attempt(lambda copy: index_layer(copy, advance))
-    if isinstance(layer, StoredLayer):
+    if isinstance(layer, BlobLayer):
         subject = layer.subject()
         watched: Subject = replace(subject, open_blob=lambda: WatchedBlob(subject.open_blob(), advance))
         layer.indexer.index(watched, with_copy=False)
@@ -90,4 +90,4 @@ def stored_size(layer: Layer) -> int | None:
             with suppress(ImgfsError, OSError):  # verifying it says so
                 total += stored_size(copy) or 0
         return total
-    return layer.subject().stored_size if isinstance(layer, StoredLayer) else layer.known_size
+    return layer.subject().stored_size if isinstance(layer, BlobLayer) else layer.known_size

@@ -15,7 +15,7 @@ from imgfs.blob import Blob
 from imgfs.budget import MIB, Budget
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, TooMuch
-from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, StoredLayer, chain_ids, verified_first
+from imgfs.layers import BlobLayer, Indexer, Layer, LayerChoice, LayerRegistry, chain_ids, verified_first
 from imgfs.sources.report import Report as Report  # for the formats, which take what is found from here too
 from imgfs.sources.source import Artifact, Check, Source
 from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
@@ -44,7 +44,7 @@ class FoundLayer:
     key: Hashable
 
     def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        return StoredLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest)
+        return BlobLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest)
 
 
 @dataclass(frozen=True, slots=True)

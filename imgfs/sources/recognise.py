@@ -5,11 +5,11 @@ from collections.abc import Iterable
 
 from imgfs.blob import FileBlob, Root
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError
-from imgfs.sources.containerd import is_root
-from imgfs.sources.containers_storage import is_graph_root
-from imgfs.sources.docker import is_docker_root
+from imgfs.sources.containerd.store import is_root
+from imgfs.sources.containers_storage.store import is_graph_root
+from imgfs.sources.docker.store import is_docker_root
 from imgfs.sources.files import ArchiveFiles
-from imgfs.sources.own import is_own_store
+from imgfs.sources.own.store import is_own_store
 
 _USUAL = ("var/lib/docker", "var/lib/containers/storage", "var/lib/containerd")
 """Where engines keep images, below the top of a disk."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.errors import ImageNotFound
 from imgfs.store import Image
-from imgfs.view.home import Home
+from imgfs.view.image_origin import Home
 from imgfs.view.node import File, Origin
 
 _HEADINGS = ("LAYER", "CREATED", "SIZE", "CREATED BY", "COMMENT")

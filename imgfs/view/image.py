@@ -7,7 +7,7 @@ from imgfs.store import Image
 from imgfs.view.context import Context
 from imgfs.view.flat_tar import FlatTarFile
 from imgfs.view.history import HistoryFile
-from imgfs.view.home import Home
+from imgfs.view.image_origin import Home
 from imgfs.view.layers import LayersDirectory
 from imgfs.view.node import Directory, Node
 from imgfs.view.relatives import ChildrenDirectory

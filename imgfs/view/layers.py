@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from imgfs.blob import Blob
 from imgfs.store import Image
-from imgfs.view.home import Home
+from imgfs.view.image_origin import Home
 from imgfs.view.node import Directory, File, Node, Origin
 from imgfs.view.trees import Trees
 

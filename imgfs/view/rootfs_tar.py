@@ -8,7 +8,7 @@ from imgfs.store import ImageStore
 from imgfs.store.layer_stack import end_to_end
 from imgfs.tar import JoinedTar
 from imgfs.tar.fields import padded
-from imgfs.view.home import Home
+from imgfs.view.image_origin import Home
 from imgfs.view.node import File, Origin
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 
 from imgfs.blob import Blob
-from imgfs.view.loaded import LoadedTree
+from imgfs.rootfs.loaded import LoadedTree
 from imgfs.view.node import File, Listed, Node, NodeTable, Origin, Special, Symlink, TableDirectory
 
 

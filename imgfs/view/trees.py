@@ -6,12 +6,12 @@ from itertools import count
 from threading import Lock
 
 from imgfs.blob import Blob
+from imgfs.rootfs.loaded import LoadedTree
+from imgfs.rootfs.open_layers import OpenLayers
+from imgfs.rootfs.tree_cache import TreeCache
 from imgfs.tar import TarBlob
-from imgfs.view.home import Home
-from imgfs.view.loaded import LoadedTree
+from imgfs.view.image_origin import Home
 from imgfs.view.node import Directory, Node, NodeTable, Origin
-from imgfs.view.open_layers import OpenLayers
-from imgfs.view.tree_cache import TreeCache
 from imgfs.view.tree_nodes import TreeDirectory, tree_node
 
 _KNOWN = 10_000  # tables that are remembered, loaded or not

@@ -15,8 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imgfs.blob import FileBlob
+from imgfs.cache import Cache
 from imgfs.digest import ChainID, DiffID, Digest
-from imgfs.layers import Cache, Indexer, StoredLayer
+from imgfs.layers import BlobLayer, Indexer
 from imgfs.tar import scan_blob
 from tests.bench import material, rivals
 from tests.bench.report import (
@@ -110,9 +111,9 @@ def _with_index(
     cache = scratch / "indexed"
     size = (work / "layer.tar").stat().st_size
 
-    def layer(indexer: Indexer) -> StoredLayer:
+    def layer(indexer: Indexer) -> BlobLayer:
         diff_id = DiffID(blob.diff_id)
-        return StoredLayer(
+        return BlobLayer(
             ChainID(diff_id), diff_id, None, lambda: FileBlob(blob.path), indexer, Digest(blob.stored)
         )
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tests.bombs.material import LAYER, Layout, config
 from tests.images import digest
-from tests.sources.bolt_files import Tree, branch, bucket, database, database_of, leaf
+from tests.sources.containerd.bolt_files import Tree, branch, bucket, database, database_of, leaf
 
 Make = Callable[[Path, float], str]
 _SHARED = 60_000  # bytes of a key that many entries share

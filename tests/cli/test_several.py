@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 
 from tests.images import TestImage
-from tests.sources.test_containerd import Root
+from tests.sources.containerd.test_store import Root
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 _PROGRAM = """
 import imgfs.sources
-imgfs.sources.containerd.DEFAULT_ROOT = {root!r}
+imgfs.sources.containerd.store.DEFAULT_ROOT = {root!r}
 def unreadable(rest, indexer):
     raise PermissionError(13, "Permission denied", "/var/lib/docker")
 imgfs.sources.SCHEMES = {{**imgfs.sources.SCHEMES, "docker": unreadable}}

@@ -17,8 +17,8 @@ from imgfs.digest import ImageID
 from imgfs.errors import StoreError
 from imgfs.layers import Indexer
 from imgfs.sources import Source, open_source
-from imgfs.sources.bolt import Bucket, read_bolt, read_state
-from imgfs.sources.containerd_names import read_names
+from imgfs.sources.containerd.bolt import Bucket, read_bolt, read_state
+from imgfs.sources.containerd.names import read_names
 from tests.conftest import Mount, eventually
 from tests.engines.containerd import (
     Containerd,
@@ -30,7 +30,7 @@ from tests.engines.containerd import (
 )
 from tests.images import TestImage, layer_tar, oci_layout
 from tests.indexing import indexing
-from tests.sources.test_bolt import everything
+from tests.sources.containerd.test_bolt import everything
 from tests.tools import require_tool
 
 
@@ -158,7 +158,7 @@ def test_every_look_is_at_one_state_while_containerd_writes(
     containerd: Containerd, names: list[str], monkeypatch: pytest.MonkeyPatch, small: bool
 ) -> None:
     """Hundreds of transactions a second: what was there before always is, and no look finds damage."""
-    monkeypatch.setattr("imgfs.sources.bolt._SMALL", 16 << 20 if small else 0)
+    monkeypatch.setattr("imgfs.sources.containerd.bolt._SMALL", 16 << 20 if small else 0)
     stop, failures = threading.Event(), []
     database = str(containerd.database)
 

@@ -8,8 +8,8 @@ import msgspec
 
 from imgfs.blob import MemoryBlob
 from imgfs.codec import Compression
-from imgfs.layers.index import _MAGIC as INDEX_MAGIC
-from imgfs.layers.index import Facts, LayerIndex, _hash, write_index
+from imgfs.layers.index_file import _MAGIC as INDEX_MAGIC
+from imgfs.layers.index_file import Facts, LayerIndex, _hash, write_index
 from imgfs.layers.member_list import MemberPacker, unpack_members
 from imgfs.tar import scan_blob
 from imgfs.tree.build import build_tree

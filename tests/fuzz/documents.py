@@ -8,19 +8,19 @@ from collections.abc import Callable
 
 from imgfs.blob import FileBlob
 from imgfs.digest import Digest
-from imgfs.sources.bolt import Bucket, read_bolt
+from imgfs.sources.containerd.bolt import Bucket, read_bolt
+from imgfs.sources.containers_storage.graph_root import ImageRecord, LayerRecord
+from imgfs.sources.containers_storage.storage_conf import default_storage
 from imgfs.sources.docker_archive import _Item
 from imgfs.sources.documents import parse_document
-from imgfs.sources.graph_root import ImageRecord, LayerRecord
 from imgfs.sources.manifests import Document
 from imgfs.sources.names import familiar_name, full_name
 from imgfs.sources.reference import split_tag
 from imgfs.sources.repositories import parse_repositories
-from imgfs.sources.storage_conf import default_storage
 from imgfs.store import Image
 from tests.fuzz.target import Target
 from tests.images import TestImage, digest, layer_tar
-from tests.sources.bolt_files import database_of
+from tests.sources.containerd.bolt_files import database_of
 
 _ID = digest(b"")
 _IMAGE = TestImage([layer_tar({"a": b""})], ["x:1"])

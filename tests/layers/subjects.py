@@ -10,7 +10,7 @@ import zstandard
 from imgfs.blob import Blob, FileBlob
 from imgfs.codec import Compression, detect
 from imgfs.digest import ChainID, DiffID, Digest
-from imgfs.layers import Indexer, StoredLayer
+from imgfs.layers import BlobLayer, Indexer
 from imgfs.layers.indexer import Subject
 from tests.codec.encoders import gzip_member, texture
 from tests.images import layer_tar
@@ -49,13 +49,13 @@ ENCODERS: dict[str, Callable[[bytes], bytes]] = {
 
 def stored_layer(
     indexer: Indexer, path: Path, data: bytes, encoder: str = "gzip", *, digest_known: bool = True
-) -> StoredLayer:
+) -> BlobLayer:
     """A layer whose stored bytes are the file at `path`, written now."""
     stored = ENCODERS[encoder](data)
     path.write_bytes(stored)
     diff_id = DiffID.of(data)
     digest = Digest.of(stored) if digest_known else None
-    return StoredLayer(ChainID(diff_id), diff_id, None, lambda: FileBlob(path), indexer, digest)
+    return BlobLayer(ChainID(diff_id), diff_id, None, lambda: FileBlob(path), indexer, digest)
 
 
 def subject_of(stored: bytes, plain: bytes, open_blob: Callable[[], Blob]) -> Subject:

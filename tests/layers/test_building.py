@@ -12,7 +12,7 @@ import pytest
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
-from imgfs.layers import Indexer, StoredLayer
+from imgfs.layers import BlobLayer, Indexer
 from tests.indexing import indexing
 from tests.layers.subjects import ENCODERS, big_tar
 
@@ -38,13 +38,13 @@ class Gate(MemoryBlob):
         return data
 
 
-def layer_of(indexer: Indexer, stored: bytes, plain: bytes, open_blob: Callable[[], Blob]) -> StoredLayer:
+def layer_of(indexer: Indexer, stored: bytes, plain: bytes, open_blob: Callable[[], Blob]) -> BlobLayer:
     diff_id = DiffID.of(plain)
-    return StoredLayer(ChainID(diff_id), diff_id, None, open_blob, indexer, Digest.of(stored))
+    return BlobLayer(ChainID(diff_id), diff_id, None, open_blob, indexer, Digest.of(stored))
 
 
 @contextmanager
-def gated(folder: Path, encoder: str, limit: int = 1 << 30) -> Iterator[tuple[StoredLayer, Gate]]:
+def gated(folder: Path, encoder: str, limit: int = 1 << 30) -> Iterator[tuple[BlobLayer, Gate]]:
     """A layer half of which can be read, until the gate opens."""
     stored = ENCODERS[encoder](DATA)
     gate = Gate(stored, len(stored) // 2)

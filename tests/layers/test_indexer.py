@@ -11,9 +11,10 @@ from pathlib import Path
 import pytest
 
 from imgfs.blob import Blob, FileBlob, MemoryBlob
+from imgfs.cache import Cache
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError
-from imgfs.layers import Cache, Indexer
+from imgfs.layers import Indexer
 from imgfs.layers.indexer import Subject
 from tests.codec.failing import FailingBlob
 from tests.images import layer_tar

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from imgfs.cache import Cache
 from imgfs.errors import Corrupt, ImgfsError
-from imgfs.layers import Cache, Indexer
+from imgfs.layers import Indexer
 from imgfs.tar import TarBlob
 from tests.conftest import eventually
 from tests.indexing import indexing

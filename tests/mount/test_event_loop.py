@@ -15,7 +15,7 @@ import pyfuse3
 import pytest
 import trio
 
-from imgfs.layers import Cache
+from imgfs.cache import Cache
 from imgfs.mount import MountOptions
 from imgfs.mount.operations import Operations
 from imgfs.sources import open_source
@@ -24,7 +24,7 @@ from imgfs.view import RootDirectory, ViewOptions
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
 from tests.indexing import indexing
 from tests.sources import test_contract
-from tests.sources.test_containerd import Root
+from tests.sources.containerd.test_store import Root
 from tests.splitting import docker_root, graph_root
 
 CONTEXT = pyfuse3.RequestContext()

@@ -18,10 +18,10 @@ import pytest
 
 from imgfs.digest import ImageID
 from imgfs.layers import chain_ids
+from imgfs.own.loading import load_image, parents_first
+from imgfs.own.writer import Writer
 from imgfs.sources import Source, open_source
-from imgfs.sources.loading import load_image, parents_first
-from imgfs.sources.own_layout import Layout
-from imgfs.sources.own_writer import Writer
+from imgfs.sources.own.layout import Layout
 from tests.conftest import eventually
 from tests.engines.containerd import archives, running_containerd
 from tests.engines.engine import podman, run, running_docker, unmount_below

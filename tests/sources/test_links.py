@@ -13,10 +13,10 @@ import pytest
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
 from imgfs.layers import Indexer
+from imgfs.own.loading import load_image
+from imgfs.own.writer import Writer
 from imgfs.sources import Source, open_source
-from imgfs.sources.loading import load_image
-from imgfs.sources.own_layout import Layout
-from imgfs.sources.own_writer import Writer
+from imgfs.sources.own.layout import Layout
 from imgfs.store import FSBackend
 from tests.conftest import Imgfs
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout

@@ -14,10 +14,10 @@ import zstandard
 
 from imgfs.errors import Corrupt, InvalidImage
 from imgfs.layers import Indexer, verify_layer
+from imgfs.own.loading import load_image
+from imgfs.own.writer import Writer
 from imgfs.sources import open_source
-from imgfs.sources.loading import load_image
-from imgfs.sources.own_layout import Layout as OwnLayout
-from imgfs.sources.own_writer import Writer
+from imgfs.sources.own.layout import Layout as OwnLayout
 from tests.images import TestImage, digest, layer_tar, oci_layout
 from tests.indexing import indexing, no_progress
 from tests.layouts import MANIFEST, Layout, artifacts, tagged

@@ -9,7 +9,7 @@ import pytest
 
 from imgfs.errors import ImgfsError, StoreError
 from imgfs.sources import open_source
-from imgfs.sources.own_layout import Layout
+from imgfs.sources.own.layout import Layout
 from tests.conftest import Imgfs
 from tests.images import TestImage, docker_archive, new_docker_archive, oci_layout
 from tests.indexing import indexing

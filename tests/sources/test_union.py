@@ -9,10 +9,10 @@ import pytest
 from imgfs.digest import DiffID
 from imgfs.errors import AmbiguousID, ImageNotFound
 from imgfs.layers import Indexer, chain_ids
+from imgfs.own.writer import Writer
 from imgfs.sources import open_source
-from imgfs.sources.own import open_store
-from imgfs.sources.own_layout import Layout
-from imgfs.sources.own_writer import Writer
+from imgfs.sources.own.layout import Layout
+from imgfs.sources.own.store import open_store
 from imgfs.sources.union import Union
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 from tests.indexing import indexing

@@ -1,0 +1,207 @@
+"""The cache directory: files by digest and kind, bounded, the least recently used going first.
+
+Holds nothing that cannot be made again, so no failure here is an error: what cannot be read is absent and what
+cannot be written is not kept. A directory of another user, or that others may write to, is not used, and such files
+are not believed; everything lies beneath its descriptor, and files that are not named as here are left alone. Whoever
+reads a file here checks its content; this module only keeps it. Any number of processes share one directory: files
+appear by rename and disappear by unlink.
+"""
+
+import copy
+import logging
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from imgfs.blob import FileBlob, Folder
+from imgfs.cache.own_folder import is_ours, open_own_folder
+from imgfs.cache.partial_file import PREFIX, Partial, left_behind
+from imgfs.digest import Digest
+from imgfs.errors import StoreError
+
+logger = logging.getLogger("imgfs")
+
+_VERSION = "1"
+_NAME = re.compile(r"sha(256|384|512)-[0-9a-f]+(\.of[-0-9]+)?\.[a-z0-9-]+|" + PREFIX + "[a-z0-9_]+")
+COPY = "copy"
+"""The kind of files that are large, and whose readers can do without."""
+
+
+@dataclass(frozen=True, slots=True)
+class CacheEntry:
+    """A file in the cache; `size` in bytes on disk, `used` in seconds since the epoch."""
+
+    name: str
+    path: str
+    size: int
+    used: float
+
+
+class Cache:
+    """The cache at `folder`, of at most `limit` bytes on disk. Safe to use from several threads."""
+
+    def __init__(self, folder: str, limit: int) -> None:
+        self.limit = limit
+        self.folder = folder
+        self._complained = False
+        self._mark = ""
+        self._files = self._open_folder()
+        for entry in self.entries():
+            if entry.name.startswith(PREFIX):
+                self._try_to_drop(entry)
+
+    def of(self, writers: Iterable[int]) -> "Cache":
+        """The same cache for what these users decide, who may name any digest without having what it is of.
+
+        Files kept from this user's and root's places are not found for places that others write to, and the other way
+        around.
+        """
+        all_writers = set(writers)
+        cache = copy.copy(self)
+        # all of them, as what several read together may be only some's
+        cache._mark = (
+            "" if all_writers <= {0, os.geteuid()} else f".of{'-'.join(map(str, sorted(all_writers)))}"
+        )
+        return cache
+
+    def open(self, digest: Digest, kind: str) -> FileBlob | None:
+        """A kept file, marked as used now; None if there is none that can be believed."""
+        if self._files is None:
+            return None
+        try:
+            blob = self._files.open(self._name(digest, kind))
+        except (OSError, StoreError):
+            return None
+        status = os.fstat(blob.fileno())
+        if not is_ours(status):
+            logger.warning("%s: not ours alone, so not believed", blob.path)
+            blob.close()
+            return None
+        with suppress(OSError):  # a read-only cache is still worth reading
+            os.utime(blob.fileno())
+        return blob
+
+    def keep(self, digest: Digest, kind: str, write: Callable[[BinaryIO], object]) -> None:
+        """Keep what `write` writes, replacing an earlier file, and make room for it."""
+        partial = self.begin()
+        if partial is None:
+            return
+        try:
+            with open(partial.fd, "wb", closefd=False) as file:
+                write(file)
+        except OSError as error:
+            self._complain(error)
+        else:
+            self.keep_partial(partial, digest, kind)
+        finally:
+            partial.close()
+
+    def keep_partial(self, partial: Partial, digest: Digest, kind: str) -> None:
+        """Let a file that has been filled be found, and make room for it."""
+        try:
+            partial.place(self._name(digest, kind))
+        except OSError as error:
+            self._complain(error)
+        self.prune()
+
+    def begin(self) -> Partial | None:
+        """A file to be filled bit by bit; None where none can be made."""
+        try:
+            try:
+                return Partial(self._files) if self._files else None
+            except FileNotFoundError:  # the directory was removed
+                self._files = self._open_folder()
+                return Partial(self._files) if self._files else None
+        except OSError as error:
+            self._complain(error)
+            return None
+
+    def entries(self) -> list[CacheEntry]:
+        """What is kept, the least recently used first."""
+        return sorted(self._scan(), key=lambda entry: entry.used)
+
+    def discard(self, digest: Digest, kind: str) -> None:
+        """Stop keeping a file."""
+        if self._files is not None:
+            with suppress(OSError):
+                self._files.unlink(self._name(digest, kind))
+
+    def prune(self, limit: int | None = None) -> list[CacheEntry]:
+        """Drop what was used least recently until at most `limit` bytes are left; answers what was dropped.
+
+        What is still being written stays, and counts.
+        """
+        entries = self.entries()
+        excess = sum(entry.size for entry in entries) - (self.limit if limit is None else limit)
+        dropped = []
+        for entry in entries:
+            if (excess > 0 or entry.name.startswith(PREFIX)) and self._try_to_drop(entry):
+                excess -= entry.size
+                dropped.append(entry)
+        return dropped
+
+    def make_room(self) -> bool:
+        """Drop what is too much; answers whether everything fits now."""
+        self.prune()
+        return sum(entry.size for entry in self._scan()) <= self.limit
+
+    def _scan(self) -> Iterator[CacheEntry]:
+        folder = self._files
+        if folder is None:
+            return
+        try:
+            names = [entry.name for entry in folder.scan()]
+        except OSError:
+            return
+        for name in filter(_NAME.fullmatch, names):
+            with suppress(OSError):
+                status = folder.stat(name)
+                if stat.S_ISREG(status.st_mode):
+                    yield CacheEntry(name, folder.path_of(name), status.st_blocks * 512, status.st_mtime)
+
+    def _try_to_drop(self, entry: CacheEntry) -> bool:
+        """Remove a file; returns whether it is gone, which it is not while it is being written."""
+        try:
+            return self._files is not None and _drop(self._files, entry.name)
+        except FileNotFoundError:
+            return True  # by another process
+        except OSError as error:
+            self._complain(error)
+            return False
+
+    def _name(self, digest: Digest, kind: str) -> str:
+        return f"{digest.algorithm}-{digest.hex}{self._mark}.{kind}"
+
+    def _open_folder(self) -> Folder | None:
+        try:
+            return open_own_folder(self.folder, _VERSION)
+        except (OSError, StoreError) as error:
+            self._complain(error)
+            return None
+
+    def _complain(self, error: Exception) -> None:
+        if not self._complained:
+            path = os.path.join(self.folder, _VERSION)
+            why = error.strerror if isinstance(error, OSError) else str(error)
+            logger.warning("cache %s: %s: working without what it cannot keep", path, why)
+        self._complained = True
+
+
+def _drop(folder: Folder, name: str) -> bool:
+    """Remove a file, unless it is still being written. Raises OSError."""
+    if name.startswith(PREFIX) and not left_behind(folder, name):
+        return False
+    if name.endswith(f".{COPY}"):
+        # emptied first, so that the space comes back even while another process holds the file open
+        fd = os.open(name, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder.fileno())
+        try:
+            if os.fstat(fd).st_nlink == 1:
+                os.ftruncate(fd, 0)
+        finally:
+            os.close(fd)
+    folder.unlink(name)
+    return True

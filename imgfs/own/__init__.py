@@ -1,0 +1,1 @@
+"""Writing to the store of imgfs: loading and importing images, names, removing. `sources.own` reads it."""

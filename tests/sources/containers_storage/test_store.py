@@ -1,0 +1,283 @@
+"""Stores of containers/storage as they may be found: with additional ones, damaged, changing."""
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgfs.digest import ImageID
+from imgfs.errors import ImgfsError
+from imgfs.sources import Source, open_source
+from imgfs.sources.containers_storage.storage_conf import default_storage
+from tests.images import TestImage, digest
+from tests.indexing import indexing
+from tests.splitting import graph_root
+
+
+@contextmanager
+def _opened(reference: str, folder: Path) -> Iterator[Source]:
+    with (
+        indexing(folder) as indexer,
+        closing(open_source(f"containers-storage:{reference}", indexer)) as source,
+    ):
+        yield source
+
+
+def _tar(source: Source, image: TestImage) -> bytes:
+    with source.store.get_tar_seek_stream(ImageID(image.id)) as stream:
+        return stream.read()
+
+
+def _edit(path: Path, change: dict[str, object]) -> None:
+    """Change the first record of a list."""
+    listed: list[dict[str, Any]] = json.loads(path.read_text())
+    listed[0] |= change
+    path.write_text(json.dumps(listed))
+
+
+@pytest.fixture
+def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The configuration file that goes for this test."""
+    monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
+    return tmp_path / "storage.conf"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = " + "[" * 30_000 + "]" * 30_000,
+        "a" + ".a" * 30_000 + " = 1",
+        "[storage]\ngraphroot = " + "9" * 10_000,
+        "[storage]\n" + "a = 1\n" * 100_000,
+        "\xff",
+        "x = '" + "x" * 100_000 + "'",
+    ],
+    ids=["nested", "dotted", "digits", "repeated", "no text", "large"],
+)
+def test_a_configuration_that_is_absurd_says_nothing(
+    conf: Path, text: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    conf.write_bytes(text.encode("latin-1"))
+    assert default_storage().graph_root.endswith("/containers/storage")
+    (record,) = caplog.records
+    assert str(conf) in record.getMessage()
+
+
+def test_the_default_is_what_the_configuration_says(
+    conf: Path, tmp_path: Path, images: list[TestImage]
+) -> None:
+    graph_root(tmp_path / "graph", images[:1])
+    graph_root(tmp_path / "more", images[:2], "vfs")
+    graph_root(tmp_path / "split", images[2:])
+    conf.write_text(
+        f'[storage]\ndriver = "overlay"\ngraphroot = "{tmp_path}/graph"\nimagestore = "{tmp_path}/split"\n'
+        f'[storage.options]\nadditionalimagestores = ["{tmp_path}/absent", "{tmp_path}/more"]\n'
+    )
+    with _opened("", tmp_path) as source:
+        assert source.reference == f"containers-storage:{tmp_path}/graph"
+        assert set(source.store.map()) == {image.id for image in images}
+        for image in images:
+            assert _tar(source, image) == image.verbatim
+
+
+def test_an_additional_store_that_is_broken_is_told(
+    conf: Path, tmp_path: Path, images: list[TestImage]
+) -> None:
+    graph_root(tmp_path / "graph", images)
+    graph_root(tmp_path / "more", images)
+    (tmp_path / "more/overlay-images/images.json").write_text("nonsense")
+    conf.write_text(
+        f'[storage]\ngraphroot = "{tmp_path}/graph"\n[storage.options]\nadditionalimagestores = ["{tmp_path}/more"]\n'
+    )
+    with _opened("", tmp_path) as source:
+        assert len(source.store.map()) == 3
+        assert len(source.problems) == 1
+
+
+def test_one_driver_of_several_is_chosen_as_skopeo_writes_it(tmp_path: Path, images: list[TestImage]) -> None:
+    root = graph_root(tmp_path / "graph", images[:1])
+    graph_root(root, images[1:], "vfs")
+    for reference, expected in (
+        (f"{root}", images),
+        (f"[overlay@{root}+{tmp_path}/run]", images[:1]),
+        (f"[vfs@{root}]", images[1:]),
+        (f"[{root}]", images),
+    ):
+        with _opened(reference, tmp_path) as source:
+            assert set(source.store.map()) == {image.id for image in expected}
+    with pytest.raises(ImgfsError, match="btrfs"), _opened(f"[btrfs@{root}]", tmp_path):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "/var/lib/containers/storage"),
+        ("[storage]\ngraphroot = 5\n", "/var/lib/containers/storage"),
+        ('[storage]\ngraphroot = "/a//b/"\nrootless_storage_path = "/c"\n', "/a/b"),
+        ("nonsense", "/var/lib/containers/storage"),
+        ("storage = 5", "/var/lib/containers/storage"),
+    ],
+)
+def test_root_has_the_graph_root(
+    conf: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    conf.write_text(text)
+    assert default_storage().graph_root == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", "/data/containers/storage"),
+        ('[storage]\ngraphroot = "/a"\n', "/a"),
+        (
+            '[storage]\ngraphroot = "/a"\nrootless_storage_path = "$HOME/${USER}/$UID/x"\n',
+            "/home/me/me/1000/x",
+        ),
+    ],
+)
+def test_others_have_a_store_of_their_own(
+    conf: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str
+) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    for name, value in (("HOME", "/home/me"), ("USER", "me"), ("XDG_DATA_HOME", "/data")):
+        monkeypatch.setenv(name, value)
+    conf.write_text(text)
+    assert default_storage().graph_root == expected
+
+
+@pytest.mark.parametrize(
+    ("listed", "change"),
+    [
+        ("images", {"id": "../../etc"}),
+        ("images", {"big-data-names": ["sha256:nonsense", "../../etc/passwd"]}),
+        ("images", {"big-data-names": None}),
+        ("images", {"layer": "gone"}),
+        ("images", {"layer": ""}),
+        ("layers", {"id": "../../../etc"}),
+        ("layers", {"diff-digest": digest(b"another")}),
+        ("layers", {"diff-size": 5}),
+        ("layers", {"parent": digest(b"")[7:]}),
+    ],
+)
+def test_what_is_broken_is_left_out_and_the_rest_is_read(
+    tmp_path: Path, images: list[TestImage], listed: str, change: dict[str, object]
+) -> None:
+    other = TestImage(images[0].layers[1:], ["other:1"])
+    root = graph_root(tmp_path / "graph", [images[0], other])
+    _edit(root / f"overlay-{listed}" / f"{listed}.json", change)
+    with _opened(str(root), tmp_path) as source:
+        assert _tar(source, other) == other.verbatim
+        if ImageID(images[0].id) in source.store.map():
+            with pytest.raises(ImgfsError):
+                _tar(source, images[0])
+
+
+@pytest.mark.parametrize("size", [-5, 1 << 63, 10**30])
+def test_a_recorded_size_that_no_tar_can_have_is_none(
+    tmp_path: Path, images: list[TestImage], size: int
+) -> None:
+    root = graph_root(tmp_path / "graph", images[:1])
+    _edit(root / "overlay-layers/layers.json", {"diff-size": size})
+    with _opened(str(root), tmp_path) as source:
+        assert source.store.layers(ImageID(images[0].id)).look_for_size() == len(images[0].verbatim)
+        assert _tar(source, images[0]) == images[0].verbatim
+
+
+def test_layers_that_stand_on_each_other_in_a_ring_end(tmp_path: Path, images: list[TestImage]) -> None:
+    root = graph_root(tmp_path / "graph", images)
+    _edit(
+        root / "overlay-layers/layers.json",
+        {"parent": json.loads((root / "overlay-layers/layers.json").read_text())[-1]["id"]},
+    )
+    with _opened(str(root), tmp_path) as source:
+        assert len(source.store.map()) == 3
+        assert len(source.problems) == 6
+
+
+def test_a_config_that_is_not_what_its_name_says_is_left_out(tmp_path: Path, images: list[TestImage]) -> None:
+    root = graph_root(tmp_path / "graph", images)
+    (document,) = (root / "overlay-images" / images[0].id[7:]).iterdir()
+    document.write_bytes(document.read_bytes() + b" ")
+    with _opened(str(root), tmp_path) as source:
+        assert set(source.store.map()) == {image.id for image in images[1:]}
+        assert "failed to verify" in source.problems[0]
+
+
+def test_a_parent_in_the_config_is_the_parent(tmp_path: Path, images: list[TestImage]) -> None:
+    child = TestImage(images[1].layers, ["child:1"], extra={"parent": images[0].id})
+    odd = TestImage(images[1].layers, ["odd:1"], extra={"parent": "nonsense"})
+    root = graph_root(tmp_path / "graph", [images[0], child, odd])
+    with _opened(str(root), tmp_path) as source:
+        assert source.store.children(ImageID(images[0].id)) == [child.id]
+        assert len(source.store.map()) == 3
+
+
+def test_a_layer_that_moved_is_found_again(tmp_path: Path, images: list[TestImage]) -> None:
+    """Removed and loaded again between two looks: the same image, its layer under another ID."""
+    root = graph_root(tmp_path / "graph", images[:1])
+    with _opened(str(root), tmp_path) as source:
+        assert _tar(source, images[0]) == images[0].verbatim
+        old = json.loads((root / "overlay-layers/layers.json").read_text())[1]["id"]
+        (root / "overlay" / old).rename(root / "overlay/moved")
+        (root / f"overlay-layers/{old}.tar-split.gz").rename(root / "overlay-layers/moved.tar-split.gz")
+        for listed in ("overlay-layers/layers.json", "overlay-images/images.json"):
+            text = (root / listed).read_text().replace(f'"id": "{old}"', '"id": "moved"')
+            (root / listed).write_text(text.replace(f'"layer": "{old}"', '"layer": "moved"'))
+        source.refresh()
+        assert _tar(source, images[0]) == images[0].verbatim
+
+
+def test_a_manifest_is_shown_and_one_that_is_missing_is_told(tmp_path: Path, images: list[TestImage]) -> None:
+    root = graph_root(tmp_path / "graph", images[:2])
+    listed = json.loads((root / "overlay-images/images.json").read_text())
+    for record in listed:
+        record["big-data-names"].append("manifest")
+    (root / "overlay-images/images.json").write_text(json.dumps(listed))
+    (root / "overlay-images" / images[0].id[7:] / "manifest").write_bytes(b"{}")
+    with _opened(str(root), tmp_path) as source:
+        assert source.manifest(ImageID(images[0].id)) == b"{}"
+        assert source.manifest(ImageID(images[1].id)) is None
+        assert len(source.problems) == 1
+
+
+@pytest.mark.parametrize(
+    "recorded", [{"big-data-digests": {"manifest": digest(b"{}")}}, {"digest": digest(b"{}")}]
+)
+def test_an_image_whose_manifest_is_not_the_recorded_one_is_left_out(
+    tmp_path: Path, images: list[TestImage], recorded: dict[str, object]
+) -> None:
+    root = graph_root(tmp_path / "graph", images[:2])
+    image_id = images[0].id
+    _edit(root / "overlay-images/images.json", {"big-data-names": [image_id, "manifest"], **recorded})
+    manifest = root / "overlay-images" / image_id[7:] / "manifest"
+    manifest.write_bytes(b"{}")
+    with _opened(str(root), tmp_path) as source:
+        assert source.manifest(ImageID(image_id)) == b"{}"
+        assert not source.problems
+    manifest.write_bytes(b"[]")
+    with _opened(str(root), tmp_path) as source:
+        assert list(source.store.map()) == [images[1].id]
+        assert source.problems == [
+            f"skipping image {image_id[7:]}: document manifest: failed to verify, "
+            f"its content is not {digest(b'{}')}"
+        ]
+
+
+def test_lists_that_are_null_or_not_there_yet_are_empty(tmp_path: Path, images: list[TestImage]) -> None:
+    root = graph_root(tmp_path / "graph", images)
+    (root / "overlay-images/images.json").write_text("null\n")
+    (root / "overlay-layers/layers.json").unlink()
+    with _opened(str(root), tmp_path) as source:
+        assert not source.store.map()
+        graph_root(root, images[:2])
+        assert source.refresh()
+        assert len(source.store.map()) == 2
+        assert not source.refresh()
