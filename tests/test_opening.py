@@ -81,7 +81,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "/dev/fuse, fuse.conf, and a temporary mount point",
         "open os.open os.rmdir tempfile.mkdtemp",
     ),
-    "cli/export.py": (
+    "cli/output.py": (
         "the file that the user wants written",
         "open os.path.exists os.path.isfile os.path.realpath os.replace os.stat os.unlink",
     ),
