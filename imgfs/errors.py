@@ -15,7 +15,7 @@
     ├── InUse (EBUSY)                 an image that others are based on, a database that never holds still
     └── MountError (EIO)              the file system cannot be mounted or unmounted
 
-The message always names the thing: a digest, a path, a member. Errors become an errno in `mount.operations`
+The message always names the thing: a digest, a path, a member. Errors become an errno in `mount.workers`
 and an exit code in `cli.main`, nowhere else.
 """
 

@@ -122,16 +122,12 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "open os.open",
     ),
     "mount/session.py": (
-        "the mount point, and /dev/fuse",
-        "os.open os.path.ismount os.stat os.statvfs tempfile.TemporaryFile",
+        "the mount point, /dev/fuse, and /proc",
+        "Path os.open os.path.ismount os.path.realpath os.stat os.statvfs tempfile.TemporaryFile",
     ),
     "mount/tuning.py": (
         "the mount point, and /sys",
         "open os.open os.stat",
-    ),
-    "mount/unmount.py": (
-        "the user's mount point, and /proc",
-        "Path os.path.realpath",
     ),
     "sources/containerd/store.py": (
         "what the user gives as a source: a path or a path and a namespace",

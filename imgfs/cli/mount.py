@@ -110,6 +110,6 @@ def _check_cover(mountpoint: str, folder: str | None, name: str) -> None:
 @click.option("-l", "--lazy", is_flag=True, help="Take it out of the tree now, even while it is in use.")
 def umount(mountpoint: str, lazy: bool) -> None:
     """Unmount what imgfs mount has mounted at MOUNTPOINT."""
-    from imgfs.mount.unmount import unmount
+    from imgfs.mount import unmount
 
     unmount(mountpoint, lazy=lazy)

@@ -1,8 +1,7 @@
-"""Serving a tree of nodes as a file system: the only room that knows pyfuse3 and trio."""
+"""Serving a tree of nodes as a file system: the only package that imports pyfuse3 and trio."""
 
 from imgfs.mount.daemon import background
 from imgfs.mount.options import MountOptions, parse_options
-from imgfs.mount.session import serve
-from imgfs.mount.unmount import unmount
+from imgfs.mount.session import serve, unmount
 
 __all__ = ["MountOptions", "background", "parse_options", "serve", "unmount"]

@@ -1,4 +1,4 @@
-"""From a node to what the kernel is told of it."""
+"""The attributes of a node as the kernel takes them."""
 
 import os
 import stat
@@ -6,33 +6,33 @@ import stat
 import pyfuse3
 
 from imgfs.mount.options import MountOptions
-from imgfs.view import Listed, Node
+from imgfs.view import File, Listed, Node, Symlink
 
 _FOREVER = 86_400.0  # seconds; content never changes
 _BLOCK = 512  # bytes, in which stat(2) counts blocks
 
 
 class Attributes:
-    """Makes attributes as `options` say."""
+    """Makes attributes, with the owners and permissions that `options` set."""
 
     def __init__(self, options: MountOptions) -> None:
         self._kept = ~options.umask
         self._uid, self._gid = options.uid, options.gid
         self._own_uid, self._own_gid = os.getuid(), os.getgid()
-        self.unsettled: set[int] = set()
-        """Numbers of files whose size was not known when they were last told of."""
+        self.size_unknown: set[int] = set()
+        """Inode numbers of the files whose size was not known when the kernel was last sent it."""
 
     def of(
-        self, node: Node, number: int, size: int | None, *, fleeting: bool = False
+        self, node: Node, number: int, size: int | None, *, entry_may_change: bool = False
     ) -> pyfuse3.EntryAttributes:
-        """What stat(2) answers, and for how long the kernel may believe it.
+        """The attributes of `node`, with how long the kernel may keep them.
 
-        `size` is that of a file in bytes, None while it is unknown: then it reads as 0 and is asked for again.
-        `fleeting` says that the name by which the node was found may lead elsewhere at any time.
+        `size` is in bytes. None means that it is unknown: 0 is sent, and the kernel asks again each time.
+        With `entry_may_change`, the name that was looked up may lead to another node at any time.
         """
         entry = pyfuse3.EntryAttributes()
         if size is None:
-            self.unsettled.add(number)
+            self.size_unknown.add(number)
         entry.st_ino = number
         entry.st_mode = node.mode & self._kept
         entry.st_nlink = node.links
@@ -43,19 +43,19 @@ class Attributes:
         entry.st_blksize = 4096
         entry.st_blocks = -(-(size or 0) // _BLOCK)
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = node.mtime_ns
-        entry.entry_timeout = 0.0 if fleeting else _FOREVER
+        entry.entry_timeout = 0.0 if entry_may_change else _FOREVER
         entry.attr_timeout = 0.0 if node.mutable or size is None else _FOREVER
         return entry
 
     def blank(self) -> pyfuse3.EntryAttributes:
-        """A directory of which nothing is said but that what is said next holds for good."""
+        """The attributes of a directory of which only the type is set, to be completed by `fill`."""
         entry = pyfuse3.EntryAttributes()
         entry.st_mode = stat.S_IFDIR
         entry.entry_timeout = entry.attr_timeout = _FOREVER
         return entry
 
     def fill(self, entry: pyfuse3.EntryAttributes, of: Listed, number: int) -> None:
-        """Make `entry`, which began `blank`, say what a directory lists; `number` is the inode's."""
+        """Set what differs between the entries of a directory; `number` is the inode number."""
         _, _, mode, links, uid, gid, device, size, mtime_ns = of
         entry.st_ino = number
         entry.st_mode = mode & self._kept
@@ -68,8 +68,18 @@ class Attributes:
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = mtime_ns
 
 
+def known_size(node: Node) -> int | None:
+    """The size of a node in bytes, found without blocking; None for a file whose size is unknown.
+
+    That of a symbolic link is the length of its target.
+    """
+    if isinstance(node, File):
+        return node.known_size
+    return len(node.target) if isinstance(node, Symlink) else 0
+
+
 def _first(chosen: int | None, recorded: int | None, own: int) -> int:
-    """The owner to show: the one chosen by option, else the one recorded, else whoever mounts."""
+    """The owner to show: the one chosen by option, else the one recorded, else the user who mounts."""
     if chosen is not None:
         return chosen
     return own if recorded is None else recorded

@@ -1,7 +1,7 @@
-"""Going to the background, as mount helpers do: only once it works.
+"""Going to the background, as mount helpers do: only once the file system can be used.
 
-The process forks before there are threads. The child does everything; the parent waits for one line from it,
-which says that the file system answers, or why it does not.
+The process forks before it has threads. The child does all the work; the parent waits for one line from it, which
+says that the file system is ready, or why it is not.
 """
 
 import logging
@@ -20,9 +20,9 @@ _READY = b"\0"
 
 
 def background(start: Callable[[Callable[[], None]], None], log_file: str | None) -> None:
-    """Run `start` in a child and return once that has called what it was given, "ready".
+    """Run `start(ready)` in a child process, and return once it has called `ready`.
 
-    Raises MountError with what the child said if it ended without. The child never returns.
+    Raises MountError with the child's message if it ends before that. The child never returns.
     """
     sys.stdout.flush()
     sys.stderr.flush()
@@ -43,7 +43,7 @@ def _child(start: Callable[[Callable[[], None]], None], pipe: int, log_file: str
 
     def ready() -> None:
         nonlocal waiting
-        os.write(pipe, _READY)  # raises if whoever asked is gone, which ends this
+        os.write(pipe, _READY)  # raises BrokenPipeError if the parent is gone, which ends the child
         os.close(pipe)
         waiting = False
         leave_stderr()
@@ -57,7 +57,7 @@ def _child(start: Callable[[Callable[[], None]], None], pipe: int, log_file: str
         log_to(log_file)
         start(ready)
         status = 0
-    except BaseException as error:  # whatever it was, this process ends here and must say why
+    except BaseException as error:  # the child ends here in any case, and must say why
         text = describe(error) if isinstance(error, (ImgfsError, OSError)) else f"internal error: {error!r}"
         logger.debug("where it happened", exc_info=error)
         if waiting:

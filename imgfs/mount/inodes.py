@@ -1,8 +1,8 @@
-"""Inode numbers: a number for each node the kernel knows, the same for the same node at every time.
+"""Inode numbers: one for each node that the kernel refers to, the same for the same node at all times.
 
-The number is a hash of the node's key, so it survives being forgotten, and remounting; that of a node of a table is
-a hash of the table's key and the node's place in it. The kernel counts its references; when it forgets the last one,
-the node goes, and of a table nothing is kept for a node at all.
+The number is a hash of the node's key, so it stays the same after the node was forgotten, and after remounting; that
+of a node of a table is a hash of the table's key, and the node's position in it. The kernel counts references; when
+it drops the last one, the node goes. Of a table one count is kept, and no object for each node.
 """
 
 import hashlib
@@ -13,7 +13,8 @@ import pyfuse3
 from imgfs.view import Node, NodeTable
 
 _TABLE = 1 << 62  # set in the numbers of nodes of tables, and in no others
-_PLACE_BITS = 32
+_POSITION_BITS = 32
+_POSITION = (1 << _POSITION_BITS) - 1
 
 
 class _Entry:
@@ -25,16 +26,16 @@ class _Entry:
 
 
 class _TableEntry:
-    __slots__ = ("count", "given", "table")
+    __slots__ = ("count", "pushed", "table")
 
     def __init__(self, table: NodeTable) -> None:
         self.table = table
         self.count = 0
-        self.given = bytearray()  # a bit for each node
+        self.pushed = bytearray()  # a bit for each node
 
 
 class Inodes:
-    """The nodes that the kernel holds, by number. Not safe for several threads: the event loop alone uses it."""
+    """The nodes that the kernel refers to, by number. Not thread-safe: only the event loop uses it."""
 
     def __init__(self, root: Node) -> None:
         self._entries = {pyfuse3.ROOT_INODE: _Entry(root)}
@@ -45,9 +46,9 @@ class Inodes:
         return len(self._entries) + len(self._tables)
 
     def number(self, node: Node) -> int:
-        """The node's number. Two keys with the same hash get different ones while the kernel knows both."""
+        """The node's number. Two keys with the same hash get different ones while the kernel refers to both."""
         if node.table is not None:
-            return self._table_number(node.table) << _PLACE_BITS | node.number
+            return self.first_number(node.table) | node.number
         if node.key == self._root_key:
             return pyfuse3.ROOT_INODE
         number = _hash(node.key)
@@ -55,11 +56,15 @@ class Inodes:
             number = _next(number)
         return number
 
-    def remember(self, node: Node) -> int:
-        """The node's number, which the kernel holds once more from now on."""
+    def first_number(self, table: NodeTable) -> int:
+        """The number of the node at position 0 of a table; those of the others follow it."""
+        return self._table_number(table) << _POSITION_BITS
+
+    def add_reference(self, node: Node) -> int:
+        """Count one more reference of the kernel to `node`; returns its number."""
         number = self.number(node)
         if node.table is not None:
-            self._entry(node.table).count += 1
+            self._table_entry(node.table).count += 1
             return number
         entry = self._entries.get(number)
         if entry is None:
@@ -68,22 +73,18 @@ class Inodes:
         entry.count += 1
         return number
 
-    def base(self, table: NodeTable) -> int:
-        """What makes a node's number of its place in a table, added to that."""
-        return self._table_number(table) << _PLACE_BITS
-
-    def remember_some(self, table: NodeTable, count: int) -> None:
-        """Note that the kernel holds nodes of a table, `count` times more than before."""
-        self._entry(table).count += count
+    def add_references(self, table: NodeTable, count: int) -> None:
+        """Count `count` more references of the kernel to nodes of a table."""
+        self._table_entry(table).count += count
 
     def forget(self, number: int, count: int) -> None:
-        """The kernel holds a number `count` times less."""
+        """Count `count` references less to the node with a number."""
         if number & _TABLE:
-            table = self._tables.get(number >> _PLACE_BITS)
+            table = self._tables.get(number >> _POSITION_BITS)
             if table is not None:
                 table.count -= count
                 if table.count <= 0:
-                    del self._tables[number >> _PLACE_BITS]
+                    del self._tables[number >> _POSITION_BITS]
             return
         entry = self._entries.get(number)
         if entry is None or number == pyfuse3.ROOT_INODE:
@@ -92,27 +93,30 @@ class Inodes:
         if entry.count <= 0:
             del self._entries[number]
 
-    def give(self, number: int) -> bool:
-        """Note that the kernel is given the content of a node of a table; False if it was given it before."""
-        table = self._tables.get(number >> _PLACE_BITS)
+    def mark_pushed(self, number: int) -> bool:
+        """Note that the content of a node of a table is sent to the kernel; returns False if it was before.
+
+        False for a node of no table as well: only tables note it.
+        """
+        table = self._tables.get(number >> _POSITION_BITS)
         if table is None:
             return False
-        byte, bit = divmod(number & (1 << _PLACE_BITS) - 1, 8)
-        if byte >= len(table.given):
-            table.given.extend(bytes(byte + 1 - len(table.given)))
-        if table.given[byte] >> bit & 1:
+        byte, bit = divmod(number & _POSITION, 8)
+        if byte >= len(table.pushed):
+            table.pushed.extend(bytes(byte + 1 - len(table.pushed)))
+        if table.pushed[byte] >> bit & 1:
             return False
-        table.given[byte] |= 1 << bit
+        table.pushed[byte] |= 1 << bit
         return True
 
     def __getitem__(self, number: int) -> Node | NodeTable:
-        """The node with a number that the kernel holds; its table if that is not loaded."""
+        """The node with a number that the kernel refers to, or its table if that is not loaded."""
         if not number & _TABLE:
             return self._entries[number].node
-        table = self._tables[number >> _PLACE_BITS].table
-        return table.node(number & (1 << _PLACE_BITS) - 1) or table
+        table = self._tables[number >> _POSITION_BITS].table
+        return table.node(number & _POSITION) or table
 
-    def _entry(self, table: NodeTable) -> _TableEntry:
+    def _table_entry(self, table: NodeTable) -> _TableEntry:
         number = self._table_number(table)
         entry = self._tables.get(number)
         if entry is None:
@@ -123,14 +127,14 @@ class Inodes:
     def _table_number(self, table: NodeTable) -> int:
         number = _table_hash(table.key)
         while (entry := self._tables.get(number)) is not None and entry.table.key != table.key:
-            number = (_TABLE >> _PLACE_BITS) | (number + 1) % (_TABLE >> _PLACE_BITS)
+            number = (_TABLE >> _POSITION_BITS) | (number + 1) % (_TABLE >> _POSITION_BITS)
         return number
 
 
 @lru_cache(maxsize=1024)
 def _table_hash(key: str) -> int:
     """The upper half of the numbers of a table's nodes."""
-    return (_TABLE >> _PLACE_BITS) | _hash(key) >> _PLACE_BITS
+    return (_TABLE >> _POSITION_BITS) | _hash(key) >> _POSITION_BITS
 
 
 def _hash(key: str) -> int:

@@ -1,26 +1,25 @@
-"""What the kernel asks, translated to what nodes answer, and nothing else.
+"""The kernel's requests, translated to calls of nodes, and nothing else.
 
-What is in memory is answered in place. Whatever may touch a file of a source or of the cache is done by the workers
-of the source that it is for: the event loop never blocks. Reading, opening and closing are first tried in place.
+What is in memory is returned in place. Whatever may touch a file of a source or of the cache is run by the workers of
+the source that it belongs to: the event loop never blocks. Reading, opening and closing are first tried in place.
 """
 
 import errno
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from functools import wraps
 from itertools import count
-from typing import NoReturn, TypeVar
+from typing import Any, Concatenate, NoReturn, ParamSpec, TypeVar
 
 import pyfuse3
 import trio
 
 from imgfs.blob import Blob
 from imgfs.errors import ImgfsError
-from imgfs.mount.attributes import Attributes
-from imgfs.mount.failures import Failures
+from imgfs.mount.attributes import Attributes, known_size
 from imgfs.mount.inodes import Inodes
-from imgfs.mount.listing import Listing, listing, shown_size
+from imgfs.mount.listing import Listing, listing
 from imgfs.mount.options import MountOptions
 from imgfs.mount.workers import Workers
 from imgfs.view import Directory, File, Node, NodeTable, Symlink
@@ -29,6 +28,29 @@ _NAME_MAX = 255
 _SMALL = 128 << 10  # bytes
 
 T = TypeVar("T")
+P = ParamSpec("P")
+
+
+def _guarded(
+    handler: "Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]]",
+) -> "Callable[Concatenate[Operations, P], Coroutine[Any, Any, T]]":
+    """Make `handler` fail with EIO on unexpected errors: raised to pyfuse3, they would end the whole mount."""
+
+    @wraps(handler)
+    async def guarded(operations: "Operations", /, *arguments: P.args, **named: P.kwargs) -> T:
+        try:
+            return await handler(operations, *arguments, **named)
+        except pyfuse3.FUSEError:
+            raise
+        except Exception as error:
+            raise operations._workers.failures.translate(error, handler.__name__) from None
+
+    return guarded
+
+
+async def _refuse(*arguments: object, **named: object) -> NoReturn:
+    """The handler of every request to change something."""
+    raise pyfuse3.FUSEError(errno.EROFS)
 
 
 class Operations(pyfuse3.Operations):
@@ -38,17 +60,19 @@ class Operations(pyfuse3.Operations):
     enable_writeback_cache = False
     enable_acl = False
 
+    create = link = mkdir = mknod = rename = rmdir = symlink = unlink = write = _refuse
+    setattr = setxattr = removexattr = _refuse
+
     def __init__(self, root: Directory, options: MountOptions) -> None:
         super().__init__()
         self._attributes = Attributes(options)
         self._lazy_size = options.lazy_size
         self._inodes = Inodes(root)
-        self._failures = Failures()
-        self._workers = Workers(self._failures)
+        self._workers = Workers()
         self._handles = count(1)
         self._files: dict[int, tuple[Blob, Node]] = {}
         self._directories: dict[int, Listing] = {}
-        self._settling: dict[int, trio.Event] = {}
+        self._learning: dict[int, trio.Event] = {}
 
     def close(self) -> None:
         """Close what is still open. May block."""
@@ -57,6 +81,7 @@ class Operations(pyfuse3.Operations):
         self._files.clear()
         self._directories.clear()
 
+    @_guarded
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
     ) -> pyfuse3.EntryAttributes:
@@ -65,26 +90,27 @@ class Operations(pyfuse3.Operations):
         parent = await self._node(parent_inode)
         node = None
         if isinstance(parent, Directory):
-            node = self._in_place(parent, lambda: parent.lookup(name))
+            node = self._workers.run_in_place(parent, parent.lookup, name)
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
-        return self._told(node, self._inodes.remember(node), fleeting=parent.mutable)
+        return self._known(node, self._inodes.add_reference(node), entry_may_change=parent.mutable)
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for number, times in inode_list:
             self._inodes.forget(number, times)
 
+    @_guarded
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
         held = self._inodes[inode]
         if isinstance(held, NodeTable) and self._lazy_size and self._inodes.number(held.top()) == inode:
-            return self._told(held.top(), inode)
+            return self._known(held.top(), inode)
         node = await self._node(inode)
         if isinstance(node, File) and node.known_size is None:
             return self._attributes.of(node, inode, await self._size(node))
-        return self._told(node, inode)
+        return self._known(node, inode)
 
     async def _size(self, node: File) -> int | None:
-        """A size that is not in memory: the exact one, or if it may be lazy the recorded one, None without."""
+        """A size that is not in memory: the exact one, or with `size=lazy` the recorded one, None if there is none."""
         if self._lazy_size:
             return await self._workers.run(node, node.look_for_size)
         try:
@@ -93,30 +119,35 @@ class Operations(pyfuse3.Operations):
             blob = self._open_blob(node)
             if error.errno != errno.ENOENT or blob is None:
                 raise
-            # a program that has open what was removed by now reads on, and so can learn its size
+            # a program that has the file open can read on after its removal, so it must learn the size
             return await self._workers.run(node, lambda: blob.size, waits=True)
 
+    @_guarded
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         node = await self._node(inode)
         if not isinstance(node, Symlink):
             raise pyfuse3.FUSEError(errno.EINVAL)
         return node.target
 
+    @_guarded
     async def opendir(self, inode: int, ctx: pyfuse3.RequestContext) -> int:
         node = await self._node(inode)
         if not isinstance(node, Directory):
             raise pyfuse3.FUSEError(errno.ENOTDIR)
-        entries = self._in_place(node, lambda: listing(node, self._inodes, self._attributes))
+        entries = self._workers.run_in_place(node, listing, node, self._inodes, self._attributes)
         handle = next(self._handles)
         self._directories[handle] = entries
         return handle
 
+    @_guarded
     async def readdir(self, fh: int, start_id: int, token: pyfuse3.ReaddirToken) -> None:
         self._directories[fh].reply(start_id, token)
 
+    @_guarded
     async def releasedir(self, fh: int) -> None:
         del self._directories[fh]
 
+    @_guarded
     async def open(self, inode: int, flags: int, ctx: pyfuse3.RequestContext) -> pyfuse3.FileInfo:
         node = await self._node(inode)
         if flags & os.O_ACCMODE != os.O_RDONLY:
@@ -124,34 +155,33 @@ class Operations(pyfuse3.Operations):
         if not isinstance(node, File):
             raise pyfuse3.FUSEError(errno.EINVAL)
         size = None if node.mutable else node.known_size
-        blob = self._in_place(node, node.try_open)
+        blob = self._workers.run_in_place(node, node.try_open)
         if blob is None:
             blob = await self._workers.run(node, node.open)
         waits = not (node.mutable or self._lazy_size)
-        if (size is None and waits) or (size is not None and inode in self._attributes.unsettled):
+        if (size is None and waits) or (size is not None and inode in self._attributes.size_unknown):
             try:
-                size = await self._settle_size(inode, node, blob)
+                size = await self._learn_size(inode, node, blob)
             except pyfuse3.FUSEError:
                 await self._close(node, blob)
                 raise
-        if size is not None and size <= _SMALL and self._inodes.give(inode):
+        if size is not None and size <= _SMALL and self._inodes.mark_pushed(inode):
             _push(inode, size, blob)
         handle = next(self._handles)
         self._files[handle] = (blob, node)
-        direct = size is None  # one that is not final must not cut reads off
+        direct = size is None  # else the kernel would cut reads off at a size that is not final
         return pyfuse3.FileInfo(fh=handle, direct_io=direct, keep_cache=not direct)
 
+    @_guarded
     async def read(self, fh: int, off: int, size: int) -> bytes:
         blob, node = self._files[fh]
-        try:
-            data = blob.try_pread(size, off)
-        except Exception as error:
-            raise self._failures.translate(error, node) from None
+        data = self._workers.run_in_place(node, blob.try_pread, size, off)
         return await self._workers.run(node, blob.pread, size, off) if data is None else data
 
     async def flush(self, fh: int) -> None:
-        raise pyfuse3.FUSEError(errno.ENOSYS)  # so that the kernel never asks again
+        raise pyfuse3.FUSEError(errno.ENOSYS)  # the kernel sends no further flush requests
 
+    @_guarded
     async def release(self, fh: int) -> None:
         blob, node = self._files.pop(fh)
         await self._close(node, blob)
@@ -168,89 +198,55 @@ class Operations(pyfuse3.Operations):
         data.f_namemax = _NAME_MAX
         return data
 
+    @_guarded
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
         value = (await self._node(inode)).xattrs.get(name)
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         return value
 
+    @_guarded
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
         return list((await self._node(inode)).xattrs)
 
     async def _node(self, inode: int) -> Node:
-        """The node with a number, its table loaded first if need be."""
+        """The node with a number; loads its table first if it is not loaded."""
         while isinstance(held := self._inodes[inode], NodeTable):
             await self._workers.run(held, held.load)
         return held
 
-    def _told(self, node: Node, number: int, *, fleeting: bool = False) -> pyfuse3.EntryAttributes:
-        return self._attributes.of(node, number, shown_size(node), fleeting=fleeting)
+    def _known(self, node: Node, number: int, *, entry_may_change: bool = False) -> pyfuse3.EntryAttributes:
+        """The attributes of a node, as far as they are known without blocking."""
+        return self._attributes.of(node, number, known_size(node), entry_may_change=entry_may_change)
 
-    async def _settle_size(self, inode: int, node: File, blob: Blob) -> int:
-        """The size of what is being opened, and the kernel asks for it anew.
+    async def _learn_size(self, inode: int, node: File, blob: Blob) -> int:
+        """The size of a file that is being opened; makes the kernel ask for its attributes again.
 
-        It was told that there is none yet, as by a listing, and what it was told last may reach it at any time: asking
-        only when it reads, it could take the older answer for the newer, and the file would end at 0. So it is made to
-        ask, once, before anybody can read.
+        The kernel may have been sent a size of 0, as by a listing, and that reply may reach it at any time: if it asked
+        only once it reads, it could take the older reply for the newer, and the file would end at 0. So its attributes
+        are invalidated, once, before the first read.
         """
-        while (settled := self._settling.get(inode)) is not None:
-            await settled.wait()
-        settled = self._settling[inode] = trio.Event()
+        while (learnt := self._learning.get(inode)) is not None:
+            await learnt.wait()
+        learnt = self._learning[inode] = trio.Event()
         try:
             size = await self._workers.run(node, lambda: blob.size, waits=True)
-            if inode in self._attributes.unsettled:
-                self._attributes.unsettled.discard(inode)
-                with suppress(OSError):  # nobody has mounted this
+            if inode in self._attributes.size_unknown:
+                self._attributes.size_unknown.discard(inode)
+                with suppress(OSError):  # not mounted: there is no kernel to notify
                     pyfuse3.invalidate_inode(inode, attr_only=True)
             return size
         finally:
-            del self._settling[inode]
-            settled.set()
+            del self._learning[inode]
+            learnt.set()
 
     def _open_blob(self, node: Node) -> Blob | None:
         return next((blob for blob, opened in self._files.values() if opened.key == node.key), None)
 
-    def _in_place(self, at: Node | NodeTable, work: Callable[[], T]) -> T:
-        try:
-            return work()
-        except Exception as error:
-            raise self._failures.translate(error, at) from None
-
 
 def _push(inode: int, size: int, blob: Blob) -> None:
-    """Give the kernel a whole small file that is at hand, so that it need not ask for it."""
-    with suppress(ImgfsError, OSError):  # then it asks
+    """Send the kernel a whole small file that is in memory, so that it need not read it."""
+    with suppress(ImgfsError, OSError):  # then the kernel reads it, and gets the error
         data = blob.try_pread(size, 0)
         if data:
             pyfuse3.notify_store(inode, 0, data)
-
-
-def _guarded(handler: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
-    """The same handler, but what it does not expect is EIO: raised to pyfuse3 it would end the whole mount."""
-
-    @wraps(handler)
-    async def guarded(operations: Operations, *arguments: object) -> object:
-        try:
-            return await handler(operations, *arguments)
-        except pyfuse3.FUSEError:
-            raise
-        except Exception as error:
-            raise operations._failures.translate(error, handler.__name__) from None
-
-    return guarded
-
-
-async def _refuse(*arguments: object) -> NoReturn:
-    raise pyfuse3.FUSEError(errno.EROFS)
-
-
-for _name in (
-    *("create", "link", "mkdir", "mknod", "removexattr", "rename", "rmdir", "setattr", "setxattr", "symlink"),
-    *("unlink", "write"),
-):
-    setattr(Operations, _name, staticmethod(_refuse))
-for _name in (
-    *("lookup", "getattr", "readlink", "opendir", "readdir", "releasedir", "open", "read", "release"),
-    *("getxattr", "listxattr"),
-):
-    setattr(Operations, _name, _guarded(getattr(Operations, _name)))

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from imgfs.errors import MountError
 
-_NOBODY = 0xFFFF_FFFF  # as a user or group: none, so no number of one
+_NO_ID = 0xFFFF_FFFF  # chown(2) takes it as "unchanged", so it is no user or group
 _ALWAYS = ("ro", "nosuid", "nodev")
-# What mount(8) passes along from fstab and what changes nothing here.
+# Options that mount(8) passes along from fstab, without effect here.
 _ACCEPTED = (
     *("defaults", "default_permissions", "noatime", "relatime", "nofail", "auto", "noauto"),
     *("user", "users", "nouser", "_netdev"),
@@ -16,9 +16,10 @@ _ACCEPTED = (
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """How the tree is shown. `umask` takes permissions away; `lazy_size` answers 0 while a size is unknown.
+    """How the tree is shown. `umask` removes permissions; `lazy_size` shows a size as 0 while it is unknown.
 
-    `uid` and `gid` own everything; without them, whoever mounts owns all but what images say the owners of.
+    `uid` and `gid` own everything. Without them, files of images have the owners recorded in the image, and all else
+    belongs to the user who mounts.
     """
 
     allow_other: bool = False
@@ -35,7 +36,7 @@ class MountOptions:
         """The options as libfuse takes them."""
         options = {*_ALWAYS, "subtype=imgfs", f"fsname={self.fsname}"}
         if self.allow_other:
-            # whoever mounts can read the images anyway; others see what the modes in the tree let them
+            # other users are subject to file permissions; the user who mounts can read the images anyway
             options.add("default_permissions")
         return options | {name for name in ("allow_other", "noexec") if getattr(self, name)}
 
@@ -62,7 +63,7 @@ def parse_options(text: str) -> MountOptions:
 
 def _number(text: str) -> int:
     value = int(text) if text.isdecimal() else -1
-    if not 0 <= value < _NOBODY:
+    if not 0 <= value < _NO_ID:
         raise ValueError(text)
     return value
 

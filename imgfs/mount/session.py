@@ -1,30 +1,31 @@
-"""A mount from beginning to end: mount, serve, poll, unmount."""
+"""A mount from beginning to end: mount, serve, poll for changes, unmount, also from outside."""
 
 import errno
-import gc
 import logging
 import os
+import re
 import shutil
 import signal
 import stat
+import subprocess
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import pyfuse3
 import trio
 
 from imgfs.errors import ImgfsError, MountError, describe
-from imgfs.mount.eager import take_requests_eagerly
 from imgfs.mount.operations import Operations
 from imgfs.mount.options import MountOptions
-from imgfs.mount.tuning import raise_limits
+from imgfs.mount.tuning import raise_limits, tuned_process
 from imgfs.view import Directory
 
 logger = logging.getLogger("imgfs")
 
 _POLL_SECONDS = 0.25
-_TASKS = 1_000_000  # requests at a time; those that wait for a source that hangs must not keep others out
+_TASKS = 1_000_000  # requests at a time; those that wait for a source that hangs must leave room for others
 
 
 def serve(
@@ -36,10 +37,10 @@ def serve(
     ready: Callable[[], None] = lambda: None,
     ended: Callable[[], None] = lambda: None,
 ) -> None:
-    """Mount the tree below `root` and serve it until it is unmounted, by whoever, or a signal says to.
+    """Mount the tree below `root` and serve it until it is unmounted or SIGINT, SIGTERM or SIGHUP arrives.
 
-    `ready` is called once the file system answers, `ended` once it is unmounted and what is open is to be closed, which
-    may block. Each of `polls` is called in a thread several times a second.
+    `ready` is called once the file system can be used, `ended` once it is unmounted and before open files are closed,
+    which may block. Each of `polls` is called in a thread several times a second.
     Raises MountError if it cannot be mounted.
     """
     _check_mountpoint(mountpoint)
@@ -50,16 +51,54 @@ def serve(
             pyfuse3.init(operations, mountpoint, options.for_kernel)
         except RuntimeError as error:
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
-    take_requests_eagerly()
-    gc.freeze()  # what is imported stays; looking through it for garbage again and again would cost 4 %
     try:
-        trio.run(_serve, mountpoint, polls, ready)
+        with tuned_process():
+            trio.run(_serve, mountpoint, polls, ready)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
         pyfuse3.close(unmount=True)
         ended()
         operations.close()
+
+
+def unmount(path: str, *, lazy: bool = False) -> None:
+    """Unmount the mount of imgfs at `path`; with `lazy` also while it is in use.
+
+    Raises MountError if no such mount is there, or it is busy.
+    """
+    kind = _mounted_type(path)
+    if kind not in (None, "fuse.imgfs"):
+        raise MountError(f"{path}: not mounted by imgfs, but {kind}")
+    if os.geteuid() == 0:
+        command = ["umount", *(["-l"] if lazy else []), "--", path]
+    else:
+        command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
+    except FileNotFoundError:
+        raise MountError(f"{command[0]} not found") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        why = lines[0].partition(": ")[2] if lines else f"{command[0]} failed"
+        raise MountError(why if path in why else f"{path}: {why}")
+
+
+def _mounted_type(path: str) -> str | None:
+    """The type of the file system mounted last at `path`, None if there is none.
+
+    Format: proc_pid_mountinfo(5).
+    """
+    mountpoint = os.fsencode(os.path.realpath(path))
+    kind = None
+    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
+        before, _, after = line.partition(b" - ")
+        if (
+            re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), before.split(b" ")[4])
+            == mountpoint
+        ):
+            kind = os.fsdecode(after.split(b" ")[0])
+    return kind
 
 
 async def _serve(mountpoint: str, polls: Sequence[Callable[[], object]], ready: Callable[[], None]) -> None:
@@ -91,24 +130,24 @@ async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
 
 
 async def _poll(poll: Callable[[], object]) -> None:
-    alone = trio.CapacityLimiter(1)  # as others may hang
-    told = False
+    own_thread = trio.CapacityLimiter(1)  # those of the others may hang
+    reported = False
     while True:
         try:
-            await trio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=alone)
+            await trio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=own_thread)
         except (ImgfsError, OSError) as error:
             logger.warning("%s", describe(error))
         except RuntimeError as error:  # the next one may find a thread
-            if not told:
-                logger.warning("changes are not looked for: %s", error)
-            told = True
+            if not reported:
+                logger.warning("sources are not checked for changes: %s", error)
+            reported = True
         await trio.sleep(_POLL_SECONDS)
 
 
 def _check_mountpoint(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
-        os.statvfs(path)  # a dead mount may have answered the stat from the kernel's memory
+        os.statvfs(path)  # the kernel may have a stat of a dead mount cached
     except OSError as error:
         why = "is dead: unmount it first" if error.errno == errno.ENOTCONN else error.strerror
         raise MountError(f"{path}: {why}") from None
@@ -129,7 +168,7 @@ def _check_fuse() -> None:
 
 @contextmanager
 def _captured_stderr() -> Iterator[Callable[[], str]]:
-    """What libfuse and fusermount3 print, for one line of our own."""
+    """Yields a function that returns what libfuse and fusermount3 have printed, to make one line of it."""
     with tempfile.TemporaryFile() as file:
         saved = os.dup(2)
         os.dup2(file.fileno(), 2)

@@ -1,14 +1,22 @@
-"""What the kernel allows a mount, raised once it answers.
+"""What a mount sets beyond its own objects: in this process while it serves, and in the kernel once it is mounted.
 
-Read-ahead: with the kernel's 128 KiB, reads in order are up to four times slower. Requests in the background, which is
-what read-ahead makes: by default the kernel has twelve at a time, so a dozen that wait for a source that hangs would
-keep the readers of every other source waiting. Both are set where the user may; Linux, fs/fuse/control.c, lets the
-user who mounted set the second, if the control file system is there. Root reaches it even where it is not mounted.
+In the process, until the mount ends: pyfuse3 takes requests as `eager` does, and the garbage collector leaves alone
+what was loaded before (going through it again and again costs 4 %).
+
+In the kernel, where the user may: read-ahead, as with the default of 128 KiB sequential reads are up to four times
+slower; and the number of requests in the background, which is what read-ahead makes. By default the kernel sends
+twelve at a time, so a dozen that wait for a source that hangs would keep the readers of every other source waiting.
+Linux, fs/fuse/control.c, lets the user who mounted set that, if the control file system is mounted; root reaches it
+where it is not.
 """
 
 import ctypes
+import gc
 import os
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from imgfs.mount.eager import eager_requests
 
 _READ_AHEAD_KB = 1024  # more only costs memory
 _MOST_BACKGROUND = 65_535  # what the kernel takes from root
@@ -18,8 +26,19 @@ _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same numbers on every archit
 _CMD_CREATE, _CLOEXEC = 6, 1  # linux/mount.h
 
 
+@contextmanager
+def tuned_process() -> Iterator[None]:
+    """Set what serving a mount needs of this process; undone at the end."""
+    gc.freeze()
+    try:
+        with eager_requests():
+            yield
+    finally:
+        gc.unfreeze()
+
+
 def raise_limits(mountpoint: str) -> None:
-    """Set both for the file system mounted at `mountpoint`, as far as this user may. May block until it answers."""
+    """Raise the kernel's limits for the file system at `mountpoint`, where this user may. Blocks until it replies."""
     device = os.stat(mountpoint).st_dev
     with suppress(OSError):
         _write(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", _READ_AHEAD_KB)

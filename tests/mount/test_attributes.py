@@ -25,7 +25,7 @@ def test_each_kind_of_node_is_readable_and_nobodys_to_write(node: Node, mode: in
     assert (entry.st_ino, entry.st_uid, entry.st_gid) == (42, 7, 8)
 
 
-def test_owners_are_those_chosen_else_those_recorded_else_whoever_mounts() -> None:
+def test_owners_are_those_chosen_else_those_recorded_else_the_user_who_mounts() -> None:
     recorded = Text("/f", b"")
     recorded.uid, recorded.gid = 5, 0
     for options, owners in (
@@ -68,7 +68,7 @@ def test_what_cannot_change_may_be_believed_for_long() -> None:
 
 def test_what_may_change_is_asked_for_again() -> None:
     assert ATTRIBUTES.of(Folder("/d", {}, mutable=True), 2, 0).attr_timeout == 0
-    assert ATTRIBUTES.of(Text("/f", b"abc"), 2, 3, fleeting=True).entry_timeout == 0
+    assert ATTRIBUTES.of(Text("/f", b"abc"), 2, 3, entry_may_change=True).entry_timeout == 0
 
 
 @pytest.mark.parametrize("seconds", [-60_000_000_000, -1, 0, 1, 253_402_300_799])

@@ -1,10 +1,11 @@
-"""The stand-ins for trio's lock and its waiting for files."""
+"""The substitutes for trio's lock and its waiting for files."""
 
 import os
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
 
+import pyfuse3
 import pytest
 import trio
 import trio.testing
@@ -13,7 +14,7 @@ from imgfs.mount import eager
 from imgfs.mount.eager import _Lock, _LowLevel
 
 
-def test_one_task_takes_the_lock_again_and_again_without_giving_way() -> None:
+def test_one_task_takes_the_lock_again_and_again_without_yielding() -> None:
     async def main() -> None:
         lock = _Lock()
         async with trio.open_nursery() as nursery:
@@ -58,7 +59,7 @@ def test_never_two_tasks_hold_the_lock_and_all_get_it() -> None:
     _run(main)
 
 
-def test_who_waits_for_the_lock_can_be_cancelled_and_nobody_else_waits_forever() -> None:
+def test_a_task_that_waits_for_the_lock_can_be_cancelled_and_no_other_waits_forever() -> None:
     async def main() -> None:
         lock = _Lock()
         got: list[int] = []
@@ -121,37 +122,46 @@ def test_what_is_waited_for_comes_however_late() -> None:
 
 
 @pytest.mark.parametrize(("most", "factor"), [(1_000_000_000, 2), (1_000_000, 0.5)])
-def test_patience_grows_if_it_would_have_paid_and_shrinks_if_not(
+def test_polling_lasts_longer_if_it_would_have_paid_and_less_long_if_not(
     monkeypatch: pytest.MonkeyPatch, most: int, factor: float
 ) -> None:
     async def main(low_level: _LowLevel, reading: int, writing: int) -> None:
-        before = low_level._patience_ns = 4 * eager._LEAST_NS
+        before = low_level._polling_ns = 4 * eager._LEAST_NS
         async with trio.open_nursery() as nursery:
             nursery.start_soon(_write_later, writing, 0.05)
             await low_level.wait_readable(reading)
-        assert low_level._patience_ns == before * factor
+        assert low_level._polling_ns == before * factor
 
     monkeypatch.setattr(eager, "_MOST_NS", most)
     _with_pipe(main)
 
 
-def test_no_looking_while_other_threads_work() -> None:
+def test_there_is_no_polling_while_other_threads_work() -> None:
     async def main(low_level: _LowLevel, reading: int, writing: int) -> None:
-        low_level._patience_ns = eager._LEAST_NS
+        low_level._polling_ns = eager._LEAST_NS
         stop = Event()
         working = Thread(target=_work, args=(stop,))
         working.start()
         try:
             async with trio.open_nursery() as nursery:
-                low_level._others_work()
+                low_level._is_busy_elsewhere()
                 nursery.start_soon(_write_later, writing, 0.05)
                 await low_level.wait_readable(reading)
         finally:
             stop.set()
             working.join()
-        assert low_level._patience_ns == 0
+        assert low_level._polling_ns == 0
 
     _with_pipe(main)
+
+
+def test_pyfuse3_has_its_own_event_loop_again_afterwards() -> None:
+    before = pyfuse3.trio  # type: ignore[attr-defined]
+    with suppress(ValueError), eager.eager_requests():
+        assert isinstance(pyfuse3.trio.Lock(), _Lock)  # type: ignore[attr-defined]
+        assert pyfuse3.trio.open_nursery is trio.open_nursery  # type: ignore[attr-defined]
+        raise ValueError
+    assert pyfuse3.trio is before  # type: ignore[attr-defined]
 
 
 def _work(stop: Event) -> None:

@@ -15,9 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from imgfs.errors import MountError
 from imgfs.mount import unmount
 from tests.conftest import eventually
 from tests.mount.serving import DEEP, TEXT, WIDE, served, start
+from tests.tools import require_root
 
 NAMES = [f"file-{number:06}" for number in range(WIDE)]
 
@@ -233,6 +235,42 @@ def test_a_dead_mount_is_called_dead_and_can_be_unmounted(tmp_path: Path) -> Non
         unmount(str(tmp_path))
     with served(tmp_path):
         assert (tmp_path / "text").read_bytes() == TEXT
+
+
+def test_unmounting_from_outside_ends_the_process(tmp_path: Path) -> None:
+    top = tmp_path / "a place\twith \\ in it"
+    top.mkdir()
+    with served(top) as process:
+        unmount(str(top))
+        assert process.wait(10) == 0
+    with pytest.raises(MountError, match=r"not mounted|not found"):
+        unmount(str(top))
+
+
+def test_what_is_in_use_is_unmounted_only_lazily(tmp_path: Path) -> None:
+    with served(tmp_path) as process:
+        folder = os.open(tmp_path, os.O_RDONLY)
+        try:
+            with pytest.raises(MountError, match=f"{tmp_path}: .*busy"):
+                unmount(str(tmp_path))
+            assert os.path.ismount(tmp_path)
+            unmount(str(tmp_path), lazy=True)
+            assert not os.path.ismount(tmp_path)
+            assert os.listdir(folder)
+        finally:
+            os.close(folder)
+        assert process.wait(10) == 0
+
+
+def test_what_another_program_mounted_is_not_unmounted(tmp_path: Path) -> None:
+    require_root()
+    subprocess.run(["mount", "-t", "tmpfs", "none", tmp_path], check=True)
+    try:
+        with pytest.raises(MountError, match=f"{tmp_path}: not mounted by imgfs, but tmpfs"):
+            unmount(str(tmp_path))
+        assert os.path.ismount(tmp_path)
+    finally:
+        subprocess.run(["umount", tmp_path], check=True)
 
 
 def _is_dead(path: Path) -> bool:
