@@ -85,7 +85,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the file that the user wants written",
         "open os.path.exists os.path.isfile os.path.realpath os.replace os.stat os.unlink",
     ),
-    "cli/load.py": (
+    "cli/own_store.py": (
         "what the user gives to load or import",
         "open os.path.isdir os.path.isfile",
     ),

@@ -1,4 +1,4 @@
-"""`imgfs doctor`: which images can be seen on this machine, whether mounting works, and what to do if not."""
+"""`imgfs doctor`: which image stores can be read on this machine, whether mounting works, and what to do if not."""
 
 import logging
 import os
@@ -10,7 +10,8 @@ from contextlib import contextmanager
 
 import click
 
-from imgfs.cli.common import cache, human_size, indexing, is_absence
+from imgfs.cli.messages import human_size
+from imgfs.cli.opening import cache, indexing, is_absence
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sources import default_sources, open_source
@@ -22,9 +23,9 @@ _INSTALL = "install it: apt install fuse3 (Debian, Ubuntu), dnf install fuse3 (F
 _FUSE_CONF = "/etc/fuse.conf"
 
 
-@click.command(short_help="Say what imgfs can see here, and what is missing.")
+@click.command(short_help="Check what imgfs can read, and whether mounting works.")
 def doctor() -> None:
-    """Say which images imgfs can see on this machine, whether mounting works, and what to do if not.
+    """Report which image stores imgfs can read on this machine, whether mounting works, and what to do if not.
 
     Exit status 1 if mounting does not work.
     """
@@ -41,26 +42,26 @@ def doctor() -> None:
 
 
 def _look_at(reference: str, indexer: Indexer) -> tuple[str, str]:
-    """How it is with a source where it lies by default, and more about it."""
-    # opening our own store would make it
+    """The state of a source at its default place, and the details."""
+    # given without a path, our own store would be created
     named = f"imgfs:{default_path()}" if reference == "imgfs:" else reference
     try:
         source = open_source(named, indexer)
     except (ImgfsError, OSError) as error:
         if is_absence(error):
             return "none", f"{reference} {describe(error)}"
-        as_root = " (root may)" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
+        as_root = " (try as root)" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
         return "FAILS", f"{reference} cannot be read: {describe(error)}{as_root}"
     count, problems = len(source.store), len(source.problems)
     source.close()
-    broken = f", {problems} problems (imgfs verify {reference} says which)" if problems else ""
+    broken = f", {problems} problems (see imgfs verify {reference})" if problems else ""
     return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{broken}"
 
 
 def _check_mounting() -> bool:
-    """Try it; answers whether it works."""
+    """Whether mounting works, tried."""
     if os.geteuid() != 0 and shutil.which("fusermount3") is None:
-        _line("FAILS", "fusermount3 is not there", _INSTALL)
+        _line("FAILS", "fusermount3 is not installed", _INSTALL)
         return False
     try:
         os.close(os.open("/dev/fuse", os.O_RDWR))
@@ -85,15 +86,15 @@ def _check_mounting() -> bool:
 
 def _device_hints(error: OSError) -> Iterator[str]:
     if isinstance(error, PermissionError):
-        yield "let everyone use it, as udev does: chmod 666 /dev/fuse"
+        yield "let all users open it, as udev does: chmod 666 /dev/fuse"
     else:
-        yield "load the kernel's module: modprobe fuse"
+        yield "load the kernel module: modprobe fuse"
     yield "in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"
 
 
 def _mount_nothing() -> None:
-    """Mount an empty tree and unmount it. Raises MountError, OSError, or ImportError if a library is missing."""
-    from imgfs.mount import parse_options, serve  # here, as the library may be missing
+    """Mount an empty tree and unmount it. Raises MountError, OSError, or ImportError without libfuse."""
+    from imgfs.mount import parse_options, serve  # here, as libfuse may be missing
 
     folder = tempfile.mkdtemp(prefix="imgfs-doctor-")
     try:
@@ -120,7 +121,7 @@ def _check_cache() -> None:
         _line(
             "FAILS",
             f"{kept.folder}: cannot be written",
-            "imgfs works without, but decodes layers again and again",
+            "imgfs works without a cache, but decodes layers repeatedly",
         )
         return
     partial.close()
@@ -135,7 +136,7 @@ def _line(state: str, text: str, *hints: str) -> None:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """What is wrong is said here, not logged."""
+    """No log messages meanwhile: problems are part of the report."""
     logging.disable(logging.WARNING)
     try:
         yield

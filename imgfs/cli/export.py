@@ -1,4 +1,4 @@
-"""`imgfs export`: an image as a tar, with no mount."""
+"""`imgfs export`: an image as a tar, without a mount."""
 
 import sys
 from contextlib import ExitStack
@@ -6,7 +6,8 @@ from contextlib import ExitStack
 import click
 
 from imgfs.blob import blob_chunks
-from imgfs.cli.common import opened, progress_bar, source_option, store_option
+from imgfs.cli.messages import progress_bar
+from imgfs.cli.opening import opened, source_option, store_option
 from imgfs.cli.output import output_file
 from imgfs.cli.trees import merged
 from imgfs.view.rootfs_tar import open_rootfs_tar
@@ -21,15 +22,17 @@ from imgfs.view.rootfs_tar import open_rootfs_tar
     type=click.Choice(["joined", "verbatim", "flat"]),
     default="joined",
     show_default=True,
-    help="The layers as one tar that tools read to its end, or end to end byte for byte, "
-    "or the root file system that they make, as docker export gives it.",
+    help="Write the layers as one tar, or end to end byte for byte, or the merged root file system, "
+    "as docker export does.",
 )
 @source_option
 @store_option
 def export(image: str, output: str, form: str, sources: tuple[str, ...], store: str | None) -> None:
     """Write the layers of IMAGE, or its root file system, as one tar to standard output or a file."""
     if output == "-" and sys.stdout.isatty():
-        raise click.UsageError("a tar is not for a terminal: use -o FILE or redirect standard output")
+        raise click.UsageError(
+            "refusing to write a tar to a terminal: use -o FILE or redirect standard output"
+        )
     with ExitStack() as stack:
         snapshot = stack.enter_context(opened(sources, store)).snapshot
         image_id = snapshot.resolve(image)

@@ -1,4 +1,4 @@
-"""`imgfs ls` and `imgfs tree`: which images there are."""
+"""`imgfs ls` and `imgfs tree`: lists of images."""
 
 import sys
 from collections.abc import Iterable, Sequence
@@ -9,8 +9,8 @@ import msgspec
 from rich.console import Console
 from rich.tree import Tree
 
-from imgfs.cli.common import end_of_list, human_size, opened, store_option, utf8
-from imgfs.cli.messages import tell
+from imgfs.cli.messages import end_of_list, human_size, tell, utf8
+from imgfs.cli.opening import opened, store_option
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import printable
 from imgfs.sources import Source, default_sources
@@ -18,7 +18,7 @@ from imgfs.sources.source import Artifact
 from imgfs.sources.union import Snapshot
 from imgfs.store import Problem
 
-_WIDEST = 100  # characters of a column in every line; what is longer moves only the rest of its own line
+_WIDEST = 100  # characters of a column; a longer cell moves only the rest of its own line
 
 
 class _Row(msgspec.Struct, kw_only=True):
@@ -36,11 +36,13 @@ class _Row(msgspec.Struct, kw_only=True):
 
 @click.command(short_help="List images.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@click.option("-a", "--all", "everywhere", is_flag=True, help="Also what every engine has on this machine.")
-@click.option("--heads", is_flag=True, help="Only images that no other image is based on.")
-@click.option("--broken", is_flag=True, help="What is broken and not listed otherwise, and why.")
-@click.option("--all-types", is_flag=True, help="Also what is no image: signatures, charts and the like.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON list instead of a table.")
+@click.option(
+    "-a", "--all", "everywhere", is_flag=True, help="Also list the images of every engine on this machine."
+)
+@click.option("--heads", is_flag=True, help="List only images that no other image is based on.")
+@click.option("--broken", is_flag=True, help="List the broken images instead, and why they are broken.")
+@click.option("--all-types", is_flag=True, help="Also list artifacts: signatures, charts and the like.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 @store_option
 def ls(
     sources: tuple[str, ...],
@@ -53,8 +55,8 @@ def ls(
 ) -> None:
     """List the images of each SOURCE, or of the store of imgfs.
 
-    Exit status 3 if something is broken and was skipped, each with a line on standard error; --broken lists that.
-    What is kept as images are and is none, such as a signature, is counted in one line; --all-types lists it.
+    Broken images are skipped, with a line on standard error each; the exit status is 3 then, and --broken lists them.
+    Artifacts, which are stored like images but are none, are counted in one line; --all-types lists them.
     """
     with opened(sources, store, also=default_sources() if everywhere else ()) as union:
         snapshot, problems, artifacts = union.snapshot, union.problems, union.artifacts
@@ -70,22 +72,21 @@ def ls(
     else:
         _print_table(rows, with_type=all_types, with_source=with_source)
     if artifacts and not all_types and not broken:
-        are = "artifact that is no image is" if len(artifacts) == 1 else "artifacts that are no images are"
-        tell(f"{len(artifacts)} {are} not shown (--all-types)")
+        tell(f"{len(artifacts)} artifact{'s' * (len(artifacts) != 1)} not listed (see --all-types)")
     end_of_list(problems)
 
 
-@click.command(short_help="Draw which images are based on which.")
+@click.command(short_help="Draw images as a tree.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @store_option
 def tree(sources: tuple[str, ...], store: str | None) -> None:
-    """Draw which images are based on which.
+    """Draw the images of each SOURCE, or of the store of imgfs, as a tree: each image below the one it is based on.
 
-    Exit status 3 if something is broken and was skipped, as that of imgfs ls.
+    Broken images are skipped as by imgfs ls, with exit status 3.
     """
     with opened(sources, store) as union:
         snapshot, problems = union.snapshot, union.problems
-    console = _Console(highlight=False, markup=False, width=10_000, soft_wrap=True)  # lines are not to be cut
+    console = _Console(highlight=False, markup=False, width=10_000, soft_wrap=True)  # lines must not be cut
     drawn: set[ImageID] = set()
     for root in _roots(snapshot):
         console.print(_branch(snapshot, root, drawn))
@@ -94,8 +95,8 @@ def tree(sources: tuple[str, ...], store: str | None) -> None:
 
 class _Console(Console):
     def on_broken_pipe(self) -> NoReturn:
-        """Leave it to whoever runs the command; rich would end the process with 1."""
-        raise  # what it was called for
+        """Let the caller handle the error; rich would end the process with status 1."""
+        raise  # the error that it was called for
 
 
 def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
@@ -122,7 +123,7 @@ def _artifact_row(artifact: Artifact, sources: Sequence[Source]) -> _Row:
 
 
 def _print_table(rows: Iterable[_Row], *, with_type: bool, with_source: bool) -> None:
-    """A line a name, never cut: on a narrow terminal it goes on below."""
+    """Print a line for each name, never cut: a narrow terminal wraps it."""
     kind, place = (["TYPE"] if with_type else []), (["SOURCE"] if with_source else [])
     lines = [["TAG", "ID" if with_type else "IMAGE ID", *kind, "CREATED", "LAYERS", "SIZE", *place]]
     for row in rows:
@@ -146,7 +147,7 @@ def _broken(source: str, problem: Problem) -> dict[str, object]:
 
 
 def _print_broken(problems: Sequence[tuple[str, Problem]], *, with_source: bool) -> None:
-    """A line a name, `-` where none is known."""
+    """Print a line for each name, or one with `-` if none is known."""
     lines = [["TAG", "IMAGE ID", *(["SOURCE"] if with_source else []), "PROBLEM"]]
     for source, problem in problems:
         image_id = problem.image.removeprefix("sha256:")[:12]
@@ -167,7 +168,7 @@ def _print_columns(lines: Sequence[Sequence[str]]) -> None:
 
 
 def _roots(snapshot: Snapshot) -> list[ImageID]:
-    """Where families begin; of a cycle of parents, the image that sorts first."""
+    """The images that have no parent here, and one of each cycle of parents, the first in order."""
     roots = [
         image_id for image_id in snapshot.images if snapshot.parents.get(image_id) not in snapshot.images
     ]

@@ -1,4 +1,4 @@
-"""`imgfs index` and `imgfs cache`: reading layers ahead of time, and what is remembered of them."""
+"""`imgfs index` and `imgfs cache`: indexing layers ahead of time, and managing the cache that keeps the indexes."""
 
 import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -8,8 +8,8 @@ import click
 
 from imgfs.cache import CacheEntry
 from imgfs.cache.partial_file import PREFIX
-from imgfs.cli.common import cache, cache_size_option, human_size, opened, progress_bar
-from imgfs.cli.messages import tell
+from imgfs.cli.messages import human_size, progress_bar, tell
+from imgfs.cli.opening import cache, cache_size_option, opened
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
 from imgfs.layers import Layer, chain_ids, index_layer, stored_size
@@ -17,12 +17,12 @@ from imgfs.sources import Source
 from imgfs.sources.union import Snapshot
 
 
-@click.command(short_help="Read layers now, so that later nobody waits.")
+@click.command(short_help="Index compressed layers ahead of time.")
 @click.argument("source")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @cache_size_option
 def index(source: str, images: tuple[str, ...]) -> None:
-    """Index the layers of each IMAGE in SOURCE, or of all, so that reading them later need not wait."""
+    """Index the compressed layers of each IMAGE in SOURCE, or of all images, so that no reader has to wait for it."""
     bad = 0
     with opened([source]) as union:
         snapshot = union.snapshot
@@ -37,14 +37,14 @@ def index(source: str, images: tuple[str, ...]) -> None:
     click.get_current_context().exit(bool(bad))
 
 
-@click.group("cache", short_help="What imgfs remembers of layers.")
+@click.group("cache", short_help="Manage the cache.")
 def cache_() -> None:
-    """What imgfs remembers of layers: indexes, and decoded copies."""
+    """Manage the cache, which keeps indexes of layers, merged trees, and decoded copies of layers."""
 
 
 @cache_.command("ls")
 def cache_ls() -> None:
-    """List what is kept, the least recently used first."""
+    """List the files of the cache, the least recently used first."""
     entries = cache().entries()
     for entry in entries:
         used = datetime.datetime.fromtimestamp(entry.used).astimezone()
@@ -55,30 +55,30 @@ def cache_ls() -> None:
 @cache_.command("prune")
 @cache_size_option
 def cache_prune() -> None:
-    """Drop what was used least recently, until no more than --cache-size is left."""
+    """Remove the least recently used files until the cache takes no more than --cache-size."""
     _report(cache().prune())
 
 
 @cache_.command("clear")
 def cache_clear() -> None:
-    """Drop everything but what is being written. Exit status 1 if something could not be dropped."""
+    """Remove all files except those being written. Exit status 1 if a file cannot be removed."""
     _report(cache().prune(0))
     click.get_current_context().exit(any(not entry.name.startswith(PREFIX) for entry in cache().entries()))
 
 
-def _report(dropped: Sequence[CacheEntry]) -> None:
-    click.echo(f"Dropped {len(dropped)} files, {human_size(sum(entry.size for entry in dropped))}")
+def _report(removed: Sequence[CacheEntry]) -> None:
+    click.echo(f"Removed {len(removed)} files, {human_size(sum(entry.size for entry in removed))}")
 
 
 def meant(snapshot: Snapshot, terms: Sequence[str]) -> Sequence[ImageID]:
-    """The images asked for, or all."""
+    """The images that `terms` name, or all if there are none."""
     return list(dict.fromkeys(map(snapshot.resolve, terms))) if terms else list(snapshot.images)
 
 
 def layers_of(
     snapshot: Snapshot, images: Iterable[ImageID]
 ) -> Mapping[ChainID, tuple[Source, DiffID, list[ImageID]]]:
-    """Each layer of some images: where it is read from, its diff ID, and which of them have it."""
+    """The layers of some images: the source of each, its diff ID, and the images that have it."""
     found: dict[ChainID, tuple[Source, DiffID, list[ImageID]]] = {}
     for image_id in images:
         source = snapshot.source_of(image_id)

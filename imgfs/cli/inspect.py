@@ -1,23 +1,24 @@
-"""`imgfs inspect`: all that is known of an image, as JSON."""
+"""`imgfs inspect`: the details of an image, as JSON."""
 
 import sys
 
 import click
 import msgspec
 
-from imgfs.cli.common import opened, source_option, store_option, utf8
+from imgfs.cli.messages import utf8
+from imgfs.cli.opening import opened, source_option, store_option
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, InvalidImage
 from imgfs.sources import Source
 from imgfs.store import Image, LayerStack
 
 
-@click.command(short_help="Print all that is known of images, as JSON.")
+@click.command(short_help="Print the details of images as JSON.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
 @source_option
 @store_option
 def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> None:
-    """Print what is known of each IMAGE (a name, an ID or a unique prefix of one) as a JSON list."""
+    """Print the details of each IMAGE, a name, an ID or a unique prefix of an ID, as a JSON list."""
     with opened(sources, store) as union:
         snapshot = union.snapshot
         descriptions = []
@@ -41,7 +42,7 @@ def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None
 
 
 def _layers(source: Source, image_id: ImageID) -> list[dict[str, object]]:
-    """Each layer, bottom first: its size as far as known, and whether its bytes were compared with its diff ID."""
+    """Each layer, lowest first: its size if it is known, and whether its bytes were compared with its diff ID."""
     stack = source.store.layers(image_id)
     diff_ids = source.store.get(image_id).diff_ids
     return [
@@ -53,14 +54,14 @@ def _layers(source: Source, image_id: ImageID) -> list[dict[str, object]]:
 def _is_verified(stack: LayerStack, number: int) -> bool:
     try:
         return stack.is_verified(number)
-    except (ImgfsError, OSError):  # it is not there
+    except (ImgfsError, OSError):  # the layer is missing
         return False
 
 
 def _config(image: Image) -> msgspec.Raw:
-    """The config as it is. Raises InvalidImage if it cannot be part of a JSON document."""
+    """The exact config. Raises InvalidImage if it cannot be part of a JSON document."""
     try:
-        image.raw_config.decode()  # fields that imgfs knows have been; JSON has to be UTF-8 everywhere
+        image.raw_config.decode()  # only fields that imgfs uses have been checked; JSON has to be UTF-8 throughout
     except UnicodeDecodeError as error:
         raise InvalidImage(f"image {image.id}: its config is no JSON: {error}") from None
     return msgspec.Raw(image.raw_config)

@@ -12,8 +12,8 @@ from contextlib import ExitStack
 import click
 import msgspec
 
-from imgfs.cli.common import opened, source_option, store_option
 from imgfs.cli.messages import tell
+from imgfs.cli.opening import opened, source_option, store_option
 from imgfs.cli.trees import layer_trees, merged
 from imgfs.errors import printable
 from imgfs.rootfs.compare import Change, Difference, Side, State, differences

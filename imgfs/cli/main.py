@@ -1,16 +1,17 @@
 """The command `imgfs`: its subcommands, and the one place where errors become a line and an exit status.
 
-Exit status: 0 for success, 1 for an error (one line on standard error), 2 for wrong usage, 3 of a list that is not all
-because something is broken, and as shells count them
-130 after Ctrl-C, 141 when nobody reads the output any more, 143 after SIGTERM. Where 1 is an answer, as with
-`verify`, an error is 2.
+Exit status: 0 for success, 1 for an error (one line on standard error), 2 for wrong usage, 3 for a list that is
+incomplete because something broken was skipped; as shells do, 130 after Ctrl-C, 141 when the reader of the output has
+closed it, 143 after SIGTERM. Where 1 is a result, as with `verify`, an error is 2.
 """
 
 import logging
 import os
+import resource
 import signal
 import sys
 import threading
+from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
 
@@ -20,12 +21,13 @@ from imgfs.cli.messages import ClosedStream, tell
 from imgfs.errors import ImgfsError, describe, is_shortage
 from imgfs.logs import log_to_stderr
 
-# that a thread waits for the interpreter; with Python's 5 ms decoders and requests would wait for a scan of headers
-_SWITCH_SECONDS = 0.00005
-_STACK_SIZE = 1 << 20  # of a thread; with the usual 8 MiB a limit on address space is soon reached
+_SWITCH_SECONDS = (
+    0.00005  # before a thread gives up the interpreter; Python's 5 ms let readers wait for scans
+)
+_STACK_SIZE = 1 << 20  # of a thread; the default of 8 MiB soon reaches a limit on address space
 
 _NAME = "imgfs"
-_COMPLETION = "_IMGFS_COMPLETE"  # set by shells that want to know how words may go on
+_COMPLETION = "_IMGFS_COMPLETE"  # set by shells to ask for completions
 
 _COMMANDS = {
     "mount": "mount.mount",
@@ -37,27 +39,25 @@ _COMMANDS = {
     "which": "look.which",
     "diff": "look.diff",
     "export": "export.export",
-    "load": "load.load",
-    "import": "load.import_",
-    "tag": "names.tag",
-    "rm": "names.rm",
+    "load": "own_store.load",
+    "import": "own_store.import_",
+    "tag": "own_store.tag",
+    "rm": "own_store.rm",
     "index": "index.index",
     "verify": "verify.verify",
     "cache": "index.cache_",
     "doctor": "doctor.doctor",
 }
 
+_WITH_RESULT = ("which", "diff", "verify")
+"""Commands whose exit status 1 is a result, so that an error is 2."""
 
-_ANSWERING = ("which", "diff", "verify")
-"""Commands whose exit status 1 is an answer, so that an error is 2."""
-
-
-_UNASKED = ("rw", "dev", "suid")
-"""Options that mount.fuse3(8) adds of its own accord; asked for, they are refused."""
+_UNREQUESTED = ("rw", "dev", "suid")
+"""Options that mount.fuse3(8) adds unasked. A user who asks for them gets an error."""
 
 
 class _Group(click.Group):
-    """Commands that are loaded when they are wanted, so that none waits for what another needs."""
+    """A group that imports a command's module only when it is run, so that no command waits for imports of others."""
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -65,7 +65,7 @@ class _Group(click.Group):
         if len(args) == 4 and args[2] == "-o" and not args[0].isalnum():
             # as mount.fuse3(8) calls it, for fstab and `mount -t fuse.imgfs`
             *places, option, chosen = args
-            kept = ",".join(name for name in chosen.split(",") if name not in _UNASKED)
+            kept = ",".join(name for name in chosen.split(",") if name not in _UNREQUESTED)
             args = ["mount", option, kept, "--", *places]
         return super().resolve_command(ctx, args)
 
@@ -83,41 +83,51 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(None, "-V", "--version", package_name="imgfs", message="%(prog)s %(version)s")
-@click.option("--debug", is_flag=True, help="Log more, and show where an unexpected error comes from.")
+@click.option("--debug", is_flag=True, help="Log details, and tracebacks of unexpected errors.")
 def imgfs(debug: bool) -> None:
-    """See into container images as files, without running, unpacking or saving them.
+    """Show container images as files, without running, unpacking or saving them.
 
     \b
-    A SOURCE is a place that images come from:
+    A SOURCE is a place where images are stored:
       imgfs:[PATH]           a store of imgfs (default: $XDG_DATA_HOME/imgfs)
-      docker:[ROOT]          Docker's images (default: /var/lib/docker)
+      docker:[ROOT]          images of Docker (default: /var/lib/docker)
       containers-storage:[GRAPHROOT]
-                             those of podman and buildah
+                             images of Podman and Buildah
       oci:PATH[:TAG]         an OCI image layout
-      oci-archive:FILE       one in a tar
-      docker-archive:FILE    what docker save writes
+      oci-archive:FILE       an OCI image layout in a tar
+      docker-archive:FILE    an archive of docker save
       containerd:[ROOT][#NAMESPACE]
-                             containerd's images (default: /var/lib/containerd)
-      PATH                   any of these, recognised by what lies there
-    """  # click reads the character, not the escape
+                             images of containerd (default: /var/lib/containerd)
+      PATH                   any of these, recognised by its contents
+    """  # click expects the control character
     log_to_stderr(logging.DEBUG if debug else logging.WARNING)
 
 
 def main() -> None:
     """Run the command line; never returns."""
-    _open_standard_streams()
-    sys.setswitchinterval(_SWITCH_SECONDS)
-    threading.stack_size(_STACK_SIZE)
-    for stopping in (signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(stopping) is signal.SIG_DFL:  # not when nohup has it ignored
-            signal.signal(stopping, _stop)
+    _set_up_process()
     if _COMPLETION in os.environ:
         imgfs.main(prog_name=_NAME)
     sys.exit(_run(sys.argv[1:]))
 
 
+def _set_up_process() -> None:
+    """Set what holds for the whole process, here and nowhere else (but for a mount's, in `mount.tuning`)."""
+    _open_standard_streams()
+    sys.setswitchinterval(_SWITCH_SECONDS)
+    threading.stack_size(_STACK_SIZE)
+    _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with suppress(ValueError, OSError):  # a limit of the whole machine may be lower by now
+        resource.setrlimit(
+            resource.RLIMIT_NOFILE, (most_files, most_files)
+        )  # reading an image opens all its layers
+    for stopping in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(stopping) is signal.SIG_DFL:  # not when nohup has it ignored
+            signal.signal(stopping, _stop)
+
+
 def _run(arguments: list[str]) -> int:
-    """The exit status. Not by way of click's main, which takes a broken pipe for itself."""
+    """Run the command line; returns the exit status. Click's own `main` would handle a broken pipe differently."""
     context: click.Context | None = None
     try:
         with imgfs.make_context(_NAME, arguments) as context:
@@ -130,7 +140,9 @@ def _run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # so that the flush at exit is quiet
+        os.dup2(
+            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
+        )  # so that the flush at exit does not fail
         return 128 + signal.SIGPIPE
     except (ImgfsError, OSError) as error:
         tell(describe(error))
@@ -138,11 +150,11 @@ def _run(arguments: list[str]) -> int:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
         internal = f"internal error: {error!r} (imgfs --debug shows where; please report it)"
         tell(describe(error) if is_shortage(error) else internal)
-    return 2 if context is not None and context.invoked_subcommand in _ANSWERING else 1
+    return 2 if context is not None and context.invoked_subcommand in _WITH_RESULT else 1
 
 
 def _invoke(context: click.Context) -> int:
-    """Run the command; what it exits with."""
+    """Run the command; returns its exit status."""
     status = 0
     try:
         imgfs.invoke(context)
@@ -153,12 +165,12 @@ def _invoke(context: click.Context) -> int:
 
 
 def _open_standard_streams() -> None:
-    """Open those that whoever called has closed: the next file opened would be taken for one of them."""
+    """Open standard streams that the caller closed: the next file opened would take their number."""
     for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
         if getattr(sys, name) is None:
             setattr(sys, name, ClosedStream(os.fdopen(os.open(os.devnull, os.O_RDWR), f"{mode}b")))
 
 
 def _stop(number: int, _: object) -> NoReturn:
-    """End as Ctrl-C does, with everything that is half done cleaned up."""
+    """End as after Ctrl-C, with cleanup."""
     sys.exit(128 + number)

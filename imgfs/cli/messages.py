@@ -1,16 +1,67 @@
-"""What commands say to people on standard error, and what stands for a stream that they closed."""
+"""What commands print: messages, progress bars, and values as people and JSON take them."""
 
 import io
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
 
 import click
 
 from imgfs.errors import printable
+from imgfs.store import Problem
 
 
 def tell(message: str) -> None:
-    """Print what is wrong, on one line that says who says so."""
+    """Print a message on one line of standard error, after the name of the program."""
     click.echo(f"imgfs: {printable(message)}", err=True)
+
+
+def end_of_list(problems: Sequence[tuple[str, Problem]]) -> NoReturn:
+    """End a command that lists images, with status 3 if something broken was skipped."""
+    click.get_current_context().exit(3 if problems else 0)
 
 
 class ClosedStream(io.TextIOWrapper):
     """Stands for a standard stream that the caller closed; what is printed to it is dropped."""
+
+
+@contextmanager
+def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+    """A bar on standard error, if that is a terminal, with bytes, rate and time left.
+
+    Yields a function that takes the number of bytes done since its last call.
+    """
+    if not sys.stderr.isatty():
+        yield lambda _: None
+        return
+    from rich import progress  # here, as it takes longer to load than many commands to run
+    from rich.console import Console
+
+    columns = (
+        progress.TextColumn("{task.description}"),
+        progress.BarColumn(),
+        progress.DownloadColumn(binary_units=True),
+        progress.TransferSpeedColumn(),
+        progress.TimeRemainingColumn(),
+    )
+    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(label, total=total)
+        yield lambda count: bar.advance(task, count)
+
+
+def utf8(text: str) -> str:
+    """Text that JSON can hold: bytes of file names that are not UTF-8, as escapes."""
+    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
+
+
+def human_size(size: int | None) -> str:
+    """A size in powers of 1000, with three digits as docker prints it; `-` if it is unknown."""
+    if size is None:
+        return "-"
+    amount = float(size)
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if amount < 999.5 or unit == "TB":
+            break
+        amount /= 1000
+    return f"{amount:.3g}{unit}" if amount < 999.5 else f"{amount:.0f}{unit}"

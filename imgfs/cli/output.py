@@ -1,4 +1,4 @@
-"""Where a command writes what is not for people: standard output, or a file that is whole or not there."""
+"""What a command writes data to: standard output, or a file that appears only once it is complete."""
 
 import errno
 import os
@@ -10,19 +10,23 @@ from typing import BinaryIO
 
 from imgfs.cli.messages import ClosedStream
 
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)  # what only writing fails with, and without naming the file
+_FULL = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+)  # errors that only writing raises, and without the file's name
 
 
 @contextmanager
 def output_file(path: str) -> Iterator[BinaryIO]:
-    """What to write to: standard output for `-`, or a file. Raises OSError that names it."""
+    """Standard output for `-`, or the file at `path`. Raises OSError that names it."""
     try:
         if path == "-":
             if isinstance(sys.stdout, ClosedStream):
                 raise OSError(errno.EBADF, os.strerror(errno.EBADF), "standard output")
             yield sys.stdout.buffer
             sys.stdout.buffer.flush()
-        elif os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device is written into
+        elif os.path.exists(path) and not os.path.isfile(path):  # a pipe or a device is not replaced
             with open(path, "wb") as file:
                 yield file
         else:
@@ -36,7 +40,7 @@ def output_file(path: str) -> Iterator[BinaryIO]:
 
 @contextmanager
 def _whole(path: str) -> Iterator[BinaryIO]:
-    """A file that is there under its name once all is written, with the mode that one there had, or not at all."""
+    """A file that replaces the one at `path` once it is complete, and keeps its mode. Nothing is left on failure."""
     place = os.path.realpath(path)
     partial = f"{place}.{os.getpid()}.partial"
     try:

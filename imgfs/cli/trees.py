@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from imgfs.cli.common import cache
+from imgfs.cli.opening import cache
 from imgfs.digest import ImageID
 from imgfs.rootfs.loaded import LoadedTree
 from imgfs.rootfs.open_layers import OpenLayers

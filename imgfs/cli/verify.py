@@ -1,4 +1,4 @@
-"""`imgfs verify`: whether everything that a source names is what its digests say."""
+"""`imgfs verify`: whether the contents of a source match their digests."""
 
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -7,28 +7,29 @@ from functools import partial
 import click
 import msgspec
 
-from imgfs.cli.common import opened, progress_bar, utf8
 from imgfs.cli.index import layers_of, meant, taken
+from imgfs.cli.messages import progress_bar, utf8
+from imgfs.cli.opening import opened
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import BlobLayer, copies_of, stored_size, verify_layer
 from imgfs.sources.union import Snapshot, Union
 
-_MOST_OWNERS = 20  # images that a line names; thousands may share a layer
+_MOST_OWNERS = 20  # images named in a line; thousands may share a layer
 
 
-@click.command(short_help="Check everything that a source names.")
+@click.command(short_help="Check the contents of a source against their digests.")
 @click.argument("source")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what is bad.")
-@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each thing.")
+@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each check.")
 def verify(source: str, images: tuple[str, ...], quiet: bool, as_json: bool) -> None:
-    """Read everything that SOURCE names, or what belongs to each IMAGE, and check it against its digests.
+    """Read everything that SOURCE refers to, or what belongs to each IMAGE, and check it against its digests.
 
-    A line for each config, layer, manifest and other document, with the images that it belongs to, one for whatever
-    else is bad, and a last one that counts them. A layer that is kept as several blobs is checked in each. Names and
-    what they lead to have no digest, so that one that was changed to another is not noticed. Exit status 1 if anything
-    is bad, 2 if that cannot be told.
+    Prints a line for each config, layer, manifest and other document, with the images that it belongs to, a line for
+    each other problem, and a last line with the counts. Each blob of a layer that is stored as several is checked.
+    Names have no digest, so a name that was moved to another image is not noticed. Exit status 1 if anything is bad,
+    2 if the check itself fails.
     """
     with opened([source]) as union:
         report = Report(quiet=quiet, as_json=as_json)
@@ -38,12 +39,12 @@ def verify(source: str, images: tuple[str, ...], quiet: bool, as_json: bool) -> 
 
 
 def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
-    """Check the images that `terms` mean in the only source of `union`, or all that it names if there are none."""
+    """Check the images that `terms` name in the only source of `union`, or all that it refers to if there are none."""
     source, snapshot = union.sources[0], union.snapshot
     for problem in source.problems:
         report.line("", problem)
     wanted = meant(snapshot, terms)
-    for image_id in wanted:  # its ID is the digest of its config, which was compared when it was read
+    for image_id in wanted:  # its ID is the digest of its config, compared when it was read
         report.line(f"config {image_id}", None, _owners(snapshot, [image_id]))
     checked: set[object] = set(wanted)
     for chain_id, (owner, diff_id, owners) in layers_of(snapshot, wanted).items():
@@ -68,36 +69,36 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
 def _size(copy: object) -> int | None:
     try:
         return stored_size(copy)  # type: ignore[arg-type]
-    except (ImgfsError, OSError):  # verifying it says so
+    except (ImgfsError, OSError):  # verifying it reports that
         return None
 
 
 class Report:
-    """Prints a line for each thing, and counts what is good and what is bad."""
+    """Prints a line for each check, and counts the good and the bad."""
 
     def __init__(self, *, quiet: bool, as_json: bool) -> None:
         self._quiet = quiet
         self._as_json = as_json
-        self._told = ""
+        self._reported = ""
         self.good = self.bad = 0
 
     def run(self, what: str, check: Callable[[], object], owners: Sequence[str] = ()) -> None:
-        """Do a check, and say what comes of it; what was said to be bad already is not said again."""
+        """Run a check and print its result; what was reported as bad before is not reported again."""
         try:
             check()
         except (ImgfsError, OSError) as error:
-            if what.startswith("layer ") or _name(what) not in self._told:
+            if what.startswith("layer ") or _name(what) not in self._reported:
                 self.line(what, describe(error), owners)
         else:
             self.line(what, None, owners)
 
     def line(self, what: str, problem: str | None, owners: Sequence[str] = ()) -> None:
-        """Say that a thing is good, or what is wrong with it."""
+        """Print that `what` is good, or its problem."""
         self.good, self.bad = self.good + (problem is None), self.bad + (problem is not None)
         text = what if problem is None else problem
         if problem is not None and _name(what) not in text:
             text = f"{what}: {text}"
-        self._told += f"{text}\n" if problem is not None else ""
+        self._reported += f"{text}\n" if problem is not None else ""
         if self._quiet and problem is None:
             return
         if self._as_json:
@@ -114,16 +115,16 @@ class Report:
             click.echo(printable(f"{'good ' if problem is None else 'BAD  '} {text}{names}"))
 
     def end(self) -> None:
-        """Say how many things were checked."""
+        """Print the counts."""
         if not self._quiet and not self._as_json:
             click.echo(f"{self.good} good, {self.bad} bad")
 
 
 def _name(what: str) -> str:
-    """What a thing is known by: the word after its kind, of a digest the part that paths have too."""
+    """The name in `what`: the word after the kind, of a digest only the hex part, as paths have."""
     return [*what.split(" "), ""][1].rstrip(",").rpartition(":")[2]
 
 
 def _owners(snapshot: Snapshot, images: Iterable[ImageID]) -> list[str]:
-    """The images that something belongs to, by their names."""
+    """The names of some images, or their short IDs."""
     return [name for image_id in images for name in snapshot.tags_of(image_id) or [image_id.short]]

@@ -35,7 +35,7 @@ def test_help_is_readable_and_every_command_has_it(
     ("arguments", "line"),
     [
         ([], "    oci:PATH[:TAG]         an OCI image layout"),
-        (["mount"], "    umask=OCTAL             permissions to take away from everything"),
+        (["mount"], "    umask=OCTAL             permissions to remove from all files"),
     ],
 )
 def test_lists_in_help_keep_their_lines(

@@ -79,7 +79,7 @@ def test_artifacts_are_counted_in_one_line_or_listed(imgfs: Imgfs, tmp_path: Pat
     digests = {str(of["digest"]) for of in made.values()}
     for options in ((), ("--json",), ("--heads",)):
         done = imgfs("ls", *options, source)
-        line = f"imgfs: {len(digests)} artifacts that are no images are not shown (--all-types)"
+        line = f"imgfs: {len(digests)} artifacts not listed (see --all-types)"
         assert done.stderr.decode().splitlines() == [line]
         assert str(chart["digest"])[7:19].encode() not in done.stdout
     done = imgfs("ls", "--all-types", source)
@@ -111,7 +111,7 @@ def test_an_artifact_in_two_sources_is_listed_once_with_all_names(imgfs: Imgfs, 
     for name in ("one", "two"):
         layout = Layout(tmp_path / name)
         sources.append(layout.finish(artifacts(layout)["sbom"] | tagged(name)))
-    assert b"imgfs: 1 artifact that is no image is not shown" in imgfs("ls", *sources).stderr
+    assert b"imgfs: 1 artifact not listed" in imgfs("ls", *sources).stderr
     (row,) = json.loads(imgfs("ls", "--all-types", "--json", *sources).stdout)
     assert (row["tags"], row["sources"]) == (["one", "two"], sources)
 

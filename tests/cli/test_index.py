@@ -145,8 +145,8 @@ def test_the_cache_is_listed_pruned_and_cleared(imgfs: Imgfs, tmp_path: Path, la
     lines = imgfs("cache", "ls").stdout.decode().splitlines()
     assert len(lines) == 5
     assert all(line.endswith(".index") for line in lines[:-1])
-    assert imgfs("cache", "prune").stdout == b"Dropped 0 files, 0B\n"
-    assert imgfs("cache", "prune", "--cache-size", "9K").stdout.startswith(b"Dropped ")
+    assert imgfs("cache", "prune").stdout == b"Removed 0 files, 0B\n"
+    assert imgfs("cache", "prune", "--cache-size", "9K").stdout.startswith(b"Removed ")
     assert 0 < len(kept(tmp_path)) < 4
     imgfs("cache", "clear")
     assert kept(tmp_path) == []

@@ -56,8 +56,8 @@ def test_those_that_are_not_there_are_left_out_with_a_line_each(
     done = run("ls", "--json", "docker:", "containerd:", archive, status=3)
     assert len(json.loads(done.stdout)) == 3
     assert done.stderr.decode().splitlines() == [
-        "imgfs: leaving out docker: /var/lib/docker: Permission denied",
-        f"imgfs: leaving out containerd: {tmp_path / 'containerd'}: no containerd there",
+        "imgfs: skipping docker: /var/lib/docker: Permission denied",
+        f"imgfs: skipping containerd: {tmp_path / 'containerd'}: no containerd there",
     ]
 
 
@@ -68,8 +68,8 @@ def test_mounting_shows_the_rest(run: Run, tmp_path: Path, containerd: TestImage
     done = run("mount", "--log-file", log, "docker:", "containerd:", top)
     try:
         assert done.stderr.count(b"\n") == 1
-        assert b"leaving out docker:" in done.stderr
-        assert "leaving out docker:" in log.read_text()
+        assert b"skipping docker:" in done.stderr
+        assert "skipping docker:" in log.read_text()
         assert os.listdir(top / "images") == [containerd.id[7:]]
     finally:
         run("umount", top)
@@ -102,9 +102,7 @@ def test_ls_of_all_says_where_each_image_lives(
     assert sorted(line.split()[0] for line in both) == ["example/base:1", "in/containerd:1"]
     assert all(line.endswith(own) for line in lines if line not in both)
     assert all(line.count(own) == 1 for line in lines)
-    assert done.stderr.decode().splitlines() == [
-        "imgfs: leaving out docker: /var/lib/docker: Permission denied"
-    ]
+    assert done.stderr.decode().splitlines() == ["imgfs: skipping docker: /var/lib/docker: Permission denied"]
 
 
 def test_ls_of_all_says_nothing_of_what_is_not_there(run: Run) -> None:

@@ -1,10 +1,8 @@
-"""What several commands share: opening sources, options that mean the same everywhere, progress, sizes."""
+"""Opening what a command works on, sources, our own store and the cache, and the options that choose them."""
 
 import re
-import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NoReturn
 
 import click
 import platformdirs
@@ -19,13 +17,17 @@ from imgfs.sources import Source, has_no_place, open_source
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
-from imgfs.store import Problem, Problems
+from imgfs.store import Problems
 
 store_option = click.option(
-    "--store", metavar="PATH", help="Another store of imgfs than the default one.", envvar="IMGFS_STORE"
+    "--store", metavar="PATH", help="Use the store of imgfs at PATH.", envvar="IMGFS_STORE"
 )
 source_option = click.option(
-    "--source", "sources", metavar="SOURCE", multiple=True, help="Look here instead of in the store of imgfs."
+    "--source",
+    "sources",
+    metavar="SOURCE",
+    multiple=True,
+    help="Use images of SOURCE instead of the store of imgfs.",
 )
 
 
@@ -52,12 +54,12 @@ cache_size_option = click.option(
     envvar="IMGFS_CACHE_SIZE",
     expose_value=False,
     callback=_take_cache_size,
-    help="Disk that indexes and decoded layers may take (default: 8G).",
+    help="Limit the disk space that the cache takes (default: 8G).",
 )
 
 
 def cache() -> Cache:
-    """The one cache of this command: `$XDG_CACHE_HOME/imgfs`, of the size asked for."""
+    """The cache of this command, `$XDG_CACHE_HOME/imgfs`; the same object at each call."""
     meta = click.get_current_context().meta
     if _CACHE not in meta:
         limit = meta.get(_CACHE_SIZE, DEFAULT_CACHE_SIZE)
@@ -68,7 +70,7 @@ def cache() -> Cache:
 
 @contextmanager
 def indexing(turn: Turn | None = None, verifier: BackgroundVerifier | None = None) -> Iterator[Indexer]:
-    """What makes layers readable at random, for this command; stopped afterwards."""
+    """An indexer over the cache of this command; closed at the end."""
     indexer = Indexer(cache(), turn, verifier)
     try:
         yield indexer
@@ -84,11 +86,11 @@ def opened(
     also: Sequence[str] = (),
     verifier: BackgroundVerifier | None = None,
 ) -> Iterator[Union]:
-    """The sources named, or the store of imgfs when none is; closed afterwards.
+    """The sources named, or the store of imgfs if none is; closed at the end.
 
-    One given without a place, such as `docker:`, is left out with a warning if it cannot be opened and another can:
-    no machine has every engine. One given with its place has to be there. Those in `also` are left out without a
-    word where they are not there. With a `verifier`, layers that are read as they lie are verified by it.
+    A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
+    can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
+    a warning if they do not exist. With a `verifier`, layers that are stored uncompressed are verified by it.
     """
     sources: list[Source] = []
     missing: dict[str, Exception] = {}
@@ -97,7 +99,7 @@ def opened(
         try:
             for reference in (*(references or [f"imgfs:{store or ''}"]), *also):
                 try:
-                    # each has its own, as those that share one would wait for each other
+                    # one each: sources that shared an indexer would wait for each other
                     source = open_source(reference, indexers.enter_context(indexing(turn, verifier)))
                 except (ImgfsError, OSError) as error:
                     if not has_no_place(reference):
@@ -115,7 +117,7 @@ def opened(
 
 
 def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> Problems:
-    """The sources that are left out with a warning. Raises what they failed with if there is no other."""
+    """A warning for each source that is skipped. Raises what they failed with if there is no other source."""
     if not any_left and len(missing) == 1:
         raise next(iter(missing.values()))
     if not any_left:
@@ -124,51 +126,17 @@ def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left:
     problems = Problems()
     for reference, error in missing.items():
         if reference not in also or not is_absence(error):
-            problems.report(f"leaving out {reference} {describe(error)}")
+            problems.report(f"skipping {reference} {describe(error)}")
     return problems
 
 
 def is_absence(error: Exception) -> bool:
-    """Whether what opening a source raised says that there is nothing, rather than something unreadable."""
+    """Whether opening a source failed because there is none, rather than one that cannot be read."""
     return isinstance(error, (SourceNotFound, FileNotFoundError))
-
-
-def end_of_list(problems: Sequence[tuple[str, Problem]]) -> NoReturn:
-    """End a command that lists images: 3 if something is broken and was skipped, so that the list is not all."""
-    click.get_current_context().exit(3 if problems else 0)
 
 
 @contextmanager
 def writing(store: str | None) -> Iterator[Writer]:
-    """A writer of the store of imgfs."""
+    """A writer of the store of imgfs; closed at the end."""
     with indexing() as indexer, Writer(Layout(store or default_path()), indexer) as writer:
         yield writer
-
-
-@contextmanager
-def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal; what is yielded takes the bytes done since."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    from imgfs.cli.progress import bar  # takes longer to load than many a command to run
-
-    with bar(label, total) as advance:
-        yield advance
-
-
-def utf8(text: str) -> str:
-    """Text that JSON can hold: what is not UTF-8 in it, as file names may be, as escapes."""
-    return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
-
-
-def human_size(size: int | None) -> str:
-    """A size as docker prints it, in powers of 1000; `-` where it is unknown."""
-    if size is None:
-        return "-"
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 1000 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:.3g}{unit}" if amount < 1000 else f"{amount:.0f}{unit}"

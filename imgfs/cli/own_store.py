@@ -1,0 +1,154 @@
+"""`imgfs load`, `import`, `tag` and `rm`: the commands that change our own store."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from imgfs.cli.messages import progress_bar, tell, utf8
+from imgfs.cli.opening import opened, store_option, writing
+from imgfs.digest import ImageID
+from imgfs.errors import ImgfsError, InUse, describe, is_exhausted, printable
+from imgfs.own.directory_tar import directory_chunks
+from imgfs.own.importing import import_image
+from imgfs.own.loading import load_image, parents_first, plain_archive
+from imgfs.own.writer import file_chunks
+from imgfs.sources.names import full_name
+from imgfs.sources.union import Snapshot
+
+
+@click.command(short_help="Load images from an archive or any other source.")
+@click.argument("source", default="-", metavar="[SOURCE|-]")
+@click.option("-i", "--input", "input_", metavar="FILE", help="Load FILE, the same as giving it as SOURCE.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the IDs of images.")
+@store_option
+def load(source: str, input_: str | None, quiet: bool, store: str | None) -> None:
+    """Load every image of SOURCE into the store of imgfs: of an archive, as docker save writes it, or any other source.
+
+    Without SOURCE, an archive is read from standard input. An archive may be compressed. The last line printed is the
+    ID of the last image. A broken image is skipped with one line that names it; the exit status is 1 then. Parts of an
+    image that the store already has are checked, and replaced if they are damaged.
+    """
+    reference = input_ or source
+    if reference == "-" and sys.stdin.isatty():
+        raise click.UsageError("no archive given, and standard input is a terminal")
+    with writing(store) as writer:
+        if reference == "-" or os.path.isfile(reference):
+            reference = plain_archive(reference, writer.folder, progress_bar)
+        with opened([reference]) as union:
+            (loaded,) = union.sources
+            is_whole = not loaded.problems
+            for image_id in parents_first(loaded):
+                try:
+                    tags = load_image(loaded, image_id, writer, progress_bar)
+                except (ImgfsError, OSError) as error:
+                    if is_exhausted(error):
+                        raise
+                    tell(f"image {_called(union.snapshot, image_id)} is not loaded: {describe(error)}")
+                    is_whole = False
+                    continue
+                for name in () if quiet else tags:
+                    click.echo(f"Loaded image: {printable(name)}")
+                click.echo(image_id)
+    click.get_current_context().exit(not is_whole)
+
+
+@click.command("import", short_help="Create an image from tars and directories.")
+@click.argument("inputs", nargs=-1, required=True, metavar="FILE|DIRECTORY|-...")
+@click.option("--parent", metavar="IMAGE", help="Put the layers on top of those of this image.")
+@click.option("-t", "--tag", metavar="NAME[:TAG]", help="Name the new image.")
+@click.option(
+    "-c", "--change", "changes", multiple=True, help="Apply a Dockerfile instruction, such as 'CMD [\"sh\"]'."
+)
+@click.option("-m", "--message", help="Set the comment in the history of the new image.")
+@store_option
+def import_(
+    inputs: tuple[str, ...],
+    parent: str | None,
+    tag: str | None,
+    changes: tuple[str, ...],
+    message: str | None,
+    store: str | None,
+) -> None:
+    """Create an image with a layer for each tar (compressed or not) or directory given, the first one lowest.
+
+    Prints the ID of the new image.
+    """
+    tags = [full_name(tag)] if tag else []
+    with writing(store) as writer:
+        base = None
+        if parent is not None:
+            with opened([], store) as union:
+                image_id = union.snapshot.resolve(parent)
+                base = union.snapshot.images[image_id]
+        layers = []
+        for name in inputs:
+            with _input(name) as (chunks, total), progress_bar(name, total) as advance:
+                layer = writer.stage(chunks, name, advance)
+            layers.append((layer, message or f"Imported from {utf8(name)}"))
+        click.echo(import_image(writer, layers, base, changes, tags))
+
+
+@click.command(short_help="Add a name to an image.")
+@click.argument("image")
+@click.argument("name")
+@store_option
+def tag(image: str, name: str, store: str | None) -> None:
+    """Add NAME to the names of IMAGE; an image that had NAME before loses it."""
+    with opened([], store) as union, writing(store) as writer:
+        writer.tag(union.snapshot.resolve(image), full_name(name))
+
+
+@click.command(short_help="Remove images from the store of imgfs.")
+@click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option("-f", "--force", is_flag=True, help="Remove an image even if it has children or several names.")
+@store_option
+def rm(images: tuple[str, ...], force: bool, store: str | None) -> None:
+    """Remove each IMAGE, given by name, ID or a unique prefix of an ID, and the layers that no other image has.
+
+    If it is given by one of several names, only that name is removed, as by docker rmi.
+    """
+    for term in images:
+        with opened([], store) as union, writing(store) as writer:
+            snapshot = union.snapshot
+            image_id = snapshot.resolve(term)
+            tags = snapshot.tags_of(image_id)
+            if len(tags) > 1 and not force:
+                name = snapshot.name_meant(term)
+                if name is None:
+                    raise InUse(
+                        f"image {image_id.short} has several names ({', '.join(tags)}; --force to remove it)"
+                    )
+                writer.untag([name])
+                _print_untagged(name)
+                continue
+            writer.remove(image_id, force=force)
+            for name in tags:
+                _print_untagged(name)
+            click.echo(f"Deleted: {image_id}")
+
+
+def _print_untagged(name: str) -> None:
+    click.echo(f"Untagged: {printable(name)}")
+
+
+def _called(snapshot: Snapshot, image_id: ImageID) -> str:
+    """The ID of an image with its names, for a message."""
+    names = snapshot.tags_of(image_id)
+    return f"{image_id} ({', '.join(names)})" if names else image_id
+
+
+@contextmanager
+def _input(name: str) -> Iterator[tuple[Iterator[bytes], int | None]]:
+    """The chunks of a new layer's tar, and its size in bytes if that is known."""
+    if name == "-":
+        if sys.stdin.isatty():
+            raise click.UsageError("standard input is a terminal")
+        yield file_chunks(sys.stdin.buffer), None
+    elif os.path.isdir(name):
+        yield directory_chunks(name), None
+    else:
+        with open(name, "rb") as file:
+            yield file_chunks(file), os.fstat(file.fileno()).st_size

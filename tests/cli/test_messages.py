@@ -1,0 +1,49 @@
+"""What commands print for people."""
+
+import os
+import pty
+import sys
+
+import pytest
+
+from imgfs.cli.messages import human_size, progress_bar, tell, utf8
+
+
+@pytest.mark.parametrize(
+    ("size", "text"),
+    [
+        *((None, "-"), (0, "0B"), (999, "999B"), (1000, "1kB"), (1234, "1.23kB"), (999_499, "999kB")),
+        *((999_999, "1MB"), (12_345_678, "12.3MB"), (5 * 10**12, "5TB"), (5 * 10**16, "50000TB")),
+    ],
+)
+def test_sizes_have_three_digits_and_a_unit_of_1000(size: int | None, text: str) -> None:
+    assert human_size(size) == text
+
+
+def test_a_name_that_is_not_utf_8_can_be_part_of_json() -> None:
+    name = os.fsdecode(b"caf\xe9 \xf0\x9f\x90\x8b")
+    assert utf8(name).encode() == b"caf\\xe9 \xf0\x9f\x90\x8b"
+
+
+def test_a_message_is_one_line_that_steers_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    tell("a\nb\x1b[31m")
+    assert capsys.readouterr().err == "imgfs: a\\nb\\x1b[31m\n"
+
+
+def test_a_bar_is_drawn_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with progress_bar("layer 1", 100) as advance:
+        advance(50)
+    assert capsys.readouterr().err == ""
+    master, slave = pty.openpty()
+    with open(slave, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        monkeypatch.setenv("TERM", "xterm")
+        with progress_bar("layer 1", 100) as advance:
+            advance(50)
+            advance(25)
+        drawn = os.read(master, 100_000).decode()
+    os.close(master)
+    assert "layer 1" in drawn
+    assert "75/100 bytes" in drawn
