@@ -1,6 +1,6 @@
-"""Where messages go: to standard error, and once nobody sits in front, to a file or syslog.
+"""Where log messages go: to standard error, and in the background to a file or syslog.
 
-Messages name what is in images, and that may be anything; each stays one line that steers no terminal.
+Messages contain names from images, which may be anything; each is made one line that cannot steer a terminal.
 """
 
 import logging
@@ -18,7 +18,7 @@ class _Lines(logging.Formatter):
 
 
 def log_to_stderr(level: int) -> None:
-    """Log what is at least that grave to standard error."""
+    """Log messages of at least this level to standard error."""
     handler = logging.StreamHandler()
     handler.setFormatter(_Lines("imgfs: %(message)s"))
     logging.basicConfig(handlers=[handler], level=level)

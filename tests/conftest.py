@@ -1,4 +1,4 @@
-"""Fixtures that several rooms' tests use."""
+"""Fixtures that the tests of several packages use."""
 
 import os
 import subprocess
@@ -14,8 +14,8 @@ from hypothesis import settings
 from tests.images import TestImage, docker_archive, family
 from tests.tools import require_root
 
-# How busy the machine is, is no property of the code. In CI examples are the same at every run, so that whether a
-# change lands does not depend on luck; looking for new ones is for whoever runs the tests elsewhere.
+# How busy the machine is, is no property of the code. In CI examples are the same at every run, so that a change does
+# not fail by chance; runs elsewhere look for new ones.
 settings.register_profile("patient", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("patient")
 
