@@ -11,6 +11,7 @@ PACKAGES = [
     "cli",
     "mount",
     "view",
+    "saving",
     "own",
     "sources",
     "rootfs",

@@ -85,6 +85,14 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the file that the user wants written",
         "open os.path.exists os.path.isfile os.path.realpath os.replace os.stat os.unlink",
     ),
+    "cli/save.py": (
+        "the directory that the user wants written",
+        "os.path.lexists os.rename shutil.rmtree",
+    ),
+    "saving/entry.py": (
+        "the directory that the user wants written",
+        "open os.makedirs os.mkdir",
+    ),
     "cli/own_store.py": (
         "what the user gives to load or import",
         "open os.path.isdir os.path.isfile",

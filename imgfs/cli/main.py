@@ -39,6 +39,7 @@ _COMMANDS = {
     "which": "look.which",
     "diff": "look.diff",
     "export": "export.export",
+    "save": "save.save",
     "load": "own_store.load",
     "import": "own_store.import_",
     "tag": "own_store.tag",

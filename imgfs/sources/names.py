@@ -30,6 +30,14 @@ def familiar_name(name: str) -> str:
     return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name
 
 
+def qualified_name(name: str) -> str:
+    """A name with its registry, `docker.io` where it has none, as containerd writes it."""
+    domain, slash, _ = name.partition("/")
+    if slash and (domain == "localhost" or "." in domain or ":" in domain):
+        return name
+    return f"docker.io/{name if slash else f'library/{name}'}"
+
+
 _DOCKER = ("docker.io/library/", "docker.io/", "index.docker.io/library/", "index.docker.io/", "library/")
 _IMPLIED = (
     "",

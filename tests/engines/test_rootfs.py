@@ -1,7 +1,8 @@
 """The merged root file system of real images, against what engines and umoci make of them."""
 
 import json
-from collections.abc import Sequence
+import stat
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from tests.engines.conftest import KINDS, Engines
 from tests.engines.engine import run
 from tests.tar.archives import tree
 from tests.tools import require_tool
-from tests.tree.stacks import Facts, real_facts
+from tests.tree.stacks import Facts, check_same, real_facts
 
 EXTRACT = ("--xattrs", "--xattrs-include=*", "--numeric-owner", "-p")
 
@@ -42,12 +43,30 @@ def unpacked(layout: Path, tag: str, folder: Path) -> Facts:
     return real_facts(folder / "rootfs")
 
 
-def check(mount: Mount, source: str, hexes: str, expected: Facts, folder: Path) -> None:
-    """Compare what is mounted, and its flat.tar, with what is expected."""
+def without_directory_times(facts: Facts) -> Facts:
+    """The same without the times of directories.
+
+    A layer may have a file and no member for the directory it is in. Engines then make that directory in the layer,
+    which is what is shown; umoci leaves the one of the layer below as it was.
+    """
+    return {
+        path: (*fact[:4], 0, *fact[5:]) if stat.S_ISDIR(fact[0]) else fact for path, fact in facts.items()
+    }
+
+
+def check(
+    mount: Mount,
+    source: str,
+    hexes: str,
+    expected: Facts,
+    folder: Path,
+    compared: Callable[[Facts], Facts] = lambda facts: facts,
+) -> None:
+    """Compare what is mounted, and its flat.tar, with what is expected, as far as it is to be `compared`."""
     with mount(source) as top:
         image = top / "images" / hexes
-        assert real_facts(image / "rootfs") == expected
-        assert extracted(image / "flat.tar", folder) == expected
+        check_same(compared(real_facts(image / "rootfs")), compared(expected))
+        check_same(compared(extracted(image / "flat.tar", folder)), compared(expected))
         size = (image / "flat.tar").stat().st_size
         with (image / "flat.tar").open("rb") as file:
             assert size == len(file.read())
@@ -65,7 +84,7 @@ def test_it_is_what_docker_exports(mount: Mount, engines: Engines, tmp_path: Pat
     for path in _DOCKERS_OWN:
         exported.pop(path, None)
         ours.pop(path, None)
-    assert ours == exported
+    check_same(ours, exported)
 
 
 @pytest.mark.parametrize("kind", ["docker-overlay2", "podman-overlay"])
@@ -116,4 +135,4 @@ def test_a_debian_with_an_apt_transaction_a_layer_is_what_umoci_unpacks(mount: M
     assert len(expected) > 5000
     manifest = json.loads(run(require_tool("skopeo"), "inspect", "--raw", f"oci:{layout}:3"))
     hexes = manifest["config"]["digest"][7:]
-    check(mount, f"oci:{layout}:3", hexes, expected, tmp_path / "flat")
+    check(mount, f"oci:{layout}:3", hexes, expected, tmp_path / "flat", without_directory_times)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
@@ -243,3 +244,13 @@ def _applicable(stack: list[list[Entry]]) -> list[list[Entry]]:
             return _applicable([*layers, kept, *stack[len(layers) + 1 :]])
         layers.append(kept)
     return layers
+
+
+def check_same(found: Facts, expected: Facts) -> None:
+    """Fail with the first paths that differ: what shows how two large mappings differ takes minutes and gigabytes."""
+    differing = [
+        path for path in sorted(found.keys() | expected.keys()) if found.get(path) != expected.get(path)
+    ]
+    shown = [f"{path!r}: {found.get(path)} where {expected.get(path)} is expected" for path in differing[:20]]
+    if differing:
+        pytest.fail("\n".join([f"{len(differing)} paths differ", *shown]))
