@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Imgfs
-from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.images import TestImage, docker_archive, layer_tar
 from tests.layouts import Layout, artifacts, tagged
 from tests.tools import require_tool
 
@@ -136,33 +136,6 @@ def test_cyclic_parents_are_drawn_once(imgfs: Imgfs, tmp_path: Path) -> None:
     assert sorted(line.split()[-1] for line in lines) == sorted([one.id[7:19], two.id[7:19]])
 
 
-def test_inspect_shows_the_config_and_where_the_image_is(
-    imgfs: Imgfs, archive: Path, images: list[TestImage]
-) -> None:
-    (described,) = json.loads(imgfs("inspect", "--source", archive, "example/child").stdout)
-    assert described["Id"] == images[1].id
-    assert described["RepoTags"] == list(images[1].tags)
-    assert described["Parent"] == images[0].id
-    assert described["Children"] == [images[2].id]
-    assert described["Config"] == json.loads(images[1].config)
-
-
-def test_a_config_that_no_json_can_hold_is_an_error_that_names_the_image(
-    imgfs: Imgfs, tmp_path: Path
-) -> None:
-    """Its bytes that are no UTF-8 lie in a field that nothing else reads."""
-
-    class Latin(TestImage):
-        @property
-        def config(self) -> bytes:
-            return super().config[:-1] + b', "note": "caf\xe9"}'
-
-    image = Latin([layer_tar({"a": b"a"})], ["latin:1"])
-    path = docker_archive(tmp_path / "latin.tar", [image])
-    (line,) = imgfs("inspect", "--source", path, "latin:1", status=1).stderr.decode().splitlines()
-    assert line.startswith(f"imgfs: image {image.id}: its config is no JSON: ")
-
-
 def test_control_characters_in_names_do_not_reach_the_terminal(imgfs: Imgfs, tmp_path: Path) -> None:
     path = docker_archive(
         tmp_path / "evil.tar", [TestImage([layer_tar({"a": b""})], ["evil\x1b]0;title\x07:1"])]
@@ -176,10 +149,3 @@ def test_one_long_name_does_not_make_every_line_long(imgfs: Imgfs, tmp_path: Pat
     path = docker_archive(tmp_path / "x.tar", [TestImage([layer], tags)])
     assert len(imgfs("ls", path).stdout) < 200_000
     assert len(imgfs("verify", path).stdout) < 250_000, "each line names the first images only"
-
-
-def test_verify_fails_if_anything_is_bad(imgfs: Imgfs, tmp_path: Path, images: list[TestImage]) -> None:
-    layout = oci_layout(tmp_path / "layout", images)
-    imgfs("verify", layout)
-    (layout / "blobs/sha256" / images[0].id[7:]).unlink()
-    assert b"BAD" in imgfs("verify", layout, status=1).stdout
