@@ -25,6 +25,7 @@ PACKAGES = [
     "go_json",
     "decoders",
     "budget",
+    "lru",
     "digest",
     "logs",
     "errors",

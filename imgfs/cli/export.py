@@ -7,10 +7,9 @@ import click
 
 from imgfs.blob import blob_chunks
 from imgfs.cli.messages import progress_bar
-from imgfs.cli.opening import opened, source_option, store_option
+from imgfs.cli.opening import opened, root_fs, source_option, store_option
 from imgfs.cli.output import output_file
-from imgfs.cli.trees import merged
-from imgfs.view.rootfs_tar import open_rootfs_tar
+from imgfs.view.tars import open_rootfs_tar
 
 
 @click.command(short_help="Write an image as one tar.")
@@ -37,7 +36,7 @@ def export(image: str, output: str, form: str, sources: tuple[str, ...], store: 
         snapshot = stack.enter_context(opened(sources, store)).snapshot
         image_id = snapshot.resolve(image)
         if form == "flat":
-            blob = stack.enter_context(stack.enter_context(merged(snapshot, image_id)).flat())
+            blob = stack.enter_context(stack.enter_context(root_fs(snapshot, image_id)).flat_tar())
         else:
             images = snapshot.source_of(image_id).store
             blob = stack.enter_context(open_rootfs_tar(images, image_id, verbatim=form == "verbatim"))

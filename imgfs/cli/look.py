@@ -1,9 +1,7 @@
 """`imgfs find`, `imgfs which` and `imgfs diff`: looking into root file systems without a mount."""
 
 import base64
-import fnmatch
 import os
-import re
 import stat
 import sys
 from collections.abc import Iterable
@@ -13,11 +11,10 @@ import click
 import msgspec
 
 from imgfs.cli.messages import tell
-from imgfs.cli.opening import opened, source_option, store_option
-from imgfs.cli.trees import layer_trees, merged
+from imgfs.cli.opening import opened, root_fs, source_option, store_option
 from imgfs.errors import printable
-from imgfs.rootfs.compare import Change, Difference, Side, State, differences
-from imgfs.tree import Event, Paths, Tree, origins
+from imgfs.rootfs import Change, Difference, Stat, differences
+from imgfs.tree import Event, Tree
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 
@@ -34,21 +31,12 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
     A PATTERN without a slash is matched against names, any other against whole paths. What in a path is not UTF-8, or
     could steer a terminal, is printed as escapes, except with -0.
     """
-    whole = "/" in pattern
-    if whole and pattern[0] not in "/*?[":
-        pattern = f"/{pattern}"
-    matches = re.compile(fnmatch.translate(pattern)).match
-    with ExitStack() as stack:
-        snapshot = stack.enter_context(opened(sources, store)).snapshot
-        tree = stack.enter_context(merged(snapshot, snapshot.resolve(image))).tree
-        paths = Paths(tree)
-        for entry in tree.walk():
-            if matches(os.fsdecode(b"/" + paths.of(entry) if whole else tree.name(entry))):
-                path = b"/" + paths.of(entry)
-                if print0:
-                    sys.stdout.buffer.write(path + b"\0")
-                else:
-                    click.echo(_shown(path))
+    with opened(sources, store) as union, root_fs(union.snapshot, union.snapshot.resolve(image)) as root:
+        for path in root.find(pattern):
+            if print0:
+                sys.stdout.buffer.write(os.fsencode(path) + b"\0")
+            else:
+                click.echo(_shown(path))
 
 
 @click.command(short_help="Say which layer a path comes from.")
@@ -66,7 +54,7 @@ def which(image: str, path: str, sources: tuple[str, ...], store: str | None) ->
         snapshot = union.snapshot
         image_id = snapshot.resolve(image)
         found = snapshot.images[image_id]
-        events = origins(os.fsencode(path), layer_trees(snapshot, image_id))
+        events = root_fs(snapshot, image_id).which(path)
     if not events:
         tell(f"{path}: no layer of {found.id.short} has it")
         click.get_current_context().exit(1)
@@ -94,11 +82,9 @@ def diff(
     """
     with opened(sources, store) as union, ExitStack() as stack:
         snapshot = union.snapshot
-        sides = []
-        for image_id in map(snapshot.resolve, (before, after)):
-            tree = stack.enter_context(merged(snapshot, image_id))
-            sides.append(Side(tree, snapshot.images[image_id].diff_ids))
-        found = differences(*sides)
+        images = map(snapshot.resolve, (before, after))
+        first, second = (stack.enter_context(root_fs(snapshot, image_id)) for image_id in images)
+        found = differences(first, second)
         count = _print_json(found) if as_json else _print_lines(found)
     click.get_current_context().exit(int(exit_code and count > 0))
 
@@ -108,7 +94,7 @@ def _print_lines(found: Iterable[Difference]) -> int:
     for count, of in enumerate(found, 1):  # noqa: B007  # the last one is the answer
         size = (of.after.size if of.after else 0) - (of.before.size if of.before else 0)
         why = f"  ({', '.join(of.differs)})" if of.differs else ""
-        click.echo(f"{_LETTERS[of.change]} {size:>+12}  {_shown(b'/' + of.path)}{why}")
+        click.echo(f"{_LETTERS[of.change]} {size:>+12}  {_shown(of.path)}{why}")
     return count
 
 
@@ -139,16 +125,16 @@ def _print_json(found: Iterable[Difference]) -> int:
 
 
 def _row(of: Difference) -> _Row:
-    path = b"/" + of.path
-    text = path.decode(errors="backslashreplace")
+    path = os.fsencode(of.path)
+    text = _escaped(of.path)
     exact = None if text.encode() == path else base64.b64encode(path).decode()
     return _Row(text, of.change.value, _state(of.before), _state(of.after), list(of.differs), exact)
 
 
-def _state(state: State | None) -> _State | None:
+def _state(state: Stat | None) -> _State | None:
     if state is None:
         return None
-    target = state.target.decode(errors="backslashreplace") if stat.S_ISLNK(state.mode) else None
+    target = _escaped(state.target) if stat.S_ISLNK(state.mode) else None
     mode = f"{stat.S_IMODE(state.mode):04o}"
     return _State(_type(state.mode), mode, state.uid, state.gid, state.size, target)
 
@@ -162,7 +148,7 @@ def _described(tree: Tree, entry: int) -> str:
     if stat.S_ISREG(mode):
         return f"file of {tree.sizes[entry]} bytes"
     if stat.S_ISLNK(mode):
-        return f"symbolic link to {_shown(tree.target(entry))}"
+        return f"symbolic link to {_shown(os.fsdecode(tree.target(entry)))}"
     return _type(mode)
 
 
@@ -172,6 +158,10 @@ def _type(mode: int) -> str:
     return (kinds | devices).get(stat.S_IFMT(mode), "unknown")
 
 
-def _shown(path: bytes) -> str:
+def _shown(path: str) -> str:
     """A path for people: what could steer their terminal, and what is not UTF-8, as escapes."""
-    return printable(path.decode(errors="backslashreplace"))
+    return printable(_escaped(path))
+
+
+def _escaped(path: str) -> str:
+    return os.fsencode(path).decode(errors="backslashreplace")

@@ -8,15 +8,17 @@ import click
 import platformdirs
 
 from imgfs.cache import Cache
+from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.layers.turn import Turn
 from imgfs.own.writer import Writer
+from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import Source, has_no_place, open_source
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
-from imgfs.sources.union import Union
+from imgfs.sources.union import Snapshot, Union
 from imgfs.store import Problems
 
 store_option = click.option(
@@ -114,6 +116,12 @@ def opened(
         finally:
             for source in sources:
                 source.close()
+
+
+def root_fs(snapshot: Snapshot, image_id: ImageID) -> RootFS:
+    """What a container of the image would see, from the source that has all of its layers if any has."""
+    layers = snapshot.source_of(image_id).store.layers(image_id)
+    return RootFS.of(layers, TreeCache(cache().of(snapshot.writers)), f"image {image_id}")
 
 
 def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> Problems:

@@ -7,15 +7,18 @@ import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import ClassVar
 
 from imgfs.blob import Blob
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
 from imgfs.layers.indexer import Indexer, Subject
+from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import packed_members
 from imgfs.layers.stored_tar import StoredTar
 from imgfs.tar import Member, TarBlob, scan_blob
+from imgfs.tree import Tree, build_tree
 
 _SAMPLE = 4096
 
@@ -36,6 +39,7 @@ class BlobLayer:
     stored_digest: Digest | None = None
     recorded_size: int | None = None
     is_doubtful: bool = False
+    has_tar: ClassVar[bool] = True
     _seen: Subject | None = field(default=None, init=False, compare=False)  # when it was last opened
 
     @property
@@ -62,7 +66,15 @@ class BlobLayer:
             blob.close()
             raise
 
+    def tree(self) -> Tree:
+        return build_tree(self.members(), f"layer {self.diff_id}")
+
+    def open_content(self, copy: str | None = None) -> TarBlob:
+        check_copy(self, None, copy)
+        return self.open()
+
     def members(self) -> Sequence[Member]:
+        """Every member of the tar, in order; of one that is damaged, those before the damage, which is logged."""
         with self.open_blob() as blob:
             subject = self._subject(blob)
             self.indexer.touch(subject)

@@ -5,20 +5,23 @@ in the next. Knows nothing of how a copy is stored.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from threading import Lock
-from typing import TypeVar
+from typing import Generic, TypeVar
 
+from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, NotFound, StoreError, describe
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.layer import Layer
-from imgfs.tar import Member, TarBlob
+from imgfs.tar import TarBlob
+from imgfs.tree import Tree
 
 logger = logging.getLogger("imgfs")
 
 T = TypeVar("T")
+B = TypeVar("B", bound=Blob)
 
 _FAILURES = (Corrupt, StoreError, NotFound, OSError)
 """What says that a copy cannot be read, which leaves the others."""
@@ -66,11 +69,18 @@ class LayerChoice:
     def is_verified(self) -> bool:
         return self.attempt(lambda copy: copy.is_verified)
 
-    def open(self) -> TarBlob:
-        return _ChosenTar(self)
+    @property
+    def has_tar(self) -> bool:
+        return self.first.has_tar
 
-    def members(self) -> Sequence[Member]:
-        return self.attempt(lambda copy: copy.members())
+    def open(self) -> TarBlob:
+        return _ChosenTar(self, lambda copy: copy.open())
+
+    def tree(self) -> Tree:
+        return self.attempt(lambda copy: copy.tree())
+
+    def open_content(self, copy: str | None = None) -> Blob:
+        return _Chosen(self, lambda layer: layer.open_content(copy))
 
     def attempt(self, use: Callable[[Layer], T], failed: tuple[Layer, Exception] | None = None) -> T:
         """What `use` returns for the first copy that it can be done with, other than the one that failed already.
@@ -107,27 +117,26 @@ class LayerChoice:
                 logger.warning("%s", why)
 
 
-class _ChosenTar(TarBlob):
-    """The tar of the copy that can be read, which may become another one between two reads."""
+class _Chosen(Blob, Generic[B]):
+    """What `open_copy` opens of the copy that can be read, which may become another one between two reads."""
 
-    def __init__(self, choice: LayerChoice) -> None:
+    def __init__(self, choice: LayerChoice, open_copy: Callable[[Layer], B]) -> None:
         self._choice = choice
+        self._open_copy = open_copy
         self._lock = Lock()
-        self._opened: list[TarBlob] = []
-        choice.attempt(lambda copy: self._adopt(copy, copy.open()))
+        self._opened: list[B] = []
+        choice.attempt(lambda copy: self._adopt(copy, open_copy(copy)))
 
     @property
     def size(self) -> int:
-        size = self._read(lambda tar: tar.size)
-        self._choice.note_size(size)
-        return size
+        return self._read(lambda blob: blob.size)
 
     @property
     def known_size(self) -> int | None:
         return self._current[1].known_size
 
     def pread(self, size: int, offset: int) -> bytes:
-        return self._read(lambda tar: tar.pread(size, offset))
+        return self._read(lambda blob: blob.pread(size, offset))
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
         try:
@@ -135,39 +144,47 @@ class _ChosenTar(TarBlob):
         except _FAILURES:
             return None  # `pread` goes on in another copy
 
+    def close(self) -> None:
+        with self._lock:
+            opened, self._opened = self._opened, []
+        for blob in opened:
+            blob.close()
+
+    def _read(self, use: Callable[[B], T]) -> T:
+        copy, blob = self._current
+        try:
+            return use(blob)
+        except _FAILURES as error:
+            return self._choice.attempt(lambda other: self._read_from(other, use), (copy, error))
+
+    def _read_from(self, copy: Layer, use: Callable[[B], T]) -> T:
+        blob = self._open_copy(copy)
+        try:
+            result = use(blob)
+        except BaseException:
+            blob.close()
+            raise
+        self._adopt(copy, blob)
+        return result
+
+    def _adopt(self, copy: Layer, blob: B) -> None:
+        with self._lock:
+            self._opened.append(blob)
+            self._current = copy, blob
+
+
+class _ChosenTar(_Chosen[TarBlob], TarBlob):
+    @property
+    def size(self) -> int:
+        size = super().size
+        self._choice.note_size(size)
+        return size
+
     def ending_before(self, limit: int) -> int | None:
         return self._read(lambda tar: tar.ending_before(limit))
 
     def knows_ending_before(self, limit: int) -> bool:
         return self._current[1].knows_ending_before(limit)
-
-    def close(self) -> None:
-        with self._lock:
-            opened, self._opened = self._opened, []
-        for tar in opened:
-            tar.close()
-
-    def _read(self, use: Callable[[TarBlob], T]) -> T:
-        copy, tar = self._current
-        try:
-            return use(tar)
-        except _FAILURES as error:
-            return self._choice.attempt(lambda other: self._read_from(other, use), (copy, error))
-
-    def _read_from(self, copy: Layer, use: Callable[[TarBlob], T]) -> T:
-        tar = copy.open()
-        try:
-            result = use(tar)
-        except BaseException:
-            tar.close()
-            raise
-        self._adopt(copy, tar)
-        return result
-
-    def _adopt(self, copy: Layer, tar: TarBlob) -> None:
-        with self._lock:
-            self._opened.append(tar)
-            self._current = copy, tar
 
 
 def copies_of(layer: Layer) -> list[Layer]:

@@ -1,11 +1,13 @@
 """What a layer is and how the store takes and releases one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID
-from imgfs.tar import Member, TarBlob
+from imgfs.errors import StoreError
+from imgfs.tar import TarBlob
+from imgfs.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +24,10 @@ class LayerMetadata:
 
 
 class Layer(Protocol):
-    """One layer in its place in a stack."""
+    """One layer in its place in a stack: a tree, the content of its files, and a tar if it is kept as one.
+
+    All that may block raises ImgfsError or OSError if what it reads is not there.
+    """
 
     @property
     def chain_id(self) -> ChainID: ...
@@ -44,22 +49,41 @@ class Layer(Protocol):
         Opens files and reads little of them; what was found, or not found, is remembered. Raises what `open` raises.
         """
 
+    @property
+    def has_tar(self) -> bool:
+        """Whether the layer is kept in a way from which its tar can be had. Never blocks."""
+
     def open(self) -> TarBlob:
         """The layer's tar, byte for byte; the caller closes it.
 
         Cheap: pins what is stored, so that it stays readable when the store drops it; decodes nothing before
-        the first read. Raises ImgfsError or OSError if the layer's bytes are not there.
+        the first read. Raises StoreError if the layer has no tar.
         """
 
-    def members(self) -> Sequence[Member]:
-        """Every member of the layer's tar, in order; of one that is damaged, those before the damage, which is logged.
+    def tree(self) -> Tree:
+        """What the layer alone unpacks to, whiteouts as files; the caller may keep it, and must not change it.
 
-        May block until the layer is indexed. Raises what reading the layer raises.
+        Of a tar that is damaged, what comes before the damage, which is logged. May block until the layer is indexed.
+        """
+
+    def open_content(self, copy: str | None = None) -> Blob:
+        """What the files of the tree hold, at the places that it says; the caller closes it. Cheap as `open` is.
+
+        `copy` is what `Tree.copies` says of the layer, None if nothing: then this is its tar, whichever copy that is
+        read from. Raises StoreError if this is not the copy whose places those are.
         """
 
     @property
     def is_verified(self) -> bool:
-        """Whether what `members` answers comes of bytes that have been compared with the diff ID."""
+        """Whether what `tree` returns comes of bytes that have been compared with the diff ID."""
+
+
+def check_copy(layer: Layer, own: str | None, wanted: str | None) -> None:
+    """Raises StoreError unless the places of a tree that is of the copy `wanted` are those of `own`."""
+    if wanted != own:
+        raise StoreError(
+            f"layer {layer.diff_id}: the copy of it that its files were found in is not there any more"
+        )
 
 
 class LayerProvider(Protocol):

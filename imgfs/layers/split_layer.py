@@ -9,17 +9,21 @@ import logging
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import Lock
+from typing import ClassVar
 
 from imgfs.blob import FileBlob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
+from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList, MemberPacker
 from imgfs.tar import Member, TarBlob
 from imgfs.tar.split_tar import Split, SplitTar
 from imgfs.tar.tar_split import parse_tar_split
+from imgfs.tree import Tree, build_tree
 
 logger = logging.getLogger("imgfs")
 
@@ -108,6 +112,7 @@ class SplitLayer:
     parent: ChainID | None
     locate: Callable[[], SplitPlace]
     splits: Splits
+    has_tar: ClassVar[bool] = True
     _size: int | None = field(default=None, init=False)
     _has_no_size: bool = field(default=False, init=False)  # without reading all of it
     _digest: Digest | None = field(default=None, init=False)  # of a tar that was doubtful
@@ -147,10 +152,37 @@ class SplitLayer:
             stored,
         )
 
+    def tree(self) -> Tree:
+        members, copy = self._members()
+        tree = build_tree(members, self._name)
+        if copy is not None:
+            tree.copies[0] = copy
+        return tree
+
+    def open_content(self, copy: str | None = None) -> TarBlob:
+        if copy is None:
+            return self.open()
+        place = self.locate()
+        with ExitStack() as undo:
+            tree = place.open_files()
+            undo.callback(tree.close)
+            stored = undo.enter_context(place.open_tar_split())
+            check_copy(self, _copy(stored), copy)
+            undo.pop_all()
+        return SplitTar(lambda: self.splits.load(stored, self._name), tree, None, stored=stored)
+
     def members(self) -> Sequence[Member]:
+        """Every member of the tar, in order; of one that is damaged, those before the damage, which is logged.
+
+        Of one that cannot be put together, those of what its tar-split makes.
+        """
+        return self._members()[0]
+
+    def _members(self) -> tuple[Sequence[Member], str | None]:
+        """The members, and if their offsets are not in the layer's tar, the copy that they are in."""
         place = self.locate()
         stored = place.open_tar_split()
-        packer = MemberPacker(stored.size)
+        packer, copy = MemberPacker(stored.size), _copy(stored)
         split = self.splits.load(stored, self._name)
         if not split.table.doubtful:
             self._check(split, place)
@@ -158,7 +190,7 @@ class SplitLayer:
             packer.add(split.members_in_place() if split.table.doubtful else split.members())
         except Corrupt as error:
             logger.warning("%s: not all of its members can be read: %s", self._name, error)
-        return MemberList(packer.finish())
+        return MemberList(packer.finish()), copy if split.table.doubtful else None
 
     @property
     def is_verified(self) -> bool:
@@ -190,6 +222,11 @@ def _digest(tar: TarBlob, algorithm: str) -> Digest:
     for chunk in blob_chunks(tar):
         sha.update(chunk)
     return Digest(f"{algorithm}:{sha.hexdigest()}")
+
+
+def _copy(tar_split: FileBlob) -> str:
+    """What the copy of a layer is called whose files are placed by a tar-split."""
+    return "tar-split " + ".".join(map(str, _identity(tar_split)))
 
 
 def _identity(blob: FileBlob) -> _Key:

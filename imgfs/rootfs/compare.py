@@ -4,6 +4,7 @@ Times do not count: a rebuilt image has new ones everywhere. Files of one size a
 are the same place in the same layer.
 """
 
+import os
 import stat
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -11,8 +12,7 @@ from enum import StrEnum
 from heapq import merge
 
 from imgfs.blob import Blob
-from imgfs.digest import DiffID
-from imgfs.rootfs.loaded import LoadedTree
+from imgfs.rootfs.rootfs import RootFS, Stat
 from imgfs.tree import Tree
 
 _CHUNK = 1 << 20
@@ -28,58 +28,17 @@ class Change(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class State:
-    """What a path is on one side: `mode` as in st_mode, `size` in bytes, `target` of a symbolic link."""
-
-    mode: int
-    uid: int
-    gid: int
-    size: int
-    target: bytes = b""
-
-
-@dataclass(frozen=True, slots=True)
 class Difference:
-    """A path, without a slash before it, that is not the same on both sides.
+    """A path that is not the same on both sides; `differs` says in what, if it is on both."""
 
-    `differs` says in what it is not, if it is on both.
-    """
-
-    path: bytes
+    path: str
     change: Change
-    before: State | None
-    after: State | None
+    before: Stat | None
+    after: Stat | None
     differs: Sequence[str] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Side:
-    """A tree to compare, and the diff IDs of its layers, bottom first."""
-
-    loaded: LoadedTree
-    diff_ids: Sequence[DiffID]
-
-    def state(self, entry: int) -> State:
-        """What an entry is."""
-        tree = self.loaded.tree
-        inode = tree.inode(entry)
-        target = tree.target(inode) if stat.S_ISLNK(tree.modes[inode]) else b""
-        return State(tree.modes[inode], tree.uids[inode], tree.gids[inode], tree.sizes[inode], target)
-
-    def children(self, entry: int | None) -> dict[bytes, int]:
-        """What is in a directory, by name; nothing in anything else."""
-        tree = self.loaded.tree
-        return {} if entry is None else {tree.name(child): child for child in tree.children(entry)}
-
-    def place(self, entry: int) -> tuple[DiffID, int] | None:
-        """Where an entry's member lies; None for a directory that no layer has."""
-        tree = self.loaded.tree
-        inode = tree.inode(entry)
-        layer = tree.layers[inode]
-        return (self.diff_ids[layer], tree.records[inode]) if layer < len(self.diff_ids) else None
-
-
-def differences(before: Side, after: Side) -> Iterator[Difference]:
+def differences(before: RootFS, after: RootFS) -> Iterator[Difference]:
     """Every path that differs, directories before what is in them. Raises what reading files raises."""
     # the path of what something is in, its name, its entries on both sides
     waiting: list[tuple[bytes, bytes, int | None, int | None]] = [(b"", b"", 0, 0)]
@@ -89,28 +48,38 @@ def differences(before: Side, after: Side) -> Iterator[Difference]:
         difference = _difference(path, before, old, after, new)
         if difference is not None:
             yield difference
-        olds, news = before.children(old), after.children(new)
+        olds, news = _children(before.tree, old), _children(after.tree, new)
         below = path + b"/" if path else b""
         for name in sorted(olds.keys() | news.keys(), reverse=True):
             waiting.append((below, name, olds.get(name), news.get(name)))
 
 
+def _children(tree: Tree, entry: int | None) -> dict[bytes, int]:
+    """What is in a directory, by name; nothing in anything else."""
+    return {} if entry is None else {tree.name(child): child for child in tree.children(entry)}
+
+
 def _difference(
-    path: bytes, before: Side, old: int | None, after: Side, new: int | None
+    path: bytes, before: RootFS, old: int | None, after: RootFS, new: int | None
 ) -> Difference | None:
-    if old is None or new is None:
-        was = None if old is None else before.state(old)
-        now = None if new is None else after.state(new)
-        return Difference(path, Change.REMOVED if now is None else Change.ADDED, was, now)
-    place = before.place(old)
-    if place is not None and place == after.place(new):
-        return None
-    was, now = before.state(old), after.state(new)
-    differs = list(_what_differs(before, old, was, after, new, now))
-    return Difference(path, Change.CHANGED, was, now, differs) if differs else None
+    if old is not None:
+        old = before.tree.inode(old)
+    if new is not None:
+        new = after.tree.inode(new)
+    if old is not None and new is not None:
+        place = before.place(old)
+        if place is not None and place == after.place(new):
+            return None
+    was = None if old is None else before.stat_entry(old)
+    now = None if new is None else after.stat_entry(new)
+    shown = os.fsdecode(b"/" + path)
+    if was is None or now is None:
+        return Difference(shown, Change.REMOVED if now is None else Change.ADDED, was, now)
+    differs = list(_what_differs(before, was, after, now))
+    return Difference(shown, Change.CHANGED, was, now, differs) if differs else None
 
 
-def _what_differs(before: Side, old: int, was: State, after: Side, new: int, now: State) -> Iterator[str]:
+def _what_differs(before: RootFS, was: Stat, after: RootFS, now: Stat) -> Iterator[str]:
     if stat.S_IFMT(was.mode) != stat.S_IFMT(now.mode):
         yield "type"
         return
@@ -118,22 +87,20 @@ def _what_differs(before: Side, old: int, was: State, after: Side, new: int, now
         yield "mode"
     if (was.uid, was.gid) != (now.uid, now.gid):
         yield "owner"
-    first, second = before.loaded.tree, after.loaded.tree
-    one, other = first.inode(old), second.inode(new)
-    if first.xattrs.get(one, {}) != second.xattrs.get(other, {}):
+    if was.xattrs != now.xattrs:
         yield "xattrs"
     if was.target != now.target:
         yield "target"
-    if first.devices.get(one) != second.devices.get(other):
+    if was.device != now.device:
         yield "device"
-    if stat.S_ISREG(was.mode) and (was.size != now.size or not _same(before, one, after, other)):
+    if stat.S_ISREG(was.mode) and (was.size != now.size or not _same(before, was.inode, after, now.inode)):
         yield "content"
 
 
-def _same(before: Side, one: int, after: Side, other: int) -> bool:
+def _same(before: RootFS, one: int, after: RootFS, other: int) -> bool:
     """Whether two files of one size have the same bytes; what is a hole in both is not read."""
-    ranges = _stored_ranges(before.loaded.tree, one, after.loaded.tree, other)
-    with before.loaded.content(one) as first, after.loaded.content(other) as second:
+    ranges = _stored_ranges(before.tree, one, after.tree, other)
+    with before.content(one) as first, after.content(other) as second:
         return all(_equal(first, second, start, end) for start, end in ranges)
 
 

@@ -1,19 +1,19 @@
 """Trees made once: that of each layer, which all images share that have it, and the overlays of them.
 
-Those that are worth it are found in the cache the next time.
+Those that are worth it are found in the cache the next time. A tree is kept under the diff ID of its layer, or chain ID
+of its layers, if what it was made of was compared with that; else under the layer itself, for as long as it is in use.
 """
 
-import ctypes
 import logging
-from collections import OrderedDict
-from contextlib import suppress
-from threading import Lock
+from collections.abc import Hashable
 
 from imgfs.cache import Cache
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, InvalidImage
+from imgfs.layers import Layer
+from imgfs.lru import LRU
 from imgfs.store import LayerStack
-from imgfs.tree import Tree, build_tree, dump_tree, load_tree, overlay_trees
+from imgfs.tree import Tree, dump_tree, load_tree, overlay_trees
 
 logger = logging.getLogger("imgfs")
 
@@ -22,63 +22,57 @@ _KEPT = 250_000  # entries of layers' trees that are kept in memory for other im
 
 
 class TreeCache:
-    """Makes trees, and keeps them in `cache` if there is one. Safe to use from several threads."""
+    """Makes trees, and keeps them in `cache` if there is one. Safe to use from several threads.
+
+    `name` is what to call the image in the log and in errors. Every method raises what reading the layers raises, and
+    InvalidImage naming the image and the layer if a tree is beyond a limit.
+    """
 
     def __init__(self, cache: Cache | None) -> None:
         self._cache = cache
-        self._lock = Lock()
-        self._layers: OrderedDict[DiffID, Tree] = OrderedDict()
-        self._entries = 0
+        # with the layers of unverified trees, so that their IDs stay theirs
+        self._layers: LRU[Hashable, tuple[Tree, Layer | None]] = LRU(_KEPT, weigh=lambda value: len(value[0]))
 
-    def tree(self, layers: LayerStack, only: int | None, name: str) -> Tree:
-        """The root file system that some layers make, or if `only` is given the tree of that layer alone.
-
-        `name` is what to call the image in the log and in errors. Raises what reading the layers raises, and
-        InvalidImage naming the image and the layer if it is beyond a limit.
-        """
-        if only is not None:
-            return self.layer_tree(layers, only, name)
+    def merged(self, layers: LayerStack, name: str) -> Tree:
+        """The root file system that some layers make."""
         numbers = range(len(layers.chain_ids))
-        key = layers.chain_ids[-1] if numbers else None
+        key = layers.chain_ids[-1] if len(numbers) > 1 and layers.has_tars else None
         tree = self._find(key, "tree", name) if key is not None else None
         if tree is None:
-            tree = overlay_trees((self.layer_tree(layers, number, name) for number in numbers), name)
-            if key is not None and len(numbers) > 1 and all(map(layers.is_verified, numbers)):
+            tree = overlay_trees((self.layer(layers, number, name) for number in numbers), name)
+            if key is not None and all(map(layers.is_verified, numbers)):
                 self._keep(key, "tree", tree)
-            if len(tree) >= _WORTH_IT:
-                _give_memory_back()
         return tree
 
-    def layer_tree(self, layers: LayerStack, number: int, name: str) -> Tree:
-        """The tree of one layer alone, with whiteouts as files. Parameters and errors as for `tree`."""
-        key = layers.diff_ids[number]
-        with self._lock:
-            tree = self._layers.get(key)
-            if tree is not None:
-                self._layers.move_to_end(key)
-                return tree
-        tree = self._find(key, "layer-tree", name)
-        if tree is None:
-            where = f"layer {key}"
-            try:
-                tree = build_tree(layers.members_of(number), f"{name}: {where}")
-            except InvalidImage as error:
-                text = str(error) if where in str(error) else f"{where}: {error}"
-                raise type(error)(f"{name}: {text}") from error
-            if not layers.is_verified(number):
-                return tree  # it may be another than its diff ID says
-            self._keep(key, "layer-tree", tree)
-        self._share(key, tree)
+    def layer(self, layers: LayerStack, number: int, name: str) -> Tree:
+        """The tree of one layer alone, counted from the bottom, with whiteouts as files."""
+        return layers.use(number, lambda layer: self._layer(layer, name))
+
+    def _layer(self, layer: Layer, name: str) -> Tree:
+        keys = (layer.diff_id, id(layer)) if layer.has_tar else (id(layer),)
+        for key in keys:
+            if found := self._layers.get(key):
+                return found[0]
+        tree = self._find(layer.diff_id, "layer-tree", name) if layer.has_tar else None
+        if tree is not None:
+            self._share(layer.diff_id, tree)
+            return tree
+        try:
+            tree = layer.tree()
+        except InvalidImage as error:
+            where = f"layer {layer.diff_id}"
+            text = str(error) if where in str(error) else f"{where}: {error}"
+            raise type(error)(f"{name}: {text}") from error
+        if layer.is_verified:
+            self._keep(layer.diff_id, "layer-tree", tree)
+            self._share(layer.diff_id, tree)
+        else:
+            self._share(id(layer), tree, layer)  # it may be another than its diff ID says
         return tree
 
-    def _share(self, key: DiffID, tree: Tree) -> None:
-        with self._lock:
-            if key in self._layers or len(tree) > _KEPT:
-                return
-            self._layers[key] = tree
-            self._entries += len(tree)
-            while self._entries > _KEPT:
-                self._entries -= len(self._layers.popitem(last=False)[1])
+    def _share(self, key: Hashable, tree: Tree, layer: Layer | None = None) -> None:
+        if len(tree) <= _KEPT:
+            self._layers.put(key, (tree, layer))
 
     def _keep(self, key: ChainID | DiffID, kind: str, tree: Tree) -> None:
         if self._cache is not None and len(tree) >= _WORTH_IT:
@@ -92,12 +86,6 @@ class TreeCache:
             with file:
                 return load_tree(file)
         except Corrupt as error:
-            logger.info("%s is merged anew: %s", name, error)
+            logger.info("%s is merged again: %s", name, error)
             self._cache.discard(key, kind)
             return None
-
-
-def _give_memory_back() -> None:
-    """Return what merging took to the system; glibc would keep more of it than the tree takes, for this thread."""
-    with suppress(OSError, AttributeError):  # another C library
-        ctypes.CDLL(None).malloc_trim(0)

@@ -5,16 +5,20 @@ readable whatever becomes of the image.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from typing import Generic, TypeVar
 
-from imgfs.blob import MAX_SIZE
+from imgfs.blob import MAX_SIZE, Blob
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError, describe
 from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids
-from imgfs.tar import Member, TarBlob
+from imgfs.tar import TarBlob
 
 logger = logging.getLogger("imgfs")
+
+T = TypeVar("T")
+B = TypeVar("B", bound=Blob)
 
 
 class LayerStack:
@@ -60,7 +64,9 @@ class LayerStack:
         """Whether `provider` itself has every layer; whether they can be read too, only reading them tells."""
         try:
             for chain_id in self._chain_ids:
-                self._provider.peek(chain_id).open().close()
+                layer = self._provider.peek(chain_id)
+                if layer.has_tar:
+                    layer.open().close()
         except (ImgfsError, OSError):
             return False
         return True
@@ -69,18 +75,27 @@ class LayerStack:
         """The tar of one layer, counted from the bottom; closing it lets go of the layer. Raises as `open` does."""
         return _HeldTar(self._provider, self._chain_ids[number])
 
-    def members(self) -> Iterator[Sequence[Member]]:
-        """The members of each layer's tar, bottom first. Raises LayerNotFound, and what `Layer.members` raises."""
-        for number in range(len(self._chain_ids)):
-            yield self.members_of(number)
+    def open_content(self, number: int, copy: str | None) -> Blob:
+        """What the files of one layer's tree hold, as `Layer.open_content` has it. Raises as `open` does."""
+        return _Held(self._provider, self._chain_ids[number], lambda layer: layer.open_content(copy))
 
-    def members_of(self, number: int) -> Sequence[Member]:
-        """The members of one layer's tar. Raises as `members` does."""
+    def use(self, number: int, work: Callable[[Layer], T]) -> T:
+        """What `work` returns for one layer, counted from the bottom, which is held meanwhile. Raises LayerNotFound."""
         layer = self._provider.get(self._chain_ids[number])
         try:
-            return layer.members()
+            return work(layer)
         finally:
             self._provider.release(layer)
+
+    @property
+    def has_tars(self) -> bool:
+        """Whether every layer that is there is kept in a way from which its tar can be had. Never blocks."""
+        return all(map(self.has_tar, range(len(self._chain_ids))))
+
+    def has_tar(self, number: int) -> bool:
+        """Whether that is so of one layer, counted from the bottom. Never blocks."""
+        layer = self._provider.taken(self._chain_ids[number])
+        return layer is None or layer.has_tar
 
     def sizes(self) -> list[int | None]:
         """The size in bytes of each layer's tar as far as they are in memory. Never blocks."""
@@ -98,15 +113,11 @@ class LayerStack:
         return self._chain_ids
 
     def is_verified(self, number: int) -> bool:
-        """Whether the members of a layer come of bytes that have been compared with its diff ID.
+        """Whether the tree of a layer comes of bytes that have been compared with its diff ID.
 
         Raises LayerNotFound, and what opening the layer raises.
         """
-        layer = self._provider.get(self._chain_ids[number])
-        try:
-            return layer.is_verified
-        finally:
-            self._provider.release(layer)
+        return self.use(number, lambda layer: layer.is_verified)
 
     def size_of(self, number: int) -> int | None:
         """The size in bytes of one layer's tar if it is in memory. Never blocks."""
@@ -119,11 +130,7 @@ class LayerStack:
         """The size in bytes of one layer's tar if it is known without reading it; looks for it, so may block."""
         if self.size_of(number) is None:
             try:
-                layer = self._provider.get(self._chain_ids[number])
-                try:
-                    self._sizes[number] = layer.look_for_size()
-                finally:
-                    self._provider.release(layer)
+                self._sizes[number] = self.use(number, lambda layer: layer.look_for_size())
             except (ImgfsError, OSError) as error:  # raised again when it is opened
                 logger.debug("no size of %s: %s", self._chain_ids[number], describe(error))
         return self._sizes[number]
@@ -156,40 +163,46 @@ def end_to_end(sizes: Iterable[int | None]) -> int | None:
     return total if total <= MAX_SIZE else None
 
 
-class _HeldTar(TarBlob):
-    """The tar of a layer taken from `provider`; closing it releases the layer."""
+class _Held(Blob, Generic[B]):
+    """What `open_layer` opens of a layer taken from `provider`; closing it releases the layer."""
 
-    def __init__(self, provider: LayerProvider, chain_id: ChainID) -> None:
+    def __init__(self, provider: LayerProvider, chain_id: ChainID, open_layer: Callable[[Layer], B]) -> None:
         layer: Layer | None = provider.get(chain_id)
         if layer is None:
             raise LayerNotFound(f"no layer with chain ID {chain_id}")
         with ExitStack() as held:
             held.callback(provider.release, layer)
-            self._tar = held.enter_context(layer.open())
+            self._blob = open_layer(layer)
+            held.callback(self._blob.close)
             self._held = held.pop_all()
 
     @property
     def size(self) -> int:
-        return self._tar.size
+        return self._blob.size
 
     @property
     def known_size(self) -> int | None:
-        return self._tar.known_size
+        return self._blob.known_size
 
     def pread(self, size: int, offset: int) -> bytes:
-        return self._tar.pread(size, offset)
+        return self._blob.pread(size, offset)
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
-        return self._tar.try_pread(size, offset)
-
-    def ending_before(self, limit: int) -> int | None:
-        return self._tar.ending_before(limit)
-
-    def knows_ending_before(self, limit: int) -> bool:
-        return self._tar.knows_ending_before(limit)
+        return self._blob.try_pread(size, offset)
 
     def close(self) -> None:
         self._held.close()
+
+
+class _HeldTar(_Held[TarBlob], TarBlob):
+    def __init__(self, provider: LayerProvider, chain_id: ChainID) -> None:
+        super().__init__(provider, chain_id, lambda layer: layer.open())
+
+    def ending_before(self, limit: int) -> int | None:
+        return self._blob.ending_before(limit)
+
+    def knows_ending_before(self, limit: int) -> bool:
+        return self._blob.knows_ending_before(limit)
 
 
 class _MissingTar(TarBlob):

@@ -1,13 +1,12 @@
 """Tars: finding members and endings, and joining several into one."""
 
 from imgfs.tar.joined import JoinedTar
-from imgfs.tar.member import IN_PLACE, Member
+from imgfs.tar.member import Member
 from imgfs.tar.scan import FOLLOWED, Scanner, scan_blob
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
 
 __all__ = [
     "FOLLOWED",
-    "IN_PLACE",
     "JoinedTar",
     "Member",
     "ScannedTar",

@@ -10,12 +10,6 @@ FILES = frozenset((REGULAR, OLD_REGULAR, CONTIGUOUS, GNU_SPARSE))
 NO_DATA = frozenset((HARDLINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO))
 """The types after whose headers no data follows, whatever size they say."""
 
-IN_PLACE = 1 << 61
-"""No tar is that long: from there on count offsets in what stands for the tar of a layer that cannot be put together.
-
-So where another copy of the layer is read, there is nothing, and never wrong bytes.
-"""
-
 
 class Member(msgspec.Struct, array_like=True, gc=False):
     """Where a member lies and what it is. Offsets and sizes in bytes, offsets from the start of the tar.

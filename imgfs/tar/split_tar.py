@@ -10,7 +10,7 @@ from imgfs.blob import Blob
 from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt, quoted
 from imgfs.tar.fields import BLOCK, padded
-from imgfs.tar.member import IN_PLACE, NO_DATA, Member
+from imgfs.tar.member import NO_DATA, Member
 from imgfs.tar.paths import MAX_PATH
 from imgfs.tar.scan import Scanner
 from imgfs.tar.split_files import SplitFiles
@@ -65,7 +65,7 @@ class Split:
         scanner.finish()
 
     def members_in_place(self) -> Iterator[Member]:
-        """Every member of a tar that cannot be put together, its file taken whole; offsets count from IN_PLACE.
+        """Every member of a tar that cannot be put together, its file taken whole; offsets are those in the split.
 
         The engines' library stands for the bytes of a sparse member in the pax format by its whole file: what is in
         the directory is right, but neither the parts of the file nor the map before them are known. Behind it there
@@ -80,7 +80,7 @@ class Split:
                 place = scanner.position
                 for member in scanner.feed(self.table.literals(place, min(place + _CHUNK, end))):
                     if last is not None:
-                        yield _placed(last)
+                        yield last
                     last = member
             size = after - end
             if not size:
@@ -91,7 +91,7 @@ class Split:
                     raise Corrupt(f"a header is due at offset {scanner.wanted}, inside of a file")
                 due = after + _taken_whole(last, size)
             if last is not None:
-                yield _placed(last)
+                yield last
 
 
 def _taken_whole(member: Member, size: int) -> int:
@@ -106,18 +106,11 @@ def _taken_whole(member: Member, size: int) -> int:
     return padding
 
 
-def _placed(member: Member) -> Member:
-    member.offset += IN_PLACE
-    member.header_offset += IN_PLACE
-    member.data_offset += IN_PLACE
-    return member
-
-
 class SplitTar(TarBlob):
     """One reader's view of a tar; `load` is called once, when the split is needed, and reads `stored`.
 
-    Closing it closes `tree` and `stored`. `check` raises Corrupt if it does not make the layer's tar. From IN_PLACE on,
-    it can be read all the same: that is what the split makes, for the offsets of `Split.members_in_place`.
+    Closing it closes `tree` and `stored`. `check` raises Corrupt if it does not make the layer's tar; with none it is
+    what the split makes, whatever that is, for the offsets of `Split.members_in_place`.
     """
 
     def __init__(
@@ -153,15 +146,13 @@ class SplitTar(TarBlob):
         return self._checked
 
     def pread(self, size: int, offset: int) -> bytes:
-        if offset >= IN_PLACE:
-            return self._read(self._split(), size, offset - IN_PLACE, may_block=True)
         return self._read(self._whole(), size, offset, may_block=True)
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
-        if self._loaded is None or size > _SMALL or (offset < IN_PLACE and not self._checked):
+        if self._loaded is None or size > _SMALL or not self._checked:
             return None
         try:
-            return self._read(self._loaded, size, offset % IN_PLACE, may_block=False)
+            return self._read(self._loaded, size, offset, may_block=False)
         except BlockingIOError:
             return None
 

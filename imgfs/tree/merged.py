@@ -47,6 +47,9 @@ class _Writer:
             self.tree.append(0, b"", stat.S_IFDIR | 0o755, (0, 0), 0, 0, (NO_LAYER, 0, 0))
         for entry, node in self._waiting:
             self._write(entry, node)
+        for number, layer in enumerate(layers):
+            if copy := layer.tree.copies.get(0):
+                self.tree.copies[number] = copy
 
     def _write(self, directory: int, node: MergedDir | Ref) -> None:
         """Write what is in a directory."""

@@ -31,8 +31,9 @@ class Tree:
     `modes` are as in st_mode, type included. `links` are as in st_nlink. `sizes` in bytes; for a symbolic link that
     of its target. `mtimes` in nanoseconds since the epoch. `layers` are numbered from 0, the bottom, or NO_LAYER.
     `records` and `headers`: where the entry's member begins in its layer's tar, and how many bytes of headers come
-    before its data. `forms` says whether those headers, as they stand, say of this very entry what it is: OTHER_NAME
-    where they do not, PLAIN_NAME where they do by its path, DOTTED_NAME where with `./` before that.
+    before its data; of a layer in `copies`, places in that copy. `forms` says whether those headers, as they stand,
+    say of this very entry what it is: OTHER_NAME where they do not, PLAIN_NAME where they do by its path, DOTTED_NAME
+    where with `./` before that.
     """
 
     def __init__(self) -> None:
@@ -58,6 +59,8 @@ class Tree:
         """In a single layer's tree, the paths that hard links lead to which the layer itself does not have.
 
         They stand there as symbolic links, relative to where they are."""
+        self.copies: dict[int, str] = {}
+        """The layers whose `records` are not offsets in their tar, but known to one copy of the layer alone: which."""
         # all names end to end, and where each ends; all targets of symbolic links
         self.names_text = bytearray()
         self.name_ends = array("Q")

@@ -19,7 +19,7 @@ from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
 from imgfs.tree.tree import Tree
 
-_MAGIC = b"imgfs tree, version 9\n"
+_MAGIC = b"imgfs tree, version 10\n"
 _LENGTH = struct.Struct("<Q")
 _PIECE = 1 << 20  # bytes read at a time, and about those of a batch of sets
 _REMEMBERED = 1024  # sets that later ones are compared with, and those of a batch
@@ -38,6 +38,7 @@ class _Rare(msgspec.Struct, array_like=True):
     sparse: dict[int, list[tuple[int, int]]]
     same: dict[int, int]
     lower_links: dict[int, bytes]
+    copies: dict[int, str]
 
 
 def dump_tree(tree: Tree, file: BinaryIO) -> None:
@@ -47,7 +48,7 @@ def dump_tree(tree: Tree, file: BinaryIO) -> None:
         writer.section(getattr(tree, name))
     for name in _COLUMNS:
         writer.column(getattr(tree, name))
-    rare = _Rare(tree.devices, tree.sparse, tree.same, tree.lower_links)
+    rare = _Rare(tree.devices, tree.sparse, tree.same, tree.lower_links, tree.copies)
     writer.section(msgspec.msgpack.encode(rare))
     numbers = array("I")
     for batch in _batches(tree.xattrs.values(), numbers):
@@ -78,7 +79,7 @@ def load_tree(blob: Blob) -> Tree:
     if {len(tree), len(tree.forms)} != {len(getattr(tree, name)) for name in _COLUMNS}:
         raise Corrupt("tree in the cache: columns of different lengths")
     tree.devices, tree.sparse = rare.devices, rare.sparse
-    tree.same, tree.lower_links = rare.same, rare.lower_links
+    tree.same, tree.lower_links, tree.copies = rare.same, rare.lower_links, rare.copies
     return tree
 
 

@@ -1,7 +1,7 @@
 """What the mounted tree shows, as plain nodes that know nothing of FUSE."""
 
+from imgfs.view.image import ViewOptions
 from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Origin, Special, Symlink, TableDirectory
-from imgfs.view.options import ViewOptions
 from imgfs.view.root import RootDirectory
 
 __all__ = [

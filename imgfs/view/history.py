@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.errors import ImageNotFound
 from imgfs.store import Image
-from imgfs.view.image_origin import Home
+from imgfs.view.image_origin import ImageOrigin
 from imgfs.view.node import File, Origin
 
 _HEADINGS = ("LAYER", "CREATED", "SIZE", "CREATED BY", "COMMENT")
@@ -16,19 +16,19 @@ class HistoryFile(File):
 
     mutable = True
 
-    def __init__(self, key: str, image: Image, home: Home, mtime_ns: int) -> None:
+    def __init__(self, key: str, image: Image, origin: ImageOrigin, mtime_ns: int) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
         self._image = image
-        self._home = home
+        self._origin = origin
 
     @property
     def origins(self) -> tuple[Origin, ...]:
-        return self._home.origins
+        return self._origin.origins
 
     @property
     def known_size(self) -> int | None:
-        layers = self._home.known_layers
+        layers = self._origin.known_layers
         return len(self._table(layers.sizes())) if layers and layers.has_looked_for_sizes else None
 
     def look_for_size(self) -> int:
@@ -39,7 +39,7 @@ class HistoryFile(File):
 
     def _content(self) -> bytes:
         try:
-            return self._table(self._home.read(lambda layers: layers.look_for_sizes()))
+            return self._table(self._origin.read(lambda layers: layers.look_for_sizes()))
         except ImageNotFound:  # removed since
             return self._table([None] * len(self._image.diff_ids))
 

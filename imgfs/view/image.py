@@ -2,28 +2,47 @@
 
 import datetime
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
+from imgfs.sources.union import Union
 from imgfs.store import Image
-from imgfs.view.context import Context
-from imgfs.view.flat_tar import FlatTarFile
 from imgfs.view.history import HistoryFile
-from imgfs.view.image_origin import Home
+from imgfs.view.image_origin import ImageOrigin
 from imgfs.view.layers import LayersDirectory
+from imgfs.view.links import ChildrenDirectory
 from imgfs.view.node import Directory, Node
-from imgfs.view.relatives import ChildrenDirectory
-from imgfs.view.rootfs_tar import RootfsTar
+from imgfs.view.tars import FlatTarFile, RootfsTar
 from imgfs.view.texts import LiveText, TextFile
-from imgfs.view.trees import TreeTable
+from imgfs.view.trees import Trees, TreeTable
+
+
+@dataclass(frozen=True, slots=True)
+class ViewOptions:
+    """`verbatim_tar` shows rootfs.tar as the plain concatenation of the layer tars, instead of joined."""
+
+    verbatim_tar: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What the directories of all images share: the images there are, how to show them, the trees in memory."""
+
+    union: Union
+    options: ViewOptions
+    trees: Trees
 
 
 class ImageDirectory(Directory):
-    """The directory of `image`, wherever that is. Its files are made when they are looked at."""
+    """The directory of `image`, wherever that is. Its files are made when they are looked at.
+
+    There is no manifest.json where no source has one, and no rootfs.tar where no source has a tar of each layer.
+    """
 
     def __init__(self, key: str, image: Image, context: Context) -> None:
         self.key = key
         self.mtime_ns = _nanoseconds(image.created)
         self._image = image
-        self._home = Home(image.id, context.union)
+        self._origin = ImageOrigin(image.id, context.union)
         self._context = context
         self._entries: dict[bytes, Callable[[], Node | None]] = {
             b"config.json": self._config,
@@ -58,12 +77,10 @@ class ImageDirectory(Directory):
 
     def _manifest(self) -> Node | None:
         def content() -> bytes | None:
-            last = self._home.known_source
-            sources = self._context.union.snapshot.sources.get(self._image.id) or ([last] if last else [])
-            found = (source.manifest(self._image.id) for source in sources)
+            found = (source.manifest(self._image.id) for source in self._origin.sources)
             return next((manifest for manifest in found if manifest is not None), None)
 
-        # live, as the same image may come anew with its layers stored otherwise
+        # live, as the same image may be stored again with its layers in other blobs
         key = f"{self.key}/manifest.json"
         return None if content() is None else LiveText(key, lambda: content() or b"", self.mtime_ns)
 
@@ -79,7 +96,7 @@ class ImageDirectory(Directory):
         return ChildrenDirectory(f"{self.key}/children", self._image.id, union, self.mtime_ns)
 
     def _history(self) -> Node:
-        return HistoryFile(f"{self.key}/history", self._image, self._home, self.mtime_ns)
+        return HistoryFile(f"{self.key}/history", self._image, self._origin, self.mtime_ns)
 
     def _tags(self) -> Node:
         def text() -> str:
@@ -89,17 +106,19 @@ class ImageDirectory(Directory):
 
     def _layers(self) -> Node:
         trees = self._context.trees
-        return LayersDirectory(f"{self.key}/layers", self._image, self._home, trees, self.mtime_ns)
+        return LayersDirectory(f"{self.key}/layers", self._image, self._origin, trees, self.mtime_ns)
 
     def _tree(self) -> TreeTable:
-        return self._context.trees.table(f"{self.key}/rootfs", self._home, self.mtime_ns)
+        return self._context.trees.table(f"{self.key}/rootfs", self._origin, self.mtime_ns)
 
     def _rootfs(self) -> Node:
         return self._tree().top()
 
-    def _rootfs_tar(self) -> Node:
+    def _rootfs_tar(self) -> Node | None:
+        if not self._origin.any_layers(lambda layers: layers.has_tars):
+            return None
         key, verbatim = f"{self.key}/rootfs.tar", self._context.options.verbatim_tar
-        return RootfsTar(key, self._home, verbatim, self.mtime_ns)
+        return RootfsTar(key, self._origin, verbatim, self.mtime_ns)
 
     def _flat_tar(self) -> Node:
         return FlatTarFile(f"{self.key}/flat.tar", self._tree(), self.mtime_ns)

@@ -1,6 +1,7 @@
 """Where an image is read from, as long as any source has it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 from imgfs.digest import ImageID
@@ -12,7 +13,7 @@ from imgfs.store import LayerStack
 T = TypeVar("T")
 
 
-class Home:
+class ImageOrigin:
     """The source that an image is read from, chosen when it is wanted; another takes over when it has it no more."""
 
     def __init__(self, image_id: ImageID, union: Union) -> None:
@@ -48,7 +49,21 @@ class Home:
         Never blocks.
         """
         source = self.known_source
-        return (source,) if source else tuple(self._union.snapshot.sources.get(self.image_id, ()))
+        return (source,) if source else tuple(self.sources)
+
+    @property
+    def sources(self) -> Sequence[Source]:
+        """All sources that have the image, or once none has it, the one that it was read from. Never blocks."""
+        last = self.known_source
+        return self._union.snapshot.sources.get(self.image_id) or ([last] if last else [])
+
+    def any_layers(self, is_so: Callable[[LayerStack], bool]) -> bool:
+        """Whether something is so of the image's layers in any source that has it. Never blocks unless `is_so` does."""
+        for source in self.sources:
+            with suppress(ImageNotFound):
+                if is_so(source.store.layers(self.image_id)):
+                    return True
+        return not self.sources
 
     @property
     def layers(self) -> LayerStack:

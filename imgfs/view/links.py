@@ -1,4 +1,4 @@
-"""`tags/` and `heads/`: links to images under the names that people know them by."""
+"""Links to images: under the names that people know them by (`tags/`), of those with no children, of children."""
 
 import logging
 from collections.abc import Iterator, Mapping
@@ -7,8 +7,7 @@ from imgfs.budget import MIB, Budget
 from imgfs.digest import ImageID
 from imgfs.errors import TooMuch
 from imgfs.sources.union import Snapshot, Union
-from imgfs.view.image_link import ImageLink
-from imgfs.view.node import Directory, Node
+from imgfs.view.node import Directory, Node, Symlink
 
 logger = logging.getLogger("imgfs")
 
@@ -18,6 +17,40 @@ _MAX_PARTS = 128  # as many as the 255 bytes of the longest name that engines ta
 # bytes that directories of tags may take, and that one takes: as often as it is deep, as a program that walks all of
 # them by path has the kernel ask for each directory above each
 _MEMORY, _DIRECTORY = 192 * MIB, 500
+
+
+class ImageLink(Symlink):
+    """A link to the directory of an image; `way` leads to `images/`. What it leads to may change, as images do."""
+
+    mutable = True
+
+    def __init__(self, key: str, way: bytes, image_id: ImageID) -> None:
+        self.key = key
+        self.target = way + image_id.hex.encode()
+
+
+class ChildrenDirectory(Directory):
+    """`children/`: a link to each image that is based on one, as they are now."""
+
+    mutable = True
+
+    def __init__(self, key: str, image_id: ImageID, union: Union, mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._id = image_id
+        self._union = union
+
+    def lookup(self, name: bytes) -> Node | None:
+        snapshot = self._union.snapshot
+        child = snapshot.named(name)
+        return self._link(child) if child is not None and snapshot.parents.get(child) == self._id else None
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for child in self._union.snapshot.children.get(self._id, ()):
+            yield child.hex.encode(), self._link(child)
+
+    def _link(self, child: ImageID) -> ImageLink:
+        return ImageLink(f"{self.key}/{child.hex}", b"../../", child)
 
 
 class HeadsDirectory(Directory):
@@ -78,7 +111,7 @@ class TagsDirectory(Directory):
 
 
 class TagTree:
-    """Names as a tree, made anew when the images change."""
+    """Names as a tree, made again when the images change."""
 
     def __init__(self) -> None:
         self._snapshot: Snapshot | None = None

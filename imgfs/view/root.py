@@ -3,13 +3,12 @@
 from collections.abc import Iterator
 
 from imgfs.cache import Cache
-from imgfs.rootfs.tree_cache import TreeCache
+from imgfs.rootfs import TreeCache
 from imgfs.sources.union import Union
-from imgfs.view.context import Context
+from imgfs.view.image import Context, ViewOptions
 from imgfs.view.images import ImagesDirectory
 from imgfs.view.links import HeadsDirectory, TagsDirectory
 from imgfs.view.node import Directory, Node
-from imgfs.view.options import ViewOptions
 from imgfs.view.trees import Trees
 
 

@@ -6,18 +6,18 @@ from collections.abc import Iterable, Iterator, Mapping
 from itertools import repeat
 
 from imgfs.blob import Blob
-from imgfs.rootfs.loaded import LoadedTree
+from imgfs.rootfs import RootFS
 from imgfs.view.node import File, Listed, Node, NodeTable, Origin, Special, Symlink, TableDirectory
 
 
 class TreeNode(Node):
-    """An entry of `loaded`; its values are those of the file that it is a name of."""
+    """An entry of `root`; its values are those of the file that it is a name of."""
 
-    def __init__(self, table: NodeTable, loaded: LoadedTree, entry: int) -> None:
-        tree = loaded.tree
+    def __init__(self, table: NodeTable, root: RootFS, entry: int) -> None:
+        tree = root.tree
         self.table: NodeTable = table
         self.number = entry = tree.inode(entry)
-        self._loaded = loaded
+        self._root = root
         self.mode = tree.modes[entry]
         self.uid = tree.uids[entry]
         self.gid = tree.gids[entry]
@@ -30,34 +30,34 @@ class TreeNode(Node):
 
     @property
     def label(self) -> str:
-        below = os.fsdecode(self._loaded.tree.path(self.number))
+        below = os.fsdecode(self._root.tree.path(self.number))
         return f"{self.table.key}/{below}"
 
     @property
     def xattrs(self) -> Mapping[bytes, bytes]:
-        return self._loaded.tree.xattrs.get(self.number) or {}
+        return self._root.tree.xattrs.get(self.number) or {}
 
 
 class TreeDirectory(TreeNode, TableDirectory):
     @property
     def parent(self) -> int:
-        return self._loaded.tree.parents[self.number]
+        return self._root.tree.parents[self.number]
 
     @property
     def count(self) -> int:
-        return self._loaded.tree.counts[self.number]
+        return self._root.tree.counts[self.number]
 
     def lookup(self, name: bytes) -> Node | None:
-        entry = self._loaded.tree.lookup(self.number, name)
-        return None if entry is None else tree_node(self.table, self._loaded, entry)
+        entry = self._root.tree.lookup(self.number, name)
+        return None if entry is None else tree_node(self.table, self._root, entry)
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
-        tree, table, loaded = self._loaded.tree, self.table, self._loaded
+        tree, table, root = self._root.tree, self.table, self._root
         for entry in tree.children(self.number):
-            yield tree.name(entry), tree_node(table, loaded, entry)
+            yield tree.name(entry), tree_node(table, root, entry)
 
     def listed(self, start: int, stop: int) -> Iterable[Listed]:
-        tree = self._loaded.tree
+        tree = self._root.tree
         children = tree.children(self.number)[start:stop]
         part = slice(children.start, children.stop)
         rows = zip(
@@ -79,8 +79,8 @@ class TreeDirectory(TreeNode, TableDirectory):
         ]
 
     def _listed(self, entry: int) -> Listed:
-        tree = self._loaded.tree
-        node = tree_node(self.table, self._loaded, entry)
+        tree = self._root.tree
+        node = tree_node(self.table, self._root, entry)
         inode = node.number
         owner = (tree.uids[inode], tree.gids[inode])
         name, size = tree.name(entry), tree.sizes[inode]
@@ -90,33 +90,33 @@ class TreeDirectory(TreeNode, TableDirectory):
 class TreeFile(TreeNode, File):
     @property
     def known_size(self) -> int:
-        return self._loaded.tree.sizes[self.number]
+        return self._root.tree.sizes[self.number]
 
     def find_size(self) -> int:
         return self.known_size
 
     def open(self) -> Blob:
-        return self._loaded.content(self.number)
+        return self._root.content(self.number)
 
     def try_open(self) -> Blob | None:
-        return self._loaded.try_content(self.number)
+        return self._root.try_content(self.number)
 
 
 class TreeSymlink(TreeNode, Symlink):
-    def __init__(self, table: NodeTable, loaded: LoadedTree, entry: int) -> None:
-        super().__init__(table, loaded, entry)
-        self.target = loaded.tree.target(self.number)
+    def __init__(self, table: NodeTable, root: RootFS, entry: int) -> None:
+        super().__init__(table, root, entry)
+        self.target = root.tree.target(self.number)
 
 
 class TreeSpecial(TreeNode, Special):
-    def __init__(self, table: NodeTable, loaded: LoadedTree, entry: int) -> None:
-        super().__init__(table, loaded, entry)
-        self.device = os.makedev(*loaded.tree.devices.get(self.number, (0, 0)))
+    def __init__(self, table: NodeTable, root: RootFS, entry: int) -> None:
+        super().__init__(table, root, entry)
+        self.device = os.makedev(*root.tree.devices.get(self.number, (0, 0)))
 
 
 _KINDS = {stat.S_IFDIR: TreeDirectory, stat.S_IFREG: TreeFile, stat.S_IFLNK: TreeSymlink}
 
 
-def tree_node(table: NodeTable, loaded: LoadedTree, entry: int) -> TreeNode:
+def tree_node(table: NodeTable, root: RootFS, entry: int) -> TreeNode:
     """The node of an entry."""
-    return _KINDS.get(stat.S_IFMT(loaded.tree.modes[entry]), TreeSpecial)(table, loaded, entry)
+    return _KINDS.get(stat.S_IFMT(root.tree.modes[entry]), TreeSpecial)(table, root, entry)

@@ -1,16 +1,13 @@
-"""Trees of images and of layers: made when somebody looks, kept while there is room."""
+"""Trees of images and of layers: made when they are looked into, kept while there is room."""
 
-from collections import OrderedDict, defaultdict
+from collections import defaultdict
 from collections.abc import Hashable, Iterator
-from itertools import count
 from threading import Lock
 
 from imgfs.blob import Blob
-from imgfs.rootfs.loaded import LoadedTree
-from imgfs.rootfs.open_layers import OpenLayers
-from imgfs.rootfs.tree_cache import TreeCache
-from imgfs.tar import TarBlob
-from imgfs.view.image_origin import Home
+from imgfs.lru import LRU
+from imgfs.rootfs import OpenLayers, RootFS, TreeCache
+from imgfs.view.image_origin import ImageOrigin
 from imgfs.view.node import Directory, Node, NodeTable, Origin
 from imgfs.view.tree_nodes import TreeDirectory, tree_node
 
@@ -19,38 +16,26 @@ _ENTRIES = 4_000_000  # kept in all; some 100 bytes each
 
 
 class Trees:
-    """The trees in memory; those not used for longest go when there are more than `limit` entries in all.
+    """The tables of one mount, and the trees that are loaded: at most `limit` entries, or one tree that has more.
 
-    `make` makes them. No lock here is held while anything blocks.
+    `cache` makes trees. No lock here is held while anything blocks.
     """
 
-    def __init__(self, make: TreeCache, limit: int = _ENTRIES) -> None:
-        self.make = make
-        self._limit = limit
+    def __init__(self, cache: TreeCache, limit: int = _ENTRIES) -> None:
+        self.cache = cache
+        self.loaded: LRU[TreeTable, RootFS] = LRU(limit, weigh=lambda root: len(root.tree))
+        self._known: LRU[str, TreeTable] = LRU(_KNOWN)
         self._open_layers: defaultdict[Hashable, OpenLayers] = defaultdict(OpenLayers)
         self._lock = Lock()
-        self._known: OrderedDict[str, TreeTable] = OrderedDict()
-        self._tables: list[TreeTable] = []
-        self.clock = count(1)
 
-    def table(self, key: str, home: Home, mtime_ns: int = 0, only: int | None = None) -> "TreeTable":
+    def table(self, key: str, origin: ImageOrigin, mtime_ns: int = 0, only: int | None = None) -> "TreeTable":
         """The table known as `key`, made if there is none yet; as `TreeTable` otherwise."""
         with self._lock:
             table = self._known.get(key)
             if table is None:
-                table = self._known[key] = TreeTable(key, self, home, mtime_ns, only)
-                if len(self._known) > _KNOWN:
-                    self._known.popitem(last=False)
-            self._known.move_to_end(key)
+                table = TreeTable(key, self, origin, mtime_ns, only)
+                self._known.put(key, table)
             return table
-
-    def keep(self, table: "TreeTable") -> None:
-        """Count a table that has been loaded, and unload others for it."""
-        with self._lock:
-            self._tables.append(table)
-            self._tables.sort(key=lambda table: table.last_used)
-            while sum(table.size for table in self._tables) > self._limit and len(self._tables) > 1:
-                self._tables.pop(0).unload()
 
     def open_layers(self, origins: Hashable) -> OpenLayers:
         """The layers of one source that are open: each has its own, so that it closes no other's."""
@@ -59,10 +44,9 @@ class Trees:
 
     def close(self) -> None:
         """Unload all, and close the layers that are open; only that blocks."""
+        for root in self.loaded.pop_all():
+            root.close()
         with self._lock:
-            for table in self._tables:
-                table.unload()
-            self._tables.clear()
             open_layers = list(self._open_layers.values())
         for layers in open_layers:
             layers.close()
@@ -86,31 +70,25 @@ class _Unloaded(Directory):
 
 
 class TreeTable(NodeTable):
-    """The tree that the layers at `home` make, or if `only` is given that layer alone, known as `key`.
+    """The tree that the layers of `origin` make, or if `only` is given that layer alone, known as `key`.
 
     `mtime_ns` is that of the top while the tree is not loaded.
     """
 
-    def __init__(self, key: str, trees: Trees, home: Home, mtime_ns: int, only: int | None = None) -> None:
+    def __init__(
+        self, key: str, trees: Trees, origin: ImageOrigin, mtime_ns: int, only: int | None = None
+    ) -> None:
         self.key = key
-        self.last_used = 0
         self.mtime_ns = mtime_ns
         self._trees = trees
-        self._home = home
+        self._origin = origin
         self._only = only
         self._loading = Lock()
-        self._loaded: LoadedTree | None = None
         self._flat_size: int | None = None
 
     @property
     def origins(self) -> tuple[Origin, ...]:
-        return self._home.origins
-
-    @property
-    def size(self) -> int:
-        """How many entries are in memory."""
-        loaded = self._loaded
-        return len(loaded.tree) if loaded else 0
+        return self._origin.origins
 
     @property
     def known_flat_size(self) -> int | None:
@@ -118,44 +96,30 @@ class TreeTable(NodeTable):
         return self._flat_size
 
     def node(self, number: int) -> Node | None:
-        loaded = self._loaded
-        if loaded is None:
-            return None
-        self.last_used = next(self._trees.clock)
-        return tree_node(self, loaded, number)
+        root = self._trees.loaded.get(self)
+        return None if root is None else tree_node(self, root, number)
 
     def top(self) -> Directory:
         node = self.node(0)
         return node if isinstance(node, TreeDirectory) else _Unloaded(self)
 
     def load(self) -> None:
-        self.loaded()
+        self.root()
 
-    def loaded(self) -> LoadedTree:
-        """The tree, made now if need be. Raises what reading the layers raises."""
+    def root(self) -> RootFS:
+        """The root file system, its tree made now if need be. Raises what reading the layers raises."""
+        trees = self._trees
         with self._loading:
-            loaded = self._loaded
-            if loaded is None:
-                make = self._trees.make
-                tree = self._home.read(lambda layers: make.tree(layers, self._only, self.key))
-                loaded = LoadedTree(tree, self._open, self._trees.open_layers(self.origins))
-                self._loaded = loaded
-                self.last_used = next(self._trees.clock)
-                self._trees.keep(self)
-            return loaded
+            root = trees.loaded.get(self)
+            if root is None:
+                open_layers = trees.open_layers(self.origins)
+                root = RootFS(self._origin.read, trees.cache, self.key, self._only, open_layers)
+                for dropped in trees.loaded.put(self, root):  # which makes the tree, to weigh it
+                    dropped.close()
+            return root
 
     def open_flat(self) -> Blob:
-        """The flat tar; the caller closes it. Its size is known from now on. Raises as `loaded` does."""
-        loaded = self.loaded()
-        self._flat_size = loaded.plan.size
-        return loaded.flat()
-
-    def _open(self, number: int) -> TarBlob:
-        wanted = number if self._only is None else self._only
-        return self._home.read(lambda layers: layers.open_one(wanted))
-
-    def unload(self) -> None:
-        """Forget the tree; whoever uses it goes on."""
-        loaded, self._loaded = self._loaded, None
-        if loaded is not None:
-            loaded.close()
+        """The flat tar; the caller closes it. Its size is known from now on. Raises as `root` does."""
+        root = self.root()
+        self._flat_size = root.flat_plan.size
+        return root.flat_tar()

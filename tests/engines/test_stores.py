@@ -17,7 +17,7 @@ from msgspec.structs import replace
 
 from imgfs.blob import MemoryBlob
 from imgfs.digest import ImageID
-from imgfs.layers import chain_ids
+from imgfs.layers import BlobLayer, SplitLayer, chain_ids
 from imgfs.sources import Source, open_source
 from imgfs.tar import Member, ScannedTar, scan_blob
 from tests.conftest import Imgfs, Mount, eventually
@@ -75,6 +75,7 @@ def test_every_layer_hashes_to_its_diff_id_and_lists_its_members(built: Built, t
                     assert "sha256:" + hashlib.sha256(data).hexdigest() == layer.diff_id
                     listed = scan_blob(MemoryBlob(data))
                     members = [replace(member, uname=b"", gname=b"") for member in listed]  # not kept
+                    assert isinstance(layer, (BlobLayer, SplitLayer))
                     assert list(layer.members()) == members
                     with ScannedTar(MemoryBlob(data)) as scanned:
                         assert tar.ending_before(len(data)) == scanned.ending_before(len(data)) is not None

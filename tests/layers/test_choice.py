@@ -66,7 +66,10 @@ def test_the_copy_that_is_sound_is_read(
         assert tar.pread(len(TAR), 0) == TAR
         assert tar.ending_before(len(TAR)) is not None
         assert tar.size == len(TAR)
-    assert [member.name for member in choice.members()] == [b"file", b"other"]
+    tree = choice.tree()
+    assert tree.names(tree.children(0)) == [b"file", b"other"]
+    with choice.open_content() as blob:
+        assert blob.pread(7, tree.records[1] + tree.headers[1]) == b"content"
     with choice.open() as tar:
         assert tar.pread(100, 600) == TAR[600:700]
     warnings = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
@@ -117,7 +120,7 @@ def test_another_copy_is_not_believed_in_place(tmp_path: Path, indexer: Indexer)
         with pytest.raises(Corrupt, match="failed to verify"):
             tar.pread(100, 0)
     with pytest.raises(Corrupt, match="failed to verify"):
-        choice.members()
+        choice.tree()
 
 
 def test_copies_are_those_of_choices_in_choices(tmp_path: Path, indexer: Indexer) -> None:

@@ -1,16 +1,17 @@
 """Layers taken and released, counted."""
 
 import random
-from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import pytest
 
+from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError
 from imgfs.layers import Layer, LayerMetadata, LayerRegistry, chain_ids
-from imgfs.tar import Member, TarBlob
+from imgfs.tar import TarBlob
+from imgfs.tree import Tree
 
 DIFFS = [DiffID.of(b"%d" % number) for number in range(4)]
 CHAIN = list(chain_ids(DIFFS))
@@ -20,6 +21,7 @@ CHAIN = list(chain_ids(DIFFS))
 class Nothing:
     """A layer of which only the place matters."""
 
+    has_tar = True
     is_verified = False
 
     chain_id: ChainID
@@ -33,8 +35,11 @@ class Nothing:
     def look_for_size(self) -> int | None:
         return self.known_size
 
-    def members(self) -> Sequence[Member]:
-        return []
+    def tree(self) -> Tree:
+        return Tree()
+
+    def open_content(self, copy: str | None = None) -> Blob:
+        return self.open()
 
 
 LAYERS = {

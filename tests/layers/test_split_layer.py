@@ -10,9 +10,9 @@ import pytest
 
 from imgfs.blob import FileBlob, MemoryBlob, Root
 from imgfs.digest import ChainID, DiffID
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, StoreError
 from imgfs.layers import SplitLayer, SplitPlace, Splits
-from imgfs.tar import IN_PLACE, scan_blob
+from imgfs.tar import scan_blob
 from tests.images import layer_tar
 from tests.splitting import engines_split, file_line, literal, split_layer, tar_split
 from tests.tar.archives import ENDING, content, header, padded, tree
@@ -108,18 +108,24 @@ def test_sparse_files_that_engines_put_together_wrongly_are_read_in_place(
     assert layer.look_for_size() is None
     expected = list(scan_blob(MemoryBlob(tar)))
     assert any(member.sparse for member in expected)
-    with layer.open() as blob:
+    copy = layer.tree().copies[0]
+    with layer.open_content(copy) as blob:
         for ours, theirs in zip(layer.members(), expected, strict=True):
             assert (ours.name, ours.type, ours.size) == (theirs.name, theirs.type, theirs.size)
             assert ours.sparse is None
             assert ours.is_adjusted == (theirs.sparse is not None)
-            assert ours.offset >= IN_PLACE, "no bytes of another copy are taken for its"
             if theirs.is_file:
                 assert blob.pread(ours.stored_size, ours.data_offset) == content(tar, theirs)
                 assert blob.try_pread(ours.stored_size, ours.data_offset) in (content(tar, theirs), None)
+    with layer.open() as blob, layer.open_content() as content_of_tar:
         for _ in range(2):
             with pytest.raises(Corrupt, match="failed to verify"):
                 blob.pread(512, 0)
+            with pytest.raises(Corrupt, match="failed to verify"):
+                content_of_tar.pread(512, 0)
+    os.utime(files / "split", ns=(0, 0))
+    with pytest.raises(StoreError, match="the copy of it that its files were found in is not there"):
+        layer.open_content(copy)
 
 
 def test_what_only_looks_like_a_sparse_file_is_read_in_full(tmp_path: Path) -> None:
@@ -155,5 +161,5 @@ def test_data_that_a_link_says_it_has_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "b").write_bytes(b"y")
     _, found, last = layer.members()
     assert (found.name, found.stored_size) == (b"link", 0)
-    with layer.open() as blob:
+    with layer.open_content(layer.tree().copies[0]) as blob:
         assert blob.pread(1, last.data_offset) == b"y"

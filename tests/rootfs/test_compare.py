@@ -6,14 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgfs.blob import MemoryBlob
-from imgfs.digest import DiffID
-from imgfs.rootfs.compare import Side, differences
-from imgfs.rootfs.loaded import LoadedTree
-from imgfs.rootfs.open_layers import OpenLayers
-from imgfs.tar import ScannedTar
+from imgfs.rootfs import differences
+from tests.rootfs.roots import root_fs
 from tests.tar.archives import extended, header, padded
-from tests.tree.stacks import merged
 
 Parts = Sequence[tuple[int, bytes]]
 
@@ -32,15 +27,9 @@ def whole(data: bytes) -> bytes:
     return header(size=len(data)) + padded(data) + bytes(1024)
 
 
-def side(tar: bytes, name: bytes) -> Side:
-    """The tree of one layer."""
-    loaded = LoadedTree(merged([tar]), lambda number: ScannedTar(MemoryBlob(tar)), OpenLayers())
-    return Side(loaded, [DiffID.of(name)])
-
-
 def differing(before: bytes, after: bytes) -> list[str]:
     """In what the only file of two layers differs."""
-    found = differences(side(before, b"before"), side(after, b"after"))
+    found = differences(root_fs(before), root_fs(after))
     return [what for difference in found for what in difference.differs]
 
 

@@ -4,12 +4,13 @@ import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from imgfs.blob import MemoryBlob
+from imgfs.blob import Blob, MemoryBlob
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import LayerNotFound
 from imgfs.layers import Layer, LayerRegistry, chain_ids
 from imgfs.store import ImageStore
-from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
+from imgfs.tar import ScannedTar, TarBlob, scan_blob
+from imgfs.tree import Tree, build_tree
 
 ABSENT = ImageID.of(b"absent")
 BOTTOM, MIDDLE, TOP = b"bottom layer", b"the middle one", b"top"
@@ -29,12 +30,16 @@ class PlainLayer:
         return ScannedTar(MemoryBlob(self.data))
 
     is_verified = True
+    has_tar = True
 
     def look_for_size(self) -> int | None:
         return self.known_size
 
-    def members(self) -> Sequence[Member]:
-        return list(scan_blob(MemoryBlob(self.data)))
+    def tree(self) -> Tree:
+        return build_tree(scan_blob(MemoryBlob(self.data)), f"layer {self.diff_id}")
+
+    def open_content(self, copy: str | None = None) -> Blob:
+        return self.open()
 
 
 class Layers(LayerRegistry):

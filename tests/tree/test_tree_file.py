@@ -32,8 +32,11 @@ def test_a_tree_is_the_same_after_it_was_dumped_and_loaded(stack: list[list[Entr
     assert FlatPlan(loaded).size == FlatPlan(tree).size
 
 
-def test_the_empty_tree_too() -> None:
-    assert len(load_tree(MemoryBlob(_dumped(Tree())))) == 0
+def test_the_empty_tree_too_and_what_its_copies_are_called() -> None:
+    tree = Tree()
+    tree.copies[7] = "a copy"
+    loaded = load_tree(MemoryBlob(_dumped(tree)))
+    assert (len(loaded), loaded.copies) == (0, {7: "a copy"})
 
 
 @given(st.data())

@@ -1,0 +1,287 @@
+"""The root file system of an image: the overlay of its layers' trees, looked into with paths as a container has them.
+
+Nothing is read before it is asked for. Symbolic links are followed inside the root file system and never lead out of
+it, as for a process that it is the root directory of.
+"""
+
+import errno
+import fnmatch
+import io
+import os
+import re
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import BinaryIO, Protocol, Self, TypeVar, cast
+
+from imgfs.blob import Blob, Slice, SparseBlob
+from imgfs.blob.stream import BlobStream
+from imgfs.rootfs.open_layers import OpenLayers
+from imgfs.rootfs.tree_cache import TreeCache
+from imgfs.store import LayerStack
+from imgfs.tar.paths import MAX_NAME, MAX_PATH, steps
+from imgfs.tree import Event, FlatPlan, FlatTar, Paths, Tree, origins
+
+T = TypeVar("T")
+Path = str | bytes | os.PathLike[str]
+_MAX_LINKS = 40  # symbolic links followed in one path, as Linux has it
+
+
+class UseLayers(Protocol):
+    """Calls `work` with the layers of the image and returns what it does. Raises LayerNotFound and what it raises."""
+
+    def __call__(self, work: Callable[[LayerStack], T], /) -> T: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Stat:
+    """What is known of a path: as in stat(2), times in nanoseconds, and where a symbolic link leads.
+
+    `inode` is the same for all names of a file. `device` is the major and minor number of a device node.
+    """
+
+    inode: int
+    mode: int
+    links: int
+    uid: int
+    gid: int
+    size: int
+    mtime_ns: int
+    target: str = ""
+    device: tuple[int, int] | None = None
+    xattrs: dict[bytes, bytes] = field(default_factory=dict)
+
+
+class RootFS:
+    """The root file system that layers make, or if `only` is given the tree of that layer alone, 0 being the lowest.
+
+    Made by `trees` when it is first needed; `name` is what to call it in the log and in errors. Paths count from its
+    root, with a slash before them or without. Those returned are absolute, what is not UTF-8 in them as in Python's os.
+    Safe to use from several threads; files that are open stay readable after it is closed.
+
+    Methods raise OSError as the system calls of their name do, and LayerNotFound, InvalidImage, Corrupt, StoreError or
+    OSError if the layers cannot be read.
+    """
+
+    def __init__(
+        self,
+        use_layers: UseLayers,
+        trees: TreeCache,
+        name: str,
+        only: int | None = None,
+        open_layers: OpenLayers | None = None,
+    ) -> None:
+        self.name = name
+        self._use_layers = use_layers
+        self._trees = trees
+        self._only = only
+        self._open_layers = OpenLayers() if open_layers is None else open_layers
+
+    @classmethod
+    def of(cls, layers: LayerStack, trees: TreeCache, name: str) -> Self:
+        """The root file system that some layers make."""
+
+        def use_layers(work: Callable[[LayerStack], T]) -> T:
+            return work(layers)
+
+        return cls(use_layers, trees, name)
+
+    def lookup(self, path: Path, *, follow: bool = True) -> int:
+        """The number of an entry of `tree`; of a symbolic link that is the last of the path, where it leads.
+
+        With `follow` false, that is the link itself.
+        """
+        tree = self.tree
+        text = os.fsencode(path)
+        if len(text) >= MAX_PATH:
+            raise _error(errno.ENAMETOOLONG, path)
+        ahead, entry, links = steps(text)[::-1], 0, 0
+        must_be_directory = text.endswith((b"/", b"/."))
+        while ahead:
+            name = ahead.pop()
+            if not tree.is_directory(entry):
+                raise _error(errno.ENOTDIR, path)
+            if name == b"..":
+                entry = tree.parents[entry]
+                continue
+            child = tree.lookup(entry, name)
+            if child is None:
+                raise _error(errno.ENAMETOOLONG if len(name) > MAX_NAME else errno.ENOENT, path)
+            child = tree.inode(child)
+            if stat.S_ISLNK(tree.modes[child]) and (ahead or follow or must_be_directory):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise _error(errno.ELOOP, path)
+                target = tree.target(child)
+                must_be_directory = must_be_directory or (not ahead and target.endswith((b"/", b"/.")))
+                ahead += steps(target)[::-1]
+                if target.startswith(b"/"):
+                    entry = 0
+            else:
+                entry = child
+        if must_be_directory and not tree.is_directory(entry):
+            raise _error(errno.ENOTDIR, path)
+        return entry
+
+    def stat(self, path: Path, *, follow: bool = True) -> Stat:
+        """What is known of a path, or with `follow` false of the symbolic link that it is."""
+        return self.stat_entry(self.lookup(path, follow=follow))
+
+    def exists(self, path: Path, *, follow: bool = True) -> bool:
+        """Whether there is something at a path."""
+        try:
+            self.lookup(path, follow=follow)
+        except (FileNotFoundError, NotADirectoryError):
+            return False
+        return True
+
+    def listdir(self, path: Path = "/") -> list[str]:
+        """The names in a directory, sorted by their bytes."""
+        entry = self.lookup(path)
+        if not self.tree.is_directory(entry):
+            raise _error(errno.ENOTDIR, path)
+        return [os.fsdecode(name) for name in self.tree.names(self.tree.children(entry))]
+
+    def readlink(self, path: Path) -> str:
+        """Where a symbolic link leads, as it says that itself."""
+        entry = self.lookup(path, follow=False)
+        if not stat.S_ISLNK(self.tree.modes[entry]):
+            raise _error(errno.EINVAL, path)
+        return os.fsdecode(self.tree.target(entry))
+
+    def open(self, path: Path) -> BinaryIO:
+        """The content of a regular file, to be read at any position; the caller closes it."""
+        entry = self.lookup(path)
+        mode = self.tree.modes[entry]
+        if not stat.S_ISREG(mode):
+            raise _error(errno.EISDIR if stat.S_ISDIR(mode) else errno.ENXIO, path)
+        return cast(BinaryIO, io.BufferedReader(BlobStream(self.content(entry))))
+
+    def walk(self) -> Iterator[tuple[str, Stat]]:
+        """All paths but the root, each directory before what is in it, and what is known of them."""
+        paths = Paths(self.tree)
+        for entry in self.tree.walk():
+            yield _shown(paths.of(entry)), self.stat_entry(self.tree.inode(entry))
+
+    def find(self, pattern: str) -> Iterator[str]:
+        """The paths that match a pattern, with wildcards as the shell has them, in the order of `walk`.
+
+        One without a slash is matched against names, any other against whole paths.
+        """
+        whole = "/" in pattern
+        if whole and pattern[0] not in "/*?[":
+            pattern = f"/{pattern}"
+        matches = re.compile(fnmatch.translate(pattern)).match
+        tree, paths = self.tree, Paths(self.tree)
+        for entry in tree.walk():
+            if matches(_shown(paths.of(entry)) if whole else os.fsdecode(tree.name(entry))):
+                yield _shown(paths.of(entry))
+
+    def which(self, path: Path) -> list[Event]:
+        """What each layer did to a path, bottom first; nothing for layers that left it as it was.
+
+        Symbolic links on the way to it are followed, as they are in the root file system of the layers up to there.
+        """
+
+        def events(layers: LayerStack) -> list[Event]:
+            numbers = range(len(layers.diff_ids))
+            return origins(os.fsencode(path), (self._trees.layer(layers, at, self.name) for at in numbers))
+
+        return self._use_layers(events)
+
+    @cached_property
+    def tree(self) -> Tree:
+        """All entries, in columns."""
+        only = self._only
+        if only is None:
+            return self._use_layers(lambda layers: self._trees.merged(layers, self.name))
+        return self._use_layers(lambda layers: self._trees.layer(layers, only, self.name))
+
+    def stat_entry(self, entry: int) -> Stat:
+        """What is known of an entry of `tree`, the first name of its file."""
+        tree = self.tree
+        mode = tree.modes[entry]
+        return Stat(
+            entry,
+            mode,
+            tree.links[entry],
+            tree.uids[entry],
+            tree.gids[entry],
+            tree.sizes[entry],
+            tree.mtimes[entry],
+            os.fsdecode(tree.target(entry)) if stat.S_ISLNK(mode) else "",
+            tree.devices.get(entry),
+            tree.xattrs.get(entry) or {},
+        )
+
+    def place(self, entry: int) -> object:
+        """Where an entry of `tree` comes from, equal for what is the same; None for a directory that no layer has."""
+        tree = self.tree
+        layer = tree.layers[entry]
+        if layer >= len(self._diff_ids):
+            return None
+        return self._diff_ids[layer], tree.copies.get(layer), tree.records[entry]
+
+    @cached_property
+    def _diff_ids(self) -> tuple[object, ...]:
+        diff_ids = self._use_layers(lambda layers: layers.diff_ids)
+        return diff_ids if self._only is None else diff_ids[self._only : self._only + 1]
+
+    def content(self, entry: int) -> Blob:
+        """The content of the regular file `entry`, the first name of its file; the caller closes it."""
+        return self._content(entry, self._layer(self.tree.layers[entry]))
+
+    def try_content(self, entry: int) -> Blob | None:
+        """Do as `content` does if the layer is open and its size known, so that nothing blocks, else return None."""
+        layer = self._open_layers.shared(self, self.tree.layers[entry])
+        if layer is not None and layer.known_size is None:
+            self._open_layers.leave(layer)
+            return None
+        return None if layer is None else self._content(entry, layer)
+
+    def _content(self, entry: int, layer: Blob) -> Blob:
+        tree = self.tree
+        try:
+            data = Slice(layer, tree.records[entry] + tree.headers[entry], tree.stored_size(entry))
+        except BaseException:
+            self._open_layers.leave(layer)
+            raise
+        parts = tree.sparse.get(entry)
+        return data if parts is None else SparseBlob(data, parts, tree.sizes[entry])
+
+    def _layer(self, number: int) -> Blob:
+        """The content of a layer's files; the caller closes it."""
+        return self._open_layers.share(self, number, self._open_layer)
+
+    def _open_layer(self, number: int) -> Blob:
+        wanted, copy = number if self._only is None else self._only, self.tree.copies.get(number)
+        return self._use_layers(lambda layers: layers.open_content(wanted, copy))
+
+    @cached_property
+    def flat_plan(self) -> FlatPlan:
+        """What the flat tar is made of."""
+        return FlatPlan(self.tree)
+
+    def flat_tar(self) -> Blob:
+        """All of it as one tar, as `docker export` gives it; the caller closes it. Layers are opened as it is read."""
+        return FlatTar(self.flat_plan, self._layer)
+
+    def close(self) -> None:
+        """Let go of the layers that are open; those are closed with the last file. Never blocks."""
+        self._open_layers.drop(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+        self._open_layers.close()
+
+
+def _shown(path: bytes) -> str:
+    return os.fsdecode(b"/" + path)
+
+
+def _error(number: int, path: Path) -> OSError:
+    return OSError(number, os.strerror(number), path)
