@@ -1,18 +1,16 @@
-"""Compressed blobs read at random: which compression, decoding in order, seek points, reading from them."""
+"""Compressed blobs: recognise the compression, decode in order, find seek points, read anywhere."""
 
-from imgfs.codec.codec import Codec, Decoding
+from imgfs.codec.codec import Codec, DecodePass
 from imgfs.codec.compression import Compression
 from imgfs.codec.detect import begins_tar, describe_unread, detect
 from imgfs.codec.forward import open_forward
 from imgfs.codec.random_access import open_random
 from imgfs.codec.seek_table import SeekTable
-from imgfs.codec.table import CODECS
 
 __all__ = [
-    "CODECS",
     "Codec",
     "Compression",
-    "Decoding",
+    "DecodePass",
     "SeekTable",
     "begins_tar",
     "describe_unread",

@@ -1,29 +1,31 @@
-"""What a compression is to the rest of imgfs: recognised, decoded from a seek point, or passed over to find those.
+"""The interface of a compression: recognise it, decode from a seek point, or decode all of a blob and find such points.
 
-Most formats are frames one after another, each decoded without what came before. For them `FrameCodec` derives
-everything from where a frame starts and what it decodes to; its seek points are the starts of frames.
+Most formats are a sequence of frames, each decoded without those before it. `FrameCodec` implements everything for
+them from one method, `frames`; their seek points are the starts of frames.
 """
 
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from typing import Self
+from typing import Protocol, Self
 
 from imgfs.blob import Blob
-from imgfs.codec.chunks import gather
-from imgfs.codec.compression import Compression
-from imgfs.codec.cursor import Cursor
+from imgfs.codec.cursor import READ_SIZE, Cursor
 from imgfs.codec.seek_table import SeekPoint, SeekTable, SeekTableBuilder
+from imgfs.errors import Corrupt
 
-PASS_CHUNK_SIZE = 1 << 20
-"""Bytes; about what a pass yields at a time."""
+CHUNK_SIZE = 1 << 20
+"""Decoded bytes that a decoder yields at a time, at most or about."""
+_FIRST_STEP = (
+    512  # stored bytes given to a decoder at first: a frame may be tiny, and the rest is handed back
+)
 _FRAME_SPACING = 128 << 10  # decoded bytes; a table of every tiny frame would outgrow what it saves
 
 
-class Decoding(ABC):
-    """A pass over `blob` that runs as it is iterated over, once, and can be closed at any moment.
+class DecodePass(ABC):
+    """One pass over `blob`, made by iterating over it once; it can be closed at any moment.
 
-    Yields the decoded bytes in order, in chunks of about 1 MiB that are the caller's to keep, or to give back.
-    Raises Corrupt where the stored bytes are wrong: checksums and sizes that the format records are all verified.
+    Yields the decoded bytes in order, in chunks of about `CHUNK_SIZE` bytes, which the caller may keep or give back.
+    Raises Corrupt where the stored bytes are wrong: all checksums and sizes that the format records are verified.
     Raises what `pread` raises, too.
     """
 
@@ -31,7 +33,7 @@ class Decoding(ABC):
         """`blob` stays the caller's and must stay open until the pass is closed."""
         self._blob = blob
         self._table: SeekTable | None = None
-        self._spare: list[bytearray] = []
+        self._spare: list[object] = []  # buffers of chunks that were given back
         self._running = self._run()
 
     def __iter__(self) -> Iterator[bytes | memoryview]:
@@ -45,19 +47,18 @@ class Decoding(ABC):
 
     @property
     def table(self) -> SeekTable:
-        """The seek table. Raises ValueError before all chunks were taken."""
+        """The seek table. Raises ValueError before the last chunk was taken."""
         if self._table is None:
             raise ValueError("the pass is not over")
         return self._table
 
     def give_back(self, chunk: bytes | memoryview) -> None:
-        """Allow the memory of a chunk to be used for a later one. From any thread."""
-        buffer = chunk.obj if isinstance(chunk, memoryview) else None
-        if isinstance(buffer, bytearray):
-            self._spare.append(buffer)
+        """Allow the memory of a chunk to be used for a later one. May be called from any thread."""
+        if isinstance(chunk, memoryview):
+            self._spare.append(chunk.obj)
 
     def close(self) -> None:
-        """Stop, wherever the pass is, and release threads, processes and memory."""
+        """Stop at any point, and release threads, processes and memory."""
         self._running.close()
 
     @abstractmethod
@@ -66,23 +67,21 @@ class Decoding(ABC):
 
 
 class Codec(ABC):
-    """One compression; all others are in `imgfs.codec.table`. Holds no state."""
-
-    compression: Compression
+    """A compression; `imgfs.codec.compression` lists them all. Stateless."""
 
     @abstractmethod
     def begins(self, start: bytes) -> bool:
-        """Whether a blob that starts with these bytes, 512 or all there are, is stored so."""
+        """Whether a blob that starts with these bytes, 512 or as many as it has, is compressed so."""
 
     @abstractmethod
-    def enter(self, blob: Blob, point: SeekPoint) -> Iterator[bytes]:
-        """Decode from `point` to the end, in chunks of at most 1 MiB. Nothing is read before the first is taken.
+    def decode_from(self, blob: Blob, point: SeekPoint) -> Iterator[bytes]:
+        """Decode from `point` to the end, in chunks of at most `CHUNK_SIZE`. Reads nothing until iterated over.
 
-        Raises Corrupt for anything wrong, what `pread` raises too.
+        Raises Corrupt for anything wrong, and what `pread` raises.
         """
 
     @abstractmethod
-    def pass_over(self, blob: Blob) -> Decoding:
+    def decode_pass(self, blob: Blob) -> DecodePass:
         """A pass over all of `blob`, which finds its seek points."""
 
 
@@ -91,28 +90,28 @@ class FrameCodec(Codec):
 
     @abstractmethod
     def frames(self, cursor: Cursor) -> Iterator[tuple[int, Iterator[bytes]]]:
-        """The stored offset and the decoded bytes of each frame; those of one are taken before the next is asked for.
+        """The stored offset and the decoded bytes of each frame, which the caller takes before the next frame.
 
-        Raises as `enter` does, from either iterator.
+        Both iterators raise as `decode_from` does.
         """
 
-    def enter(self, blob: Blob, point: SeekPoint) -> Iterator[bytes]:
+    def decode_from(self, blob: Blob, point: SeekPoint) -> Iterator[bytes]:
         for _, chunks in self.frames(Cursor(blob, point.bit // 8)):
             yield from chunks
 
-    def pass_over(self, blob: Blob) -> Decoding:
-        return _FrameDecoding(blob, self)
+    def decode_pass(self, blob: Blob) -> DecodePass:
+        return _FramePass(blob, self)
 
 
-class _FrameDecoding(Decoding):
+class _FramePass(DecodePass):
     def __init__(self, blob: Blob, codec: FrameCodec) -> None:
         super().__init__(blob)
         self._codec = codec
 
     def _run(self) -> Generator[bytes | memoryview, None, None]:
-        builder = SeekTableBuilder(self._codec.compression, _FRAME_SPACING)
+        builder = SeekTableBuilder(_FRAME_SPACING)
         size = 0
-        for chunk in gather(self._chunks(builder), PASS_CHUNK_SIZE):
+        for chunk in gather(self._chunks(builder), CHUNK_SIZE):
             size += len(chunk)
             yield chunk
         self._table = builder.build(self._blob.size, size)
@@ -124,3 +123,54 @@ class _FrameDecoding(Decoding):
             for chunk in chunks:
                 offset += len(chunk)
                 yield chunk
+
+
+class FrameDecoder(Protocol):
+    """A decoder of one frame, as `bz2`, `lzma` and `zstd` have them."""
+
+    @property
+    def eof(self) -> bool: ...
+    @property
+    def needs_input(self) -> bool: ...
+    @property
+    def unused_data(self) -> bytes: ...
+    def decompress(self, data: bytes, max_length: int = -1) -> bytes: ...
+
+
+def decode_frame(
+    cursor: Cursor, decoder: FrameDecoder, name: str, failures: tuple[type[Exception], ...]
+) -> Iterator[bytes]:
+    """The decoded bytes of the frame at the cursor, which is moved past it; `failures` are what `decoder` raises.
+
+    Raises Corrupt naming the frame by `name`, MemoryError, and what `pread` raises.
+    """
+    step = _FIRST_STEP
+    while not decoder.eof:
+        stored = cursor.take(step) if decoder.needs_input else b""
+        if decoder.needs_input and not stored:
+            raise Corrupt(f"{name}: cut off at offset {cursor.offset}")
+        step = min(8 * step, READ_SIZE)
+        try:
+            chunk = decoder.decompress(stored, CHUNK_SIZE)
+        except failures as error:
+            if "not enough memory" in str(error):  # as zstd reports it
+                raise MemoryError(str(error)) from None
+            raise Corrupt(f"{name}: {error} before offset {cursor.offset}") from error
+        if chunk:
+            yield chunk
+    cursor.put_back(len(decoder.unused_data))
+
+
+def gather(chunks: Iterator[bytes], size: int) -> Iterator[bytes]:
+    """The same bytes in chunks of at least `size`, except for the last one; larger chunks are passed on whole."""
+    pieces: list[bytes] = []
+    held = 0
+    for chunk in chunks:
+        pieces.append(chunk)
+        held += len(chunk)
+        if held >= size:
+            yield b"".join(pieces)  # of one piece, join copies nothing
+            pieces.clear()
+            held = 0
+    if held:
+        yield b"".join(pieces)

@@ -1,15 +1,14 @@
-"""Which compression a blob is stored in, told by its first bytes.
+"""Which compression a blob is stored in, recognised by its first bytes.
 
-Media types and file names lie; magic numbers do not. A tar may begin with any bytes, those of its first member's
-name, so a valid tar header wins.
+Media types and file names can be wrong; magic numbers are not. A tar may begin with any bytes, those of its first
+member's name, so a valid tar header takes precedence.
 """
 
 from imgfs.blob import Blob
 from imgfs.codec.compression import Compression
-from imgfs.codec.table import CODECS
 
 _TAR_HEADER_SIZE = 512
-_UNREAD = {
+_OTHER_MAGIC = {
     b"LZIP": "lzip",
     b"\x04\x22\x4d\x18": "lz4",
     b"\x5d\0\0": "lzma",
@@ -19,17 +18,18 @@ _UNREAD = {
     b"PK\x03\x04": "zip",
     b"7z\xbc\xaf\x27\x1c": "7z",
 }
+_COMPRESSED = [compression for compression in Compression if compression is not Compression.PLAIN]
 
 
 def detect(blob: Blob) -> Compression:
-    """The compression of `blob`; PLAIN for an empty one and for whatever is not recognised.
+    """The compression of `blob`; PLAIN for an empty one and for what is not recognised.
 
     Raises what `pread` raises.
     """
     start = blob.pread(_TAR_HEADER_SIZE, 0)
     if not _is_tar_header(start):
-        for compression, codec in CODECS.items():
-            if codec.begins(start):
+        for compression in _COMPRESSED:
+            if compression.codec.begins(start):
                 return compression
     return Compression.PLAIN
 
@@ -41,13 +41,13 @@ def begins_tar(blob: Blob) -> bool:
 
 
 def describe_unread(blob: Blob) -> str:
-    """What the bytes of `blob` are that are neither a tar nor compressed in a way that is read, for errors."""
+    """What a blob that is neither a tar nor compressed in a known way begins as, for errors."""
     start = blob.pread(_TAR_HEADER_SIZE, 0)
-    read = ", ".join(CODECS)
-    for magic, name in _UNREAD.items():
+    known = ", ".join(_COMPRESSED)
+    for magic, name in _OTHER_MAGIC.items():
         if start.startswith(magic):
-            return f"{name}-compressed; imgfs reads {read}"
-    return f"neither a tar nor compressed as {read}"
+            return f"{name}-compressed; imgfs reads {known}"
+    return f"neither a tar nor compressed as {known}"
 
 
 def _is_tar_header(block: bytes) -> bool:

@@ -1,19 +1,17 @@
-"""A whole gzip blob decoded by zlib, in this thread and in hardly any memory, seek points included.
+"""A whole gzip blob decoded by zlib, in this thread and with little memory, seek points included.
 
-zlib stops between deflate blocks when it is asked to (zlib.h: inflate, Z_BLOCK), which is where data can be entered.
-Python's zlib module does not pass that on, so the library is called by way of ctypes.
+On request zlib stops between deflate blocks (zlib.h: inflate, Z_BLOCK), where decoding can start. Python's zlib module
+does not offer that, so the library is called by ctypes.
 """
 
 import ctypes
 from collections.abc import Generator
 
-from isal import isal_zlib
-
 from imgfs.blob import Blob
-from imgfs.codec.codec import PASS_CHUNK_SIZE
+from imgfs.codec.codec import CHUNK_SIZE
 from imgfs.codec.cursor import Cursor
-from imgfs.codec.gzip_member import Check, begins_member, check_trailer, skip_header
-from imgfs.codec.parallel_gzip import TooDense, Unsure
+from imgfs.codec.gzip_members import Check, begins_member, check_trailer, skip_header
+from imgfs.codec.parallel_gzip import TooDense, Unreliable
 from imgfs.codec.seek_table import WINDOW_SIZE, SeekTableBuilder
 
 _SPACING = 2 << 20  # decoded bytes from one point to where the next is looked for
@@ -44,12 +42,12 @@ class _Stream(ctypes.Structure):
 
 
 def gunzip_blocks(
-    blob: Blob, builder: SeekTableBuilder, spare: list[bytearray], limit: int | None = None
+    blob: Blob, builder: SeekTableBuilder, spare: list[object], limit: int | None = None
 ) -> Generator[memoryview, None, None]:
-    """The decoded bytes in chunks of at most 1 MiB, and seek points for `builder` as they are passed.
+    """The decoded bytes in chunks of at most `CHUNK_SIZE`, and seek points for `builder` as they are passed.
 
-    `spare` is buffers of that size to decode into, taken as there are any. Raises TooDense once more than `limit`
-    bytes have come, Unsure if there is no zlib or it does not accept the data, Corrupt, and what `pread` raises.
+    Decodes into byte arrays in `spare`, each of that size, as long as there are any. Raises TooDense once more than
+    `limit` bytes were decoded, Unreliable if there is no zlib or it rejects the data, Corrupt, and what `pread` raises.
     """
     inflater = _Inflater(builder)
     try:
@@ -61,9 +59,8 @@ def gunzip_blocks(
             check = Check()
             inflater.begin(cursor.offset)
             while not inflater.is_over:
-                chunk = inflater.fill(cursor, spare.pop() if spare else bytearray(PASS_CHUNK_SIZE))
-                check.crc = isal_zlib.crc32(chunk, check.crc)
-                check.size += len(chunk)
+                chunk = inflater.fill(cursor, _buffer(spare))
+                check.update(chunk)
                 yield chunk
                 if limit is not None and inflater.offset > limit:
                     raise TooDense
@@ -73,27 +70,35 @@ def gunzip_blocks(
         inflater.close()
 
 
+def _buffer(spare: list[object]) -> bytearray:
+    """A buffer that is given back, or a new one."""
+    while spare:
+        if isinstance(buffer := spare.pop(), bytearray):
+            return buffer
+    return bytearray(CHUNK_SIZE)
+
+
 class _Inflater:
     """zlib's decoder of one member after another."""
 
     def __init__(self, builder: SeekTableBuilder) -> None:
-        """Raises Unsure if there is no zlib."""
+        """Raises Unreliable if there is no zlib."""
         try:
             self._zlib = ctypes.CDLL("libz.so.1")
         except OSError as error:
-            raise Unsure(str(error)) from error
+            raise Unreliable(str(error)) from error
         self._zlib.zlibVersion.restype = ctypes.c_char_p
         self._stream = _Stream()
         self._handle = ctypes.byref(self._stream)
         version, size = self._zlib.zlibVersion(), ctypes.sizeof(_Stream)
         if self._zlib.inflateInit2_(self._handle, -15, version, size) != _OK:
-            raise Unsure("zlib gets no memory")
+            raise Unreliable("not enough memory for zlib")
         self._builder = builder
         self._wanted = _SPACING  # the decoded offset from which on a point is due
         self._window = b""  # what was decoded before the buffer that is being filled
         self._stored = b""  # kept alive: zlib points into it
         self.offset = 0
-        """How many bytes are decoded."""
+        """How many bytes have been decoded."""
         self.is_over = False
         """Whether the member has ended."""
 
@@ -105,9 +110,9 @@ class _Inflater:
             self._add_point(8 * offset, b"")
 
     def fill(self, cursor: Cursor, buffer: bytearray) -> memoryview:
-        """Decode into `buffer` until it is full or the member ends; leaves the cursor behind what was used up.
+        """Decode into `buffer` until it is full or the member ends; leaves the cursor after the bytes that were used.
 
-        Raises Unsure if zlib refuses the data, or it is cut off.
+        Raises Unreliable if zlib rejects the data, or it is cut off.
         """
         stream = self._stream
         place = ctypes.c_char.from_buffer(buffer)  # held until the buffer is filled
@@ -129,7 +134,7 @@ class _Inflater:
                 cursor.put_back(stream.avail_in)
                 stream.avail_in = 0
             elif status not in (_OK, _BUFFER_ERROR) or not (made or stream.avail_in or self._stored):
-                raise Unsure((stream.msg or b"cut off").decode("ascii", "replace"))
+                raise Unreliable((stream.msg or b"cut off").decode("ascii", "replace"))
             elif is_due and stream.data_type & _BETWEEN_BLOCKS and not stream.data_type & _IN_LAST_BLOCK:
                 bit = 8 * (cursor.offset - stream.avail_in) - (stream.data_type & _UNUSED_BITS)
                 self._add_point(bit, self._window_at(buffer))

@@ -1,13 +1,17 @@
 """A whole gzip blob decoded by rapidgzip, on several cores where there are, seek points included.
 
-rapidgzip is fast, but it ends its process where it gets no memory or no thread, calls some cut-off streams
-complete and refuses trailing garbage. So it runs in a process of its own, and whatever goes wrong with it is Unsure:
-the caller decodes in another way, which says what is the matter. Stored blocks and decoded chunks lie in memory that
-both processes have; on one socket the child asks for blocks, on another it announces chunks, and gets their slots back.
+rapidgzip is fast, but it ends its process where it gets no memory or no thread, reports some cut-off streams as
+complete and rejects trailing garbage. So it runs in a process of its own, and any failure of it is Unreliable: the
+caller decodes in another way, which finds what is wrong. Stored blocks and decoded chunks are exchanged in slots of
+shared memory. On one socket the child asks for blocks; on another it announces chunks, and is told of free slots.
 """
 
+import ctypes
+import fcntl
+import mmap
 import os
 import socket
+import struct
 import subprocess
 import sys
 from collections import deque
@@ -19,25 +23,37 @@ from typing import BinaryIO
 
 from imgfs.blob import Blob
 from imgfs.codec import parallel_gzip_child
-from imgfs.codec.gzip_index import read_index
-from imgfs.codec.parallel_gzip_child import ANSWER, ASK, BLOCK_SIZE, CHUNK, DECODED_SLOTS, STORED_SLOTS
+from imgfs.codec.parallel_gzip_child import (
+    ANSWER,
+    ASK,
+    BLOCK_SIZE,
+    CHUNK,
+    DECODED_SLOTS,
+    SLOTS,
+    STORED_SLOTS,
+)
 from imgfs.codec.seek_table import SeekTableBuilder
 
 _CHUNKS_HELD = 20  # by rapidgzip, at most
-_MOST_HELD = 320 << 20  # decoded bytes that it may hold at the fast pace
+_MOST_HELD = 320 << 20  # decoded bytes that it may hold in a fast pass
+_SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL  # no process can take mapped memory away
+
+_INDEX = struct.Struct("<5sBxQQIII")  # magic, version, stored size, size, spacing, window size, points
+_POINT = struct.Struct("<QQBB")  # stored offset, decoded offset, bits, whether a window follows
+_MAGIC, _VERSION = b"GZIDX", 1
 
 
-class Unsure(Exception):
+class Unreliable(Exception):
     """A decoder failed, or its result cannot be relied on."""
 
 
 class TooDense(Exception):
-    """The data decodes to so many times its size that this pace would take too much memory or time."""
+    """The data decodes to so many times its size that this decoder would take too much memory or time."""
 
 
 @dataclass(frozen=True, slots=True)
-class Pace:
-    """How rapidgzip goes about it.
+class Parallelism:
+    """How many stored bytes rapidgzip decodes at a time, and in how many threads.
 
     It holds what about 20 chunks of `chunk_size` stored bytes decode to, up to 20 times that. Seek points lie
     at most a quarter more than `chunk_size` decoded bytes, and one deflate block, apart.
@@ -48,66 +64,79 @@ class Pace:
     any_density: bool
 
 
-def fast() -> Pace:
-    """One core is left to the process that takes the chunks; a worker more costs memory."""
-    return Pace(5 << 19, max(1, min(4, len(os.sched_getaffinity(0)) - 1)), any_density=False)
+def fast() -> Parallelism:
+    """One core is left to the process that takes the chunks; each worker costs memory."""
+    return Parallelism(5 << 19, max(1, min(4, len(os.sched_getaffinity(0)) - 1)), any_density=False)
 
 
-def frugal() -> Pace:
+def frugal() -> Parallelism:
     """For data that is nearly all repetition, which one core decodes fast enough."""
-    return Pace(1 << 19, 1, any_density=True)
+    return Parallelism(1 << 19, 1, any_density=True)
+
+
+class _Slot(ctypes.Array[ctypes.c_char]):
+    """A slot of the shared memory, as this process sees it."""
+
+    _type_ = ctypes.c_char
+    _length_ = BLOCK_SIZE
+    number: int
 
 
 def gunzip_parallel(
-    blob: Blob, pace: Pace, builder: SeekTableBuilder, spare: list[bytearray]
+    blob: Blob, parallelism: Parallelism, builder: SeekTableBuilder, spare: list[object]
 ) -> Generator[memoryview, None, None]:
     """The decoded bytes in chunks of 1 MiB, and at the end all seek points for `builder`.
 
-    `spare` is buffers of that size to decode into, taken as there are any. `blob` stays the caller's. Closing the
-    iterator ends the process. Raises Unsure, TooDense, and what `pread` raises.
+    The caller puts the buffers of chunks that it no longer needs in `spare`; it may keep any number. `blob` stays the
+    caller's. Closing the iterator ends the process. Raises Unreliable, TooDense, and what `pread` raises.
     """
     with ExitStack() as stack:
         try:
-            child = _Child(blob, pace, stack)
+            child = _Child(blob, parallelism, spare, stack)
         except (OSError, RuntimeError) as error:  # no memory, no descriptor, no process, no thread
-            raise Unsure(str(error)) from error
+            raise Unreliable(str(error)) from error
         position = 0
         marks = deque([(0, 0)])  # stored and decoded offsets that belong together, about
         try:
-            while chunk := child.take(spare.pop() if spare else bytearray(BLOCK_SIZE)):
+            while chunk := child.take():
                 yield chunk
                 position += len(chunk)
                 marks.append((child.furthest, position))
-                while marks[0][0] < child.furthest - _CHUNKS_HELD * pace.chunk_size:
+                while marks[0][0] < child.furthest - _CHUNKS_HELD * parallelism.chunk_size:
                     marks.popleft()
-                if position - marks[0][1] > _MOST_HELD and not pace.any_density:
+                if position - marks[0][1] > _MOST_HELD and not parallelism.any_density:
                     raise TooDense
             if read_index(child.announced, builder) != position:
-                raise Unsure("the index does not fit the data")
+                raise Unreliable("the index does not fit the data")
         except (OSError, ValueError) as error:
-            raise child.failure or Unsure(str(error)) from error
+            raise child.failure or Unreliable(str(error)) from error
 
 
 class _Child:
     """The process, the memory shared with it and the thread that reads for it, all of which end with `stack`."""
 
-    def __init__(self, blob: Blob, pace: Pace, stack: ExitStack) -> None:
-        """Raises OSError, or RuntimeError if there can be no thread."""
+    def __init__(self, blob: Blob, parallelism: Parallelism, spare: list[object], stack: ExitStack) -> None:
+        """Raises OSError, or RuntimeError if no thread can be started."""
         self._blob = blob
+        self._spare = spare
         self.failure: Exception | None = None
         self.furthest = 0
         """How many stored bytes it has asked for."""
-        self._memory = os.memfd_create("imgfs gzip")
+        self._memory = os.memfd_create("imgfs gzip", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         stack.callback(os.close, self._memory)
-        os.ftruncate(self._memory, (STORED_SLOTS + DECODED_SLOTS) * BLOCK_SIZE)
+        os.ftruncate(self._memory, SLOTS * BLOCK_SIZE)
+        fcntl.fcntl(self._memory, fcntl.F_ADD_SEALS, _SEALS)
+        self._slots = _map_slots(self._memory)
+        self._free = [*range(STORED_SLOTS + DECODED_SLOTS, SLOTS)]  # those that the child does not have
         self._chunks, their_chunks = _sockets(stack)
         self._asks, their_asks = _sockets(stack)
         self.announced: BinaryIO = stack.enter_context(self._chunks.makefile("rb"))
-        """What the child says of decoded chunks, and then the index."""
+        """The child's announcements of decoded chunks, then the index."""
         theirs = (self._memory, their_chunks.fileno(), their_asks.fileno())
         program = [sys.executable, "-I", "-S", parallel_gzip_child.__file__, os.pathsep.join(sys.path)]
+        numbers = (*theirs, blob.size, parallelism.workers, parallelism.chunk_size)
         process = subprocess.Popen(
-            [*program, *map(str, (*theirs, blob.size, pace.workers, pace.chunk_size))],
+            [*program, *map(str, numbers)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
@@ -123,19 +152,28 @@ class _Child:
         stack.callback(reading.join)
         stack.callback(self._asks.shutdown, socket.SHUT_RDWR)
 
-    def take(self, buffer: bytearray) -> memoryview:
-        """The next chunk, in `buffer`; empty at the end. Raises OSError or ValueError if there is none."""
+    def take(self) -> memoryview:
+        """The next chunk; empty at the end. Raises OSError or ValueError if there is none."""
         head = self.announced.read(CHUNK.size)
         if len(head) < CHUNK.size:
             raise ValueError("rapidgzip failed")
-        slot, size = CHUNK.unpack(head)
-        view = memoryview(buffer)[:size]
-        if os.preadv(self._memory, [view], slot * BLOCK_SIZE) < size:
-            raise ValueError("rapidgzip failed")
+        number, size = CHUNK.unpack(head)
+        view = memoryview(self._slots[number]).cast("B")[:size]
         if size:
-            with suppress(BrokenPipeError):  # one that has decoded all is gone, and wants no room
-                self._chunks.send(bytes([slot]))
+            free = self._take_free()
+            if free is None:  # the caller keeps its chunks
+                view, free = memoryview(bytearray(view)), number
+            with suppress(BrokenPipeError):  # after decoding everything, the child has ended
+                self._chunks.send(bytes([free]))
         return view
+
+    def _take_free(self) -> int | None:
+        """A slot that neither side uses, if there is one."""
+        while self._spare:
+            slot = self._spare.pop()
+            if isinstance(slot, _Slot) and slot is self._slots.get(slot.number):
+                self._free.append(slot.number)
+        return self._free.pop() if self._free else None
 
     def _serve(self) -> None:
         """Read the blocks that the child asks for, until it is gone or reading fails."""
@@ -143,16 +181,49 @@ class _Child:
             while len(ask := self._asks.recv(ASK.size, socket.MSG_WAITALL)) == ASK.size:
                 number, slot = ASK.unpack(ask)
                 data = self._blob.pread(BLOCK_SIZE, number * BLOCK_SIZE)
+                # not through the mapping: where there is no memory, that is a signal and not an error
                 os.pwrite(self._memory, data, slot * BLOCK_SIZE)
                 self.furthest = max(self.furthest, number * BLOCK_SIZE + len(data))
                 self._asks.send(ANSWER.pack(len(data)))
-        except Exception as error:  # raised again where chunks are taken, unless it is the child that is gone
+        except Exception as error:  # raised again where chunks are taken, unless the child has ended
             if not isinstance(error, BrokenPipeError | ConnectionResetError):
                 self.failure = error
         with suppress(OSError):
             self._asks.shutdown(socket.SHUT_RDWR)
 
 
+def _map_slots(memory: int) -> dict[int, _Slot]:
+    """The slots for decoded chunks by number. They stay mapped until the last of them is dropped."""
+    mapped = mmap.mmap(memory, SLOTS * BLOCK_SIZE)
+    slots = {}
+    for number in range(STORED_SLOTS, SLOTS):
+        slots[number] = _Slot.from_buffer(mapped, number * BLOCK_SIZE)
+        slots[number].number = number
+    return slots
+
+
 def _sockets(stack: ExitStack) -> tuple[socket.socket, socket.socket]:
     ours, theirs = socket.socketpair()
     return stack.enter_context(ours), stack.enter_context(theirs)
+
+
+def read_index(file: BinaryIO, builder: SeekTableBuilder) -> int:
+    """Give every point of an index that rapidgzip exported to `builder`; returns the decoded size that it states.
+
+    The format is indexed_gzip's (its zran.c): after a header come all points, each the stored byte after the one
+    it starts in, the decoded offset and how many bits of the byte before belong to it, and after them their windows
+    in the same order, one of which is in memory at a time. Raises ValueError if it is no index, or cut off.
+    """
+    magic, version, _, size, _, window_size, count = _INDEX.unpack(_read(file, _INDEX.size))
+    if magic != _MAGIC or version != _VERSION:
+        raise ValueError("not an index of gzip seek points")
+    for stored, offset, bits, has_window in _POINT.iter_unpack(_read(file, count * _POINT.size)):
+        builder.add(offset, 8 * stored - bits, _read(file, window_size) if has_window else b"")
+    return int(size)
+
+
+def _read(file: BinaryIO, size: int) -> bytes:
+    data = file.read(size)
+    if len(data) < size:
+        raise ValueError("the index is cut off")
+    return data

@@ -1,8 +1,8 @@
 """The process that rapidgzip runs in: a program of its own, which imports nothing of imgfs.
 
-Arguments: the folders to import from, descriptors of the shared memory, of the socket that decoded chunks are
-announced on and of the one that stored blocks are asked for on, the size of the blob, workers and chunk size. What is
-said on the sockets, and what lies where in the memory, is in `parallel_gzip`.
+Arguments: the folders to import from; descriptors of the shared memory, of the socket on which decoded chunks are
+announced and of the one on which stored blocks are asked for; the size of the blob, workers and chunk size. The
+protocol is described in `parallel_gzip`. Tested by test_parallel_gzip.
 """
 
 import io
@@ -17,17 +17,20 @@ from threading import Lock
 
 BLOCK_SIZE = 1 << 20
 """Bytes of a slot of the shared memory: of a stored block, or of a decoded chunk."""
-STORED_SLOTS, DECODED_SLOTS = 8, 8
-"""How many there are of either kind; those of stored blocks come first."""
+STORED_SLOTS = 8
+"""Slots of stored blocks, which come first."""
+DECODED_SLOTS = 8
+"""Slots of decoded chunks that this process may fill ahead; they come next."""
+SLOTS = 44
+"""All slots. The last 28 take the places of those whose chunks the other process still uses."""
 ASK = struct.Struct("<QB")  # the block, and the slot it is to be put into
 ANSWER = struct.Struct("<I")  # how many bytes it has
-CHUNK = struct.Struct(
-    "<BI"
-)  # the slot, and how many bytes are in it; 0 for the end, after which comes the index
+# the slot, and how many bytes are in it; 0 for the end, after which comes the index
+CHUNK = struct.Struct("<BI")
 
 
 def main() -> None:
-    """Decode, announcing each chunk, then write the index. Ends at once when the other side is gone."""
+    """Decode, announcing each chunk, then write the index. Ends when the other process has ended."""
     folders, *numbers = sys.argv[1:]
     memory_fd, chunks, asks, size, workers, chunk_size = map(int, numbers)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -36,7 +39,7 @@ def main() -> None:
     sys.path[:] = folders.split(os.pathsep)
     from rapidgzip import RapidgzipFile
 
-    memory = memoryview(mmap.mmap(memory_fd, (STORED_SLOTS + DECODED_SLOTS) * BLOCK_SIZE))
+    memory = memoryview(mmap.mmap(memory_fd, SLOTS * BLOCK_SIZE))
     reader = RapidgzipFile(_Stored(memory, asks, size), parallelization=workers, chunk_size=chunk_size)
     free = list(range(STORED_SLOTS, STORED_SLOTS + DECODED_SLOTS))
     decoded = 1
@@ -55,7 +58,7 @@ def _end(status: int = 1) -> bytes:
 
 
 class _Stored(io.RawIOBase):
-    """The stored bytes as a file, of which the last few blocks that were asked for are at hand."""
+    """The stored bytes as a file; the blocks used last are kept in the shared memory."""
 
     def __init__(self, memory: memoryview, asks: int, size: int) -> None:
         super().__init__()
@@ -106,7 +109,7 @@ class _Stored(io.RawIOBase):
 
 
 class _Index(io.RawIOBase):
-    """Where the index is written: to the socket, in order."""
+    """The socket as the file that the index is written to, in order."""
 
     def __init__(self, fd: int) -> None:
         super().__init__()

@@ -1,8 +1,8 @@
-"""Where a compressed blob can be entered: its seek points, in memory and as bytes.
+"""Where decoding of a compressed blob can start: its seek points, in memory and as bytes.
 
-A table is small enough to keep in memory; the windows that gzip points need are compressed one by one and
-read from the table's own bytes when a reader enters there. A table that was loaded is taken for hostile: it
-is checked before it is used, and what does not hold is Corrupt.
+A table is small enough to keep in memory; the windows that gzip points need are compressed one by one, and read from
+the table's own bytes when a reader starts there. A table that was loaded is not trusted: it is checked before it is
+used, and Corrupt if it is wrong.
 """
 
 import struct
@@ -13,10 +13,8 @@ from bisect import bisect_right
 from dataclasses import dataclass
 from itertools import pairwise
 
-import zstandard
-
 from imgfs.blob import Blob, MemoryBlob, Slice
-from imgfs.codec.compression import Compression
+from imgfs.codec.zstd_module import pack, unpack
 from imgfs.errors import Corrupt
 
 WINDOW_SIZE = 32 * 1024
@@ -24,15 +22,14 @@ WINDOW_SIZE = 32 * 1024
 LARGEST_INTERVAL = 16 << 20
 """Decoded bytes between two points that a random reader may still be made to decode."""
 
-# compression, seek points, stored bytes, decoded bytes, checksum of all before the windows but itself
-_HEADER = struct.Struct("<B3xIQQI")
-_CODES = {code: compression for code, compression in enumerate(Compression) if code}
+# seek points, stored bytes, decoded bytes, checksum of all before the windows but itself
+_HEADER = struct.Struct("<IQQI")
 _POINT_SIZE = 8 + 8 + 4  # decoded offset, stored bit, end of the compressed window among the windows
 
 
 @dataclass(frozen=True, slots=True)
 class SeekPoint:
-    """A place to start decoding at: the decoded offset, the bit of the stored bytes, what came before."""
+    """A place to start decoding at: the decoded offset, the bit of the stored bytes, what was decoded just before."""
 
     offset: int
     bit: int
@@ -40,7 +37,7 @@ class SeekPoint:
 
 
 START = SeekPoint(0, 0, b"")
-"""Where every blob can be entered."""
+"""The start of every blob."""
 
 
 class SeekTable:
@@ -52,7 +49,6 @@ class SeekTable:
 
     def __init__(
         self,
-        compression: Compression,
         stored_size: int,
         size: int,
         offsets: "array[int]",
@@ -61,7 +57,6 @@ class SeekTable:
         windows: Blob,
     ) -> None:
         """Raises Corrupt if points are not in order or lie outside the blob or its decoded bytes."""
-        self.compression = compression
         self.stored_size = stored_size
         self.size = size
         self._offsets = offsets
@@ -89,14 +84,13 @@ class SeekTable:
         index = bisect_right(self._offsets, offset) - 1
         start = self._window_ends[index - 1] if index else 0
         packed = self._windows.pread(self._window_ends[index] - start, start)
-        window = _unpack_window(packed) if packed else b""
+        window = unpack(packed, WINDOW_SIZE, "a window of the seek table") if packed else b""
         return SeekPoint(self._offsets[index], self._bits[index], window)
 
     def dump(self) -> bytes:
         """The table as bytes, for `load`."""
         arrays = b"".join(_little_endian(a) for a in (self._offsets, self._bits, self._window_ends))
-        code = next(code for code, name in _CODES.items() if name is self.compression)
-        fields = (code, len(self), self.stored_size, self.size)
+        fields = (len(self), self.stored_size, self.size)
         header = _HEADER.pack(*fields, _checksum(fields, arrays))
         return header + arrays + self._windows.pread(self._windows.size, 0)
 
@@ -109,12 +103,12 @@ class SeekTable:
         header = blob.pread(_HEADER.size, 0)
         if len(header) < _HEADER.size:
             raise Corrupt("seek table is cut off")
-        code, count, stored_size, size, checksum = _HEADER.unpack(header)
+        count, stored_size, size, checksum = _HEADER.unpack(header)
         windows_start = _HEADER.size + count * _POINT_SIZE
-        if code not in _CODES or not count or windows_start > blob.size:
+        if not count or windows_start > blob.size:
             raise Corrupt("seek table has an impossible header")
         arrays = blob.pread(count * _POINT_SIZE, _HEADER.size)
-        if checksum != _checksum((code, count, stored_size, size), arrays):
+        if checksum != _checksum((count, stored_size, size), arrays):
             raise Corrupt("seek table fails its checksum")
         offsets, bits, ends = array("Q"), array("Q"), array("I")
         start = 0
@@ -125,7 +119,7 @@ class SeekTable:
                 values.byteswap()
             start = end
         windows = Slice(blob, windows_start, blob.size - windows_start)
-        return cls(_CODES[code], stored_size, size, offsets, bits, ends, windows)
+        return cls(stored_size, size, offsets, bits, ends, windows)
 
     def _check(self) -> None:
         offsets, bits, ends = self._offsets, self._bits, self._window_ends
@@ -141,9 +135,8 @@ class SeekTable:
 class SeekTableBuilder:
     """Collects the points of a blob in order, and keeps those that are worth it."""
 
-    def __init__(self, compression: Compression, spacing: int = 1) -> None:
+    def __init__(self, spacing: int = 1) -> None:
         """`spacing` is the least number of decoded bytes between two points."""
-        self._compression = compression
         self._spacing = spacing
         self._offsets, self._bits = array("Q", [0]), array("Q", [0])
         self._window_ends = array("I", [0])
@@ -154,7 +147,7 @@ class SeekTableBuilder:
         if offset < self._offsets[-1] + self._spacing or bit <= self._bits[-1]:
             return
         if window:
-            self._windows += _pack_window(window)
+            self._windows += pack(window)
         self._offsets.append(offset)
         self._bits.append(bit)
         self._window_ends.append(len(self._windows))
@@ -165,9 +158,7 @@ class SeekTableBuilder:
             for values in (self._offsets, self._bits, self._window_ends):
                 values.pop()
         windows = MemoryBlob(bytes(self._windows))
-        return SeekTable(
-            self._compression, stored_size, size, self._offsets, self._bits, self._window_ends, windows
-        )
+        return SeekTable(stored_size, size, self._offsets, self._bits, self._window_ends, windows)
 
 
 def _little_endian(values: "array[int]") -> bytes:
@@ -177,18 +168,5 @@ def _little_endian(values: "array[int]") -> bytes:
     return values.tobytes()
 
 
-def _checksum(fields: tuple[int, int, int, int], arrays: bytes) -> int:
+def _checksum(fields: tuple[int, int, int], arrays: bytes) -> int:
     return zlib.crc32(arrays, zlib.crc32(_HEADER.pack(*fields, 0)))
-
-
-def _pack_window(window: bytes) -> bytes:
-    return zstandard.ZstdCompressor(level=3, write_checksum=True).compress(window)
-
-
-def _unpack_window(packed: bytes) -> bytes:
-    try:
-        if not 0 < zstandard.frame_content_size(packed) <= WINDOW_SIZE:
-            raise Corrupt("seek table has a window of an impossible size")
-        return zstandard.ZstdDecompressor(max_window_size=1 << 20).decompress(packed)
-    except zstandard.ZstdError as error:
-        raise Corrupt(f"seek table has a damaged window: {error}") from error

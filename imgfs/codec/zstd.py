@@ -1,46 +1,37 @@
-"""Zstandard: one frame after another (RFC 8878).
+"""Zstandard: one frame after another, some of them skippable (RFC 8878).
 
-The library decodes and checks content; where frames begin and end is known from their headers, so a blob
-that is cut off is never taken for a shorter one.
+The library decodes each frame; it finds the frame's end and verifies what the frame records, so that a blob that is
+cut off is never taken for a shorter one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
-from zstandard import ZstdDecompressor, ZstdError
-
-from imgfs.codec.codec import FrameCodec
-from imgfs.codec.compression import Compression
+from imgfs.codec.codec import FrameCodec, decode_frame
 from imgfs.codec.cursor import Cursor
-from imgfs.codec.zstd_frame import LARGEST_WINDOW, MAGIC, SKIPPABLE, Frame, frame_parts, next_frame
+from imgfs.codec.zstd_module import zstd
+from imgfs.errors import Corrupt
+
+_MAGIC_SIZE = 4
+_FRAME, _SKIPPABLE = 0xFD2FB528, range(0x184D2A50, 0x184D2A60)
+_LARGEST_WINDOW = 27  # its logarithm: decoding takes 128 MiB of memory; `zstd --long` uses as much
+_OPTIONS: Mapping[int, int] = {zstd.DecompressionParameter.window_log_max: _LARGEST_WINDOW}
 
 
 class Zstd(FrameCodec):
-    """Chunks are of at most `LARGEST_BLOCK` bytes. Content sizes and checksums are checked where there are any."""
-
-    compression = Compression.ZSTD
+    """Content sizes and checksums are verified where a frame records them."""
 
     def begins(self, start: bytes) -> bool:
-        number = int.from_bytes(start[:4], "little")
-        return number == MAGIC or number in SKIPPABLE
+        number = int.from_bytes(start[:_MAGIC_SIZE], "little")
+        return number == _FRAME or number in _SKIPPABLE
 
     def frames(self, cursor: Cursor) -> Iterator[tuple[int, Iterator[bytes]]]:
-        while (frame := next_frame(cursor)) is not None:
-            yield frame.start, _decode(cursor, frame)
-
-
-def _decode(cursor: Cursor, frame: Frame) -> Iterator[bytes]:
-    """Decode the frame whose header was read last."""
-    decoder = ZstdDecompressor(max_window_size=LARGEST_WINDOW).decompressobj()
-    size = 0
-    for part in frame_parts(cursor, frame):
-        try:
-            chunk = decoder.decompress(part)
-        except ZstdError as error:
-            if "not enough memory" in str(error):
-                raise MemoryError(str(error)) from None
-            raise frame.corrupt(f"{error} before offset {cursor.offset}") from error
-        if chunk:
-            size += len(chunk)
-            yield chunk
-    if not decoder.eof or frame.content_size not in (None, size):
-        raise frame.corrupt(f"{size} bytes, but its header says {frame.content_size}")
+        while True:
+            start = cursor.offset
+            magic = cursor.take(_MAGIC_SIZE)
+            if not magic:
+                return
+            if not self.begins(magic):
+                raise Corrupt(f"no zstd frame at offset {start}")
+            cursor.put_back(len(magic))
+            decoder = zstd.ZstdDecompressor(options=_OPTIONS)
+            yield start, decode_frame(cursor, decoder, f"zstd frame at offset {start}", (zstd.ZstdError,))

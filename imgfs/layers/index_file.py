@@ -21,7 +21,7 @@ from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, InvalidDigest
 from imgfs.layers.member_list import MemberList
 
-_MAGIC = b"imgfs layer index, version 5\n"
+_MAGIC = b"imgfs layer index, version 6\n"
 _LENGTH = struct.Struct("<I")
 _HASH_SIZE = 16
 _MAX_FACTS = 1 << 16

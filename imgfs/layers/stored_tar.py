@@ -176,7 +176,7 @@ class StoredTar(TarBlob):
                 if self._subject.compression is Compression.PLAIN:
                     self._reader = stored
                 elif not index.table.needs_copy:
-                    self._reader = open_random(stored, index.table)
+                    self._reader = open_random(stored, self._subject.compression, index.table)
                 else:
                     stored.close()
             return self._reader

@@ -14,7 +14,7 @@ from threading import Event
 
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.budget import check_decoded
-from imgfs.codec import CODECS, Compression, SeekTable
+from imgfs.codec import Compression, SeekTable
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
 from imgfs.layers.ahead import Ahead
@@ -137,7 +137,7 @@ class Survey:
     def _decode(self, stored: StoredHasher, take: Take) -> SeekTable:
         with ExitStack() as stack:
             watched = WatchedBlob(self._blob, stored.advance)
-            decoding = stack.enter_context(CODECS[self._compression].pass_over(watched))
+            decoding = stack.enter_context(self._compression.codec.decode_pass(watched))
 
             def take_and_give_back(chunk: bytes | memoryview) -> None:
                 take(chunk)

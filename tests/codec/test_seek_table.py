@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
-from imgfs.codec import Compression, SeekTable
+from imgfs.codec import SeekTable
 from imgfs.codec.seek_table import LARGEST_INTERVAL, SeekTableBuilder
 from imgfs.errors import Corrupt
 from tests.codec.encoders import texture
@@ -17,7 +17,7 @@ WINDOW = texture("words", 32768, 1)
 
 
 def example() -> SeekTable:
-    builder = SeekTableBuilder(Compression.GZIP)
+    builder = SeekTableBuilder()
     builder.add(1000, 803, WINDOW)
     builder.add(5000, 1600, b"")
     builder.add(9000, 2401, bytes(32768))
@@ -26,7 +26,7 @@ def example() -> SeekTable:
 
 def test_a_table_is_the_same_after_it_was_dumped_and_loaded() -> None:
     table = SeekTable.load(MemoryBlob(example().dump()))
-    assert (table.compression, table.stored_size, table.size) == (Compression.GZIP, 1000, 10_000)
+    assert (table.stored_size, table.size) == (1000, 10_000)
     assert len(table) == 4
     points = [table.point_before(offset) for offset in (0, 999, 1000, 4999, 5000, 9000, 20_000)]
     assert [point.offset for point in points] == [0, 0, 1000, 1000, 5000, 9000, 9000]
@@ -37,7 +37,7 @@ def test_a_table_is_the_same_after_it_was_dumped_and_loaded() -> None:
 
 
 def test_points_that_are_too_near_or_at_the_end_are_left_out() -> None:
-    builder = SeekTableBuilder(Compression.ZSTD, 100)
+    builder = SeekTableBuilder(100)
     for offset in (0, 99, 100, 150, 200, 500):
         builder.add(offset, 8 * offset, b"")
     table = builder.build(900, 500)
@@ -46,7 +46,7 @@ def test_points_that_are_too_near_or_at_the_end_are_left_out() -> None:
 
 
 def test_points_far_apart_need_a_copy() -> None:
-    builder = SeekTableBuilder(Compression.ZSTD)
+    builder = SeekTableBuilder()
     assert not builder.build(10, LARGEST_INTERVAL).needs_copy
     assert builder.build(10, LARGEST_INTERVAL + 1).needs_copy
 
@@ -109,6 +109,6 @@ def test_an_absurd_number_of_points_allocates_nothing() -> None:
 def forged(count: int, offsets: tuple[int, int], bits: tuple[int, int], ends: tuple[int, int]) -> bytes:
     """A table of 100 stored and 10 decoded bytes with four bytes of windows, its checksum right."""
     arrays = struct.pack("<2Q2Q2I", *offsets, *bits, *ends)
-    header = struct.pack("<B3xIQQI", 1, count, 100, 10, 0)
+    header = struct.pack("<IQQI", count, 100, 10, 0)
     checksum = zlib.crc32(arrays, zlib.crc32(header))
     return header[:-4] + struct.pack("<I", checksum) + arrays + b"wwww"

@@ -8,7 +8,7 @@ from functools import partial
 import zstandard
 
 from imgfs.blob import MemoryBlob
-from imgfs.codec import CODECS, Compression, SeekTable, describe_unread, detect
+from imgfs.codec import Compression, SeekTable, describe_unread, detect
 from imgfs.codec.seek_table import START, SeekTableBuilder
 from imgfs.errors import Corrupt
 from tests.codec.encoders import gzip_member, skippable_frame, texture
@@ -29,17 +29,17 @@ _MOST = 64 << 20  # decoded bytes; a bomb is no failure
 
 def _decode(compression: Compression, data: bytes) -> None:
     """What a pass finds is what decoding forward finds, and the table it makes is sound."""
-    codec, blob = CODECS[compression], MemoryBlob(data)
+    codec, blob = compression.codec, MemoryBlob(data)
     decoded, is_sound = bytearray(), True
     try:
-        for chunk in codec.enter(blob, START):
+        for chunk in codec.decode_from(blob, START):
             decoded += chunk
             if len(decoded) > _MOST:
                 return
     except Corrupt:
         is_sound = False
     try:
-        with codec.pass_over(blob) as running:
+        with codec.decode_pass(blob) as running:
             passed = b"".join(running)
             table = SeekTable.load(MemoryBlob(running.table.dump()))
     except Corrupt:
@@ -57,7 +57,7 @@ def _table(data: bytes) -> None:
 
 
 def _some_table() -> bytes:
-    builder = SeekTableBuilder(Compression.GZIP)
+    builder = SeekTableBuilder()
     builder.add(100, 900, _DATA[:999])
     builder.add(500, 2000, b"")
     return builder.build(1000, 5000).dump()

@@ -87,9 +87,9 @@ def test_any_bytes_are_no_index(noise: bytes) -> None:
 
 @pytest.mark.parametrize("version", [b"1", b"3", b"9"])
 def test_another_version_is_corrupt(version: bytes) -> None:
-    assert WRITTEN.startswith(b"imgfs layer index, version 5\n")
+    assert WRITTEN.startswith(b"imgfs layer index, version 6\n")
     with pytest.raises(Corrupt, match="another version"):
-        everything(WRITTEN.replace(b"version 5", b"version " + version, 1))
+        everything(WRITTEN.replace(b"version 6", b"version " + version, 1))
 
 
 def test_an_index_knows_its_layer_from_others() -> None:
