@@ -11,10 +11,11 @@ import pytest
 from imgfs.blob import FileBlob, MemoryBlob, Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, StoreError
-from imgfs.layers import SplitLayer, SplitPlace, Splits
+from imgfs.layers import LayerChoice, SplitLayer, SplitPlace, Splits
 from imgfs.tar import scan_blob
 from tests.images import layer_tar
 from tests.splitting import engines_split, file_line, literal, split_layer, tar_split
+from tests.store.stores import PlainLayer
 from tests.tar.archives import ENDING, content, header, padded, tree
 from tests.tools import require_tool
 
@@ -123,9 +124,15 @@ def test_sparse_files_that_engines_put_together_wrongly_are_read_in_place(
                 blob.pread(512, 0)
             with pytest.raises(Corrupt, match="failed to verify"):
                 content_of_tar.pread(512, 0)
+    other = PlainLayer(layer.chain_id, layer.diff_id, None, tar, len(tar))
+    choice = LayerChoice(layer, lambda: [other])
+    with choice.open_content(copy) as blob, choice.open_content() as content_of_tar:
+        assert blob.pread(512, 0) == tar[:512]
+        assert content_of_tar.pread(len(tar), 0) == tar, "of the other copy"
     os.utime(files / "split", ns=(0, 0))
-    with pytest.raises(StoreError, match="the copy of it that its files were found in is not there"):
-        layer.open_content(copy)
+    for of in (layer, choice):
+        with pytest.raises(StoreError, match="the copy of it that its files were found in is not there"):
+            of.open_content(copy)
 
 
 def test_what_only_looks_like_a_sparse_file_is_read_in_full(tmp_path: Path) -> None:

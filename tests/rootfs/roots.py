@@ -10,7 +10,6 @@ from pathlib import Path
 from imgfs.blob import Blob, FileBlob
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import StoreError
-from imgfs.layers import chain_ids
 from imgfs.rootfs import RootFS, TreeCache
 from imgfs.store import LayerStack
 from imgfs.tar import Member, TarBlob
@@ -123,13 +122,3 @@ class _EndToEnd(Blob):
             with FileBlob(self._files[number]) as file:
                 data += file.pread(size - len(data), place - self._places[number])
         return data
-
-
-def directory_layers(folders: Sequence[Path], provider: Layers) -> list[DiffID]:
-    """Add a stack of layers that are directories, bottom first, each named by where it is."""
-    diff_ids = [DiffID.of(os.fsencode(folder)) for folder in folders]
-    parent = None
-    for chain_id, diff_id, folder in zip(chain_ids(diff_ids), diff_ids, folders, strict=True):
-        provider.table[chain_id] = DirectoryLayer(chain_id, diff_id, parent, folder)
-        parent = chain_id
-    return diff_ids

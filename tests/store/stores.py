@@ -8,6 +8,7 @@ from imgfs.blob import Blob, MemoryBlob
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import LayerNotFound
 from imgfs.layers import Layer, LayerRegistry, chain_ids
+from imgfs.layers.layer import check_copy
 from imgfs.store import ImageStore
 from imgfs.tar import ScannedTar, TarBlob, scan_blob
 from imgfs.tree import Tree, build_tree
@@ -39,6 +40,7 @@ class PlainLayer:
         return build_tree(scan_blob(MemoryBlob(self.data)), f"layer {self.diff_id}")
 
     def open_content(self, copy: str | None = None) -> Blob:
+        check_copy(self, None, copy)
         return self.open()
 
 
@@ -72,9 +74,12 @@ class Layers(LayerRegistry):
 
 def config(comment: str = "", layers: Sequence[bytes] = (), **fields: object) -> bytes:
     """A small config of an image with these layers."""
-    diff_ids = [str(DiffID.of(layer)) for layer in layers]
-    document = {"comment": comment, "rootfs": {"type": "layers", "diff_ids": diff_ids}}
-    return json.dumps(document | fields).encode()
+    return config_of([DiffID.of(layer) for layer in layers], comment=comment, **fields)
+
+
+def config_of(diff_ids: Sequence[DiffID], **fields: object) -> bytes:
+    """A small config of an image with layers of these diff IDs."""
+    return json.dumps({"rootfs": {"type": "layers", "diff_ids": diff_ids}} | fields).encode()
 
 
 def family(store: ImageStore) -> tuple[ImageID, ImageID, ImageID]:
