@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from tests.forking import Forks
 from tests.images import TestImage, docker_archive, family
 from tests.tools import require_root
 
@@ -30,15 +31,26 @@ def environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
+@pytest.fixture(scope="session")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """Starts the command without the time that importing it takes."""
+    started = Forks(tmp_path_factory.mktemp("forks"))
+    yield started
+    started.close()
+
+
 @pytest.fixture
-def imgfs(environment: None) -> Imgfs:
-    """Runs the command: `imgfs("ls", "--json", status=0, stdin=b"")`."""
+def imgfs(environment: None, forks: Forks) -> Imgfs:
+    """Runs the command in a process of its own: `imgfs("ls", "--json", status=0, stdin=b"")`."""
 
     def run(
         *arguments: str | Path, status: int = 0, stdin: bytes = b""
     ) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-m", "imgfs", *map(str, arguments)]
-        done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
+        if forks.suit(os.environ):
+            done = forks.run(list(map(str, arguments)), stdin, 120)
+        else:
+            command = [sys.executable, "-m", "imgfs", *map(str, arguments)]
+            done = subprocess.run(command, input=stdin, capture_output=True, check=False, timeout=120)
         assert done.returncode == status, done.stderr.decode()
         assert b"Traceback" not in done.stderr
         return done
