@@ -215,7 +215,7 @@ class Scanner:
             member.stored_size = 0
         _adjust(member)
         if (
-            (stored_size and member.type in NO_DATA)
+            member.stored_size != stored_size
             or not (is_plain or kind == GNU_SPARSE)
             or kind == CONTIGUOUS
             or self._extensions not in _PLAIN_EXTENSIONS

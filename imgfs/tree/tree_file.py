@@ -19,7 +19,7 @@ from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
 from imgfs.tree.tree import Tree
 
-_MAGIC = b"imgfs tree, version 10\n"
+_MAGIC = b"imgfs tree, version 11\n"
 _LENGTH = struct.Struct("<Q")
 _PIECE = 1 << 20  # bytes read at a time, and about those of a batch of sets
 _REMEMBERED = 1024  # sets that later ones are compared with, and those of a batch

@@ -129,6 +129,7 @@ UNUSUAL = {
     "Solaris": extended(b"X", {b"path": b"name"}) + header(),
     "two of pax": extended(b"x", {b"path": b"a"}) + extended(b"x", {b"mtime": b"1"}) + header(b"name"),
     "two of GNU": long_name(b"L", b"a") + long_name(b"L", b"name") + header(),
+    "a size that pax says alone": extended(b"x", {b"size": b"600"}) + header(b"name") + b"x" * 1024,
     "pax and GNU": long_name(b"L", b"name") + extended(b"x", {b"path": b"a"}) + header(),
 }
 
