@@ -1,1 +1,5 @@
 """imgfs: container image stores as a file system."""
+
+from imgfs.version import __version__
+
+__all__ = ["__version__"]

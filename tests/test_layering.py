@@ -29,6 +29,7 @@ PACKAGES = [
     "digest",
     "logs",
     "errors",
+    "version",
 ]
 ONLY_IN_MOUNT = {"pyfuse3", "trio"}
 MODULES = sorted(PACKAGE.rglob("*.py"))

@@ -20,6 +20,7 @@ import click
 from imgfs.cli.messages import ClosedStream, tell
 from imgfs.errors import ImgfsError, describe, is_shortage
 from imgfs.logs import log_to_stderr
+from imgfs.version import __version__
 
 _SWITCH_SECONDS = (
     0.00005  # before a thread gives up the interpreter; Python's 5 ms let readers wait for scans
@@ -83,7 +84,7 @@ class _Group(click.Group):
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(None, "-V", "--version", package_name="imgfs", message="%(prog)s %(version)s")
+@click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Log details, and tracebacks of unexpected errors.")
 def imgfs(debug: bool) -> None:
     """Show container images as files, without running, unpacking or saving them.

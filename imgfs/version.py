@@ -1,0 +1,3 @@
+"""The version of this package, in the one place from which it is also published."""
+
+__version__ = "0.1.0"
