@@ -1,21 +1,18 @@
-"""Bytes at an offset: the one call that every hop of a read is."""
+"""Bytes at an offset: the interface that every step of a read has."""
 
-from imgfs.blob.blob import MAX_SIZE, Blob
+from imgfs.blob.blob import MAX_SIZE, Blob, MemoryBlob, Slice, blob_chunks
 from imgfs.blob.checked import CheckedBlob, Checksums, checksums
-from imgfs.blob.chunks import blob_chunks
 from imgfs.blob.concatenation import Concatenation
-from imgfs.blob.file import FileBlob
+from imgfs.blob.file import ANYONE, FileBlob
 from imgfs.blob.folder import Folder
-from imgfs.blob.memory import MemoryBlob
 from imgfs.blob.resolve import Links
 from imgfs.blob.root import Root
-from imgfs.blob.shared import SharedBlob
-from imgfs.blob.slice import Slice
 from imgfs.blob.sparse import SparseBlob
 from imgfs.blob.stream import BlobStream
-from imgfs.blob.watched import WatchedBlob
+from imgfs.blob.wrappers import SharedBlob, WatchedBlob, WrappedBlob
 
 __all__ = [
+    "ANYONE",
     "MAX_SIZE",
     "Blob",
     "BlobStream",
@@ -31,6 +28,7 @@ __all__ = [
     "Slice",
     "SparseBlob",
     "WatchedBlob",
+    "WrappedBlob",
     "blob_chunks",
     "checksums",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from isal.isal_zlib import crc32
 
 from imgfs.blob.blob import Blob
+from imgfs.blob.wrappers import WrappedBlob
 from imgfs.errors import Corrupt
 
 BLOCK_SIZE = 128 << 10
@@ -63,7 +64,7 @@ def checksums_size(size: int, block_size: int = BLOCK_SIZE) -> int:
     return -(-size // block_size) * _CHECKSUM.size
 
 
-class CheckedBlob(Blob):
+class CheckedBlob(WrappedBlob[Blob]):
     """`blob`, each block of `block_size` bytes checked before any byte of it is given out.
 
     `checksums` are those that `Checksums` made, and `name` says in errors which blob it is. Closing it closes
@@ -72,7 +73,7 @@ class CheckedBlob(Blob):
     """
 
     def __init__(self, blob: Blob, block_size: int, checksums: bytes, name: str) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._size = blob.size
         self._block_size = block_size
         self._checksums = checksums
@@ -82,6 +83,10 @@ class CheckedBlob(Blob):
 
     @property
     def size(self) -> int:
+        return self._size
+
+    @property
+    def known_size(self) -> int | None:
         return self._size
 
     def pread(self, size: int, offset: int) -> bytes:
@@ -94,9 +99,6 @@ class CheckedBlob(Blob):
             return b""
         data = self._blob.try_pread(*span)
         return None if data is None else self._checked(data, span, size, offset)
-
-    def close(self) -> None:
-        self._blob.close()
 
     def _span(self, size: int, offset: int) -> tuple[int, int] | None:
         """Size and offset of the whole blocks that a read touches; None if it touches none."""

@@ -1,6 +1,6 @@
-"""A local file.
+"""A local file, and what is done with descriptors of files.
 
-The descriptor is opened at once, so the bytes stay readable after the file is unlinked or replaced.
+A file is opened at once, so its bytes stay readable after it is unlinked or replaced.
 """
 
 import errno
@@ -8,19 +8,39 @@ import os
 import stat
 
 from imgfs.blob.blob import Blob
-from imgfs.blob.descriptor import Descriptor, writer_of
 from imgfs.errors import StoreError
 
-# O_NONBLOCK: a FIFO planted in a store must not hang the open, nor a terminal become this process's own
+# O_NONBLOCK: opening a FIFO planted in a store must not block, nor a terminal become this process's controlling one
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+ANYONE = -1
+"""In place of a user ID: all users."""
+
+
+class Descriptor:
+    """Owns the descriptor `_fd`, which is closed once, at the latest with the last reference to its owner."""
+
+    _fd = -1
+
+    def close(self) -> None:
+        """Close the descriptor; a second call does nothing."""
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            os.close(fd)
+
+    def fileno(self) -> int:
+        """The open descriptor, for code that uses it by other means; it stays this object's to close."""
+        return self._fd
+
+    def __del__(self) -> None:
+        self.close()
 
 
 class FileBlob(Descriptor, Blob):
     """A blob over a regular file, opened read-only.
 
-    `fd` is a descriptor that is open already and now this blob's to close; without one, `path` is opened as a user
-    of the command line gives it, links and all, so what lies in a store is opened by `Root.open`. `writer` is as
-    `writer_of` has it.
+    `fd` is a descriptor that is open already and is now this blob's to close. Without one, `path` is opened as a user
+    gives it on the command line, following links, so a file in a store is opened by `Root.open` instead. `writer` is
+    as `writer_of` returns it.
 
     Raises StoreError if it is not a regular file, OSError if it cannot be opened.
     """
@@ -38,10 +58,6 @@ class FileBlob(Descriptor, Blob):
     @property
     def size(self) -> int:
         return self._size
-
-    def fileno(self) -> int:
-        """The open descriptor, for code that reads it by other means; it stays this blob's to close."""
-        return self._fd
 
     def pread(self, size: int, offset: int) -> bytes:
         size = min(size, self._size - offset)
@@ -61,6 +77,7 @@ class FileBlob(Descriptor, Blob):
         return b"".join(parts)
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
+        """Read what the kernel has in memory."""
         size = min(size, self._size - offset)
         if size <= 0:
             return b""
@@ -72,3 +89,8 @@ class FileBlob(Descriptor, Blob):
                 return None
             raise
         return bytes(buffer) if got == size else None
+
+
+def writer_of(status: os.stat_result) -> int:
+    """The user who controls the content of a file or directory: its owner, or `ANYONE` if all may write to it."""
+    return ANYONE if status.st_mode & stat.S_IWOTH else status.st_uid

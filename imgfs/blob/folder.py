@@ -12,8 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Self
 
-from imgfs.blob.descriptor import Descriptor
-from imgfs.blob.file import READ_FLAGS, FileBlob
+from imgfs.blob.file import READ_FLAGS, Descriptor, FileBlob
 from imgfs.errors import StoreError
 
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -35,10 +34,6 @@ class Folder(Descriptor):
 
     def __exit__(self, *exc: object) -> None:
         self.close()
-
-    def fileno(self) -> int:
-        """The open descriptor; it stays this folder's to close."""
-        return self._fd
 
     def path_of(self, name: str) -> str:
         """The path of what is called `name`, for people."""
@@ -78,18 +73,12 @@ class Folder(Descriptor):
         with self._naming(name):
             return os.open(name, _CREATE, mode, dir_fd=self._fd)
 
-    def open_lock(self, name: str) -> int:
-        """A descriptor of a file to be locked, made empty if it is not there, which the caller closes.
-
-        Raises StoreError if it is anything else.
-        """
+    def open_lock(self, name: str) -> FileBlob:
+        """A regular file to be locked, made empty if it is not there. Raises StoreError if it is anything else."""
         flags = os.O_RDWR | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY | os.O_NOFOLLOW | os.O_CLOEXEC
         with self._naming(name):
             fd = os.open(name, flags, 0o644, dir_fd=self._fd)
-        if not stat.S_ISREG(os.fstat(fd).st_mode):
-            os.close(fd)
-            raise StoreError(f"{self.path_of(name)}: not a regular file")
-        return fd
+        return FileBlob(self.path_of(name), fd)
 
     def write(self, name: str, data: bytes, staging: "Folder") -> None:
         """Make a file hold `data`, all or nothing, by way of one in `staging`, which is on the same file system.

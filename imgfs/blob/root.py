@@ -13,8 +13,7 @@ from errno import ELOOP, EXDEV
 from threading import Lock
 from typing import Self
 
-from imgfs.blob.descriptor import Descriptor, writer_of
-from imgfs.blob.file import READ_FLAGS, FileBlob
+from imgfs.blob.file import READ_FLAGS, Descriptor, FileBlob, writer_of
 from imgfs.blob.folder import Folder, make_directories
 from imgfs.blob.resolve import Links, open_beneath
 from imgfs.errors import StoreError
@@ -159,13 +158,13 @@ class _Top:
     def descriptor(self, name: bytes, flags: int, links: Links) -> int:
         held = self._hold()
         try:
-            return open_beneath(held.fd, name, flags, links)
+            return open_beneath(held.fileno(), name, flags, links)
         except FileNotFoundError:
             self.follow()
             now = self._hold()
             if now is held:
                 raise
-        return open_beneath(now.fd, name, flags, links)
+        return open_beneath(now.fileno(), name, flags, links)
 
     def may_show(self, status: os.stat_result) -> bool:
         """Whether a file may be read for those who see the store: where it is another user's, if that user may.
@@ -205,7 +204,6 @@ class _Top:
 class _Held(Descriptor):
     def __init__(self, path: str) -> None:
         self._fd = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-        self.fd = self._fd
         self.status = os.fstat(self._fd)
 
 

@@ -21,8 +21,7 @@ from imgfs.errors import Corrupt
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList, MemberPacker
 from imgfs.tar import Member, TarBlob
-from imgfs.tar.split_tar import Split, SplitTar
-from imgfs.tar.tar_split import parse_tar_split
+from imgfs.tar.split import Split, SplitTar, parse_recipe
 from imgfs.tree import Tree, build_tree
 
 logger = logging.getLogger("imgfs")
@@ -55,7 +54,7 @@ class Splits:
                 with self._turn:
                     split = self._find(key)
                     if split is None:
-                        split = Split(parse_tar_split(blob, name), name)
+                        split = Split(parse_recipe(blob, name), name)
                         self._keep(key, split)
             return split
 
@@ -69,10 +68,10 @@ class Splits:
     def _keep(self, key: _Key, split: Split) -> None:
         with self._lock:
             self._kept[key] = split
-            room = self._limit - sum(kept.table.footprint for kept in self._kept.values())
+            room = self._limit - sum(kept.recipe.footprint for kept in self._kept.values())
             while room < 0 and len(self._kept) > 1:
                 _, dropped = self._kept.popitem(last=False)
-                room += dropped.table.footprint
+                room += dropped.recipe.footprint
 
 
 def _is_small(blob: FileBlob) -> bool:
@@ -139,7 +138,7 @@ class SplitLayer:
             split = self.splits.load(stored, self._name)
         except Corrupt:  # raised again when it is opened
             return None
-        return None if split.table.doubtful else split.table.size
+        return None if split.recipe.doubtful else split.recipe.size
 
     def open(self) -> TarBlob:
         place = self.locate()
@@ -184,13 +183,13 @@ class SplitLayer:
         stored = place.open_tar_split()
         packer, copy = MemberPacker(stored.size), _copy(stored)
         split = self.splits.load(stored, self._name)
-        if not split.table.doubtful:
+        if not split.recipe.doubtful:
             self._check(split, place)
         try:
-            packer.add(split.members_in_place() if split.table.doubtful else split.members())
+            packer.add(split.members_in_place() if split.recipe.doubtful else split.members())
         except Corrupt as error:
             logger.warning("%s: not all of its members can be read: %s", self._name, error)
-        return MemberList(packer.finish()), copy if split.table.doubtful else None
+        return MemberList(packer.finish()), copy if split.recipe.doubtful else None
 
     @property
     def is_verified(self) -> bool:
@@ -202,10 +201,10 @@ class SplitLayer:
 
     def _check(self, split: Split, place: SplitPlace) -> None:
         """Raises Corrupt if what a split makes is not the layer's tar."""
-        size = split.table.size
+        size = split.recipe.size
         if place.size not in (None, size):
             raise Corrupt(f"{self._name}: its tar has {size} bytes where {place.size} are recorded")
-        if split.table.doubtful:
+        if split.recipe.doubtful:
             self._verify(split, place)
         self._size = size
 

@@ -8,8 +8,7 @@ import posixpath
 from collections.abc import Mapping
 from typing import Protocol
 
-from imgfs.blob import Blob, FileBlob, SharedBlob, Slice, SparseBlob
-from imgfs.blob.descriptor import ANYONE
+from imgfs.blob import ANYONE, Blob, FileBlob, SharedBlob, Slice, SparseBlob
 from imgfs.budget import MIB, Budget
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.errors import Corrupt, StoreError

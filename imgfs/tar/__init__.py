@@ -2,7 +2,7 @@
 
 from imgfs.tar.joined import JoinedTar
 from imgfs.tar.member import Member
-from imgfs.tar.scan import FOLLOWED, Scanner, scan_blob
+from imgfs.tar.scanner import FOLLOWED, Scanner, scan_blob
 from imgfs.tar.tar_blob import ScannedTar, TarBlob
 
 __all__ = [

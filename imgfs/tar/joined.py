@@ -9,7 +9,7 @@ rest of it, so that what follows is in step. Format: POSIX.1-2001 pax, typeflag 
 from collections.abc import Sequence
 from functools import lru_cache
 
-from imgfs.blob import Blob, Concatenation
+from imgfs.blob import Concatenation, WrappedBlob
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import header_block
 from imgfs.tar.tar_blob import TarBlob
@@ -24,33 +24,27 @@ class JoinedTar(Concatenation):
         super().__init__([*map(_Joint, layers[:-1]), *map(_Padded, layers[-1:])])
 
 
-class _Padded(Blob):
+class _Padded(WrappedBlob[TarBlob]):
     """A tar up to a whole block."""
-
-    def __init__(self, layer: TarBlob) -> None:
-        self._layer = layer
 
     @property
     def size(self) -> int:
-        return padded(self._layer.size)
+        return padded(self._blob.size)
 
     @property
     def known_size(self) -> int | None:
-        size = self._layer.known_size
+        size = self._blob.known_size
         return None if size is None else padded(size)
 
     def pread(self, size: int, offset: int) -> bytes:
-        piece = self._layer.pread(size, offset)
+        piece = self._blob.pread(size, offset)
         return piece if len(piece) == size else self._with_padding(piece, size, offset)
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
-        piece = self._layer.try_pread(size, offset)
+        piece = self._blob.try_pread(size, offset)
         if piece is None or len(piece) == size:
             return piece
         return None if self.known_size is None else self._with_padding(piece, size, offset)
-
-    def close(self) -> None:
-        self._layer.close()
 
     def _with_padding(self, piece: bytes, size: int, offset: int) -> bytes:
         """A piece that the end of the layer cut short."""
@@ -61,18 +55,18 @@ class _Joint(_Padded):
     """A tar that another follows: its ending is filled."""
 
     def pread(self, size: int, offset: int) -> bytes:
-        ending = self._layer.ending_before(offset + size)
+        ending = self._blob.ending_before(offset + size)
         if ending is None:
             return super().pread(size, offset)
-        return self._filled(ending, size, offset, self._layer.pread(max(ending - offset, 0), offset))
+        return self._filled(ending, size, offset, self._blob.pread(max(ending - offset, 0), offset))
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
-        if not self._layer.knows_ending_before(offset + size):
+        if not self._blob.knows_ending_before(offset + size):
             return None
-        ending = self._layer.ending_before(offset + size)
+        ending = self._blob.ending_before(offset + size)
         if ending is None:
             return super().try_pread(size, offset)
-        before = self._layer.try_pread(ending - offset, offset) if offset < ending else b""
+        before = self._blob.try_pread(ending - offset, offset) if offset < ending else b""
         return (
             None if before is None or self.known_size is None else self._filled(ending, size, offset, before)
         )

@@ -4,9 +4,9 @@ import logging
 from abc import abstractmethod
 from threading import Lock
 
-from imgfs.blob import Blob
+from imgfs.blob import Blob, WrappedBlob
 from imgfs.errors import Corrupt
-from imgfs.tar.scan import Scanner
+from imgfs.tar.scanner import Scanner
 
 logger = logging.getLogger("imgfs")
 
@@ -29,31 +29,17 @@ class TarBlob(Blob):
         return False
 
 
-class ScannedTar(TarBlob):
+class ScannedTar(WrappedBlob[Blob], TarBlob):
     """A tar whose ending is found by walking the headers of `blob`, as far as has been asked; closes `blob`.
 
     From where a header is none, there is no ending, and the bytes stand for themselves.
     """
 
     def __init__(self, blob: Blob) -> None:
-        self._blob = blob
+        super().__init__(blob)
         self._scanner = Scanner()
         self._broken = False
         self._lock = Lock()
-
-    @property
-    def size(self) -> int:
-        return self._blob.size
-
-    @property
-    def known_size(self) -> int | None:
-        return self._blob.known_size
-
-    def pread(self, size: int, offset: int) -> bytes:
-        return self._blob.pread(size, offset)
-
-    def try_pread(self, size: int, offset: int) -> bytes | None:
-        return self._blob.try_pread(size, offset)
 
     def ending_before(self, limit: int) -> int | None:
         if not self.knows_ending_before(limit):  # else the lock, which is held while reading, is not needed
@@ -66,9 +52,6 @@ class ScannedTar(TarBlob):
     def knows_ending_before(self, limit: int) -> bool:
         scanner = self._scanner
         return self._broken or scanner.ending is not None or min(scanner.wanted, scanner.position) >= limit
-
-    def close(self) -> None:
-        self._blob.close()
 
     def _walk_on(self) -> None:
         scanner = self._scanner

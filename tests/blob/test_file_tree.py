@@ -23,11 +23,8 @@ def directory(tmp_path: Path) -> Path:
 
 
 def _read(tree: FileTree, name: bytes, *, may_block: bool = True) -> bytes:
-    fd, size = tree.open(name, may_block=may_block)
-    try:
-        return os.pread(fd, size, 0)
-    finally:
-        os.close(fd)
+    with tree.open(name, may_block=may_block) as file:
+        return file.pread(file.size, 0)
 
 
 def test_names_lead_where_they_would_in_a_container(directory: Path) -> None:

@@ -8,8 +8,8 @@ from imgfs.blob import MemoryBlob
 from imgfs.errors import Corrupt
 from imgfs.tar import Member, Scanner, scan_blob
 from imgfs.tar.pax import nanoseconds, parse_records
-from imgfs.tar.sparse import in_records
-from imgfs.tar.tar_split import parse_tar_split
+from imgfs.tar.sparse_map import in_records
+from imgfs.tar.split.recipe import parse_recipe
 from imgfs.tree import FlatPlan, build_tree, overlay_trees
 from tests.fuzz.target import Target
 from tests.images import layer_tar
@@ -83,5 +83,5 @@ TARGETS = [
         "pax", _records, [record(b"path", b"a") + record(b"mtime", b"1.5"), extended(b"x", _SPARSE)[_BLOCK:]]
     ),
     Target("merge", _merge, _TARS),
-    Target("tar-split", lambda data: parse_tar_split(MemoryBlob(data), "fuzz"), [_SPLIT]),
+    Target("tar-split", lambda data: parse_recipe(MemoryBlob(data), "fuzz"), [_SPLIT]),
 ]

@@ -15,15 +15,16 @@ from hypothesis import strategies as st
 from imgfs.blob import MemoryBlob, Root
 from imgfs.blob.file_tree import FileTree
 from imgfs.errors import Corrupt, ImgfsError, StoreError
-from imgfs.tar import ScannedTar, scan_blob, split_files
-from imgfs.tar.split_tar import Split, SplitTar
-from imgfs.tar.tar_split import parse_tar_split
+from imgfs.tar import ScannedTar, scan_blob
+from imgfs.tar.split import loose_files
+from imgfs.tar.split.recipe import parse_recipe
+from imgfs.tar.split.split_tar import Split, SplitTar
 from tests.images import layer_tar
 from tests.splitting import file_line, literal, split_layer, tar_split
 
 
 def _split(stored: bytes) -> Split:
-    return Split(parse_tar_split(MemoryBlob(stored), "layer"), "layer")
+    return Split(parse_recipe(MemoryBlob(stored), "layer"), "layer")
 
 
 def _tar(stored: bytes, files: Path) -> SplitTar:
@@ -88,7 +89,7 @@ def test_members_behind_the_last_recorded_one_are_not_the_ending(tmp_path: Path)
 @pytest.mark.parametrize("compress", [gzip.compress, zstandard.compress, bytes])
 def test_it_is_read_however_it_is_compressed(compress: Callable[[bytes], bytes]) -> None:
     lines = gzip.decompress(tar_split([literal(b"x" * 512)]))
-    assert parse_tar_split(MemoryBlob(compress(lines)), "layer").size == 512
+    assert parse_recipe(MemoryBlob(compress(lines)), "layer").size == 512
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_it_is_read_however_it_is_compressed(compress: Callable[[bytes], bytes])
 )
 def test_what_is_no_tar_split_is_corrupt_by_name(text: bytes) -> None:
     with pytest.raises(Corrupt, match="the layer: not a tar-split"):
-        parse_tar_split(MemoryBlob(gzip.compress(text)), "the layer")
+        parse_recipe(MemoryBlob(gzip.compress(text)), "the layer")
 
 
 @pytest.mark.parametrize("damage", ["cut off", "flipped"])
@@ -120,7 +121,7 @@ def test_a_damaged_file_is_corrupt(damage: str) -> None:
     else:
         del stored[-5:]
     with pytest.raises(Corrupt):
-        parse_tar_split(MemoryBlob(bytes(stored)), "layer")
+        parse_recipe(MemoryBlob(bytes(stored)), "layer")
 
 
 def test_members_are_found_without_all_literals_in_memory(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -131,7 +132,7 @@ def test_members_are_found_without_all_literals_in_memory(monkeypatch: pytest.Mo
         sizes.append(end - start)
         return tar[start:end]
 
-    monkeypatch.setattr(split.table, "literals", literals)
+    monkeypatch.setattr(split.recipe, "literals", literals)
     assert list(split.members()) == list(scan_blob(MemoryBlob(tar)))
     assert max(sizes) <= 64 << 10
 
@@ -140,16 +141,16 @@ def test_members_are_found_without_all_literals_in_memory(monkeypatch: pytest.Mo
 def test_more_lines_than_members_that_can_be_merged_are_refused(
     line: dict[str, object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("imgfs.tar.tar_split._MAX_LINES", 1000)
-    parse_tar_split(MemoryBlob(tar_split([line] * 1000)), "layer")
+    monkeypatch.setattr("imgfs.tar.split.recipe._MAX_LINES", 1000)
+    parse_recipe(MemoryBlob(tar_split([line] * 1000)), "layer")
     with pytest.raises(Corrupt, match="more than 1000 lines"):
-        parse_tar_split(MemoryBlob(tar_split([line] * 1001)), "layer")
+        parse_recipe(MemoryBlob(tar_split([line] * 1001)), "layer")
 
 
 def test_a_line_that_does_not_end_takes_bounded_memory() -> None:
     bomb = gzip.compress(b'{"type":2,"payload":"' + b"A" * (70 << 20))
     with pytest.raises(Corrupt, match="do not end"):
-        parse_tar_split(MemoryBlob(bomb), "layer")
+        parse_recipe(MemoryBlob(bomb), "layer")
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ def test_a_small_read_of_what_is_in_memory_does_not_wait(tmp_path: Path, size: i
 def test_a_file_too_large_to_be_read_at_once_is_right(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(split_files, "_AT_ONCE", 300_000)
+    monkeypatch.setattr(loose_files, "_AT_ONCE", 300_000)
     content = random.Random(3).randbytes(1_000_000)
     (tmp_path / "file").write_bytes(content)
     with _tar(tar_split([literal(b"h" * 512), file_line("file", content)]), tmp_path) as blob:

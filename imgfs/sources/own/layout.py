@@ -13,7 +13,6 @@ files that nothing refers to, and the next writer sweeps them away.
 """
 
 import fcntl
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Annotated
@@ -78,12 +77,10 @@ class Layout:
     def lock(self) -> Iterator[None]:
         """Hold the store's exclusive lock, waiting for whoever else does."""
         with self.files.folder() as top:
-            fd = top.open_lock("lock")
-        try:
-            fcntl.flock(fd, fcntl.LOCK_EX)
+            lock = top.open_lock("lock")
+        with lock:
+            fcntl.flock(lock.fileno(), fcntl.LOCK_EX)
             yield
-        finally:
-            os.close(fd)
 
     def open_blob(self, digest: Digest) -> FileBlob:
         """A stored blob. Raises StoreError or OSError."""

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgfs.blob import Blob, MemoryBlob, Slice
+from imgfs.blob import Blob, MemoryBlob, Slice, blob_chunks
 from imgfs.errors import Corrupt
 from tests.blob.blobs import Shy
 
@@ -48,3 +48,8 @@ def test_closing_closes_the_blob() -> None:
     blob = Shy(b"abcd")
     Slice(blob, 1, 2).close()
     assert blob.closed == 1
+
+
+def test_a_blob_comes_whole_and_in_order() -> None:
+    assert list(blob_chunks(MemoryBlob(b"abcdefg"), 3)) == [b"abc", b"def", b"g"]
+    assert list(blob_chunks(MemoryBlob(b""))) == []

@@ -46,7 +46,7 @@ class FileExtent(NamedTuple):
     name: bytes
 
 
-class TarSplit:
+class Recipe:
     """Where in a tar of `size` bytes which file lies; all else is literal. Immutable once parsed.
 
     `members_end` is where the bytes of the last member end, before their padding. A file here has at least one
@@ -139,9 +139,9 @@ class TarSplit:
         return offset - self._totals[after - 1] - inside
 
 
-def parse_tar_split(blob: Blob, name: str) -> TarSplit:
+def parse_recipe(blob: Blob, name: str) -> Recipe:
     """Parse the stored form in `blob`, which stays open. Raises Corrupt naming `name`, or what reading raises."""
-    split, count = TarSplit(), 0
+    split, count = Recipe(), 0
     try:
         for lines in _lines(open_forward(blob, detect(blob))):
             count += len(lines)
@@ -171,7 +171,7 @@ def _lines(text: Blob) -> Iterator[Sequence[_Line]]:
     yield decoder.decode_lines(begun)
 
 
-def _add(split: TarSplit, line: _Line) -> None:
+def _add(split: Recipe, line: _Line) -> None:
     if line.type == _LITERAL:
         split.add_literal(line.payload or b"")
     elif line.type == _FILE:

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from imgfs.tar import sparse
+from imgfs.tar import sparse_map
 
 
 @given(st.lists(st.tuples(st.integers(0, 1000), st.integers(0, 1000)), max_size=20), st.integers(0, 100))
@@ -14,24 +14,24 @@ def test_parts_in_order_are_a_map_without_its_empty_ones(gaps: list[tuple[int, i
         numbers += [position + gap, length]
         position += gap + length
     stored = sum(length for _, length in gaps)
-    parts = sparse.checked(numbers, position + after, stored)
+    parts = sparse_map.checked(numbers, position + after, stored)
     assert [length for _, length in parts] == [length for _, length in gaps if length]
     with pytest.raises(ValueError, match="does not fit"):
-        sparse.checked(numbers, position + after, stored + 1)
+        sparse_map.checked(numbers, position + after, stored + 1)
 
 
 @pytest.mark.parametrize(
     "numbers",
-    [[0, 5, 4, 1], [5, -1], [-5, 5], [0], [0, 5, 3], [0, 20], [0] * (2 * sparse.MAX_ENTRIES + 2)],
+    [[0, 5, 4, 1], [5, -1], [-5, 5], [0], [0, 5, 3], [0, 20], [0] * (2 * sparse_map.MAX_ENTRIES + 2)],
     ids=["overlap", "negative length", "negative offset", "half", "odd", "too long", "too many"],
 )
 def test_nonsense_is_a_value_error(numbers: list[int]) -> None:
     with pytest.raises(ValueError, match="sparse map"):
-        sparse.checked(numbers, 10, sum(numbers[1::2]))
+        sparse_map.checked(numbers, 10, sum(numbers[1::2]))
 
 
-def leading_map(*pieces: bytes) -> sparse.LeadingMap:
-    found = sparse.LeadingMap()
+def leading_map(*pieces: bytes) -> sparse_map.LeadingMap:
+    found = sparse_map.LeadingMap()
     for piece in pieces:
         found.take(piece)
     return found
@@ -57,7 +57,7 @@ def test_a_leading_map_of_nonsense_is_a_value_error(data: bytes) -> None:
 def test_numbers_of_a_map_may_have_leading_zeros() -> None:
     zeros = b"0" * 600
     assert leading_map(zeros + b"1\n", zeros + b"5\n" + zeros, b"7\n").numbers == [5, 7]
-    found = sparse.in_records({b"GNU.sparse.map": zeros + b"5,07", b"GNU.sparse.numblocks": b"01"})
+    found = sparse_map.in_records({b"GNU.sparse.map": zeros + b"5,07", b"GNU.sparse.numblocks": b"01"})
     assert found is not None
     assert found.numbers == [5, 7]
 
@@ -73,7 +73,7 @@ def test_records_of_other_formats_are_no_sparse_file(version: tuple[bytes, bytes
         b"GNU.sparse.minor": version[1],
         b"GNU.sparse.numblocks": b"0",
     }
-    assert (sparse.in_records(records) is not None) == is_sparse
+    assert (sparse_map.in_records(records) is not None) == is_sparse
 
 
 @pytest.mark.parametrize(
@@ -88,4 +88,4 @@ def test_records_of_other_formats_are_no_sparse_file(version: tuple[bytes, bytes
 )
 def test_records_of_nonsense_are_a_value_error(records: dict[bytes, bytes]) -> None:
     with pytest.raises(ValueError, match=r"sparse map|not a number"):
-        sparse.in_records(records)
+        sparse_map.in_records(records)

@@ -1,7 +1,7 @@
 """Finding the members of a tar by walking its headers; data is skipped, not looked at.
 
 `Scanner` takes the bytes as they come and knows nothing of where from; `scan_blob` seeks over data. Formats: V7,
-ustar, star, pax and GNU tar (see `fields`, `pax`, `sparse`). Go's archive/tar is followed, since that is what
+ustar, star, pax and GNU tar (see `fields`, `pax`, `sparse_map`). Go's archive/tar is followed, since that is what
 unpacks layers, field by field and in what it refuses, but for these:
 
 | | Go | here | as |
@@ -16,7 +16,7 @@ from collections.abc import Iterator
 
 from imgfs.blob import Blob
 from imgfs.errors import Corrupt
-from imgfs.tar import pax, sparse
+from imgfs.tar import pax, sparse_map
 from imgfs.tar.dialects import HEADER, common, old_sparse_size
 from imgfs.tar.fields import (
     BLOCK,
@@ -54,7 +54,7 @@ _MAX_SIZE = 1 << 60
 _READ_SIZE = 32 << 10
 
 Bytes = bytes | memoryview
-_Map = sparse.OldMap | sparse.LeadingMap
+_Map = sparse_map.OldMap | sparse_map.LeadingMap
 
 
 class _NeedMore(Exception):
@@ -224,16 +224,16 @@ class Scanner:
         member.size = _plausible(member.stored_size)
         if kind == GNU_SPARSE:
             member.size = _plausible(old_sparse_size(block))
-            return self._with_map(member, sparse.OldMap(block))
-        found = sparse.in_records(records) if records else None
+            return self._with_map(member, sparse_map.OldMap(block))
+        found = sparse_map.in_records(records) if records else None
         if found is not None:
             if member.type in NO_DATA:
                 raise ValueError("a sparse file of a type that has no data")
             member.name = found.name or member.name
             member.size = member.size if found.size is None else _plausible(found.size)
             if found.numbers is None:
-                return self._with_map(member, sparse.LeadingMap())
-            member.sparse = sparse.checked(found.numbers, member.size, member.stored_size)
+                return self._with_map(member, sparse_map.LeadingMap())
+            member.sparse = sparse_map.checked(found.numbers, member.size, member.stored_size)
         self._end(member)
         return member
 
@@ -255,7 +255,7 @@ class Scanner:
             self.wanted = member.data_offset
             return None
         self._mapped = None
-        member.sparse = sparse.checked(parts.numbers, member.size, member.stored_size)
+        member.sparse = sparse_map.checked(parts.numbers, member.size, member.stored_size)
         self._end(member)
         return member
 

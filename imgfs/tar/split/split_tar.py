@@ -12,10 +12,10 @@ from imgfs.errors import Corrupt, quoted
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.member import NO_DATA, Member
 from imgfs.tar.paths import MAX_PATH
-from imgfs.tar.scan import Scanner
-from imgfs.tar.split_files import SplitFiles
+from imgfs.tar.scanner import Scanner
+from imgfs.tar.split.loose_files import LooseFiles
+from imgfs.tar.split.recipe import Recipe
 from imgfs.tar.tar_blob import TarBlob
-from imgfs.tar.tar_split import TarSplit
 
 logger = logging.getLogger("imgfs")
 
@@ -29,9 +29,9 @@ class Split:
     Serves any number of readers at once.
     """
 
-    def __init__(self, table: TarSplit, name: str) -> None:
-        self.table = table
-        self.files = SplitFiles(name)
+    def __init__(self, recipe: Recipe, name: str) -> None:
+        self.recipe = recipe
+        self.files = LooseFiles(name)
         self._name = name
 
     @cached_property
@@ -40,12 +40,12 @@ class Split:
 
         Whatever follows the last member's bytes is literal, so no file is touched.
         """
-        table = self.table
-        scanner = Scanner(padded(table.members_end))
+        recipe = self.recipe
+        scanner = Scanner(padded(recipe.members_end))
         try:
-            while scanner.ending is None and scanner.position < table.size:
+            while scanner.ending is None and scanner.position < recipe.size:
                 start = scanner.position
-                scanner.feed(table.literals(start, min(start + _CHUNK, table.size)))
+                scanner.feed(recipe.literals(start, min(start + _CHUNK, recipe.size)))
         except Corrupt as error:
             logger.warning("%s: its tar is not sound, its ending is shown as it is: %s", self._name, error)
         return scanner.ending
@@ -53,13 +53,13 @@ class Split:
     def members(self) -> Iterator[Member]:
         """Every member of the tar. Touches no file. Raises Corrupt where the tar is damaged."""
         scanner = Scanner()
-        for start, end in self.table.runs():
+        for start, end in self.recipe.runs():
             scanner.skip_to(start)
             if scanner.position < start:
                 raise Corrupt(f"a header is due at offset {scanner.wanted}, inside of a file")
             while scanner.ending is None and scanner.position < end:
                 place = scanner.position
-                yield from scanner.feed(self.table.literals(place, min(place + _CHUNK, end)))
+                yield from scanner.feed(self.recipe.literals(place, min(place + _CHUNK, end)))
             if scanner.ending is not None:
                 break
         scanner.finish()
@@ -73,12 +73,12 @@ class Split:
         Raises Corrupt where the tar is damaged.
         """
         due = 0
-        nothing = (self.table.size, self.table.size)  # behind the last run
-        for (_, end), (after, _) in pairwise(chain(self.table.runs(), [nothing])):
+        nothing = (self.recipe.size, self.recipe.size)  # behind the last run
+        for (_, end), (after, _) in pairwise(chain(self.recipe.runs(), [nothing])):
             scanner, last = Scanner(due), None
             while scanner.ending is None and scanner.position < end:
                 place = scanner.position
-                for member in scanner.feed(self.table.literals(place, min(place + _CHUNK, end))):
+                for member in scanner.feed(self.recipe.literals(place, min(place + _CHUNK, end))):
                     if last is not None:
                         yield last
                     last = member
@@ -132,11 +132,11 @@ class SplitTar(TarBlob):
 
     @property
     def size(self) -> int:
-        return self._whole().table.size
+        return self._whole().recipe.size
 
     @property
     def known_size(self) -> int | None:
-        return self._loaded.table.size if self._loaded and self._checked else self._known_size
+        return self._loaded.recipe.size if self._loaded and self._checked else self._known_size
 
     def ending_before(self, limit: int) -> int | None:
         ending = self._whole().ending
@@ -157,14 +157,14 @@ class SplitTar(TarBlob):
             return None
 
     def _read(self, split: Split, size: int, offset: int, *, may_block: bool) -> bytes:
-        table, tree, read_file = split.table, self._tree, split.files.read
-        end = min(offset + size, table.size)
+        recipe, tree, read_file = split.recipe, self._tree, split.files.read
+        end = min(offset + size, recipe.size)
         if end <= offset:
             return b""
-        literals = table.literals(offset, end)
+        literals = recipe.literals(offset, end)
         pieces: list[bytes | bytearray] = []
         position, taken = offset, 0
-        for extent in table.files(offset, end):
+        for extent in recipe.files(offset, end):
             start = extent.start
             if position < start:
                 pieces.append(literals[taken : taken + start - position])
