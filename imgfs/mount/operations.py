@@ -21,6 +21,7 @@ from imgfs.mount.attributes import Attributes, known_size
 from imgfs.mount.inodes import Inodes
 from imgfs.mount.listing import Listing, listing
 from imgfs.mount.options import MountOptions
+from imgfs.mount.tuning import release_freed_memory
 from imgfs.mount.workers import Workers
 from imgfs.view import Directory, File, Node, NodeTable, Symlink
 
@@ -212,7 +213,7 @@ class Operations(pyfuse3.Operations):
     async def _node(self, inode: int) -> Node:
         """The node with a number; loads its table first if it is not loaded."""
         while isinstance(held := self._inodes[inode], NodeTable):
-            await self._workers.run(held, held.load)
+            await self._workers.run(held, _load, held)
         return held
 
     def _known(self, node: Node, number: int, *, entry_may_change: bool = False) -> pyfuse3.EntryAttributes:
@@ -250,3 +251,8 @@ def _push(inode: int, size: int, blob: Blob) -> None:
         data = blob.try_pread(size, 0)
         if data:
             pyfuse3.notify_store(inode, 0, data)
+
+
+def _load(table: NodeTable) -> None:
+    table.load()
+    release_freed_memory()

@@ -37,6 +37,15 @@ def tuned_process() -> Iterator[None]:
         gc.unfreeze()
 
 
+def release_freed_memory() -> None:
+    """Return freed memory to the system, after a tree was made: glibc would keep more than the tree takes.
+
+    It keeps a heap for each thread, and trees are made in many.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def raise_limits(mountpoint: str) -> None:
     """Raise the kernel's limits for the file system at `mountpoint`, where this user may. Blocks until it replies."""
     device = os.stat(mountpoint).st_dev

@@ -66,3 +66,26 @@ def test_what_this_user_may_not_set_is_left_as_it_is(tmp_path: Path, monkeypatch
     monkeypatch.setattr(tuning, "_write", refused)
     tuning.raise_limits(str(tmp_path))
     assert [path.rpartition("/")[2] for path in tried] == ["read_ahead_kb", "max_background"]
+
+
+def test_memory_that_a_thread_has_freed_goes_back_to_the_system() -> None:
+    """Of many small pieces, the last of which is kept, so that the C library keeps all their room."""
+    script = """
+import os
+from threading import Thread
+from imgfs.mount.tuning import release_freed_memory
+kept = []
+def work():
+    pieces = [bytes(1000) for _ in range(100_000)]
+    kept.append(pieces.pop())
+thread = Thread(target=work)
+thread.start()
+thread.join()
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+before = resident()
+release_freed_memory()
+print(before - resident())
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, check=True, text=True)
+    assert int(done.stdout) > 50_000_000
