@@ -23,9 +23,10 @@ def _run(*command: str | Path, **environment: str) -> str:
     return done.stdout.strip()
 
 
-@pytest.fixture
-def umoci_layout(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def umoci_layout(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A layout that umoci made: a root file system of this machine's busybox, changed in three layers."""
+    tmp_path = tmp_path_factory.mktemp("umoci")
     umoci, busybox = require_tool("umoci"), require_tool("busybox")
     layout, bundle = tmp_path / "umoci", tmp_path / "bundle"
     _run(umoci, "init", "--layout", layout)

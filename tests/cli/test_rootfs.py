@@ -94,18 +94,14 @@ def test_flat_tar_is_one_tar_of_the_merged_tree(mount: Mount, layout: Path, imag
         assert not [name for name in archive.getnames() if "gone" in name]
 
 
-@pytest.mark.parametrize("lister", [("tar", "tf"), ("bsdtar", "tf"), ("busybox", "tar", "tf")])
-def test_tar_tools_list_all_of_flat_tar(
-    mount: Mount, layout: Path, image: TestImage, lister: tuple[str, ...]
-) -> None:
+def test_tar_tools_list_all_of_flat_tar(mount: Mount, layout: Path, image: TestImage) -> None:
     tree = merged(image.layers)
     expected = sorted(tree.path(entry).decode() for entry in tree.walk())
-    require_tool(lister[0])
     with mount(layout) as top:
-        listed = subprocess.run(
-            [*lister, str(folder(top, image) / "flat.tar")], capture_output=True, check=True
-        ).stdout
-    assert sorted(name.rstrip("/") for name in listed.decode().splitlines()) == expected
+        for lister in (("tar", "tf"), ("bsdtar", "tf"), ("busybox", "tar", "tf")):
+            command = [require_tool(lister[0]), *lister[1:], str(folder(top, image) / "flat.tar")]
+            listed = subprocess.run(command, capture_output=True, check=True).stdout
+            assert sorted(name.rstrip("/") for name in listed.decode().splitlines()) == expected, lister
 
 
 def test_names_and_heads_lead_to_images(
@@ -173,7 +169,7 @@ def test_unusual_names_and_very_large_directories_work(mount: Mount, tmp_path: P
     odd = [b"new\nline", b"not-utf8-\xff\xfe", "ünïcode".encode(), b"n" * 255, b" ", b"a\\b", b"*"]
     deep = "/".join(["d" * 250] * 16)
     entries = [Entry("odd/" + os.fsdecode(name), FILE, "content") for name in odd]
-    entries += [Entry(f"many/{number:05}", FILE) for number in range(50_000)]
+    entries += [Entry(f"many/{number:05}", FILE) for number in range(20_000)]
     image = TestImage([tar([*entries, Entry(f"{deep}/file", FILE, "deep down")])])
     with mount(docker_archive(tmp_path / "x.tar", [image])) as top:
         root = folder(top, image) / "rootfs"
@@ -181,7 +177,7 @@ def test_unusual_names_and_very_large_directories_work(mount: Mount, tmp_path: P
         for name in odd:
             assert Path(os.fsdecode(os.path.join(os.fsencode(root / "odd"), name))).read_text() == "content"
         for room in (1 << 15, 1 << 20):
-            assert list(_listed(root / "many", room))[2:] == [b"%05d" % number for number in range(50_000)]
+            assert list(_listed(root / "many", room))[2:] == [b"%05d" % number for number in range(20_000)]
         here = os.open(root, os.O_RDONLY)
         for part in deep.split("/"):
             below = os.open(part, os.O_RDONLY, dir_fd=here)
