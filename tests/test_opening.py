@@ -145,11 +145,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the directory that the user imports",
         "open os.listdir os.path.isdir os.path.islink",
     ),
-    "sources/docker_archive.py": (
-        "the archive that the user gives",
-        "FileBlob",
-    ),
-    "sources/files.py": (
+    "sources/archive.py": (
         "whether an archive that is open is a file, which has an owner",
         "FileBlob",
     ),
@@ -157,7 +153,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the archive that the user gives, and a copy in the writer's own folder",
         "FileBlob open",
     ),
-    "sources/oci.py": (
+    "sources/kind.py": (
         "the archive that the user gives",
         "FileBlob",
     ),
@@ -165,7 +161,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "a descriptor that a folder created",
         "open",
     ),
-    "sources/recognise.py": (
+    "sources/__init__.py": (
         "what the user gives as a source",
         "FileBlob os.path.isdir os.path.lexists",
     ),

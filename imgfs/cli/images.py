@@ -14,7 +14,7 @@ from imgfs.cli.opening import opened, store_option
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import printable
 from imgfs.sources import Source, default_sources
-from imgfs.sources.source import Artifact
+from imgfs.sources.finder import Artifact
 from imgfs.sources.union import Snapshot
 from imgfs.store import Problem
 

@@ -15,7 +15,7 @@ from imgfs.own.directory_tar import directory_chunks
 from imgfs.own.importing import import_image
 from imgfs.own.loading import load_image, parents_first, plain_archive
 from imgfs.own.writer import file_chunks
-from imgfs.sources.names import full_name
+from imgfs.sources.reference import full_name
 from imgfs.sources.union import Snapshot
 
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 
 from imgfs.digest import Digest
 from imgfs.saving.entry import Entry, SavedImage, data_entry, encode_json, json_entry, layer_entry
-from imgfs.sources.names import qualified_name
+from imgfs.sources.reference import qualified_name
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _INDEX = "application/vnd.oci.image.index.v1+json"

@@ -1,37 +1,43 @@
-"""Where images come from: one file a source, all of them in the table below.
+"""Where images come from: one file or package a kind of source, all of them in the table below.
 
 References are written as skopeo writes its transports, `SCHEME:REST`; a bare path is recognised by what lies
 there.
 """
 
-from collections.abc import Callable, Mapping
+import os
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
+from imgfs.blob import FileBlob, Root
+from imgfs.errors import ImgfsError, SourceNotFound, StoreError
 from imgfs.layers import Indexer
 from imgfs.sources import containerd, containers_storage, docker, docker_archive, oci, own
-from imgfs.sources.recognise import recognise
-from imgfs.sources.reference import split_tag
+from imgfs.sources.archive import ArchiveFiles
+from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.source import Source
 
-__all__ = ["SCHEMES", "Source", "default_sources", "has_no_place", "open_source"]
+__all__ = ["KINDS", "SCHEMES", "Source", "default_sources", "has_no_place", "open_archive", "open_source"]
 
+KINDS: Sequence[DirectoryKind | ArchiveKind] = (
+    own.KIND,
+    oci.LAYOUT,
+    docker.KIND,
+    containers_storage.KIND,
+    containerd.KIND,
+    docker_archive.KIND,
+    oci.ARCHIVE,
+)
+"""Every kind of source, in the order in which a bare path is compared with them."""
 
-SCHEMES: Mapping[str, Callable[[str, Indexer], Source]] = {
-    "imgfs": own.open_store,
-    "oci": lambda rest, indexer: oci.open_layout(*split_tag(rest), indexer),
-    "oci-archive": lambda rest, indexer: oci.open_archive(*split_tag(rest), indexer),
-    "docker": docker.open_store,
-    "containers-storage": containers_storage.open_store,
-    "docker-archive": lambda rest, indexer: docker_archive.open_archive(*split_tag(rest), indexer),
-    "containerd": containerd.open_store,
-}
+SCHEMES: Mapping[str, Callable[[str, Indexer], Source]] = {kind.scheme: kind.open for kind in KINDS}
 
-# those that know where their images lie when nothing follows the colon, in the order in which to look
-_HAVE_DEFAULT = ("imgfs", "docker", "containers-storage", "containerd")
+_USUAL = ("var/lib/docker", "var/lib/containers/storage", "var/lib/containerd")
+"""Where engines keep images, below the top of a disk."""
 
 
 def default_sources() -> list[str]:
-    """The stores that a machine may have where they lie by default, as references, such as `containerd:`."""
-    return [f"{scheme}:" for scheme in _HAVE_DEFAULT if scheme in SCHEMES]
+    """The stores that a machine may have in their default places, as references, such as `containerd:`."""
+    return [f"{kind.scheme}:" for kind in KINDS if kind.has_default]
 
 
 def has_no_place(reference: str) -> bool:
@@ -49,7 +55,49 @@ def open_source(reference: str, indexer: Indexer) -> Source:
     scheme, colon, rest = reference.partition(":")
     if colon and scheme in SCHEMES:
         source = SCHEMES[scheme](rest, indexer)
+    elif not os.path.lexists(reference):
+        hint = f" (sources are {', '.join(f'{scheme}:…' for scheme in SCHEMES)} or a path)"
+        raise SourceNotFound(f"{reference}: no such source{hint}")
+    elif os.path.isdir(reference):
+        source = _open_directory(reference, indexer)
     else:
-        source = SCHEMES[recognise(reference, SCHEMES)](reference, indexer)
+        source = _open_archive(reference, partial(FileBlob, reference), indexer)
     indexer.serve(source.writers)
     return source
+
+
+def open_archive(file: FileBlob, indexer: Indexer) -> Source:
+    """Open the source in an archive that is open already, which is the source's to close; errors call it `file.path`.
+
+    Raises StoreError or InvalidImage if it is no such archive, OSError if it cannot be read.
+    """
+    source = _open_archive(file.path, lambda: file, indexer)
+    indexer.serve(source.writers)
+    return source
+
+
+def _open_archive(path: str, open_file: Callable[[], FileBlob], indexer: Indexer) -> Source:
+    try:
+        files = ArchiveFiles(open_file(), path)
+    except ImgfsError as error:
+        why = str(error).removeprefix(f"{path}: ")
+        raise StoreError(f"{path}: not an archive of images: {why}") from None
+    for kind in KINDS:
+        if isinstance(kind, ArchiveKind) and files.exists(kind.index):
+            return kind.open_files(files, indexer)
+    files.close()
+    raise StoreError(f"{path}: a tar, but neither made by docker save nor an OCI archive")
+
+
+def _open_directory(path: str, indexer: Indexer) -> Source:
+    kind = _kind_at(path)
+    if kind is None:
+        inside = [place for place in (os.path.join(path, usual) for usual in _USUAL) if _kind_at(place)]
+        hint = f" (but {', '.join(inside)} is one)" if inside else ""
+        raise StoreError(f"{path}: neither an image layout nor a store of images that imgfs knows{hint}")
+    return kind.open(path, indexer)
+
+
+def _kind_at(path: str) -> DirectoryKind | None:
+    directories = (kind for kind in KINDS if isinstance(kind, DirectoryKind))
+    return next((kind for kind in directories if kind.is_at(Root(path))), None)

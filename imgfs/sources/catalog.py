@@ -1,257 +1,156 @@
-"""A source made from a list of images found in one place: what layouts and archives have in common.
+"""All that one look at a place yields: its images, their names, and the layers that they share.
 
-A format says how to find images (`find`); this derives the store, the layers and the names, and keeps them
-in step when the place changes.
+Where a layer is stored more than once, each copy is kept, and one that can be read is read.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
 from functools import partial
-from typing import Protocol
+from typing import NoReturn
 
-from isal import isal_zlib
-
-from imgfs.blob import Blob
 from imgfs.budget import MIB, Budget
-from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import ImgfsError, LayerNotFound, TooMuch
-from imgfs.layers import BlobLayer, Indexer, Layer, LayerChoice, LayerRegistry, chain_ids, verified_first
-from imgfs.sources.report import Report as Report  # for the formats, which take what is found from here too
-from imgfs.sources.source import Artifact, Check, Source
-from imgfs.store import Image, ImageStore, MemoryBackend, Problem, Problems
-
-
-class Placeable(Protocol):
-    """What was found of a layer, which becomes one in its place in a stack."""
-
-    @property
-    def key(self) -> Hashable:
-        """Says what is stored where: found again with the same key, it is the same."""
-
-    def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        """The layer with this chain ID, on top of `parent`."""
-
-
-@dataclass(frozen=True, slots=True)
-class FoundLayer:
-    """A layer's stored bytes: how to open them, and their digest where it is recorded.
-
-    `key` is as `Placeable` has it.
-    """
-
-    open_blob: Callable[[], Blob]
-    digest: Digest | None
-    key: Hashable
-
-    def at(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        return BlobLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest)
-
-
-@dataclass(frozen=True, slots=True)
-class FoundImage:
-    """An image as a format describes it; `layers` lie bottom first, one for each diff ID of the config."""
-
-    config: bytes
-    layers: Sequence[Placeable]
-    tags: Sequence[str] = ()
-    parent: ImageID | None = None
-    manifest: bytes | None = None
-
-
-Found = FoundImage | Artifact
-"""What a format finds; what is no image is only listed."""
+from imgfs.digest import ChainID, DiffID, ImageID
+from imgfs.errors import ImgfsError, LayerNotFound, StoreError, TooMuch
+from imgfs.layers import Indexer, Layer, LayerChoice, chain_ids, verified_first
+from imgfs.sources.finder import Artifact, Found, FoundImage, LayerRef, unpack
+from imgfs.store import Image, Problems
 
 _MEMORY = 256 * MIB  # that what is found in one place may take, about
 _IMAGE, _LAYER, _NAME = 2048, 1024, 256  # bytes that each takes, besides its documents and its text
 
 
-@dataclass(slots=True)
-class _Stacked:
-    """A layer in its place in a stack, and what it is made of there."""
+@dataclass(frozen=True, slots=True)
+class _Placed:
+    """A layer in its place in a stack, and the reference that it was made of."""
 
-    diff_id: DiffID
-    parent: ChainID | None
-    found: Placeable
-
-
-@dataclass(slots=True)
-class _Contents:
-    """All that one look at the place yields; `budget` is what there is room for."""
-
-    budget: Budget
-    configs: dict[ImageID, bytes] = field(default_factory=dict)  # compressed, as are manifests
-    parents: dict[ImageID, ImageID] = field(default_factory=dict)
-    layers: dict[ChainID, Layer] = field(default_factory=dict)
-    stacks: dict[ChainID, _Stacked] = field(default_factory=dict)
-    copies: dict[DiffID, dict[Hashable, Placeable]] = field(default_factory=dict)
-    problems: Problems = field(default_factory=Problems)
-    tags: dict[str, ImageID] = field(default_factory=dict)
-    manifests: dict[ImageID, bytes] = field(default_factory=dict)
-    artifacts: list[Artifact] = field(default_factory=list)
+    ref: LayerRef
+    layer: Layer
 
 
-class CatalogSource(Source):
-    """A read-only source over what `find` finds; what is broken and left out it reports, a line each.
+class Catalog:
+    """What is in the place called `place`, within a budget; empty before `read`.
 
-    `stamp` answers something that changes whenever `find` may answer differently, such as a file's
-    modification time. `close` lets go of what `find` reads from. `writers` and `checks` are as
-    `Source` has them.
+    What `before`, an earlier catalog of the same place, has of layers is kept where it is found again. Problems are
+    in `problems`, logged unless the earlier catalog had them.
     """
 
-    def __init__(
-        self,
-        reference: str,
-        indexer: Indexer,
-        find: Callable[[Report], Iterable[Found]],
-        stamp: Callable[[], object],
-        close: Callable[[], None] = lambda: None,
-        *,
-        writers: Iterable[int],
-        folder: str | None = None,
-        checks: Callable[[], Iterable[Check]] = lambda: (),
-    ) -> None:
-        self.reference = reference
-        self.folder = folder
-        self.writers = frozenset(writers)
+    def __init__(self, place: str, indexer: Indexer, before: "Catalog | None" = None) -> None:
+        self.images: dict[ImageID, Image] = {}
+        self.parents: dict[ImageID, ImageID] = {}
+        self.tags: dict[str, ImageID] = {}
+        self.artifacts: list[Artifact] = []
+        self.problems: Problems = before.problems.begin() if before else Problems(place)
+        self._place = place
         self._indexer = indexer
-        self._find = find
-        self._stamp = stamp
-        self._close = close
-        self._checks = checks
-        self._seen = stamp()
-        nothing = self._contents = _Contents(Budget(reference, 0), problems=Problems(reference))
-        self._contents = self._look()
-        self._backend = MemoryBackend()
-        self._store_changes(nothing, self._contents)
-        self.layers = self._registry = LayerRegistry(self._find_layer)
-        self.store = ImageStore(self._backend, self.layers)
+        self._budget = Budget(place, _MEMORY)
+        self._before: Mapping[ChainID, _Placed] = before._placed if before else {}
+        self._manifests: dict[ImageID, bytes] = {}
+        self._placed: dict[ChainID, _Placed] = {}
+        self._copies: dict[DiffID, dict[Hashable, LayerRef]] = {}
+        self._choices: dict[ChainID, Layer] = {}
+        self._missing: dict[ChainID, Callable[[], Layer]] = {}  # what raises the reason
 
-    @property
-    def tags(self) -> Mapping[str, ImageID]:
-        return self._contents.tags
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        return list(self._contents.problems)
-
-    def checks(self) -> Iterable[Check]:
-        return self._checks()
-
-    @property
-    def artifacts(self) -> Sequence[Artifact]:
-        return self._contents.artifacts
+    def read(self, found: Iterable[Found]) -> None:
+        """Take what was found; what is beyond the budget is left out with a problem."""
+        try:
+            for thing in found:
+                if isinstance(thing, Artifact):
+                    text = sum(map(len, (thing.type, *thing.tags)))
+                    self._budget.spend(_NAME + text, "artifacts")
+                    self.artifacts.append(thing)
+                else:
+                    self._add(thing)
+        except TooMuch as error:
+            why = str(error).removeprefix(f"{self._place}: ")
+            self.problems.report(f"leaving out what else is there: {why}")
+        self._before = {}
 
     def manifest(self, image_id: ImageID) -> bytes | None:
-        packed = self._contents.manifests.get(image_id)
-        return None if packed is None else isal_zlib.decompress(packed)
+        """The exact bytes of an image's manifest, None where it has none."""
+        packed = self._manifests.get(image_id)
+        return None if packed is None else unpack(packed)
 
-    def refresh(self) -> bool:
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return False
-        before, after = self._contents, self._look()
-        self._contents = after
-        self._store_changes(before, after)
-        self._registry.renew()
-        self._seen = stamp
-        self.store.refresh()
-        return True
+    def layer(self, chain_id: ChainID) -> Layer:
+        """A layer, the same object each time.
 
-    def close(self) -> None:
-        self._close()
+        Raises LayerNotFound if no image has it, what `LayerRef.resolve` raises if it is not there.
+        """
+        placed = self._placed.get(chain_id)
+        if placed is None:
+            if chain_id in self._missing:
+                return self._missing[chain_id]()
+            raise LayerNotFound(f"{self._place}: no layer with chain ID {chain_id}")
+        if len(self._copies[placed.layer.diff_id]) == 1:
+            return placed.layer
+        if chain_id not in self._choices:
+            first = verified_first(placed.layer)
+            self._choices[chain_id] = LayerChoice(first, partial(self._others, placed))
+        return self._choices[chain_id]
 
-    def _look(self) -> _Contents:
-        contents = _Contents(Budget(self.reference, _MEMORY), problems=self._contents.problems.begin())
-        report = contents.problems.report
-        try:
-            for found in self._find(report):
-                if isinstance(found, Artifact):
-                    text = sum(map(len, (found.type, *found.tags)))
-                    contents.budget.spend(_NAME + text, "artifacts")
-                    contents.artifacts.append(found)
-                    continue
-                try:
-                    self._add(contents, found, report)
-                except TooMuch:
-                    raise
-                except ImgfsError as error:
-                    called = f" {', '.join(found.tags)}" if found.tags else ""
-                    report(
-                        f"skipping an image{called}: {error}",
-                        image=ImageID.of(found.config),
-                        names=found.tags,
-                    )
-        except TooMuch as error:
-            why = str(error).removeprefix(f"{self.reference}: ")
-            report(f"leaving out what else is there: {why}")
-        for chain_id, stacked in contents.stacks.items():
-            if len(contents.copies[stacked.diff_id]) > 1:
-                first = verified_first(contents.layers[chain_id])
-                contents.layers[chain_id] = LayerChoice(first, partial(self._others, contents, chain_id))
-        return contents
+    def is_as(self, other: "Catalog") -> bool:
+        """Whether there is the same in another catalog of this place."""
+        return (
+            self.images.keys() == other.images.keys()
+            and self.parents == other.parents
+            and self.tags == other.tags
+            and self.artifacts == other.artifacts
+            and self._manifests == other._manifests
+            and self._placed.keys() == other._placed.keys()
+            and self._copies.keys() == other._copies.keys()
+            and all(refs.keys() == other._copies[diff_id].keys() for diff_id, refs in self._copies.items())
+        )
 
-    def _add(self, contents: _Contents, found: FoundImage, report: Report) -> None:
-        image = Image.from_config(found.config)
-        if image.id not in contents.configs:
-            manifest = isal_zlib.compress(found.manifest or b"", 1)
-            contents.budget.spend(_IMAGE + 3 * len(image.packed_config) + len(manifest), "images")
-            contents.configs[image.id] = image.packed_config
-            if found.manifest is not None:
-                contents.manifests[image.id] = manifest
+    def _add(self, found: FoundImage) -> None:
+        image = found.image
+        if image.id not in self.images:
+            packed = found.packed_manifest or b""
+            self._budget.spend(_IMAGE + 3 * len(image.packed_config) + len(packed), "images")
+            self.images[image.id] = image
+            if packed:
+                self._manifests[image.id] = packed
         if found.parent is not None:
-            contents.parents[image.id] = found.parent
-        self._add_layers(contents, image, found, report)
+            self.parents[image.id] = found.parent
+        self._add_layers(image, found)
         for tag in found.tags:
-            if tag not in contents.tags:
-                contents.budget.spend(_NAME + len(tag), "names")
-                contents.tags[tag] = image.id
+            if tag not in self.tags:
+                self._budget.spend(_NAME + len(tag), "names")
+                self.tags[tag] = image.id
 
-    def _add_layers(self, contents: _Contents, image: Image, found: FoundImage, report: Report) -> None:
-        if len(found.layers) != len(image.diff_ids):
-            report(
-                f"image {image.id} has {len(found.layers)} layers where its config has "
-                f"{len(image.diff_ids)} diff IDs: its layers are not readable"
-            )
+    def _add_layers(self, image: Image, found: FoundImage) -> None:
+        stack = list(chain_ids(image.diff_ids))
+        if len(found.layers) != len(stack):
+            why = f"it has {len(found.layers)} layers where its config has {len(stack)} diff IDs"
+            if stack:
+                self._missing[stack[-1]] = partial(_raise, why)
+            else:
+                self.problems.report(f"image {image.id}: {why}")
             return
         parent = None
-        for chain_id, diff_id, layer in zip(
-            chain_ids(image.diff_ids), image.diff_ids, found.layers, strict=True
-        ):
-            known = contents.stacks.get(chain_id)
-            if known is None or known.found.key != layer.key:
-                contents.budget.spend(_LAYER, "layers")
+        for chain_id, diff_id, ref in zip(stack, image.diff_ids, found.layers, strict=True):
+            if chain_id not in self._placed or ref.key not in self._copies[diff_id]:
+                self._budget.spend(_LAYER, "layers")
                 try:
-                    placed = layer.at(chain_id, diff_id, parent, self._indexer)
-                except ImgfsError as error:
-                    report(f"image {image.id}: its layers are not readable: {error}")
-                    return
-                contents.copies.setdefault(diff_id, {}).setdefault(layer.key, layer)
-            if known is None:
-                contents.layers[chain_id] = placed
-                contents.stacks[chain_id] = _Stacked(diff_id, parent, layer)
+                    layer = self._resolve(ref, chain_id, diff_id, parent)
+                except (ImgfsError, OSError):  # raised again when it is wanted
+                    self._missing[chain_id] = partial(ref.resolve, chain_id, diff_id, parent, self._indexer)
+                else:
+                    self._placed.setdefault(chain_id, _Placed(ref, layer))
+                    self._copies.setdefault(diff_id, {}).setdefault(ref.key, ref)
             parent = chain_id
 
-    def _others(self, contents: _Contents, chain_id: ChainID) -> Iterator[Layer]:
+    def _resolve(self, ref: LayerRef, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None) -> Layer:
+        known = self._before.get(chain_id)
+        if known is not None and known.ref.key == ref.key:
+            return known.layer
+        return ref.resolve(chain_id, diff_id, parent, self._indexer)
+
+    def _others(self, placed: _Placed) -> Iterator[Layer]:
         """What else was found to have the diff ID of a layer, in its place."""
-        stacked = contents.stacks[chain_id]
-        for key, found in contents.copies[stacked.diff_id].items():
-            if key != stacked.found.key:
-                yield found.at(chain_id, stacked.diff_id, stacked.parent, self._indexer)
+        first = placed.layer
+        for key, ref in self._copies[first.diff_id].items():
+            if key != placed.ref.key:
+                yield ref.resolve(first.chain_id, first.diff_id, first.parent, self._indexer)
 
-    def _store_changes(self, before: _Contents, after: _Contents) -> None:
-        for image_id in before.configs.keys() - after.configs.keys():
-            self._backend.delete(image_id)
-        for image_id, packed in after.configs.items():
-            if image_id not in before.configs:
-                self._backend.set(isal_zlib.decompress(packed))
-            parent = after.parents.get(image_id)
-            if parent is None:
-                self._backend.delete_metadata(image_id, "parent")
-            elif parent != before.parents.get(image_id):
-                self._backend.set_metadata(image_id, "parent", parent.encode())
 
-    def _find_layer(self, chain_id: ChainID) -> Layer:
-        try:
-            return self._contents.layers[chain_id]
-        except KeyError:
-            raise LayerNotFound(f"{self.reference}: no layer with chain ID {chain_id}") from None
+def _raise(why: str) -> NoReturn:
+    raise StoreError(why)

@@ -1,4 +1,4 @@
-"""What can be checked of a source besides the configs and the layers of its images: the documents and blobs it names.
+"""Checking what descriptors lead to: each document and each blob that a layout or a content store names.
 
 Nothing vouches for some values, such as the spelling of a name or which image it leads to: if such a value changes to
 another that is valid, no check notices.
@@ -9,12 +9,11 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 
 from imgfs.blob import Blob, blob_chunks
-from imgfs.digest import Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidImage, NotFound
+from imgfs.digest import Digest
+from imgfs.errors import Corrupt, ImgfsError, InvalidImage
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document, read_document
+from imgfs.sources.finder import Check, ignore
 from imgfs.sources.manifests import Descriptor, Document, entries_of
-from imgfs.sources.source import Check
-from imgfs.store import ImageStore
 
 OpenBlob = Callable[[Digest], Blob]
 
@@ -47,16 +46,6 @@ def named_blobs(open_blob: OpenBlob, tops: Iterable[Descriptor]) -> Iterator[Che
             waiting += reversed(below)
 
 
-def recorded_parents(store: ImageStore) -> Iterator[Check]:
-    """The parent of each image that has one recorded, which has to be there: engines take that along with it."""
-    for image_id in store.map():
-        try:
-            parent = store.get_parent(image_id)
-        except NotFound:
-            continue
-        yield Check(f"parent {parent} of image {image_id}", partial(_check_parent, store, image_id, parent))
-
-
 def _document(open_blob: OpenBlob, descriptor: Descriptor) -> Document | None:
     """What a manifest or an index names; None if it cannot be read. Raises FileNotFoundError."""
     try:
@@ -71,7 +60,7 @@ def _document(open_blob: OpenBlob, descriptor: Descriptor) -> Document | None:
 def _entries(document: Document, index: Descriptor) -> list[Descriptor]:
     """What an index lists, as far as it can be read; looking for images says what cannot."""
     try:
-        return entries_of(document, index.digest, lambda *_, **__: None)
+        return entries_of(document, index.digest, ignore)
     except InvalidImage:
         return []
 
@@ -86,8 +75,3 @@ def _check_blob(open_blob: OpenBlob, descriptor: Descriptor) -> None:
             sha.update(chunk)
     if sha.hexdigest() != digest.hex:
         raise Corrupt(f"blob {digest}: failed to verify, its bytes are {digest.algorithm}:{sha.hexdigest()}")
-
-
-def _check_parent(store: ImageStore, image_id: ImageID, parent: ImageID) -> None:
-    if parent not in store:
-        raise Corrupt(f"image {image_id}: its recorded parent {parent} is not there")

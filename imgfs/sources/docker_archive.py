@@ -12,16 +12,18 @@ from functools import partial
 
 import msgspec
 
-from imgfs.blob import FileBlob
 from imgfs.budget import Budget
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, TooMuch, describe
-from imgfs.layers import Indexer
-from imgfs.sources.catalog import CatalogSource, FoundImage, FoundLayer, Report
-from imgfs.sources.choosing import chosen
+from imgfs.sources.archive import ArchiveFiles
 from imgfs.sources.documents import MAX_LAYERS, MAX_LIST, parse_items, read_document, reading_budget
-from imgfs.sources.files import ArchiveFiles
-from imgfs.sources.source import Source
+from imgfs.sources.finder import BlobRef, Finder, FoundImage, Report
+from imgfs.sources.kind import ArchiveKind
+from imgfs.sources.reference import select, with_tag
+from imgfs.store import Image
+
+_MANIFEST = "manifest.json"
+_HEX = re.compile(r"[0-9a-f]{64}")
 
 
 class _Item(msgspec.Struct, rename="pascal"):
@@ -31,49 +33,54 @@ class _Item(msgspec.Struct, rename="pascal"):
     parent: str = ""
 
 
-def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
-    """The source `docker-archive:FILE[:TAG]`; with a tag, only the image so named.
+class SaveFinder(Finder):
+    """Every image that the archive's manifest names, or with a tag only the one that means."""
 
-    Raises InvalidImage if the file is no such archive, OSError if it cannot be read.
-    """
-    files = ArchiveFiles(FileBlob(path), path)
-    reference = f"docker-archive:{path}" + (f":{tag}" if tag else "")
-    try:
-        find = partial(find_images, files, path, tag)
-        return CatalogSource(reference, indexer, find, lambda: None, files.close, writers=[files.writer])
-    except BaseException:
-        files.close()
-        raise
+    def __init__(self, files: ArchiveFiles, tag: str | None) -> None:
+        self.reference = with_tag(f"docker-archive:{files.path}", tag)
+        self.writers = frozenset({files.writer})
+        self._files = files
+        self._tag = tag
+
+    def find(self, report: Report) -> Iterator[FoundImage]:
+        """As of `Finder`. Raises InvalidImage if there is no such manifest, or no image that the tag means."""
+        path = self._files.path
+        if not self._files.exists(_MANIFEST):
+            raise InvalidImage(f"{path}: no manifest.json, so not an archive made by docker save")
+        name = f"{path}: {_MANIFEST}"
+        items = parse_items(
+            read_document(self._files.open(_MANIFEST), name, limit=MAX_LIST), _Item, name, report
+        )
+        if self._tag is not None:
+            items = select(items, self._tag, _names, path)
+        budget = reading_budget(path)
+        for _, item in items:
+            try:
+                yield self._image(item, budget, report)
+            except TooMuch:
+                raise
+            except (ImgfsError, OSError) as error:
+                named, tags = _HEX.search(item.config), _tags(item)
+                called = f"{item.config} ({', '.join(tags)})" if tags else item.config
+                image = f"sha256:{named[0]}" if named else ""
+                report(f"skipping an image, {called}: {describe(error)}", image=image, names=tags)
+
+    def close(self) -> None:
+        self._files.close()
+
+    def _image(self, item: _Item, budget: Budget, report: Report) -> FoundImage:
+        layers = item.layers or []
+        if len(layers) > MAX_LAYERS:
+            raise InvalidImage(f"{len(layers)} layers are too many")
+        # only below `blobs/` is the digest of a config proved by its name, as engines have it
+        name, digest = f"{self._files.path}: {item.config}", _digest_in(item.config)
+        config = read_document(self._files.open(item.config), name, digest, budget)
+        refs = [BlobRef(partial(self._files.open, name), _digest_in(name), name) for name in layers]
+        return FoundImage(Image.from_config(config), refs, _tags(item), _parent(item, report))
 
 
-def find_images(files: ArchiveFiles, path: str, tag: str | None, report: Report) -> Iterator[FoundImage]:
-    """Every image that the archive's manifest names; raises InvalidImage if there is no such manifest, or no end."""
-    if "manifest.json" not in files:
-        raise InvalidImage(f"{path}: no manifest.json, so not an archive made by docker save")
-    name = f"{path}: manifest.json"
-    data = read_document(files.open("manifest.json"), name, limit=MAX_LIST)
-    items = parse_items(data, _Item, name, report)
-    if tag is not None:
-        items = chosen(items, tag, _names, path)
-    budget = reading_budget(path)
-    for _, item in items:
-        tags = [name for name in item.repo_tags or () if name]
-        try:
-            layers = item.layers or []
-            if len(layers) > MAX_LAYERS:
-                raise InvalidImage(f"{len(layers)} layers are too many")
-            yield FoundImage(
-                config=_read_config(files, path, item.config, budget),
-                layers=[FoundLayer(partial(files.open, name), _digest_in(name), name) for name in layers],
-                tags=tags,
-                parent=_parent(item, report),
-            )
-        except TooMuch:
-            raise
-        except (ImgfsError, OSError) as error:
-            named = _HEX.search(item.config)
-            image = f"sha256:{named[0]}" if named else ""
-            report(f"skipping image {item.config}: {describe(error)}", image=image, names=tags)
+def _tags(item: _Item) -> list[str]:
+    return [name for name in item.repo_tags or () if name]
 
 
 def _names(item: _Item) -> list[str]:
@@ -89,11 +96,6 @@ def _parent(item: _Item, report: Report) -> ImageID | None:
         return None
 
 
-def _read_config(files: ArchiveFiles, path: str, name: str, budget: Budget) -> bytes:
-    """The config; only below `blobs/` is its digest vouched for by its name, as engines have it."""
-    return read_document(files.open(name), f"{path}: {name}", _digest_in(name), budget)
-
-
 def _digest_in(name: str) -> Digest | None:
     """The digest in the name of a blob of the new form; names of the old form say nothing of what is stored."""
     parts = posixpath.normpath(name).split("/")
@@ -103,4 +105,4 @@ def _digest_in(name: str) -> Digest | None:
         return None
 
 
-_HEX = re.compile(r"[0-9a-f]{64}")
+KIND = ArchiveKind("docker-archive", SaveFinder, _MANIFEST)

@@ -10,7 +10,7 @@ from imgfs.budget import MIB, Budget
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidImage
 from imgfs.go_json import parse_json
-from imgfs.sources.report import Report
+from imgfs.sources.finder import Report
 
 # The same limit containers/image puts on manifests and configs; what is larger is not an image document.
 MAX_DOCUMENT = 4 * MIB

@@ -6,21 +6,20 @@ signatures, attestations, charts and other artifacts.
 """
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from weakref import WeakValueDictionary
 
 import msgspec
 
 from imgfs.blob import Blob
-from imgfs.budget import Budget
 from imgfs.codec import Compression, begins_tar, detect
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, StoreError, TooMuch, describe
-from imgfs.sources.catalog import Found, FoundImage, FoundLayer, Report
 from imgfs.sources.documents import MAX_LAYERS, parse_document, parse_items, read_document, reading_budget
-from imgfs.sources.source import Artifact
-from imgfs.store import this_architecture
+from imgfs.sources.finder import Artifact, BlobRef, Found, FoundImage, Report, ignore, pack
+from imgfs.store import Image, this_architecture
 
 logger = logging.getLogger("imgfs")
 
@@ -92,26 +91,33 @@ def entries_of(document: Document, name: str, report: Report) -> list[Descriptor
 
 
 class ManifestWalk:
-    """Follows descriptors down to the images of the place called `place`.
+    """Follows descriptors down to the images of the place called `place`; `begin` comes first.
 
-    `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. What is broken
-    is reported and left out. Where `is_partial`, errors say why layers may be missing.
+    `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. Where `is_partial`,
+    errors say why layers may be missing.
     """
 
-    def __init__(
-        self,
-        open_blob: Callable[[Digest], Blob],
-        place: str,
-        report: Report,
-        *,
-        is_partial: bool = False,
-        budget: Budget | None = None,
-    ) -> None:
+    def __init__(self, open_blob: Callable[[Digest], Blob], place: str, *, is_partial: bool = False) -> None:
         self._open_blob = open_blob
         self._place = place
-        self._report = report
         self._is_partial = is_partial
-        self._budget = budget or reading_budget(place)
+        self._report: Report = ignore
+        self._budget = reading_budget(place)
+        self._stored: Container[str] = ()
+        self._known: Mapping[str, Found] = {}
+        self._found: dict[str, Found] = {}  # by the digest of the manifest
+        self._layers = WeakValueDictionary[tuple[Digest, int | None], BlobRef]()  # images share them
+
+    def begin(self, report: Report, stored: Container[str]) -> None:
+        """Look again: what is broken is reported and left out.
+
+        Manifests found by the look before are not read again if they and their configs are in `stored`, the digests
+        of the blobs that are there.
+        """
+        self._report = report
+        self._budget = reading_budget(self._place)
+        self._stored = stored
+        self._known, self._found = self._found, {}
 
     def images(self, top: Descriptor, tags: Sequence[str]) -> Iterator[Found]:
         """The images and artifacts below a descriptor; the first image carries the tags, or else the top.
@@ -158,11 +164,15 @@ class ManifestWalk:
         if _is_attestation(descriptor):
             self._open_blob(digest).close()  # those of platforms that were not pulled are not there
             return [], Artifact(digest, "attestation")
+        known = self._known_at(digest)
+        if known is not None:
+            return [], replace(known, tags=tags)
         name = f"{self._place}: {descriptor.digest}"
         data = self._read(descriptor)
         document = parse_document(data, Document, name)
         if not document.is_index:
-            return [], self._image(descriptor, document, data, tags)
+            self._found[digest] = self._image(descriptor, document, data, tags)
+            return [], self._found[digest]
         listed = entries_of(document, name, self._report)
         entries = {
             entry.digest: entry for entry in reversed(listed) if _may_be_manifest(entry)
@@ -170,6 +180,18 @@ class ManifestWalk:
         if listed and not entries:  # as build caches list their layers
             return [], Artifact(digest, document.artifact_type or listed[-1].kind, tags)
         return list(reversed(this_platform_first(list(reversed(entries.values()))))), None
+
+    def _known_at(self, digest: Digest) -> Found | None:
+        """What is behind a manifest that was read before."""
+        if digest in self._found:
+            return self._found[digest]
+        known = self._known.get(digest)
+        if known is None or digest not in self._stored:
+            return None
+        if isinstance(known, FoundImage) and known.image.id not in self._stored:
+            return None
+        self._found[digest] = known
+        return known
 
     def _image(self, descriptor: Descriptor, manifest: Document, data: bytes, tags: Sequence[str]) -> Found:
         kind = manifest.artifact_type or manifest.media_type
@@ -191,12 +213,13 @@ class ManifestWalk:
             raise StoreError(f"its config is missing: {describe(error)}") from None
         if config.strip() == b"{}":  # what stands for no config
             return artifact
-        return FoundImage(config, [self._layer(layer) for layer in layers], tags, manifest=data)
+        image = Image.from_config(config)
+        return FoundImage(image, tuple(map(self._layer, layers)), tags, packed_manifest=pack(data))
 
-    def _layer(self, descriptor: Descriptor) -> FoundLayer:
+    def _layer(self, descriptor: Descriptor) -> BlobRef:
         digest = Digest(descriptor.digest)
         key = digest, descriptor.size
-        return FoundLayer(partial(self._open_layer, *key), digest, key)
+        return self._layers.setdefault(key, BlobRef(partial(self._open_layer, *key), digest, key))
 
     def _may_be_layer(self, descriptor: Descriptor) -> bool:
         """Whether it is of an image, by its media type, or else by its first bytes."""

@@ -4,91 +4,77 @@ Format: OCI image specification, image-layout.md; what lies below its index is `
 """
 
 from collections.abc import Iterable, Iterator
-from functools import partial
 
-from imgfs.blob import Blob, FileBlob, Links, Root
+from imgfs.blob import Blob, Links, Root
 from imgfs.digest import Digest
 from imgfs.errors import InvalidImage
-from imgfs.layers import Indexer
-from imgfs.sources.catalog import CatalogSource, Found, Report
+from imgfs.sources.archive import ArchiveFiles
 from imgfs.sources.checks import named_blobs
-from imgfs.sources.choosing import chosen
 from imgfs.sources.documents import MAX_LIST, parse_document, parse_items, read_document
-from imgfs.sources.files import ArchiveFiles, Files
+from imgfs.sources.finder import Check, Finder, Found, Report, ignore
+from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk, this_platform_first
-from imgfs.sources.source import Check, Source
+from imgfs.sources.reference import select, split_tag, with_tag
+from imgfs.sources.stamp import stamp_of
+
+_NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
-def open_layout(path: str, tag: str | None, indexer: Indexer) -> Source:
-    """The source `oci:PATH[:TAG]`; with a tag, only the images it names.
+class LayoutFinder(Finder):
+    """Everything that a layout's index leads to, in its order, or with a tag only what that means."""
 
-    Raises InvalidImage if `path` is no image layout, OSError if it cannot be read.
-    """
-    files = Root(path, Links.INSIDE)
+    def __init__(self, files: Root | ArchiveFiles, scheme: str, tag: str | None) -> None:
+        self.reference = with_tag(f"{scheme}:{files.path}", tag)
+        self.folder = files.path if isinstance(files, Root) else None
+        self.writers = frozenset({files.writer})
+        self._files = files
+        self._tag = tag
+        self._walk = ManifestWalk(self._open_blob, files.path)
 
-    def stamp() -> object:
-        files.follow()
-        status = files.stat("index.json")
-        return status.st_mtime_ns, status.st_ino, status.st_size
+    def find(self, report: Report) -> Iterator[Found]:
+        """As of `Finder`. Raises InvalidImage if there is no readable index, or nothing that the tag means."""
+        described = _by_digest(this_platform_first(self._named(report)))
+        self._walk.begin(report, self._stored())
+        for descriptor, tags in described:
+            yield from self._walk.images(descriptor, tags)
 
-    find = partial(find_images, files, path, tag)
-    reference = _reference("oci", path, tag)
-    checks = partial(_checks, files, path, tag)
-    return CatalogSource(
-        reference,
-        indexer,
-        find,
-        stamp,
-        files.close,
-        writers=[files.writer],
-        folder=files.path,
-        checks=checks,
-    )
+    def stamp(self) -> object:
+        if isinstance(self._files, ArchiveFiles):
+            return None
+        self._files.follow()
+        self._files.stat("index.json")  # which has to be there
+        return stamp_of(self._files, ["index.json"])
 
+    def checks(self) -> Iterator[Check]:
+        return named_blobs(self._open_blob, self._named(ignore))
 
-def open_archive(path: str, tag: str | None, indexer: Indexer) -> Source:
-    """The source `oci-archive:FILE[:TAG]`: a layout in an uncompressed tar, read in place."""
-    files = ArchiveFiles(FileBlob(path), path)
-    find = partial(find_images, files, path, tag)
-    reference = _reference("oci-archive", path, tag)
-    try:
-        checks = partial(_checks, files, path, tag)
-        return CatalogSource(
-            reference, indexer, find, lambda: None, files.close, writers=[files.writer], checks=checks
-        )
-    except BaseException:
-        files.close()
-        raise
+    def close(self) -> None:
+        self._files.close()
 
+    def _named(self, report: Report) -> list[Descriptor]:
+        """What the layout's index names, or what of that the tag means; an odd item is reported."""
+        path, tag = self._files.path, self._tag
+        name = f"{path}/index.json"
+        data = read_document(self._files.open("index.json"), name, limit=MAX_LIST)
+        index = parse_document(data, Document, name)
+        if not index.is_index:
+            raise InvalidImage(f"{name}: no manifests")
+        listed = parse_items(index.manifests, Descriptor, name, report)
+        if tag is not None:
+            listed = select(listed, tag, lambda each: (*_names(each), f"@{each.digest}"), path)
+        return [descriptor for _, descriptor in listed]
 
-def _reference(scheme: str, path: str, tag: str | None) -> str:
-    return f"{scheme}:{path}" + (f":{tag}" if tag else "")
+    def _stored(self) -> set[str]:
+        """The digests of the blobs that are there; those of an archive, which is read once, are not asked for."""
+        if isinstance(self._files, ArchiveFiles):
+            return set()
+        try:
+            return {f"sha256:{name}" for name in self._files.names("blobs/sha256")}
+        except FileNotFoundError:
+            return set()
 
-
-def find_images(files: Files, path: str, tag: str | None, report: Report) -> Iterator[Found]:
-    """Everything that the layout's index leads to, in its order; what is broken is reported and left out.
-
-    Raises InvalidImage if there is no readable index, or nothing that `tag` means.
-    """
-    walk = ManifestWalk(partial(_open_blob, files), path, report)
-    for descriptor, tags in _by_digest(this_platform_first(_named(files, path, tag, report))):
-        yield from walk.images(descriptor, tags)
-
-
-def _checks(files: Files, path: str, tag: str | None) -> Iterator[Check]:
-    return named_blobs(partial(_open_blob, files), _named(files, path, tag, lambda *_, **__: None))
-
-
-def _named(files: Files, path: str, tag: str | None, report: Report) -> list[Descriptor]:
-    """What the layout's index names, or what of that `tag` means; an odd item is reported."""
-    name = f"{path}/index.json"
-    index = parse_document(read_document(files.open("index.json"), name, limit=MAX_LIST), Document, name)
-    if not index.is_index:
-        raise InvalidImage(f"{name}: no manifests")
-    listed = parse_items(index.manifests, Descriptor, name, report)
-    if tag is not None:
-        listed = chosen(listed, tag, lambda descriptor: (*_names(descriptor), f"@{descriptor.digest}"), path)
-    return [descriptor for _, descriptor in listed]
+    def _open_blob(self, digest: Digest) -> Blob:
+        return self._files.open(f"blobs/{digest.algorithm}/{digest.hex}")
 
 
 def _by_digest(descriptors: Iterable[Descriptor]) -> Iterable[tuple[Descriptor, list[str]]]:
@@ -103,13 +89,15 @@ def _by_digest(descriptors: Iterable[Descriptor]) -> Iterable[tuple[Descriptor, 
     return found.values()
 
 
-def _open_blob(files: Files, digest: Digest) -> Blob:
-    return files.open(f"blobs/{digest.algorithm}/{digest.hex}")
-
-
 def _names(descriptor: Descriptor) -> list[str]:
     """What a manifest is called: in full by containerd and Docker, and as the specification has it."""
     return [name for key in _NAME_KEYS if (name := descriptor.annotation(key))]
 
 
-_NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
+def _layout(rest: str) -> LayoutFinder:
+    path, tag = split_tag(rest)
+    return LayoutFinder(Root(path, Links.INSIDE), "oci", tag)
+
+
+LAYOUT = DirectoryKind("oci", _layout, lambda root: root.exists("index.json"))
+ARCHIVE = ArchiveKind("oci-archive", lambda files, tag: LayoutFinder(files, "oci-archive", tag), "index.json")

@@ -1,8 +1,30 @@
-"""Splitting `PATH[:TAG]`."""
+"""References to places and images as people write them: `PATH[:TAG]`, and `[DOMAIN/]NAME[:TAG]`.
+
+Format: the distribution project's reference grammar, without digests; containers/image, containers-transports(5), for
+what stands behind a path: `docker-archive:PATH[:{NAME|@N}]`, `oci:PATH[:{NAME|@N}]`, where N counts from 0.
+"""
 
 import os
+import re
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
-from imgfs.errors import StoreError
+from imgfs.errors import InvalidImage, StoreError
+
+T = TypeVar("T")
+
+_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"  # never matches in two ways, or a long name would take for ever
+_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]+)?"
+_NAME = re.compile(rf"(?:{_DOMAIN}/)?{_PART}(?:/{_PART})*")
+_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+_NUMBER = re.compile(r"@([0-9]{1,9})")
+_DIGEST = re.compile(r"(?:.*@)?(sha(?:256|384|512):[0-9a-f]+)")
+
+_DOCKER = ("docker.io/library/", "docker.io/", "index.docker.io/library/", "index.docker.io/", "library/")
+# by podman for what it built, and by engines
+_IMPLIED = ("", "localhost/", "docker.io/library/", "docker.io/")
 
 
 def split_tag(text: str) -> tuple[str, str | None]:
@@ -18,3 +40,76 @@ def split_tag(text: str) -> tuple[str, str | None]:
     colons = [place for place, char in enumerate(text) if char == ":"]
     end = next((place for place in colons if os.path.lexists(text[:place])), len(path))
     return text[:end], text[end + 1 :] or None
+
+
+def with_tag(reference: str, tag: str | None) -> str:
+    """A reference with the tag that it is restricted to, if any."""
+    return f"{reference}:{tag}" if tag else reference
+
+
+def full_name(text: str) -> str:
+    """A name with its tag, `latest` where none is given. Raises InvalidImage if it is no name."""
+    head, slash, last = text.rpartition("/")
+    name, colon, tag = last.partition(":")
+    repository = head + slash + name
+    tag = tag if colon else "latest"
+    if len(repository) > 255 or not _NAME.fullmatch(repository) or not _TAG.fullmatch(tag):
+        raise InvalidImage(f"{text!r} is not a valid name for an image (REPOSITORY[:TAG], in lower case)")
+    return f"{repository}:{tag}"
+
+
+def familiar_name(name: str) -> str:
+    """A full name as docker shows it: without the registry and the folder that it takes by itself."""
+    return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name
+
+
+def qualified_name(name: str) -> str:
+    """A name with its registry, `docker.io` where it has none, as containerd writes it."""
+    domain, slash, _ = name.partition("/")
+    if slash and (domain == "localhost" or "." in domain or ":" in domain):
+        return name
+    return f"docker.io/{name if slash else f'library/{name}'}"
+
+
+def spellings(text: str) -> list[str]:
+    """The names that a person may mean by one, the name itself first, the likeliest before others.
+
+    What engines put before and behind a name by themselves may be there or left out.
+    """
+    stems = [text, *(text.removeprefix(prefix) for prefix in _DOCKER if text.startswith(prefix))]
+    is_shortened = len(stems) > 1 or not text.startswith(_IMPLIED[1:])
+    names = [before + stem for stem in stems for before in (_IMPLIED if is_shortened else _IMPLIED[:1])]
+    if len(stems) > 1:  # said to be of docker.io, so of no other place
+        names = [name for name in names if name == text or not name.startswith("localhost/")]
+    tagged = (variant for name in names for variant in (name, *_tag_variants(name)))
+    return list(dict.fromkeys(tagged))
+
+
+def select(
+    items: Sequence[tuple[int, T]], wanted: str, names: Callable[[T], Iterable[str]], path: str
+) -> list[tuple[int, T]]:
+    """The items of a layout or an archive that `wanted` means: a name, a digest, or `@N`.
+
+    Each item has a number, and `names`, of which a digest is one as `@sha256:<hex>`. Raises InvalidImage, naming
+    `path` and `wanted`, if there are none.
+    """
+    number, digest = _NUMBER.fullmatch(wanted), _DIGEST.fullmatch(wanted)
+    found: list[tuple[int, T]] = []
+    if number:
+        found = [item for item in items if item[0] == int(number[1])]
+    elif digest:
+        found = [item for item in items if f"@{digest[1]}" in names(item[1])]
+    else:
+        for spelling in spellings(wanted):
+            found = [item for item in items if spelling in names(item[1])]
+            if found:
+                break
+    if not found:
+        raise InvalidImage(f"{path}: no image is tagged {wanted!r}")
+    return found
+
+
+def _tag_variants(name: str) -> list[str]:
+    if name.endswith(":latest"):
+        return [name.removesuffix(":latest")]
+    return [] if ":" in name.rpartition("/")[2] else [f"{name}:latest"]

@@ -1,82 +1,80 @@
-"""What a source is, once open: an image store, and names for its images.
+"""What a source is, once open: an image store, names for its images, and the layers that the store holds.
 
-The store itself is put together from a backend and a layer provider; see `imgfs.store`.
+Everything is derived from what a `Finder` finds and follows that when the place changes.
 """
 
 import logging
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 
-from imgfs.digest import Digest, ImageID
-from imgfs.layers import LayerRegistry
-from imgfs.store import ImageStore, Problem
+from imgfs.digest import ImageID
+from imgfs.layers import Indexer, LayerRegistry
+from imgfs.sources.catalog import Catalog
+from imgfs.sources.finder import Artifact, Check, Finder
+from imgfs.store import ImageStore, MemoryBackend, Problem
 
 logger = logging.getLogger("imgfs")
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """Something that a source names: `what` it is, and `run`, which raises ImgfsError or OSError if it is bad.
+class Source:
+    """One place that images come from, which `finder` looks into; owns the finder. Safe to use from several threads.
 
-    `digest` is that of its bytes, None where there is none.
+    `reference`, `folder` and `writers` are the finder's. `layers` is where `store` takes its layers from.
     """
 
-    what: str
-    run: Callable[[], object]
-    digest: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Artifact:
-    """What is kept as an image is, and is none: a signature, an attestation, a chart. `type` says what, if known."""
-
-    digest: Digest
-    type: str
-    tags: Sequence[str] = ()
-
-
-class Source(ABC):
-    """One place that images come from.
-
-    `reference` is how the source is written, such as `oci:/srv/layout`; `layers` is what `store` takes its
-    layers from. `folder` is the absolute path of the directory that is read as long as the source is open, None where
-    all it reads is open already. `writers` are the users who decide what lies there, as `writer_of` has them. Safe to
-    use from several threads.
-    """
-
-    reference: str
-    folder: str | None = None
-    writers: frozenset[int] = frozenset()
-    _is_lost = False
-    store: ImageStore
-    layers: LayerRegistry
+    def __init__(self, finder: Finder, indexer: Indexer) -> None:
+        self.reference = finder.reference
+        self.folder = finder.folder
+        self.writers = finder.writers
+        self._finder = finder
+        self._indexer = indexer
+        self._is_lost = False
+        self._backend = MemoryBackend()
+        self._catalog = Catalog(self.reference, indexer)
+        self._seen = finder.stamp()
+        self._look()
+        self.layers = LayerRegistry(lambda chain_id: self._catalog.layer(chain_id))
+        self.store = ImageStore(self._backend, self.layers)
 
     @property
-    @abstractmethod
     def tags(self) -> Mapping[str, ImageID]:
         """Names of images in this source; every image named is in `store`."""
+        return self._catalog.tags
 
     @property
     def problems(self) -> Sequence[Problem]:
         """What is broken in the place and was skipped; logged when it was found."""
-        return self.store.problems
+        return [*self.store.problems, *self._catalog.problems]
 
     @property
     def artifacts(self) -> Sequence[Artifact]:
         """What is in this source and is no image."""
-        return ()
+        return self._catalog.artifacts
 
-    @abstractmethod
+    def manifest(self, image_id: ImageID) -> bytes | None:
+        """The exact bytes of the image's manifest, None where the source has none."""
+        return self._catalog.manifest(image_id)
+
     def refresh(self) -> bool:
-        """Look whether the place has changed and follow it; answers whether anything did.
+        """Follow changes of the place; returns whether there were any.
 
         Cheap when nothing has changed. Raises ImgfsError or OSError when the place cannot be read any more, and
         leaves what was known as it was.
         """
+        stamp = self._finder.stamp()
+        if stamp == self._seen:
+            return False
+        before = self._catalog
+        self._look()
+        self._seen = stamp
+        self.layers.renew()
+        return self.store.refresh() or not self._catalog.is_as(before)
+
+    def checks(self) -> Iterable[Check]:
+        """What can be checked besides the images' configs and layers. Raises ImgfsError or OSError."""
+        return self._finder.checks()
 
     def report_lost(self, why: str) -> None:
-        """Log why nothing of the place can be read any more, unless that was done since it last could."""
+        """Log why the place cannot be read any more, unless that was done since it last could be."""
         if not self._is_lost:
             self._is_lost = True
             logger.warning("%s: what it lies on is gone: %s", self.reference, why)
@@ -85,13 +83,19 @@ class Source(ABC):
         """Note that the place can be read."""
         self._is_lost = False
 
-    def checks(self) -> Iterable[Check]:
-        """What can be checked besides the images' configs and layers. Raises ImgfsError or OSError."""
-        return ()
+    def close(self) -> None:
+        """Close files; blobs that are open stay readable."""
+        self._finder.close()
 
-    def manifest(self, image_id: ImageID) -> bytes | None:
-        """The exact bytes of the image's manifest, None where the source has none."""
-        return None
-
-    def close(self) -> None:  # noqa: B027  # most hold nothing
-        """Let go of files; blobs already open stay readable."""
+    def _look(self) -> None:
+        before, after = self._catalog, Catalog(self.reference, self._indexer, self._catalog)
+        after.read(self._finder.find(after.problems.report))
+        for image_id in before.images.keys() - after.images.keys():
+            self._backend.delete(image_id)
+        for image_id in after.images.keys() - before.images.keys():
+            self._backend.add(after.images[image_id])
+        for image_id, _ in before.parents.items() - after.parents.items():
+            self._backend.delete_metadata(image_id, "parent")
+        for image_id, parent in after.parents.items() - before.parents.items():
+            self._backend.set_metadata(image_id, "parent", parent.encode())
+        self._catalog = after

@@ -14,8 +14,9 @@ from threading import Lock
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, is_lost, printable
 from imgfs.layers import Layer, chain_ids
-from imgfs.sources.names import spellings
-from imgfs.sources.source import Artifact, Source
+from imgfs.sources.finder import Artifact
+from imgfs.sources.reference import spellings
+from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image, Problem, Problems
 
 

@@ -9,7 +9,7 @@ from typing import Protocol, runtime_checkable
 
 from imgfs.digest import ImageID
 from imgfs.errors import StoreError
-from imgfs.store.image import MAX_CONFIG_SIZE
+from imgfs.store.image import MAX_CONFIG_SIZE, Image
 
 # no separators, not hidden, no "..": a key is also the name of a file
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -55,6 +55,14 @@ class ListsMetadata(Protocol):
 
     def with_metadata(self) -> Collection[ImageID]:
         """The IDs that have values under any key, whether or not the config is there or sound."""
+
+
+@runtime_checkable
+class KeepsParsed(Protocol):
+    """A backend that has the images of some of its configs, so that those are not parsed again."""
+
+    def parsed(self, image_id: ImageID) -> Image | None:
+        """The image of a config, without its parent; None where the config has to be read. Never raises."""
 
 
 def check_content(data: bytes) -> None:

@@ -9,6 +9,7 @@ from isal import isal_zlib
 from imgfs.digest import ImageID
 from imgfs.errors import MetadataNotFound, NotFound
 from imgfs.store.backend import check_content, check_key
+from imgfs.store.image import Image
 
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
@@ -17,7 +18,8 @@ class MemoryBackend:
     """A `StoreBackend` that forgets everything with the process; configs are compressed, as there may be thousands."""
 
     def __init__(self) -> None:
-        self._configs: dict[ImageID, tuple[bytes, dict[str, bytes]]] = {}
+        self._configs: dict[ImageID, bytes | Image] = {}
+        self._metadata: dict[ImageID, dict[str, bytes]] = {}
         self._lock = Lock()
 
     def walk(self) -> list[ImageID]:
@@ -25,7 +27,18 @@ class MemoryBackend:
             return sorted(self._configs)
 
     def get(self, image_id: ImageID) -> bytes:
-        return isal_zlib.decompress(self._find(image_id)[0])
+        config = self._find(image_id)
+        return config.raw_config if isinstance(config, Image) else isal_zlib.decompress(config)
+
+    def add(self, image: Image) -> None:
+        """Keep an image that was read already; its parent is not recorded."""
+        with self._lock:
+            self._configs[image.id] = image
+
+    def parsed(self, image_id: ImageID) -> Image | None:
+        """The image if it was added as one, as of `KeepsParsed`."""
+        config = self._configs.get(image_id)
+        return config if isinstance(config, Image) else None
 
     def set(self, data: bytes, metadata: Mapping[str, bytes] = _NOTHING) -> ImageID:
         check_content(data)
@@ -33,39 +46,41 @@ class MemoryBackend:
             check_key(key)
         image_id = ImageID.of(data)
         with self._lock:
-            packed, values = self._configs.get(image_id) or (isal_zlib.compress(data, 1), {})
-            self._configs[image_id] = (packed, {**values, **metadata})
+            self._configs.setdefault(image_id, isal_zlib.compress(data, 1))
+            if metadata:
+                self._metadata.setdefault(image_id, {}).update(metadata)
         return image_id
 
     def delete(self, image_id: ImageID) -> None:
         with self._lock:
             self._find(image_id)
             del self._configs[image_id]
+            self._metadata.pop(image_id, None)
 
     def set_metadata(self, image_id: ImageID, key: str, data: bytes) -> None:
         check_key(key)
         with self._lock:
-            self._find(image_id)[1][key] = data
+            self._find(image_id)
+            self._metadata.setdefault(image_id, {})[key] = data
 
     def get_metadata(self, image_id: ImageID, key: str) -> bytes:
         check_key(key)
-        values = self._find(image_id)[1]
+        self._find(image_id)
         try:
-            return values[key]
+            return self._metadata[image_id][key]
         except KeyError:
             raise MetadataNotFound(f"failed to read metadata {key} of {image_id}: there is none") from None
 
     def with_metadata(self) -> Collection[ImageID]:
         with self._lock:
-            return {image_id for image_id, (_, values) in self._configs.items() if values}
+            return {image_id for image_id, values in self._metadata.items() if values}
 
     def delete_metadata(self, image_id: ImageID, key: str) -> None:
         check_key(key)
         with self._lock:
-            if image_id in self._configs:
-                self._configs[image_id][1].pop(key, None)
+            self._metadata.get(image_id, {}).pop(key, None)
 
-    def _find(self, image_id: ImageID) -> tuple[bytes, dict[str, bytes]]:
+    def _find(self, image_id: ImageID) -> bytes | Image:
         try:
             return self._configs[image_id]
         except KeyError:

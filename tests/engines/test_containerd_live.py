@@ -18,7 +18,7 @@ from imgfs.errors import StoreError
 from imgfs.layers import Indexer
 from imgfs.sources import Source, open_source
 from imgfs.sources.containerd.bolt import Bucket, read_bolt, read_state
-from imgfs.sources.containerd.names import read_names
+from imgfs.sources.containerd.database import read_names
 from tests.conftest import Mount, eventually
 from tests.engines.containerd import (
     Containerd,

@@ -9,14 +9,13 @@ from collections.abc import Callable
 from imgfs.blob import FileBlob
 from imgfs.digest import Digest
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
-from imgfs.sources.containers_storage.graph_root import ImageRecord, LayerRecord
+from imgfs.sources.containers_storage.graph_driver import ImageRecord, LayerRecord
 from imgfs.sources.containers_storage.storage_conf import default_storage
 from imgfs.sources.docker_archive import _Item
 from imgfs.sources.documents import parse_document
+from imgfs.sources.imagedb import parse_repositories
 from imgfs.sources.manifests import Document
-from imgfs.sources.names import familiar_name, full_name
-from imgfs.sources.reference import split_tag
-from imgfs.sources.repositories import parse_repositories
+from imgfs.sources.reference import familiar_name, full_name, split_tag
 from imgfs.store import Image
 from tests.fuzz.target import Target
 from tests.images import TestImage, digest, layer_tar

@@ -15,9 +15,8 @@ import pytest
 
 from imgfs.layers import LayerRegistry
 from imgfs.own.writer import Writer
-from imgfs.sources import Source
+from imgfs.sources import Source, open_source
 from imgfs.sources.own.layout import Layout
-from imgfs.sources.own.store import open_store
 from tests.conftest import Imgfs
 from tests.images import TestImage, digest, docker_archive, layer_tar
 from tests.indexing import indexing
@@ -32,7 +31,7 @@ def _run(store: Path, *arguments: str | Path) -> "subprocess.Popen[bytes]":
 
 def _check_whole(store: Path, images: Sequence[TestImage]) -> set[str]:
     """Every image that is visible is complete; answers which are."""
-    with indexing(store.parent) as indexer, closing(open_store(str(store), indexer)) as source:
+    with indexing(store.parent) as indexer, closing(open_source(f"imgfs:{store}", indexer)) as source:
         return _check_source(source, images)
 
 
@@ -151,7 +150,7 @@ def test_a_reader_follows_what_others_do(tmp_path: Path) -> None:
     layout.create()
     image = TestImage([layer_tar({"a": b"a"})])
     with indexing(tmp_path) as indexer, Writer(layout, indexer) as writer:
-        source = open_store(layout.root, indexer)
+        source = open_source(f"imgfs:{layout.root}", indexer)
         image_id = writer.commit(
             image.config, [writer.stage(image.layers, "layer", lambda count: None)], None, ["a:1"]
         )

@@ -12,7 +12,6 @@ from imgfs.layers import Indexer, chain_ids
 from imgfs.own.writer import Writer
 from imgfs.sources import open_source
 from imgfs.sources.own.layout import Layout
-from imgfs.sources.own.store import open_store
 from imgfs.sources.union import Union
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 from tests.indexing import indexing
@@ -140,7 +139,7 @@ def test_a_source_that_fails_keeps_what_it_had(
     layout = oci_layout(tmp_path / "layout", images[:1])
     own = Layout(str(tmp_path / "store"))
     own.create()
-    union = Union([open_source(str(layout), indexer), open_store(own.root, indexer)])
+    union = Union([open_source(str(layout), indexer), open_source(f"imgfs:{own.root}", indexer)])
     layout.rename(tmp_path / "elsewhere")
     with Writer(own, indexer) as writer:
         staged = [writer.stage([layer], "layer", lambda count: None) for layer in images[1].layers]

@@ -1,5 +1,5 @@
 """The content store of containerd, read in place: `containerd:PATH`."""
 
-from imgfs.sources.containerd.store import is_root, open_docker, open_store
+from imgfs.sources.containerd.store import KIND, docker_finder
 
-__all__ = ["is_root", "open_docker", "open_store"]
+__all__ = ["KIND", "docker_finder"]

@@ -6,114 +6,71 @@ after unpacking. A name that is in several namespaces means the image of the one
 before `k8s.io` before `moby`).
 """
 
+import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from imgfs.blob import Blob, FileBlob, Root
 from imgfs.digest import Digest, ImageID
-from imgfs.errors import Corrupt, ImgfsError, SourceNotFound, StoreError, describe
-from imgfs.layers import Indexer
-from imgfs.sources.catalog import CatalogSource, Found, FoundImage, Report
+from imgfs.errors import Corrupt, ImgfsError, InvalidImage, SourceNotFound, describe
 from imgfs.sources.checks import named_blobs
 from imgfs.sources.containerd.bolt import State, read_state
-from imgfs.sources.containerd.names import Name, Names, read_names
-from imgfs.sources.manifests import Descriptor, ManifestWalk
-from imgfs.sources.names import familiar_name
-from imgfs.sources.scan import scan_manifests
-from imgfs.sources.source import Check, Source
-from imgfs.sources.young import now_while_young
+from imgfs.sources.containerd.database import Name, Names, read_names
+from imgfs.sources.documents import MAX_DOCUMENT, parse_document
+from imgfs.sources.finder import Check, Finder, Found, FoundImage, Report
+from imgfs.sources.kind import DirectoryKind
+from imgfs.sources.manifests import Descriptor, Document, ManifestWalk
+from imgfs.sources.reference import familiar_name
+from imgfs.sources.stamp import stamp_of
+
+logger = logging.getLogger("imgfs")
 
 DEFAULT_ROOT = "/var/lib/containerd"
 _CONTENT = "io.containerd.content.v1.content"
 _DATABASE = "io.containerd.metadata.v1.bolt"
 _BLOBS = f"{_CONTENT}/blobs"
+_SHA256 = f"{_BLOBS}/sha256"
+_MAX_SCANNED = 1_000_000  # blobs
 
 
-def open_store(rest: str, indexer: Indexer) -> Source:
-    """The source `containerd:[ROOT][#NAMESPACE]`: all namespaces, or one.
+class ContainerdFinder(Finder):
+    """Every image whose manifest and config are in a root directory of containerd, or in one namespace of it.
 
-    Raises SourceNotFound if ROOT is no root of containerd or has no such namespace, OSError if it cannot be read.
+    With `familiar`, names are those that docker shows. Raises SourceNotFound if it is no such root, OSError if it
+    cannot be read.
     """
-    whole = "#" not in rest or os.path.lexists(rest)
-    path, sign, namespace = (rest, "", "") if whole else rest.rpartition("#")
-    root = _Root(Root(path or DEFAULT_ROOT), namespace if sign else None)
-    if sign:
-        root.check_namespace()
-    return _open(root, f"containerd:{root.path}{sign}{namespace}", indexer)
 
-
-def open_docker(root: Root, reference: str, indexer: Indexer) -> Source:
-    """The images that Docker keeps in containerd's root directory `root`, under the names that docker shows.
-
-    There may be none yet. Raises SourceNotFound if it is no such root, OSError if it cannot be read.
-    """
-    return _open(_Root(root, "moby", familiar=True), reference, indexer)
-
-
-def is_root(path: str) -> bool:
-    """Whether `path` is a root of containerd. Raises OSError if that cannot be told."""
-    return _is_root(Root(path))
-
-
-def _is_root(root: Root) -> bool:
-    return root.exists(_CONTENT) or root.exists(_DATABASE)
-
-
-def _open(root: "_Root", reference: str, indexer: Indexer) -> Source:
-    return CatalogSource(
-        reference,
-        indexer,
-        root.find,
-        root.stamp,
-        root.close,
-        writers=[root.writer],
-        folder=root.path,
-        checks=root.checks,
-    )
-
-
-class _Root:
-    """A root directory of containerd, or one namespace of it."""
-
-    def __init__(self, files: Root, namespace: str | None, *, familiar: bool = False) -> None:
-        self.path = files.path
+    def __init__(self, files: Root, reference: str, namespace: str | None, *, familiar: bool = False) -> None:
+        self.reference = reference
+        self.folder = files.path
         self._files = files
-        self._check()
-        self.writer = files.writer
         self._namespace = namespace
         self._familiar = familiar
         self._version: tuple[State, int, int] | None = None
         self._names: Names | str = ""
+        self._walk = ManifestWalk(self._open_blob, files.path, is_partial=True)
+        self._check()
+        self.writers = frozenset({files.writer})
 
-    def close(self) -> None:
-        """Let go of the directory."""
-        self._files.close()
-
-    def check_namespace(self) -> None:
-        """Raises SourceNotFound if the namespace is not there."""
+    @property
+    def namespaces(self) -> Sequence[str] | None:
+        """The namespaces that are there; None if that is not known."""
         names = self._read()
-        if isinstance(names, Names) and self._namespace not in names.namespaces:
-            known = f"there are {', '.join(names.namespaces)}" if names.namespaces else "there is none"
-            raise SourceNotFound(f"{self.path}: no namespace {self._namespace!r} ({known})")
+        return None if isinstance(names, str) else names.namespaces
 
     def stamp(self) -> object:
-        """Changes when a name does, or when blobs come or go."""
+        """As of `Finder`; changes when a name does, or when blobs come or go."""
         self._files.follow()
-        try:
-            modified = self._files.stat(f"{_BLOBS}/sha256").st_mtime_ns
-        except (FileNotFoundError, StoreError):
-            modified = 0
-        return self._read(), modified, now_while_young([modified])
+        return self._read(), stamp_of(self._files, [_SHA256])
 
     def find(self, report: Report) -> Iterator[Found]:
-        """Every image whose manifest and config are there."""
         names = self._read()
+        self._walk.begin(report, self._stored())
         if isinstance(names, str):
             report(f"its names cannot be read, so images are found by scanning its blobs: {names}")
-            walk = self._walk(report)
-            for digest in scan_manifests(self._files.below(f"{_BLOBS}/sha256")):
-                yield from walk.images(Descriptor(digest), ())
+            for digest in self._scan():
+                yield from self._walk.images(Descriptor(digest), ())
             return
         for problem in names.problems:
             report(problem)
@@ -124,13 +81,10 @@ class _Root:
             digest: next(filter(None, (of.parent for of in by_digest[digest])), "") for digest in by_digest
         }
         # images that others were built on are read first, too, to know what their IDs are
-        walk = self._walk(report)
-        targets = {
-            digest: self._first_id(walk, digest) for digest in set(parents.values()) & by_digest.keys()
-        }
+        targets = {digest: self._first_id(digest) for digest in set(parents.values()) & by_digest.keys()}
         for digest, named in by_digest.items():
             tags = [tag for tag in (self._tag(name.name) for name in named) if tag]
-            for found in walk.images(Descriptor(digest), tags):
+            for found in self._walk.images(Descriptor(digest), tags):
                 if isinstance(found, FoundImage):
                     found = replace(found, parent=targets.get(parents[digest]))
                 yield found
@@ -141,12 +95,12 @@ class _Root:
         found = names.names if isinstance(names, Names) else ()
         return named_blobs(self._open_blob, [Descriptor(name.digest) for name in found])
 
-    def _first_id(self, walk: ManifestWalk, digest: str) -> ImageID | None:
-        found = walk.images(Descriptor(digest), ())
-        return next((ImageID.of(image.config) for image in found if isinstance(image, FoundImage)), None)
+    def close(self) -> None:
+        self._files.close()
 
-    def _walk(self, report: Report) -> ManifestWalk:
-        return ManifestWalk(self._open_blob, self.path, report, is_partial=True)
+    def _first_id(self, digest: str) -> ImageID | None:
+        found = self._walk.images(Descriptor(digest), ())
+        return next((each.image.id for each in found if isinstance(each, FoundImage)), None)
 
     def _tag(self, name: str) -> str | None:
         """What an image is called here; None for names that engines give to images without one."""
@@ -173,11 +127,75 @@ class _Root:
         return self._names
 
     def _check(self) -> None:
-        if not _is_root(self._files):
-            raise SourceNotFound(f"{self.path}: no containerd there")
+        if not is_root(self._files):
+            raise SourceNotFound(f"{self.folder}: no containerd there")
+
+    def _stored(self) -> set[str]:
+        """The digests of the blobs that are there, as far as they are sha256."""
+        try:
+            return {f"sha256:{name}" for name in self._files.names(_SHA256)}
+        except FileNotFoundError:  # before the first blob there is no folder
+            return set()
+
+    def _scan(self) -> Iterator[str]:
+        """The digests of the blobs that look like image manifests, sorted.
+
+        Raises InvalidImage if there are too many to look at.
+        """
+        stored = self._stored()
+        if len(stored) > _MAX_SCANNED:
+            raise InvalidImage(f"{self._files.path_of(_SHA256)}: more than {_MAX_SCANNED} blobs")
+        for digest in sorted(stored):
+            try:
+                if _is_manifest(self._files.open(f"{_SHA256}/{digest.removeprefix('sha256:')}")):
+                    yield digest
+            except (ImgfsError, OSError) as error:
+                logger.debug("%s", error)
 
     def _open_blob(self, digest: Digest) -> Blob:
         return self._files.open(f"{_BLOBS}/{digest.algorithm}/{digest.hex}")
 
     def _open_database(self) -> FileBlob:
         return self._files.open(f"{_DATABASE}/meta.db")
+
+
+def is_root(files: Root) -> bool:
+    """Whether a directory is a root of containerd. Raises OSError if that cannot be told."""
+    return files.exists(_CONTENT) or files.exists(_DATABASE)
+
+
+def docker_finder(files: Root, reference: str) -> ContainerdFinder:
+    """Finds the images that Docker keeps in containerd's root directory, under the names that docker shows.
+
+    There may be none yet. Raises SourceNotFound if it is no such root, OSError if it cannot be read.
+    """
+    return ContainerdFinder(files, reference, "moby", familiar=True)
+
+
+def _finder(rest: str) -> ContainerdFinder:
+    """Finds what `containerd:[ROOT][#NAMESPACE]` means. Raises SourceNotFound if there is no such namespace."""
+    whole = "#" not in rest or os.path.lexists(rest)
+    path, sign, namespace = (rest, "", "") if whole else rest.rpartition("#")
+    files = Root(path or DEFAULT_ROOT)
+    reference = f"containerd:{files.path}{sign}{namespace}"
+    finder = ContainerdFinder(files, reference, namespace if sign else None)
+    known = finder.namespaces
+    if sign and known is not None and namespace not in known:
+        there = f"there are {', '.join(known)}" if known else "there is none"
+        raise SourceNotFound(f"{files.path}: no namespace {namespace!r} ({there})")
+    return finder
+
+
+def _is_manifest(file: FileBlob) -> bool:
+    """Whether a blob, which is closed, is an image manifest: small, and a JSON object with a config.
+
+    It is only read as far as needed to tell. Raises InvalidImage, StoreError or OSError.
+    """
+    with file:
+        if file.size > MAX_DOCUMENT or not file.pread(64, 0).lstrip().startswith(b"{"):
+            return False
+        document = parse_document(file.pread(file.size, 0), Document, file.path)
+    return not document.is_index and document.config is not None
+
+
+KIND = DirectoryKind("containerd", _finder, is_root, has_default=True)

@@ -1,5 +1,5 @@
 """The store that Podman, Buildah and CRI-O share (containers/storage), read in place: `containers-storage:PATH`."""
 
-from imgfs.sources.containers_storage.store import is_graph_root, open_store
+from imgfs.sources.containers_storage.store import KIND
 
-__all__ = ["is_graph_root", "open_store"]
+__all__ = ["KIND"]

@@ -17,8 +17,8 @@ from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, InvalidDigest, LayerNotFound
 from imgfs.layers import SplitLayer, SplitPlace, Splits
 from imgfs.layers.chain import stacked
-from imgfs.sources.report import Report
-from imgfs.sources.repositories import parse_repositories
+from imgfs.sources.finder import Report
+from imgfs.sources.imagedb import parse_repositories
 
 FILES: Mapping[str, str] = {
     "overlay2": "overlay2/{}/diff",

@@ -1,22 +1,26 @@
 """Docker's own store, `docker:[ROOT]`, read in place while the engine runs; the engine is not asked.
 
-What lies where is `docker_root`'s. A data root may have been used with several storage drivers; all of their
-images are seen.
+What lies where is `driver_store`'s. A data root may have been used with several storage drivers; all of their images
+are seen. A Docker that keeps its images in containerd is read as that.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from imgfs.blob import Root
-from imgfs.digest import ChainID, ImageID
+from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError, describe
-from imgfs.layers import Indexer, Layer, LayerChoice, LayerRegistry, Splits
+from imgfs.layers import Indexer, Layer, LayerChoice, Splits, chain_ids
 from imgfs.sources import containerd
-from imgfs.sources.checks import recorded_parents
 from imgfs.sources.docker.driver_store import FILES, DriverStore, drivers
-from imgfs.sources.repositories import report_absent, with_names
-from imgfs.sources.source import Check, Source
-from imgfs.sources.young import now_while_young
-from imgfs.store import FSBackend, ImageStore, JoinedBackend, Problem, Problems, StoreBackend
+from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report
+from imgfs.sources.imagedb import ImageDatabase
+from imgfs.sources.kind import DirectoryKind
+from imgfs.sources.stamp import stamp_of
+from imgfs.store import FSBackend, Image, JoinedBackend, StoreBackend
+
+logger = logging.getLogger("imgfs")
 
 DEFAULT_ROOT = "/var/lib/docker"
 _SYSTEM_CONTAINERD = "/var/lib/containerd"
@@ -28,9 +32,94 @@ _CONTENT = "io.containerd.content.v1.content"
 _SETTLED_NS = 2_000_000_000
 
 
-def is_docker_root(path: str) -> bool:
-    """Whether `path` is a data root of Docker, with either kind of image store."""
-    return bool(drivers(Root(path))) or containerd_root(path) is not None
+@dataclass(frozen=True, slots=True)
+class _LayerRef:
+    """A layer by its chain ID, in whichever of some storage drivers has it."""
+
+    key: tuple[ChainID, tuple[str, ...]]
+    stores: Sequence[DriverStore]
+    splits: Splits
+
+    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        found: list[Layer] = []
+        errors: list[Exception] = []
+        for store in self.stores:
+            try:
+                found.append(store.layer(chain_id, self.splits))
+            except LayerNotFound as error:
+                errors.append(error)
+            except (ImgfsError, OSError) as error:  # another driver may have it, too
+                errors.insert(0, error)
+        if not found:
+            raise errors[0]
+        return found[0] if len(found) == 1 else LayerChoice(found[0], lambda: found[1:])
+
+
+class DockerFinder(Finder):
+    """Every image in the classic image stores of a data root."""
+
+    def __init__(self, root: Root) -> None:
+        self.reference = f"docker:{root.path}"
+        self.folder = root.path
+        self.writers = frozenset({root.writer})
+        self._root = root
+        self._images = ImageDatabase()
+        self._splits = Splits()
+        self._has_noted = False  # that there are more images in containerd
+
+    def find(self, report: Report) -> Iterable[FoundImage]:
+        stores, backends = self._stores(report)
+        self._note_containerd()
+        names = tuple(store.driver for store in stores)
+
+        def read_names(report: Report) -> dict[str, ImageID]:
+            return _read_names(stores, report)
+
+        def layers(image: Image) -> list[LayerRef]:
+            return [_LayerRef((each, names), stores, self._splits) for each in chain_ids(image.diff_ids)]
+
+        return self._images.find(JoinedBackend(backends), read_names, layers, report)
+
+    def stamp(self) -> object:
+        """As of `Finder`; differs at every call while the last change is recent."""
+        self._root.follow()
+        watched = [name for driver in drivers(self._root) for name in DriverStore(self._root, driver).watched]
+        return stamp_of(self._root, ["image", *watched], _SETTLED_NS)
+
+    def checks(self) -> Iterable[Check]:
+        return self._images.checks()
+
+    def close(self) -> None:
+        self._root.close()
+
+    def _stores(self, report: Report) -> tuple[list[DriverStore], list[StoreBackend]]:
+        """What each driver that can be read has, and its configs; the others are reported."""
+        stores: list[DriverStore] = []
+        backends: list[StoreBackend] = []
+        for driver in drivers(self._root):
+            store = DriverStore(self._root, driver)
+            try:
+                if driver not in FILES:
+                    raise StoreError("layers of this storage driver cannot be read")
+                backends.append(FSBackend(store.imagedb, read_only=True))
+                stores.append(store)
+            except StoreError as error:
+                report(f"skipping the images of driver {driver}: {error}")
+        return stores, backends
+
+    def _note_containerd(self) -> None:
+        """Log once that Docker keeps other images in containerd, where it does."""
+        inner = self._root.below(_OWN_CONTAINERD)
+        # not there while all that containerd does is run containers
+        if not self._has_noted and inner.is_directory(f"{_CONTENT}/blobs"):
+            self._has_noted = True
+            what = "images that Docker keeps in containerd are not shown here"
+            logger.warning("%s: %s: containerd:%s#moby", self.reference, what, inner.path)
+
+
+def is_docker_root(root: Root) -> bool:
+    """Whether a directory is a data root of Docker, with either kind of image store."""
+    return bool(drivers(root)) or containerd_root(root.path) is not None
 
 
 def containerd_root(path: str) -> Root | None:
@@ -45,124 +134,29 @@ def containerd_root(path: str) -> Root | None:
     return next((place for place in places if place.is_directory(_CONTENT)), None)
 
 
-def open_store(path: str, indexer: Indexer) -> Source:
-    """Open the data root `path`, by default Docker's own.
+def _finder(path: str) -> Finder:
+    """Finds the images of the data root `path`, by default Docker's own.
 
     Raises SourceNotFound if there are no images of Docker, StoreError or OSError if it cannot be read.
     """
     root = Root(path or DEFAULT_ROOT)
-    if not drivers(root):
-        inner = containerd_root(root.path)
-        if inner is not None:
-            return containerd.open_docker(inner, f"docker:{root.path}", indexer)
+    if drivers(root):
+        return DockerFinder(root)
+    inner = containerd_root(root.path)
+    if inner is None:
         raise SourceNotFound(f"{root.path}: no image store of Docker there")
-    return DockerStore(root)
+    return containerd.docker_finder(inner, f"docker:{root.path}")
 
 
-class DockerStore(Source):
-    """The classic image stores of a data root as they are now, and after `refresh`."""
+def _read_names(stores: Sequence[DriverStore], report: Report) -> dict[str, ImageID]:
+    """The names that all drivers have, those of earlier ones first."""
+    names: dict[str, ImageID] = {}
+    for store in stores:
+        try:
+            names = store.read_tags(report) | names
+        except (ImgfsError, OSError) as error:
+            report(f"names of driver {store.driver} are not known: {describe(error)}")
+    return names
 
-    def __init__(self, root: Root) -> None:
-        self.reference = f"docker:{root.path}"
-        self.folder = root.path
-        self.writers = frozenset({root.writer})
-        self._root = root
-        self._splits = Splits()
-        self._problems = Problems(self.reference)
-        self._seen = self._stamp()
-        self._drivers = self._find_drivers()
-        self._tags = self._read_tags()
-        self._backend = JoinedBackend([backend for _, backend in self._drivers])
-        self.layers = LayerRegistry(self._find_layer)
-        self.store = ImageStore(self._backend, self.layers)
-        report_absent(self.store, self._tags, self._read_tags, self._problems.report)
 
-    @property
-    def tags(self) -> Mapping[str, ImageID]:
-        return {name: image_id for name, image_id in self._tags.items() if image_id in self.store}
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        return with_names([*self._problems, *self.store.problems], self._tags)
-
-    def checks(self) -> Iterable[Check]:
-        return recorded_parents(self.store)
-
-    def refresh(self) -> bool:
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return False
-        tags, self._problems = self._tags, self._problems.begin()
-        self._drivers = self._find_drivers()
-        self._tags = self._read_tags()
-        self._backend.backends = [backend for _, backend in self._drivers]
-        changed = self.store.refresh()
-        report_absent(self.store, self._tags, self._read_tags, self._problems.report)
-        self._seen = stamp
-        return changed or tags != self._tags
-
-    def close(self) -> None:
-        self._root.close()
-
-    def _stamp(self) -> tuple[object, ...]:
-        """Changes when the images may have; while the last change is young, at every call."""
-        times: list[int] = []
-        parts: list[object] = []
-        self._root.follow()
-        for name in self._watched():
-            try:
-                status = self._root.stat(name)
-            except (FileNotFoundError, StoreError):
-                parts.append(None)
-                continue
-            times.append(status.st_mtime_ns)
-            parts.append((status.st_mtime_ns, status.st_ino, status.st_size))
-        return (*parts, now_while_young(times, _SETTLED_NS))
-
-    def _watched(self) -> list[str]:
-        names = ["image"]
-        for driver in drivers(self._root):
-            names += DriverStore(self._root, driver).watched
-        return names
-
-    def _find_drivers(self) -> list[tuple[DriverStore, StoreBackend]]:
-        found: list[tuple[DriverStore, StoreBackend]] = []
-        for driver in drivers(self._root):
-            store = DriverStore(self._root, driver)
-            try:
-                if driver not in FILES:
-                    raise StoreError("layers of this storage driver cannot be read")
-                found.append((store, FSBackend(store.imagedb, read_only=True)))
-            except StoreError as error:
-                self._problems.report(f"skipping the images of driver {driver}: {error}")
-        own = self._root.below(_OWN_CONTAINERD)
-        if own.is_directory(f"{_CONTENT}/blobs"):  # not there while all it does is run containers
-            self._problems.note(
-                f"images that Docker keeps in containerd are not shown here: containerd:{own.path}#moby"
-            )
-        return found
-
-    def _read_tags(self) -> dict[str, ImageID]:
-        tags: dict[str, ImageID] = {}
-        for store, _ in self._drivers:
-            try:
-                tags = store.read_tags(self._problems.report) | tags
-            except (ImgfsError, OSError) as error:
-                self._problems.report(f"names of driver {store.driver} are not known: {describe(error)}")
-        return tags
-
-    def _find_layer(self, chain_id: ChainID) -> Layer:
-        found: list[Layer] = []
-        errors: list[Exception] = []
-        for store, _ in self._drivers:
-            try:
-                found.append(store.layer(chain_id, self._splits))
-            except LayerNotFound:
-                continue
-            except (ImgfsError, OSError) as error:  # another driver may have it, too
-                errors.append(error)
-        if found:
-            return found[0] if len(found) == 1 else LayerChoice(found[0], lambda: found[1:])
-        if errors:
-            raise errors[0]
-        raise LayerNotFound(f"{self.reference}: no layer with chain ID {chain_id}")
+KIND = DirectoryKind("docker", _finder, is_docker_root, has_default=True)

@@ -24,8 +24,8 @@ from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, LayerNotFound, StoreError
 from imgfs.layers.chain import stacked
 from imgfs.sources.documents import parse_document
-from imgfs.sources.report import Report
-from imgfs.sources.repositories import dump_repositories, parse_repositories
+from imgfs.sources.finder import Report
+from imgfs.sources.imagedb import dump_repositories, parse_repositories
 
 LAYERS, BLOBS = "layers/sha256", "blobs/sha256"
 REPOSITORIES, STAGING = "repositories.json", "tmp"
@@ -48,8 +48,8 @@ class LayerRecord(msgspec.Struct, rename="camel", frozen=True):
 class Layout:
     """What lies in the store at `root`; names are those of `files`."""
 
-    def __init__(self, root: str) -> None:
-        self.files = Root(root)
+    def __init__(self, root: str | Root) -> None:
+        self.files = root if isinstance(root, Root) else Root(root)
         self.root = self.files.path
         self.imagedb = self.files.below("imagedb")
 

@@ -3,104 +3,73 @@
 `layout` says what lies where; `imgfs.own` changes a store.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 
 import platformdirs
 
 from imgfs.blob import FileBlob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
-from imgfs.layers import BlobLayer, Indexer, LayerRegistry
-from imgfs.sources.checks import recorded_parents
+from imgfs.errors import ImgfsError, SourceNotFound, describe
+from imgfs.layers import BlobLayer, Indexer, Layer, chain_ids
+from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report
+from imgfs.sources.imagedb import ImageDatabase
+from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.own.layout import REPOSITORIES, Layout
-from imgfs.sources.repositories import report_absent, with_names
-from imgfs.sources.source import Check, Source
-from imgfs.sources.young import now_while_young
-from imgfs.store import FSBackend, ImageStore, Problem, Problems
+from imgfs.sources.stamp import stamp_of
+from imgfs.store import FSBackend, Image
+
+
+@dataclass(frozen=True, slots=True)
+class _LayerRef:
+    """A layer by its chain ID."""
+
+    key: ChainID
+    layout: Layout
+
+    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        return find_layer(self.layout, indexer, chain_id)
+
+
+class OwnFinder(Finder):
+    """Every image in a store of ours."""
+
+    def __init__(self, layout: Layout) -> None:
+        self.reference = f"imgfs:{layout.root}"
+        self.folder = layout.root
+        self.writers = frozenset({layout.files.writer})
+        self._layout = layout
+        self._images = ImageDatabase()
+
+    def find(self, report: Report) -> Iterable[FoundImage]:
+        backend = FSBackend(self._layout.imagedb, read_only=True)
+        return self._images.find(backend, self._read_names, self._layers, report)
+
+    def stamp(self) -> object:
+        self._layout.files.follow()
+        return stamp_of(self._layout.files, ["imagedb/content/sha256", REPOSITORIES])
+
+    def checks(self) -> Iterable[Check]:
+        return self._images.checks()
+
+    def close(self) -> None:
+        self._layout.files.close()
+
+    def _layers(self, image: Image) -> list[LayerRef]:
+        return [_LayerRef(chain_id, self._layout) for chain_id in chain_ids(image.diff_ids)]
+
+    def _read_names(self, report: Report) -> dict[str, ImageID]:
+        try:
+            return self._layout.read_tags(report)
+        except (ImgfsError, OSError) as error:
+            report(f"names are not known: {describe(error)}")
+            return {}
 
 
 def default_path() -> str:
     """The store used when none is named: `$XDG_DATA_HOME/imgfs`."""
     return platformdirs.user_data_dir("imgfs")
-
-
-def is_own_store(path: str) -> bool:
-    """Whether `path` is a store of ours."""
-    return Layout(path).exists
-
-
-def open_store(path: str, indexer: Indexer) -> "OwnStore":
-    """Open the store at `path`, or for an empty path the default one, which is made if it is not there yet.
-
-    Raises SourceNotFound if there is no store at `path`, OSError if it cannot be read.
-    """
-    layout = Layout(path or default_path())
-    if not path:
-        layout.create()
-    elif not layout.exists:
-        raise SourceNotFound(f"{path}: no store of imgfs there")
-    return OwnStore(layout, indexer)
-
-
-class OwnStore(Source):
-    """A store of ours as it is now, and after `refresh`."""
-
-    def __init__(self, layout: Layout, indexer: Indexer) -> None:
-        self.layout = layout
-        self.reference = f"imgfs:{layout.root}"
-        self.folder = layout.root
-        self.writers = frozenset({layout.files.writer})
-        self._problems = Problems(self.reference)
-        self._seen = self._stamp()
-        self._tags = self._read_tags()
-        self.layers = LayerRegistry(partial(find_layer, layout, indexer))
-        self.store = ImageStore(FSBackend(layout.imagedb, read_only=True), self.layers)
-        report_absent(self.store, self._tags, self._read_tags, self._problems.report)
-
-    @property
-    def tags(self) -> Mapping[str, ImageID]:
-        return {name: image_id for name, image_id in self._tags.items() if image_id in self.store}
-
-    @property
-    def problems(self) -> Sequence[Problem]:
-        return with_names([*self._problems, *self.store.problems], self._tags)
-
-    def checks(self) -> Iterable[Check]:
-        return recorded_parents(self.store)
-
-    def refresh(self) -> bool:
-        stamp = self._stamp()
-        if stamp == self._seen:
-            return False
-        self._problems = self._problems.begin()
-        self._tags = self._read_tags()
-        self.store.refresh()
-        report_absent(self.store, self._tags, self._read_tags, self._problems.report)
-        self._seen = stamp
-        return True
-
-    def close(self) -> None:
-        self.layout.files.close()
-
-    def _read_tags(self) -> dict[str, ImageID]:
-        try:
-            return self.layout.read_tags(self._problems.report)
-        except (ImgfsError, OSError) as error:
-            self._problems.report(f"names are not known: {describe(error)}")
-            return {}
-
-    def _stamp(self) -> tuple[int, ...]:
-        """Changes when the store does: modification times, or the time now while they are too young to tell."""
-        files = self.layout.files
-        files.follow()
-        times = []
-        for name in ("imagedb/content/sha256", REPOSITORIES):
-            try:
-                times.append(files.stat(name).st_mtime_ns)
-            except (FileNotFoundError, StoreError):
-                times.append(0)
-        return (*times, now_while_young(times))
 
 
 def find_layer(
@@ -115,3 +84,19 @@ def find_layer(
     parent = ChainID(record.parent) if record.parent else None
     open_blob = open_blob or partial(layout.open_blob, stored)
     return BlobLayer(chain_id, DiffID(record.diff_id), parent, open_blob, indexer, stored, record.size)
+
+
+def _finder(path: str) -> OwnFinder:
+    """Finds the images of the store at `path`, or for an empty path of the default one, which is made if it is absent.
+
+    Raises SourceNotFound if there is no store at `path`, OSError if it cannot be read.
+    """
+    layout = Layout(path or default_path())
+    if not path:
+        layout.create()
+    elif not layout.exists:
+        raise SourceNotFound(f"{path}: no store of imgfs there")
+    return OwnFinder(layout)
+
+
+KIND = DirectoryKind("imgfs", _finder, lambda root: Layout(root).exists, has_default=True)

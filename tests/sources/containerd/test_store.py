@@ -11,7 +11,8 @@ from imgfs import blob
 from imgfs.errors import SourceNotFound
 from imgfs.layers import Indexer
 from imgfs.sources import open_source
-from imgfs.sources.containerd.store import open_docker
+from imgfs.sources.containerd import docker_finder
+from imgfs.sources.source import Source
 from tests.images import TestImage, digest, layer_tar, oci_layout
 from tests.indexing import indexing
 from tests.sources.containerd.bolt_files import Tree, database_of
@@ -81,7 +82,7 @@ def test_names_that_are_digests_are_no_names(root: Root, indexer: Indexer) -> No
 def test_docker_sees_its_namespace_under_the_names_it_shows(root: Root, indexer: Indexer) -> None:
     one, two = root.manifests
     root.name({"default": {"other:1": one}})
-    source = open_docker(blob.Root(root.path), "docker:/x", indexer)
+    source = Source(docker_finder(blob.Root(root.path), "docker:/x"), indexer)
     assert source.reference == "docker:/x"
     assert not source.store.map()
     names = ("docker.io/library/a:1", "docker.io/me/b:1", "quay.io/c:1")

@@ -3,7 +3,7 @@ from collections.abc import Iterable
 import pytest
 
 from imgfs.digest import ImageID
-from imgfs.sources.repositories import dump_repositories, parse_repositories
+from imgfs.sources.imagedb import dump_repositories, parse_repositories
 
 IMAGE = ImageID.of(b"an image")
 

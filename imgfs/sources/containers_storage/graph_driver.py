@@ -23,7 +23,7 @@ from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, StoreError
 from imgfs.layers import SplitPlace
 from imgfs.sources.documents import MAX_DOCUMENT, MAX_LIST, parse_items
-from imgfs.sources.report import Report
+from imgfs.sources.finder import Report
 
 FILES: Mapping[str, str] = {"overlay": "overlay/{}/diff", "vfs": "vfs/dir/{}"}
 """Where each storage driver that can be read keeps the files of a layer, by its ID."""
@@ -66,19 +66,19 @@ class LayerRecord(msgspec.Struct, rename="kebab"):
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
-    """What the storage driver `driver` has in the store at `root`."""
+class GraphDriver:
+    """What the storage driver called `name` has in the store at `root`."""
 
     root: Root
-    driver: str
+    name: str
 
     @property
     def images(self) -> str:
-        return f"{self.driver}-images"
+        return f"{self.name}-images"
 
     @property
     def layers(self) -> str:
-        return f"{self.driver}-layers"
+        return f"{self.name}-layers"
 
     @property
     def lists(self) -> list[str]:
@@ -111,9 +111,9 @@ class Part:
 
     def place(self, layer: LayerRecord) -> SplitPlace:
         """Where a layer's bytes lie. Raises StoreError or InvalidImage if that cannot be told."""
-        files = FILES.get(self.driver)
+        files = FILES.get(self.name)
         if files is None:
-            raise StoreError(f"layer {layer.id[:64]}: kept by driver {self.driver}, which cannot be read")
+            raise StoreError(f"layer {layer.id[:64]}: kept by driver {self.name}, which cannot be read")
         return SplitPlace(
             self.root,
             f"{self.layers}/{_checked_id(layer.id)}.tar-split.gz",
@@ -135,7 +135,7 @@ class Part:
         return [item for _, item in items]
 
 
-def find_parts(root: Root, driver: str | None) -> list[Part]:
+def find_drivers(root: Root, driver: str | None) -> list[GraphDriver]:
     """The storage drivers with images in a store, those of FILES first; only `driver` if that is given."""
     try:
         names = root.names()
@@ -143,8 +143,8 @@ def find_parts(root: Root, driver: str | None) -> list[Part]:
         return []
     found = [name.removesuffix("-images") for name in names if name.endswith("-images")]
     order = sorted(found, key=lambda name: (name not in FILES, name))
-    parts = (Part(root, name) for name in order if driver in (None, name))
-    return [part for part in parts if root.exists(part.layers)]
+    drivers = (GraphDriver(root, name) for name in order if driver in (None, name))
+    return [each for each in drivers if root.exists(each.layers)]
 
 
 def _checked_id(name: str) -> str:

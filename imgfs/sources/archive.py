@@ -1,4 +1,4 @@
-"""The files of a layout or an archive, by name: those of a tar, read in place; a directory is a `Root`.
+"""The files of an archive, by name, read in place; `Files` is what it has in common with a directory, a `Root`.
 
 Nothing outside can be named: absolute names, `..` and symbolic links that lead out are refused.
 """
@@ -26,6 +26,9 @@ class Files(Protocol):
     def open(self, name: str) -> Blob:
         """The file's bytes; the caller closes it. Raises FileNotFoundError, StoreError or OSError."""
 
+    def exists(self, name: str) -> bool:
+        """Whether anything has this name. Raises OSError."""
+
     def close(self) -> None:
         """Let go of what is held; blobs already open stay readable."""
 
@@ -33,13 +36,12 @@ class Files(Protocol):
 class ArchiveFiles:
     """The files inside an uncompressed tar, as ranges of it.
 
-    Reads the archive's headers once, at construction. `writer` is the user who decides what is in it.
-
-    Raises Corrupt if they do not parse, StoreError if it is compressed.
+    Reads the archive's headers once, at construction; errors call it `path`. `writer` is the user who decides what is
+    in it. Raises Corrupt if they do not parse, StoreError if it is compressed.
     """
 
     def __init__(self, blob: Blob, path: str) -> None:
-        self._path = path
+        self.path = path
         self.writer = blob.writer if isinstance(blob, FileBlob) else ANYONE
         self._archive = SharedBlob(blob)
         try:
@@ -59,7 +61,7 @@ class ArchiveFiles:
 
     def _scan(self, blob: Blob) -> Mapping[str, Member]:
         members = {}
-        budget = Budget(self._path, _MEMORY)
+        budget = Budget(self.path, _MEMORY)
         for member in scan_blob(blob):
             budget.spend(_MEMBER + _PART * len(member.sparse or ()), "members")
             if len(member.name) > _MAX_NAME or len(member.linkname) > _MAX_NAME:
@@ -71,7 +73,8 @@ class ArchiveFiles:
             members[_normal(os.fsdecode(member.name))] = member
         return members
 
-    def __contains__(self, name: str) -> bool:
+    def exists(self, name: str) -> bool:
+        """Whether there is a member of this name."""
         return _normal(name) in self._members
 
     def open(self, name: str) -> Blob:
@@ -80,7 +83,7 @@ class ArchiveFiles:
             stored = Slice(self._archive.share(), member.data_offset, member.stored_size)
             return stored if member.sparse is None else SparseBlob(stored, member.sparse, member.size)
         except Corrupt as error:
-            raise Corrupt(f"{self._path}: {name!r}: {error}") from None
+            raise Corrupt(f"{self.path}: {name!r}: {error}") from None
 
     def close(self) -> None:
         self._archive.close()
@@ -90,14 +93,14 @@ class ArchiveFiles:
         for _ in range(_MAX_LINKS):
             member = self._members.get(seen)
             if member is None:
-                raise FileNotFoundError(f"{self._path}: no member {name!r}")
+                raise FileNotFoundError(f"{self.path}: no member {name!r}")
             if member.is_file:
                 return member
             if member.type not in (b"1", b"2"):
-                raise StoreError(f"{self._path}: member {name!r} is not a regular file")
+                raise StoreError(f"{self.path}: member {name!r} is not a regular file")
             target = os.fsdecode(member.linkname)
             seen = _normal(target if member.type == b"1" else posixpath.join(posixpath.dirname(seen), target))
-        raise StoreError(f"{self._path}: too many links from member {name!r}")
+        raise StoreError(f"{self.path}: too many links from member {name!r}")
 
 
 def _normal(name: str) -> str:

@@ -1,0 +1,134 @@
+"""What a kind of source consists of: a `Finder`, and what that finds. `Source` derives everything else from it.
+
+A finder knows where a place keeps its images and reads their descriptions; it keeps no store, opens no layer and
+writes nothing.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from isal import isal_zlib
+
+from imgfs.blob import Blob
+from imgfs.digest import ChainID, DiffID, Digest, ImageID
+from imgfs.layers import BlobLayer, Indexer, Layer
+from imgfs.store import Image
+
+
+class Report(Protocol):
+    """Takes a problem in one line; see `imgfs.store.problems`."""
+
+    def __call__(self, text: str, *, image: str = "", names: Iterable[str] = ()) -> None:
+        """Report a problem; `image` is the ID of what is not shown because of it, `names` are its names."""
+
+
+def ignore(text: str, *, image: str = "", names: Iterable[str] = ()) -> None:
+    """A `Report` for what was reported already."""
+
+
+class LayerRef(Protocol):
+    """Where a layer is stored, found with an image; it becomes a layer by its place in a stack."""
+
+    @property
+    def key(self) -> Hashable:
+        """What is stored where: a reference found later with the same key leads to the same layer."""
+
+    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        """The layer with this chain ID, on top of `parent`. Raises ImgfsError or OSError if it is not there."""
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class BlobRef:
+    """A layer stored as a blob: how to open that, and its digest where it is recorded."""
+
+    open_blob: Callable[[], Blob]
+    digest: Digest | None
+    key: Hashable
+
+    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        return BlobLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest)
+
+
+@dataclass(frozen=True, slots=True)
+class FoundImage:
+    """An image as a place describes it; `layers` lie bottom first, one for each diff ID of the config.
+
+    `packed_manifest` is its manifest, exact bytes compressed by `pack`, None where there is none.
+    """
+
+    image: Image
+    layers: Sequence[LayerRef]
+    tags: Sequence[str] = ()
+    parent: ImageID | None = None
+    packed_manifest: bytes | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """What is stored like an image and is none: a signature, an attestation, a chart. `type` names it, if known."""
+
+    digest: Digest
+    type: str
+    tags: Sequence[str] = ()
+
+
+Found = FoundImage | Artifact
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """Something that a place names: `what` it is, and `run`, which raises ImgfsError or OSError if it is bad.
+
+    `digest` is that of its bytes, None where there is none.
+    """
+
+    what: str
+    run: Callable[[], object]
+    digest: str | None = None
+
+
+class Finder(ABC):
+    """Finds the images of one place. Its methods are called by one thread at a time.
+
+    `reference` is how the place is written, such as `oci:/srv/layout`. `folder` is the absolute path of the directory
+    that is read while the source is open, None where all that is read is open already. `writers` are the users who
+    decide what lies there, as `writer_of` returns them.
+    """
+
+    reference: str
+    folder: str | None = None
+    writers: frozenset[int] = frozenset()
+
+    @abstractmethod
+    def find(self, report: Report) -> Iterable[Found]:
+        """Everything that is there now; what is broken is reported and skipped.
+
+        Called again after a change; an image that has not changed is not read again where its digest proves that.
+        Raises ImgfsError or OSError if nothing can be found.
+        """
+
+    def stamp(self) -> object:
+        """A value that differs from an earlier one if `find` may find something else now. Cheap.
+
+        Raises ImgfsError or OSError if the place cannot be read any more.
+        """
+        return None
+
+    def checks(self) -> Iterable[Check]:
+        """What can be checked besides the images' configs and layers. Raises ImgfsError or OSError."""
+        return ()
+
+    def close(self) -> None:  # noqa: B027  # some hold nothing
+        """Close files; blobs that are open stay readable."""
+
+
+def pack(document: bytes) -> bytes:
+    """A document compressed, as there may be thousands in memory; `unpack` returns it."""
+    return isal_zlib.compress(document, 1)
+
+
+def unpack(packed: bytes) -> bytes:
+    """The document that `pack` compressed."""
+    return isal_zlib.decompress(packed)

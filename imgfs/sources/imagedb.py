@@ -1,0 +1,138 @@
+"""Images as Docker's store and ours keep them: configs and parents in an `imagedb`, names in `repositories.json`.
+
+Format: moby, `image/fs.go`, which `FSBackend` reads, and `reference/store.go`: by repository, by full name, the ID of
+the image. Each name is read by itself: one that is damaged is reported, and the others are there.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from functools import partial
+
+import msgspec
+
+from imgfs.digest import ImageID
+from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, NotFound
+from imgfs.sources.documents import parse_document
+from imgfs.sources.finder import Check, FoundImage, LayerRef, Report
+from imgfs.store import Image, StoreBackend
+from imgfs.store.restore import read_parents
+
+
+class ImageDatabase:
+    """The images of a place as they were found last; their configs are not read again."""
+
+    def __init__(self) -> None:
+        self._images: dict[ImageID, Image] = {}
+        self._parents: Mapping[ImageID, ImageID] = {}
+
+    def find(
+        self,
+        backend: StoreBackend,
+        read_names: Callable[[Report], Mapping[str, ImageID]],
+        layers: Callable[[Image], Sequence[LayerRef]],
+        report: Report,
+    ) -> Iterator[FoundImage]:
+        """Every image in `backend`, with its names and its layers.
+
+        Those that are damaged are reported, and so are names of images that are not there. Raises StoreError.
+        """
+        names = read_names(report)
+        called = _by_image(names)
+        images, damaged = self._read(backend, called, report)
+        self._parents = read_parents(backend, images, report)
+        self._images = images
+        self._report_absent(names.keys() - damaged, names, read_names, report)
+        for image_id, image in images.items():
+            yield FoundImage(image, layers(image), called.get(image_id, ()), self._parents.get(image_id))
+
+    def checks(self) -> Iterator[Check]:
+        """The parent of each image that has one, which has to be there: engines remove both together."""
+        for image_id, parent in self._parents.items():
+            yield Check(f"parent {parent} of image {image_id}", partial(self._check_parent, image_id, parent))
+
+    def _read(
+        self, backend: StoreBackend, called: Mapping[ImageID, list[str]], report: Report
+    ) -> tuple[dict[ImageID, Image], set[str]]:
+        """The images, and the names of those that are damaged."""
+        images, damaged = {}, set[str]()
+        for image_id in backend.walk():
+            try:
+                images[image_id] = self._images.get(image_id) or Image.from_config(backend.get(image_id))
+            except NotFound:  # removed since
+                continue
+            except ImgfsError as error:
+                names = called.get(image_id, ())
+                report(f"skipping image {image_id}: {error}", image=image_id, names=names)
+                damaged.update(names)
+        return images, damaged
+
+    def _report_absent(
+        self,
+        unexplained: Iterable[str],
+        names: Mapping[str, ImageID],
+        read_names: Callable[[Report], Mapping[str, ImageID]],
+        report: Report,
+    ) -> None:
+        """Report names of images that are not there.
+
+        A process that removes an image takes its names away first, so names that are gone when they are read again do
+        not count.
+        """
+        absent = {name: names[name] for name in unexplained if names[name] not in self._images}
+        again = read_names(report) if absent else {}
+        still = {name: of for name, of in sorted(absent.items()) if again.get(name) == of}
+        for image_id, called in _by_image(still).items():
+            more = f" and {len(called) - 1} more" if len(called) > 1 else ""
+            line = f"image {image_id} ({called[0]}{more}) is not there: its config is missing"
+            report(line, image=image_id, names=called)
+
+    def _check_parent(self, image_id: ImageID, parent: ImageID) -> None:
+        if parent not in self._images:
+            raise Corrupt(f"image {image_id}: its recorded parent {parent} is not there")
+
+
+class _Document(msgspec.Struct, rename={"repositories": "Repositories"}):
+    repositories: dict[str, object] | msgspec.UnsetType | None = msgspec.UNSET
+
+
+def parse_repositories(data: bytes, path: str, report: Report) -> dict[str, ImageID]:
+    """Each name with its image; digests, which stand among the names, are none.
+
+    What is damaged is reported and skipped. Raises InvalidImage naming `path` if all is.
+    """
+    names: dict[str, ImageID] = {}
+    document = parse_document(data, _Document, path)
+    for repository, inside in (document.repositories or {}).items():
+        if not isinstance(inside, dict):
+            report(f"{path}: the names of {repository!r} are damaged")
+            continue
+        for name, digest in inside.items():
+            if name.startswith(f"{repository}@"):
+                continue
+            try:
+                names[name] = ImageID(str(digest))
+            except InvalidDigest as error:
+                report(f"{path}: {name!r}: {error}", names=[name])
+                continue
+            if _repository(name) != repository:
+                report(f"{path}: {name!r} is no name in {repository!r}", image=names.pop(name), names=[name])
+    return names
+
+
+def dump_repositories(names: Mapping[str, str]) -> bytes:
+    """The document with these names, sorted."""
+    repositories: dict[str, dict[str, str]] = {}
+    for name, image_id in sorted(names.items()):
+        repositories.setdefault(_repository(name), {})[name] = image_id
+    return msgspec.json.encode(_Document({**repositories}), enc_hook=str)
+
+
+def _repository(name: str) -> str:
+    """What stands before a name's tag; a layout's names may be tags alone."""
+    return name.rpartition(":")[0]
+
+
+def _by_image(names: Mapping[str, ImageID]) -> dict[ImageID, list[str]]:
+    found: dict[ImageID, list[str]] = {}
+    for name, image_id in names.items():
+        found.setdefault(image_id, []).append(name)
+    return found
