@@ -45,11 +45,11 @@ class Restorer:
             return None
 
     def parents(self, image_ids: Iterable[ImageID]) -> dict[ImageID, ImageID]:
-        """The recorded parents of some images; in a ring of them, the ID that sorts first has none."""
+        """The recorded parents of some images; in a ring of them, the ID that sorts first has none, which is logged."""
         parents = read_parents(self._backend, image_ids, self.report)
         for ring in list(rings(parents)):
             first = min(ring)
-            self.report(f"image {first}: ignoring its parent {parents[first]}, which is based on it")
+            self._problems.note(f"image {first}: ignoring its parent {parents[first]}, which is based on it")
             del parents[first]
         return parents
 
