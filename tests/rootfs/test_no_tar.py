@@ -113,7 +113,7 @@ def test_a_tar_is_an_error_that_names_the_layer(source: TreesSource) -> None:
 def test_a_tar_is_there_where_another_source_has_it(source: TreesSource, folders: list[Path]) -> None:
     """Whichever source the image is read from."""
     other = TreesSource(folders)
-    for layer in other.layers.table.values():
+    for layer in other.made:
         object.__setattr__(layer, "has_tar", True)
     root = RootDirectory(Union([source, other]), ViewOptions())
     images = root.lookup(b"images")
