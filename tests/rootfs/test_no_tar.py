@@ -96,7 +96,7 @@ def test_paths_are_found_traced_and_compared(source: TreesSource, folders: list[
         with root.open("/etc/link") as file:
             assert file.read() == b"localhost\n"
         assert list(differences(root, same)) == []
-    opened = [name for layer in source.layers.table.values() for name in getattr(layer, "opened", ())]
+    opened = [name for layer in source.made for name in getattr(layer, "opened", ())]
     assert set(opened) == {"hosts"}, "what is in the same place is not read to be compared"
 
 
