@@ -1,7 +1,7 @@
-"""How much memory one thing may make: an archive, a layer, a tree, a store. Costs are counted in bytes, roughly.
+"""Limits on the memory that one archive, layer, tree or store may take. Costs are estimates in bytes.
 
-Every reader of what comes from outside spends from a budget before it keeps something, so that a small input cannot
-make a large process. Knows nothing of what is read; the readers say what things cost.
+Every reader of input from outside spends from a budget before it keeps something, so that a small input cannot
+make a large process. The readers know what things cost.
 """
 
 from imgfs.errors import TooMuch
@@ -9,11 +9,11 @@ from imgfs.errors import TooMuch
 MIB = 1 << 20
 
 SMALL, MOST_OF_SMALL = 16 * MIB, 4096 * MIB
-"""What is stored in fewer bytes than the first may not decode to more than the second: it takes seconds to read."""
+"""Content stored in fewer bytes than the first may not decode to more than the second, which takes seconds to read."""
 
 
 class Budget:
-    """The bytes that `name` may still take, `limit` at first. Not safe for several threads."""
+    """The bytes that `name` may take, `limit` in all. Not safe for several threads."""
 
     def __init__(self, name: str, limit: int) -> None:
         self._name = name
@@ -29,17 +29,17 @@ class Budget:
         self._left -= size
 
     def restore(self, size: int) -> None:
-        """Say that `size` bytes that were counted are free again."""
+        """Count `size` bytes less: they are free again."""
         self._left += size
 
 
 def check_decoded(name: str, stored: int, decoded: int) -> None:
-    """Refuse what decodes to very much for its size, both in bytes. Raises TooMuch."""
+    """Raises TooMuch for `stored` bytes that decode to too many times their size."""
     if decoded > MOST_OF_SMALL and stored < SMALL:
         raise TooMuch(f"{name}: {stored} bytes that decode to more than {MOST_OF_SMALL // MIB} MiB")
 
 
 def too_much(name: str, what: str, limit: int) -> TooMuch:
-    """The error that `what` of `name`, a plural, takes more than `limit` bytes."""
+    """The error that `what`, a plural, of `name` take more than `limit` bytes."""
     figure = f"{limit // MIB} MiB" if limit >= MIB else f"{limit} bytes"
     return TooMuch(f"{name}: {what} take more than {figure}")

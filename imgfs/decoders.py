@@ -1,7 +1,7 @@
 """Decoders of JSON and MessagePack to msgspec's types, each made once.
 
-msgspec (0.22) looks at a Struct type when a decoder for it is first made, and the process crashes if two threads do
-that at the same time. So decoders are made here and nowhere else, one after another; once made, threads may share them.
+msgspec (0.22) inspects a Struct type when a decoder for it is first made, and the process crashes if two threads do
+that at the same time. So all decoders are made here, one after another; once made, threads may share them.
 """
 
 from threading import Lock
@@ -17,7 +17,7 @@ _msgpack: dict[object, msgspec.msgpack.Decoder[Any]] = {}
 
 
 def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
-    """What decodes JSON to a `kind`: raises msgspec.MsgspecError, UnicodeDecodeError and RecursionError."""
+    """A decoder of JSON to a `kind`: raises msgspec.MsgspecError, UnicodeDecodeError and RecursionError."""
     with _making:
         if kind not in _json:
             _json[kind] = msgspec.json.Decoder(kind)
@@ -25,7 +25,7 @@ def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
 
 
 def msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
-    """What decodes MessagePack to a `kind`: raises msgspec.MsgspecError."""
+    """A decoder of MessagePack to a `kind`: raises msgspec.MsgspecError."""
     with _making:
         if kind not in _msgpack:
             _msgpack[kind] = msgspec.msgpack.Decoder(kind)

@@ -1,18 +1,18 @@
-"""Every error imgfs raises on purpose, each with the errno a file system answers for it.
+"""Every error imgfs raises on purpose, each with the errno that a system call on its cause returns.
 
     ImgfsError (EIO)
     ├── InvalidDigest (EINVAL)        a string that is no digest
     ├── InvalidImage (EINVAL)         a config, manifest or archive that does not parse or is refused
-    │   └── TooMuch                   what takes more memory than its budget has, see `budget`
+    │   └── TooMuch                   input that takes more memory than its budget, see `budget`
     ├── NotFound (ENOENT)
     │   ├── ImageNotFound             "No such image: TERM"
     │   ├── LayerNotFound             no layer with that chain ID
     │   └── MetadataNotFound          "failed to read metadata …"
     ├── AmbiguousID (ENOENT)          a prefix that several images share
-    ├── Corrupt (EIO)                 bytes that are not what their digest or format says
+    ├── Corrupt (EIO)                 bytes that do not match their digest or format
     ├── StoreError (EIO)              a store, source or cache that cannot be read or written
     │   └── SourceNotFound (ENOENT)   a place where there is no source of that kind
-    ├── InUse (EBUSY)                 an image that others are based on, a database that never holds still
+    ├── InUse (EBUSY)                 an image that others are based on, a database that keeps changing
     └── MountError (EIO)              the file system cannot be mounted or unmounted
 
 The message always names the thing: a digest, a path, a member. Errors become an errno in `mount.workers`
@@ -24,7 +24,7 @@ import os
 
 
 class ImgfsError(Exception):
-    """Base of all errors raised on purpose; `errno` is what a system call on it answers."""
+    """Base of all errors raised on purpose; `errno` is what a system call on its cause returns."""
 
     errno: int = errno.EIO
 
@@ -46,7 +46,7 @@ class NotFound(ImgfsError):
 
 
 class ImageNotFound(NotFound):
-    """No image answers to a term; says what docker says."""
+    """No image matches a term; worded as by docker."""
 
     def __init__(self, term: str) -> None:
         super().__init__(f"No such image: {term}")
@@ -93,13 +93,13 @@ _EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFIL
 
 
 def is_exhausted(error: Exception) -> bool:
-    """Whether the machine, rather than what was read, is to blame: going on with something else would fail as well."""
+    """Whether the machine is the cause rather than what was read, so that reading something else would fail, too."""
     causes = (error, error.__cause__)
     return any(isinstance(cause, OSError) and cause.errno in _EXHAUSTED for cause in causes)
 
 
 def as_exhausted(error: RuntimeError) -> Exception:
-    """What Python raises when the system has no more threads as what it is, EAGAIN; any other error as it was."""
+    """The error that Python raises when the system has no more threads, as OSError EAGAIN; any other is unchanged."""
     return OSError(errno.EAGAIN, str(error)) if "start new thread" in str(error) else error
 
 
@@ -114,13 +114,13 @@ def is_lost(error: BaseException | None) -> bool:
 
 
 def is_shortage(error: BaseException) -> bool:
-    """Whether the system had no memory or no thread left, which says nothing of what was being read."""
+    """Whether the system had no memory or no thread left, whatever was being read."""
     no_thread = isinstance(error, RuntimeError) and "start new thread" in str(error)
     return no_thread or isinstance(error, MemoryError)
 
 
 def describe(error: Exception) -> str:
-    """What went wrong in one line, for people: an error of the operating system by its file, without its number."""
+    """An error in one line, for messages: that of the operating system with its file, without its number."""
     if isinstance(error, OSError) and error.strerror:
         return (
             error.strerror if error.filename is None else f"{os.fsdecode(error.filename)}: {error.strerror}"
@@ -131,7 +131,7 @@ def describe(error: Exception) -> str:
 
 
 def printable(text: str) -> str:
-    """Text from an image on one line, with whatever could steer a terminal or be no text shown as escapes."""
+    """Text from an image on one line, with escapes for anything that could control a terminal or is not text."""
     if text.isprintable():  # nearly always, and much faster
         return text
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,8 +1,8 @@
-"""JSON documents that come from outside, read as Go's encoding/json reads them, since engines are written in Go.
+"""JSON documents from outside, read as Go's encoding/json reads them, since engines are written in Go.
 
-Keys match in any case, null is the empty value of whatever stands there, and text that is not UTF-8 is replaced. Beyond
-Go, a field that may be left out is left out where it has a wrong type: no image is lost for a field of little use.
-Documents as engines write them are decoded by msgspec at once; only others are taken apart here.
+Keys match in any case, null is the empty value of any type, and bytes that are not UTF-8 are replaced. Unlike in Go, an
+optional field of a wrong type is ignored: no image is lost for a field of little use. Documents as engines write them
+are decoded by msgspec alone; only others are read field by field here.
 """
 
 import types
@@ -21,7 +21,7 @@ T = TypeVar("T")
 MAX_VALUES = 2_000_000
 """Values in one JSON document; once decoded, each may take some 100 bytes, and be written in two."""
 
-_TAKEN_APART = 50_000  # values; a document with more is as msgspec reads it
+_READ_BY_FIELD = 50_000  # values; a document with more is as msgspec reads it
 _Object = dict[str, msgspec.Raw]
 _BEYOND_ASCII = {0x17F: "s", 0x212A: "k"}
 _EMPTY: Mapping[object, object] = {str: "", int: 0, float: 0.0, bool: False}
@@ -30,37 +30,37 @@ _EMPTY: Mapping[object, object] = {str: "", int: 0, float: 0.0, bool: False}
 def parse_json(data: bytes | msgspec.Raw, kind: type[T], name: str) -> T:
     """A JSON document as a `kind`, a msgspec type.
 
-    A field whose default is UNSET may be missing, but is not left out where it has a wrong type. Raises InvalidImage
+    A field whose default is UNSET may be missing, but is not ignored if it has a wrong type. Raises InvalidImage
     naming `name`, also if there may be more than MAX_VALUES values.
     """
     data = bytes(data)
-    values = data.count(b",") if len(data) > _TAKEN_APART else 0  # counting takes as long as decoding
+    values = data.count(b",") if len(data) > _READ_BY_FIELD else 0  # counting takes as long as decoding
     if values > MAX_VALUES:
         raise InvalidImage(f"{name}: more than {MAX_VALUES} values in one document")
     try:
-        return _parse(data, kind, may_be_apart=values <= _TAKEN_APART)
+        return _parse(data, kind, may_read_by_field=values <= _READ_BY_FIELD)
     except RecursionError:
         raise InvalidImage(f"{name} is nested too deeply") from None
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidImage(f"{name} does not parse: {error}") from None
 
 
-def _parse(data: bytes, kind: type[T], *, may_be_apart: bool) -> T:
+def _parse(data: bytes, kind: type[T], *, may_read_by_field: bool) -> T:
     shape: Any = kind
-    objects = _objects(shape) if may_be_apart else None
+    objects = _objects(shape) if may_read_by_field else None
     try:
         value = json_decoder(kind).decode(data)
         if objects is None or objects.are_in_known_case(json_decoder(object).decode(data)):
             return value
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        if not may_be_apart:
+        if not may_read_by_field:
             raise
     return _read(data.decode("utf-8", "replace").encode(), kind)  # type: ignore[no-any-return]
 
 
 @dataclass(frozen=True, slots=True)
 class _Field:
-    """A field of a Struct: what it is called there, its type, and whether a wrong type is an error."""
+    """A field of a Struct: its name there, its type, and whether a wrong type is an error."""
 
     name: str
     kind: Any
@@ -78,7 +78,7 @@ class _Objects:
         self._inside = [(key, objects) for key, objects in inside if objects]
 
     def are_in_known_case(self, found: Any) -> bool:
-        """Whether no key in them would be that of a field if it were in another case."""
+        """Whether no key in them differs from a field's only in case."""
         for each in (found or ()) if self._is_list else (found,):
             if each is None:
                 continue
@@ -104,7 +104,7 @@ def _objects(kind: Any) -> _Objects | None:
 
 @cache
 def _fields(kind: type[msgspec.Struct]) -> tuple[Mapping[str, _Field], Mapping[str, _Field]]:
-    """The fields by the keys that they have in JSON, and by these in one case."""
+    """The fields by their keys in JSON, and by these in one case."""
     exact = {}
     for field in msgspec.structs.fields(kind):
         needed = field.required or field.default is msgspec.UNSET
@@ -113,7 +113,7 @@ def _fields(kind: type[msgspec.Struct]) -> tuple[Mapping[str, _Field], Mapping[s
 
 
 def _folded(key: str) -> str:
-    """A key in one case, as Go folds it: letters one by one, of which two beyond ASCII are also in it."""
+    """A key in one case, as Go folds it: letter by letter; two letters beyond ASCII fold to ASCII."""
     return (key if key.isascii() else key.translate(_BEYOND_ASCII)).lower()
 
 
@@ -126,7 +126,7 @@ def _choices(kind: Any) -> tuple[Any, ...]:
 
 
 def _read(data: bytes | msgspec.Raw, kind: Any) -> Any:
-    """The value in `data`, with what is needed. Raises msgspec.MsgspecError."""
+    """The value in `data`. Raises msgspec.MsgspecError, also if a required field is missing."""
     if kind is msgspec.Raw:
         return msgspec.Raw(data)
     choices = _choices(kind)
@@ -171,7 +171,7 @@ def _read_struct(found: _Object, kind: type[msgspec.Struct]) -> msgspec.Struct:
 
 
 def _empty(kind: Any) -> Any:
-    """What Go has where null stands."""
+    """What Go decodes null to."""
     if get_origin(kind) is Annotated:
         return _empty(get_args(kind)[0])
     if get_origin(kind) in (list, dict):

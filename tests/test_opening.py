@@ -113,7 +113,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "files of the cache, beneath its descriptor",
         "open os.open os.utime",
     ),
-    "cache/own_folder.py": (
+    "cache/trusted_folder.py": (
         "the cache directory, judged by its descriptor",
         "os.makedirs os.open os.readlink",
     ),

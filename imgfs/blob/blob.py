@@ -60,7 +60,7 @@ def blob_chunks(blob: Blob, size: int = 1 << 20) -> Iterator[bytes]:
 
 
 class MemoryBlob(Blob):
-    """A blob over bytes that are at hand."""
+    """A blob over bytes in memory."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data

@@ -1,8 +1,8 @@
 """A blob whose bytes are checked against checksums that were recorded when they were known to be good.
 
-Digests cover a whole blob and cannot be checked by a reader of its middle. A checksum per block can, so
-a bit that flipped since is an error, never wrong bytes. CRC-32 finds accidents; it is no defence against
-somebody who can write both the blob and the checksums.
+A digest covers a whole blob and cannot be checked by a reader of its middle. A checksum per block can, so a bit that
+flipped since is an error, never wrong bytes. CRC-32 detects accidents; it does not protect against an attacker who can
+write both the blob and the checksums.
 """
 
 import struct
@@ -15,7 +15,7 @@ from imgfs.blob.wrappers import WrappedBlob
 from imgfs.errors import Corrupt
 
 BLOCK_SIZE = 128 << 10
-"""A good block size in bytes: a read of any length costs at most two of them more."""
+"""The default block size in bytes: a read of any length costs at most two blocks more."""
 
 _CHECKSUM = struct.Struct("<I")
 
@@ -60,16 +60,15 @@ def checksums(chunks: Iterable[bytes | memoryview], block_size: int = BLOCK_SIZE
 
 
 def checksums_size(size: int, block_size: int = BLOCK_SIZE) -> int:
-    """How many bytes the checksums of a blob of `size` bytes are."""
+    """The size in bytes of the checksums of a blob of `size` bytes."""
     return -(-size // block_size) * _CHECKSUM.size
 
 
 class CheckedBlob(WrappedBlob[Blob]):
-    """`blob`, each block of `block_size` bytes checked before any byte of it is given out.
+    """`blob`, each block of `block_size` bytes checked before any byte of it is returned; closing it closes `blob`.
 
-    `checksums` are those that `Checksums` made, and `name` says in errors which blob it is. Closing it closes
-    `blob`. Raises Corrupt if there are not as many checksums as blocks, and from reads that meet a block
-    that is not what it was.
+    `checksums` are those that `Checksums` made; `name` names the blob in errors. Raises Corrupt if there are not as
+    many checksums as blocks, and from reads of a block that has changed.
     """
 
     def __init__(self, blob: Blob, block_size: int, checksums: bytes, name: str) -> None:

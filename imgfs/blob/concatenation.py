@@ -1,7 +1,7 @@
 """Several blobs end to end.
 
-A part is read only when a read reaches into it. Sizes of parts are asked for only as far as a read needs
-them to know where it is, so a sequential reader never waits for the size of what it has not reached.
+A part is read only when a read reaches into it. Sizes of parts are asked for only as far as a read needs them to find
+its place, so a sequential reader never waits for the size of a part that it has not reached.
 """
 
 from bisect import bisect_right
@@ -18,7 +18,7 @@ class Concatenation(Blob):
 
     def __init__(self, parts: Sequence[Blob]) -> None:
         self._parts = tuple(parts)
-        self._ends: list[int] = []  # ends of the leading parts whose sizes are known; only grows
+        self._ends: list[int] = []  # of the leading parts whose sizes are known; only grows
         self._lock = Lock()
 
     @property

@@ -1,4 +1,4 @@
-"""A local file, and what is done with descriptors of files.
+"""A local file, and the owner of a file descriptor.
 
 A file is opened at once, so its bytes stay readable after it is unlinked or replaced.
 """

@@ -1,7 +1,7 @@
-"""A directory that is written to: what is made, renamed and removed in it is so by plain names beneath its descriptor.
+"""A directory that is written to: files in it are made, renamed and removed by plain names beneath its descriptor.
 
-So whoever controls a directory on the way to it, or puts a link in the place of a file, leads no write elsewhere.
-What was written is there whole or not at all, also after the process is killed or the machine stops.
+So a user who controls a directory above it, or puts a link in the place of a file, cannot redirect a write.
+Files are written all or nothing, even if the process is killed or the machine stops.
 """
 
 import os
@@ -20,9 +20,9 @@ _CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Folder(Descriptor):
-    """The directory that `fd` is open on, which is now this one's to close, at `path` for people; a context manager.
+    """The directory that `fd` is open on and that messages call `path`; a context manager. `fd` is now its to close.
 
-    Names are plain names of what lies in it, and no link is followed. Every method raises OSError naming the path.
+    Names are plain names of its entries, and no link is followed. Every method raises OSError naming the path.
     """
 
     def __init__(self, fd: int, path: str) -> None:
@@ -36,11 +36,11 @@ class Folder(Descriptor):
         self.close()
 
     def path_of(self, name: str) -> str:
-        """The path of what is called `name`, for people."""
+        """The path of the entry `name`, for messages."""
         return os.path.join(self.path, name)
 
     def folder(self, name: str, *, make: bool = False, mode: int = 0o777) -> "Folder":
-        """The directory called `name` in this one, made with `mode` if it is to be and is not there."""
+        """The directory `name` in this one; if it is missing and `make` is set, it is made with `mode`."""
         with self._naming(name):
             try:
                 return Folder(os.open(name, _LIST, dir_fd=self._fd), self.path_of(name))
@@ -59,17 +59,17 @@ class Folder(Descriptor):
         return FileBlob(self.path_of(name), fd)
 
     def stat(self, name: str) -> os.stat_result:
-        """The status of what is called `name`, be it a link."""
+        """The status of the entry `name`, which may be a link."""
         with self._naming(name):
             return os.stat(name, dir_fd=self._fd, follow_symlinks=False)
 
     def scan(self) -> list[os.DirEntry[str]]:
-        """Its entries, which may be asked without following links while it is open."""
+        """Its entries, whose methods work without following links while it is open."""
         with self._naming(""), os.scandir(self._fd) as entries:
             return list(entries)
 
     def create(self, name: str, mode: int = 0o666) -> int:
-        """A descriptor of a new file, for reading and writing, which the caller closes."""
+        """A descriptor of a new file, for reading and writing, to be closed by the caller."""
         with self._naming(name):
             return os.open(name, _CREATE, mode, dir_fd=self._fd)
 
@@ -81,9 +81,9 @@ class Folder(Descriptor):
         return FileBlob(self.path_of(name), fd)
 
     def write(self, name: str, data: bytes, staging: "Folder") -> None:
-        """Make a file hold `data`, all or nothing, by way of one in `staging`, which is on the same file system.
+        """Write `data` to a file, all or nothing, by way of one in `staging`, which is on the same file system.
 
-        A process that is killed on the way leaves a file there.
+        A process that is killed meanwhile leaves a file there.
         """
         temporary = secrets.token_hex(8)
         try:
@@ -129,13 +129,13 @@ class Folder(Descriptor):
                 return
 
     def sync(self) -> None:
-        """Make what was made, renamed or removed here last through a crash of the machine."""
+        """Make what was made, renamed or removed here survive a crash of the machine."""
         with self._naming(""):
             os.fsync(self._fd)
 
     @contextmanager
     def _naming(self, name: str) -> Iterator[None]:
-        """Errors name the whole path; a name that would lead elsewhere is refused."""
+        """Errors name the whole path; a name with a slash, `.` and `..` are refused."""
         path = self.path_of(name) if name else self.path
         if "/" in name or name in (".", ".."):
             raise StoreError(f"{path}: not a plain name")
@@ -146,7 +146,7 @@ class Folder(Descriptor):
 
 
 def make_directories(path: str) -> None:
-    """Make the directory `path`, a user's and so links and all, and those above it, each to last through a crash."""
+    """Make the directory `path` and those above it, following links as the path is a user's; each survives a crash."""
     above = os.path.dirname(path)
     if not os.path.isdir(path):
         if above != path:

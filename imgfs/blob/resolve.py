@@ -1,7 +1,7 @@
 """Opening a name beneath a directory that is held open, so that no symbolic link and no `..` leads out of it.
 
-openat2(2) does it in one call, with no moment in which a name could come to mean something else. Where the kernel
-has no openat2, or a seccomp filter refuses it, the name is walked one component at a time and links are read here.
+openat2(2) does it in one call, so that no concurrent rename can change what a name means. Where the kernel has no
+openat2, or a seccomp filter refuses it, the name is walked one component at a time and links are read here.
 """
 
 import ctypes
@@ -13,22 +13,20 @@ from functools import cache
 
 _OPENAT2 = 437  # the same number on every architecture that came with unified system calls
 _NO_MAGICLINKS, _NO_SYMLINKS, _BENEATH, _IN_ROOT, _CACHED = 0x02, 0x04, 0x08, 0x10, 0x20  # linux/openat2.h
-_MAX_LINKS = 40  # as the kernel's limit in one path
-_MAX_RACES = (
-    1000  # how often the kernel is asked again when a rename elsewhere kept it from telling what is beneath
-)
+_MAX_LINKS = 40  # the kernel's limit in one path
+_MAX_RACES = 1000  # how often a call is repeated that a concurrent rename made fail
 _STEP = os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 
 
 class Links(enum.Enum):
-    """What symbolic links below the directory mean, with the flags of openat2 that say so."""
+    """How symbolic links below the directory are treated; the values are flags of openat2."""
 
     REFUSED = _NO_MAGICLINKS | _BENEATH | _NO_SYMLINKS
     """None is followed."""
     INSIDE = _NO_MAGICLINKS | _BENEATH
     """They are followed as long as they are relative and stay inside."""
     CHROOT = _NO_MAGICLINKS | _IN_ROOT
-    """They lead where they would for a process whose root directory it is."""
+    """They are followed as by a process whose root directory it is."""
 
 
 class _How(ctypes.Structure):
@@ -42,7 +40,7 @@ _syscall.argtypes = (ctypes.c_long, ctypes.c_int, ctypes.c_char_p, ctypes.c_void
 
 
 def open_beneath(directory: int, name: bytes, flags: int, links: Links) -> int:
-    """A descriptor of what is called `name` below `directory`, opened with `flags` of open(2).
+    """A descriptor of the file `name` below `directory`, opened with `flags` of open(2).
 
     Raises OSError without a file name: ELOOP for a link that is refused, EXDEV for a name that leads out.
     """
@@ -57,7 +55,7 @@ def open_beneath(directory: int, name: bytes, flags: int, links: Links) -> int:
 
 
 def open_now(directory: int, name: bytes, flags: int, links: Links) -> int:
-    """Open as `open_beneath` does; raises BlockingIOError unless the kernel has all it takes in memory."""
+    """Open as `open_beneath` does; raises BlockingIOError unless the kernel has all that it needs in memory."""
     try:
         return _openat2(directory, name, flags, links.value | _CACHED)
     except OSError as error:
@@ -83,7 +81,7 @@ def open_step_by_step(directory: int, name: bytes, flags: int, links: Links) -> 
 
 @cache
 def has_openat2() -> bool:
-    """Whether this kernel lets us call openat2(2)."""
+    """Whether openat2(2) can be called on this kernel."""
     try:
         os.close(_openat2(-1, b"/", os.O_PATH | os.O_CLOEXEC, _NO_MAGICLINKS))
     except OSError as error:
@@ -107,7 +105,7 @@ def _how(flags: int, resolve: int) -> object:
 
 
 class _Walk:
-    """A walk below a directory: each folder on the way is held open, so `..` never asks the kernel."""
+    """A walk below a directory: each directory on the way is held open, so `..` is never looked up."""
 
     def __init__(self, directory: int, links: Links) -> None:
         self._folders = [directory]
@@ -141,12 +139,12 @@ class _Walk:
         return os.open(b".", flags, dir_fd=self._folders[-1])
 
     def leave(self) -> None:
-        """Close all folders but the first."""
+        """Close all directories but the first."""
         while len(self._folders) > 1:
             os.close(self._folders.pop())
 
     def _components(self, name: bytes) -> list[bytes]:
-        """The components of a name, last first. Leads back to the root where the name is absolute."""
+        """The components of a name, last first. Returns to the root if the name is absolute."""
         if name.startswith(b"/"):
             if self._links is not Links.CHROOT:
                 raise _error(errno.EXDEV)
@@ -160,7 +158,7 @@ class _Walk:
             raise _error(errno.EXDEV)
 
     def _target(self, part: bytes) -> bytes | None:
-        """Where a link leads that may be followed; None if it is no link."""
+        """The target of a link that may be followed; None if it is not a link."""
         try:
             target = os.readlink(part, dir_fd=self._folders[-1])
         except OSError:

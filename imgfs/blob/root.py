@@ -1,7 +1,7 @@
-"""What lies in a store: the one way to open, stat or list it, so that nothing outside the store is ever shown.
+"""The files in a store: the one way to open, stat or list them, so that nothing outside the store is ever shown.
 
-The path of a store is the user's and may have links; its directory is held open, and names are resolved beneath it
-by `resolve`. What a name led to is judged by its descriptor and never by its path, so that no race matters.
+The path of a store is given by the user and may have links; its directory is held open, and names are resolved beneath
+it by `resolve`. What a name led to is checked by its descriptor and never by its path, so that no race matters.
 """
 
 import os
@@ -23,11 +23,11 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 class Root:
-    """A directory whose files are named by relative paths; `links` says which symbolic links below it are followed.
+    """A directory whose files are named by relative paths; `links` is how symbolic links below it are treated.
 
-    It need not be there yet: it is opened when it is first used. Names are those of files in it, `""` being the
-    directory itself. Safe to use from several threads. Every method raises OSError naming the path, FileNotFoundError
-    if it is not there, and StoreError if a link is met that is not followed.
+    It need not exist yet: it is opened when it is first used. The name `""` is the directory itself. Safe to use from
+    several threads. Every method raises OSError naming the path, FileNotFoundError if it does not exist, and StoreError
+    for a link that is not followed.
     """
 
     def __init__(self, path: str | os.PathLike[str], links: Links = Links.REFUSED) -> None:
@@ -37,17 +37,17 @@ class Root:
         self._prefix = ""
 
     def below(self, name: str) -> Self:
-        """The directory called `name` as a root of its own; links on the way to it are those of this one."""
+        """The directory `name` as a root; links on the way to it are treated as in this one."""
         inner = type(self)(self.path_of(name), self.links)
         inner._top, inner._prefix = self._top, posixpath.join(self._prefix, name)
         return inner
 
     def path_of(self, name: str) -> str:
-        """The path of what is called `name`, for people."""
+        """The path of the file `name`, for messages."""
         return os.path.join(self.path, name) if name else self.path
 
     def open(self, name: str) -> FileBlob:
-        """The regular file called `name`. Raises StoreError if it is anything else, or not the store's to show."""
+        """The regular file `name`. Raises StoreError if it is anything else, or not readable by the store's owner."""
         file = FileBlob(self.path_of(name), self.descriptor(name, READ_FLAGS))
         if not self._top.may_show(os.fstat(file.fileno())):
             file.close()
@@ -57,7 +57,7 @@ class Root:
         return file
 
     def read(self, name: str, limit: int) -> bytes:
-        """All of a regular file of at most `limit` bytes. Raises StoreError if it is none, or larger."""
+        """All of a regular file of at most `limit` bytes. Raises StoreError if it is not one, or larger."""
         with self.open(name) as file:
             pieces, size = [], 0
             while piece := os.read(file.fileno(), limit + 1 - size):
@@ -77,18 +77,18 @@ class Root:
 
     @property
     def writer(self) -> int:
-        """The user who decides what lies in the directory, as `writer_of` has it."""
+        """The user who controls the content of the directory, as `writer_of` returns it."""
         return writer_of(self.stat())
 
     def is_directory(self, name: str = "") -> bool:
-        """Whether there is a directory called `name`; a link that is not followed is none. Raises OSError."""
+        """Whether `name` is a directory; a link that is not followed is not one. Raises OSError."""
         try:
             return stat.S_ISDIR(self.stat(name).st_mode)
         except (FileNotFoundError, NotADirectoryError, StoreError):
             return False
 
     def exists(self, name: str) -> bool:
-        """Whether anything is called `name`, be it a link that is not followed. Raises OSError."""
+        """Whether `name` exists, even as a link that is not followed. Raises OSError."""
         try:
             self.stat(name)
         except (FileNotFoundError, NotADirectoryError):
@@ -98,13 +98,13 @@ class Root:
         return True
 
     def names(self, name: str = "") -> list[str]:
-        """The names in a directory, in no order."""
+        """The names in a directory, in any order."""
         with self.scan(name) as entries:
             return [entry.name for entry in entries]
 
     @contextmanager
     def scan(self, name: str = "") -> Iterator[Iterator[os.DirEntry[str]]]:
-        """The entries of a directory, one after the other; what they are is asked without following links."""
+        """The entries of a directory, one after the other; their methods work without following links."""
         fd = self.descriptor(name, _LIST)
         try:
             with os.scandir(fd) as entries:
@@ -113,7 +113,7 @@ class Root:
             os.close(fd)
 
     def folder(self, name: str = "", *, make: bool = False) -> Folder:
-        """The directory called `name`, to be written to; with `make`, it is made if it is not there."""
+        """The directory `name`, to be written to; with `make`, it is made if it is missing."""
         if not make:
             return Folder(self.descriptor(name, _LIST), self.path_of(name))
         make_directories(self._top.path)
@@ -125,7 +125,7 @@ class Root:
         return folder
 
     def descriptor(self, name: str, flags: int) -> int:
-        """What is called `name`, opened with `flags` of open(2); the caller closes it, and checks what it is."""
+        """A descriptor of `name`, opened with `flags` of open(2); the caller closes it, and checks what it is."""
         relative = os.fsencode(posixpath.join(self._prefix, name) or ".")
         try:
             return self._top.descriptor(relative, flags, self.links)
@@ -138,16 +138,16 @@ class Root:
             raise OSError(error.errno, error.strerror, path) from None
 
     def follow(self) -> None:
-        """Look whether another directory has taken this one's place; if so, that is used from now on."""
+        """Check whether another directory has taken this one's place; if so, that is used from now on."""
         self._top.follow()
 
     def close(self) -> None:
-        """Let go of the directory; what is open stays readable, and further use opens it again."""
+        """Close the directory; open files stay readable, and further use opens it again."""
         self._top.close()
 
 
 class _Top:
-    """The directory at `path`, held open while it is the one that lies there."""
+    """The directory at `path`, held open as long as it is the one there."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -167,9 +167,9 @@ class _Top:
         return open_beneath(now.fileno(), name, flags, links)
 
     def may_show(self, status: os.stat_result) -> bool:
-        """Whether a file may be read for those who see the store: where it is another user's, if that user may.
+        """Whether the store may show a file: the store's owner has to be allowed to read it.
 
-        Who owns a store can link any file of the file system into it, unless the kernel has fs.protected_hardlinks.
+        The owner of a store can link any file of the file system into it, unless the kernel has fs.protected_hardlinks.
         """
         top = self._hold().status
         if top.st_uid in (0, os.geteuid(), status.st_uid) or status.st_mode & stat.S_IROTH:

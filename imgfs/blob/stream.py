@@ -1,4 +1,4 @@
-"""A blob as a Python file object, for libraries that read those."""
+"""A blob as a Python file object, for libraries that read from one."""
 
 import io
 import os
@@ -34,7 +34,7 @@ class BlobStream(io.RawIOBase):
             case os.SEEK_END:
                 position = self._blob.size + offset
             case _:
-                raise ValueError(f"no way to seek: {whence}")
+                raise ValueError(f"unknown whence: {whence}")
         if position < 0:
             raise ValueError(f"negative seek position {position}")
         self._position = position

@@ -1,10 +1,9 @@
-"""The cache directory: files by digest and kind, bounded, the least recently used going first.
+"""The cache directory: files by digest and kind, of bounded size; the least recently used are removed first.
 
-Holds nothing that cannot be made again, so no failure here is an error: what cannot be read is absent and what
-cannot be written is not kept. A directory of another user, or that others may write to, is not used, and such files
-are not believed; everything lies beneath its descriptor, and files that are not named as here are left alone. Whoever
-reads a file here checks its content; this module only keeps it. Any number of processes share one directory: files
-appear by rename and disappear by unlink.
+Everything in it can be made again, so no failure here is an error: a file that cannot be read is missing, and one that
+cannot be written is not kept. A directory or file of another user, or that other users may write to, is not used.
+Everything is opened beneath its descriptor, and files with other names are left alone. Readers check the content of
+files. Any number of processes share one directory: files appear by rename and disappear by unlink.
 """
 
 import copy
@@ -18,8 +17,8 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 from imgfs.blob import FileBlob, Folder
-from imgfs.cache.own_folder import is_ours, open_own_folder
 from imgfs.cache.partial_file import PREFIX, Partial, left_behind
+from imgfs.cache.trusted_folder import is_ours, open_trusted_folder
 from imgfs.digest import Digest
 from imgfs.errors import StoreError
 
@@ -28,7 +27,7 @@ logger = logging.getLogger("imgfs")
 _VERSION = "1"
 _NAME = re.compile(r"sha(256|384|512)-[0-9a-f]+(\.of[-0-9]+)?\.[a-z0-9-]+|" + PREFIX + "[a-z0-9_]+")
 COPY = "copy"
-"""The kind of files that are large, and whose readers can do without."""
+"""The kind of files that are large, and that their readers can do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,21 +54,20 @@ class Cache:
                 self._try_to_drop(entry)
 
     def of(self, writers: Iterable[int]) -> "Cache":
-        """The same cache for what these users decide, who may name any digest without having what it is of.
+        """The same cache for stores that these users write to: they may name any digest without having its content.
 
-        Files kept from this user's and root's places are not found for places that others write to, and the other way
-        around.
+        Files kept for stores of this user and root are not found for stores of others, and the other way around.
         """
         all_writers = set(writers)
         cache = copy.copy(self)
-        # all of them, as what several read together may be only some's
+        # all of them: content from several stores is trusted only where all are
         cache._mark = (
             "" if all_writers <= {0, os.geteuid()} else f".of{'-'.join(map(str, sorted(all_writers)))}"
         )
         return cache
 
     def open(self, digest: Digest, kind: str) -> FileBlob | None:
-        """A kept file, marked as used now; None if there is none that can be believed."""
+        """A kept file, marked as used now; None if there is none that can be trusted."""
         if self._files is None:
             return None
         try:
@@ -78,7 +76,7 @@ class Cache:
             return None
         status = os.fstat(blob.fileno())
         if not is_ours(status):
-            logger.warning("%s: not ours alone, so not believed", blob.path)
+            logger.warning("%s: other users may write to it, so it is not used", blob.path)
             blob.close()
             return None
         with suppress(OSError):  # a read-only cache is still worth reading
@@ -101,7 +99,7 @@ class Cache:
             partial.close()
 
     def keep_partial(self, partial: Partial, digest: Digest, kind: str) -> None:
-        """Let a file that has been filled be found, and make room for it."""
+        """Give a file that has been filled its name, and make room for it."""
         try:
             partial.place(self._name(digest, kind))
         except OSError as error:
@@ -109,7 +107,7 @@ class Cache:
         self.prune()
 
     def begin(self) -> Partial | None:
-        """A file to be filled bit by bit; None where none can be made."""
+        """A file to be filled bit by bit; None if none can be made."""
         try:
             try:
                 return Partial(self._files) if self._files else None
@@ -131,7 +129,7 @@ class Cache:
                 self._files.unlink(self._name(digest, kind))
 
     def prune(self, limit: int | None = None) -> list[CacheEntry]:
-        """Drop what was used least recently until at most `limit` bytes are left; answers what was dropped.
+        """Drop what was used least recently until at most `limit` bytes are left; returns what was dropped.
 
         What is still being written stays, and counts.
         """
@@ -145,7 +143,7 @@ class Cache:
         return dropped
 
     def make_room(self) -> bool:
-        """Drop what is too much; answers whether everything fits now."""
+        """Drop what is too much; returns whether everything fits now."""
         self.prune()
         return sum(entry.size for entry in self._scan()) <= self.limit
 
@@ -178,7 +176,7 @@ class Cache:
 
     def _open_folder(self) -> Folder | None:
         try:
-            return open_own_folder(self.folder, _VERSION)
+            return open_trusted_folder(self.folder, _VERSION)
         except (OSError, StoreError) as error:
             self._complain(error)
             return None

@@ -1,6 +1,6 @@
 """A file in the cache that is still being written.
 
-It is locked while it is open, so that nobody takes it for what a process left behind that was killed.
+It is locked while it is open, so that no process takes it for the remains of one that was killed.
 """
 
 import fcntl
@@ -14,7 +14,7 @@ PREFIX = "partial-"
 
 
 class Partial:
-    """A new file in `folder` that nobody finds yet; `fd` is open for reading and writing. Raises OSError."""
+    """A new file in `folder` that has no name for readers yet; `fd` is open for reading and writing. Raises OSError."""
 
     def __init__(self, folder: Folder) -> None:
         self._folder = folder
@@ -26,18 +26,18 @@ class Partial:
                 fcntl.flock(self.fd, fcntl.LOCK_EX)
             if os.fstat(self.fd).st_nlink:
                 self._name = name
-            else:  # taken, before it was locked, for one that was left behind
+            else:  # removed before it was locked, as one that was left behind
                 os.close(self.fd)
 
     def place(self, name: str) -> None:
-        """Give it the name that others find it by, as the one used last; `fd` stays open. Raises OSError."""
+        """Give it the name that readers look for, marked as used now; `fd` stays open. Raises OSError."""
         if self._name is not None:
             os.utime(self.fd)
             self._folder.rename(self._name, self._folder, name)
             self._name = None
 
     def close(self) -> None:
-        """Let go of it; what was not placed is removed."""
+        """Close it; it is removed unless it was placed."""
         name, self._name = self._name, None
         if name is not None:
             with suppress(OSError):
@@ -48,7 +48,7 @@ class Partial:
 
 
 def left_behind(folder: Folder, name: str) -> bool:
-    """Whether the process that was writing a partial file is gone. Raises OSError."""
+    """Whether the process that was writing a partial file has ended. Raises OSError."""
     flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK
     fd = os.open(name, flags, dir_fd=folder.fileno())
     try:

@@ -1,7 +1,7 @@
-"""A directory that is trusted because nobody but its owner, who is this user or root, can write to it.
+"""A directory that is trusted because only its owner, this user or root, can write to it.
 
-Root may run with the environment of another user, whose directories and links are where root's own should be. So what
-a path leads to is judged by its descriptor, and links are followed only if this user or root has made them.
+Root may run with the environment of another user, whose directories and links are where root's own should be. So the
+directory is checked by its descriptor, and links are followed only if they belong to this user or root.
 """
 
 import os
@@ -14,10 +14,10 @@ from imgfs.errors import StoreError
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def open_own_folder(path: str, name: str) -> Folder:
-    """The directory `name` in the directory `path`, both made if they are not there.
+def open_trusted_folder(path: str, name: str) -> Folder:
+    """The directory `name` in the directory `path`, both made if they are missing.
 
-    Raises StoreError if either is another user's or may be written to by others, OSError if it cannot be opened.
+    Raises StoreError if either belongs to another user or other users may write to it, OSError if it cannot be opened.
     """
     path = os.path.abspath(path)
     above, last = os.path.split(path)
@@ -36,7 +36,7 @@ def open_own_folder(path: str, name: str) -> Folder:
 
 
 def is_ours(status: os.stat_result) -> bool:
-    """Whether a file or directory is this user's or root's, and others may not write to it."""
+    """Whether a file or directory belongs to this user or root, and others may not write to it."""
     return status.st_uid in (os.geteuid(), 0) and not stat.S_IMODE(status.st_mode) & 0o022
 
 
@@ -49,7 +49,7 @@ def _check(folder: Folder, *, may_be_shared: bool = False) -> None:
 
 
 def _open_last(parent: Folder, name: str) -> Folder:
-    """The directory `name`, or the one that a link of this user's or root's leads to."""
+    """The directory `name`, or the target of a link that belongs to this user or root."""
     path = parent.path_of(name)
     try:
         link = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fileno())

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.cache.own_folder import open_own_folder
+from imgfs.cache.trusted_folder import open_trusted_folder
 from imgfs.errors import StoreError
 
 OTHER = 65534
@@ -14,14 +14,14 @@ OTHER = 65534
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
-    open_own_folder(str(tmp_path / "above/folder"), "1").close()
+    open_trusted_folder(str(tmp_path / "above/folder"), "1").close()
     return tmp_path / "above/folder"
 
 
 def _refused(folder: Path) -> str:
     before = sorted(folder.parent.rglob("*"))
     with pytest.raises((StoreError, NotADirectoryError)) as caught:
-        open_own_folder(str(folder), "1")
+        open_trusted_folder(str(folder), "1")
     assert sorted(folder.parent.rglob("*")) == before
     return str(caught.value)
 
@@ -29,7 +29,7 @@ def _refused(folder: Path) -> str:
 def test_both_are_made_for_this_user_alone(folder: Path) -> None:
     for path in (folder, folder / "1"):
         assert stat.S_IMODE(path.stat().st_mode) == 0o700
-    with open_own_folder(str(folder), "1") as opened:
+    with open_trusted_folder(str(folder), "1") as opened:
         assert os.path.samestat(os.fstat(opened.fileno()), (folder / "1").stat())
 
 
@@ -48,16 +48,16 @@ def test_a_directory_that_others_may_write_to_is_refused(folder: Path, inner: st
 
 def test_it_may_lie_where_everybody_has_directories(folder: Path) -> None:
     folder.parent.chmod(0o1777)
-    open_own_folder(str(folder), "1").close()
+    open_trusted_folder(str(folder), "1").close()
     folder.chmod(0o1777)
-    open_own_folder(str(folder), "1").close()
+    open_trusted_folder(str(folder), "1").close()
 
 
 def test_a_link_of_this_user_is_followed_and_none_of_another(folder: Path) -> None:
     moved = folder.parent / "moved"
     folder.rename(moved)
     folder.symlink_to("moved")
-    open_own_folder(str(folder), "1").close()
+    open_trusted_folder(str(folder), "1").close()
     os.chown(folder, OTHER, OTHER, follow_symlinks=False)
     assert "is a link of another user" in _refused(folder)
 
