@@ -9,7 +9,10 @@ import os
 
 from imgfs.errors import printable
 
+logger = logging.getLogger("imgfs")
+
 _SYSLOG = "/dev/log"
+_MOST = 20  # warnings of one kind that are logged one by one
 
 
 class _Lines(logging.Formatter):
@@ -44,3 +47,26 @@ def leave_stderr() -> None:
     for handler in list(root.handlers):
         if type(handler) is logging.StreamHandler:
             root.removeHandler(handler)
+
+
+class SkipLog:
+    """Logs what of the thing called `name` is skipped: a warning each, and how many there were beyond 20.
+
+    `what` is a plural, for those.
+    """
+
+    def __init__(self, name: str, what: str) -> None:
+        self._name = name
+        self._what = what
+        self._count = 0
+
+    def report(self, problem: str) -> None:
+        """Log a problem, unless there were too many before."""
+        self._count += 1
+        if self._count <= _MOST:
+            logger.warning("%s: %s", self._name, problem)
+
+    def finish(self) -> None:
+        """Log how many were not logged."""
+        if self._count > _MOST:
+            logger.warning("%s: %d more %s are skipped", self._name, self._count - _MOST, self._what)

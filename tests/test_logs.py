@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.logs import log_to, log_to_stderr
+from imgfs.logs import SkipLog, log_to, log_to_stderr
 
 HOSTILE = b"bad\xff\x1b[31mred\nnext line \xc3\xa9".decode("utf-8", "surrogateescape")
 SHOWN = "bad\\udcff\\x1b[31mred\\nnext line é"
@@ -50,3 +50,15 @@ def test_who_debugs_sees_where_an_error_comes_from(capsys: pytest.CaptureFixture
         except ZeroDivisionError as error:
             logging.getLogger("imgfs").debug("where it happened", exc_info=error)
     assert capsys.readouterr().err.startswith("imgfs: where it happened\nTraceback")
+
+
+def test_what_is_skipped_is_logged_one_by_one_until_it_is_too_much(caplog: pytest.LogCaptureFixture) -> None:
+    log = SkipLog("layer", "members")
+    for number in range(23):
+        log.report(f"{number} is skipped")
+    log.finish()
+    messages = [record.getMessage() for record in caplog.records]
+    assert messages == [
+        *(f"layer: {number} is skipped" for number in range(20)),
+        "layer: 3 more members are skipped",
+    ]

@@ -1,4 +1,4 @@
-"""`imgfs find`, `imgfs which` and `imgfs diff`: looking into root file systems without a mount."""
+"""`imgfs find`, `imgfs which` and `imgfs diff`: what is in root file systems, without a mount."""
 
 import base64
 import os
@@ -39,16 +39,16 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
                 click.echo(_shown(path))
 
 
-@click.command(short_help="Say which layer a path comes from.")
+@click.command(short_help="Show which layer a path comes from.")
 @click.argument("image")
 @click.argument("path")
 @source_option
 @store_option
 def which(image: str, path: str, sources: tuple[str, ...], store: str | None) -> None:
-    """Say which layer of IMAGE a PATH of its root file system comes from, and what hid what lower layers had.
+    """Show which layer of IMAGE a PATH of its root file system comes from, and what hid what lower layers had.
 
-    One line a layer that has to do with it, the topmost first. Exit status 1 if there is no such path in the end,
-    2 if that cannot be told.
+    One line for each layer that changed it, the topmost first. Exit status 1 if there is no such path in the end,
+    2 if the layers cannot be read.
     """
     with opened(sources, store) as union:
         snapshot = union.snapshot
@@ -61,7 +61,7 @@ def which(image: str, path: str, sources: tuple[str, ...], store: str | None) ->
     steps = [entry.created_by or "" for entry in found.history if not entry.empty_layer]
     for event in reversed(events):
         step = steps[event.layer] if event.layer < len(steps) else ""
-        line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_told(event)}"
+        line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_described_event(event)}"
         click.echo(f"{line}  # {printable(step)}" if step else line)
     click.get_current_context().exit(int(events[-1].gone))
 
@@ -91,7 +91,7 @@ def diff(
 
 def _print_lines(found: Iterable[Difference]) -> int:
     count = 0
-    for count, of in enumerate(found, 1):  # noqa: B007  # the last one is the answer
+    for count, of in enumerate(found, 1):  # noqa: B007  # the last one is what is returned
         size = (of.after.size if of.after else 0) - (of.before.size if of.before else 0)
         why = f"  ({', '.join(of.differs)})" if of.differs else ""
         click.echo(f"{_LETTERS[of.change]} {size:>+12}  {_shown(of.path)}{why}")
@@ -139,7 +139,7 @@ def _state(state: Stat | None) -> _State | None:
     return _State(_type(state.mode), mode, state.uid, state.gid, state.size, target)
 
 
-def _told(event: Event) -> str:
+def _described_event(event: Event) -> str:
     return event.what if event.entry is None else f"{event.what}: {_described(event.tree, event.entry)}"
 
 

@@ -10,7 +10,7 @@ Whiteouts are files like any other, for `overlay` to understand.
 Docker and Podman refuse a layer that has a path twice, a name below a file, or a hard link to what the layer does not
 have; containerd only the last two (tried with Docker 20.10, Podman 4.3, containerd 1.6). Here, as in containerd, the
 last member of a path counts, but a directory keeps the extended attributes of those before; what no file system could
-have made is left out and reported, and such a link is kept for `overlay` to find its file in the layers below.
+have made is skipped with a warning, and such a link is kept for `overlay` to find its file in the layers below.
 """
 
 from collections.abc import Callable, Iterable
@@ -18,11 +18,11 @@ from collections.abc import Callable, Iterable
 import msgspec
 
 from imgfs.errors import InvalidImage, quoted
+from imgfs.logs import SkipLog
 from imgfs.tar.member import DIRECTORY, HARDLINK, SYMLINK, Member
 from imgfs.tar.paths import MAX_NAME, MAX_PATH, cleaned, steps
 from imgfs.tar.xattrs import CAPABILITY, possible
 from imgfs.tree.entries import TYPES, DirEntry, FileEntry, Metadata, form_of, tree_of
-from imgfs.tree.left_out import LeftOut
 from imgfs.tree.tree import OTHER_NAME, Tree
 
 MAX_ENTRIES = 5_000_000
@@ -44,7 +44,7 @@ class Unfit(ValueError):
 class TreeBuilder:
     """Takes the members of one layer in order, and returns the tree that they make.
 
-    `report` is called with a line for each member that had to be left out.
+    `report` is called with a line for each member that is skipped.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -63,7 +63,7 @@ class TreeBuilder:
             try:
                 self._add(member)
             except ValueError as error:
-                self._report(f"{quoted(member.name[:MAX_PATH])} is left out: {error}")
+                self._report(f"{quoted(member.name[:MAX_PATH])} is skipped: {error}")
 
     def tree(self) -> Tree:
         """The tree of all members so far."""
@@ -296,11 +296,11 @@ def _change(target: FileEntry, link: Member) -> None:
 
 
 def build_tree(members: Iterable[Member], name: str) -> Tree:
-    """The tree of one layer; what is left out is logged with `name`. Raises as `TreeBuilder.add` does."""
-    left_out = LeftOut(name, "members")
-    builder = TreeBuilder(left_out.report)
+    """The tree of one layer; what is skipped is logged with `name`. Raises as `TreeBuilder.add` does."""
+    log = SkipLog(name, "members")
+    builder = TreeBuilder(log.report)
     builder.add(members)
-    left_out.finish()
+    log.finish()
     tree = builder.tree()
     builder.clear()
     return tree

@@ -17,9 +17,9 @@ import stat
 from collections.abc import Callable, Iterable
 
 from imgfs.errors import InvalidImage, quoted
+from imgfs.logs import SkipLog
 from imgfs.tar.paths import components, steps
 from imgfs.tree.build import MAX_ENTRIES, MAX_TEXT
-from imgfs.tree.left_out import LeftOut
 from imgfs.tree.merged import MergedDir, merged_tree
 from imgfs.tree.tree import NO_LAYER, Paths, Tree
 from imgfs.tree.whiteouts import OverlaidLayer, Ref, place, ref
@@ -30,7 +30,7 @@ _MAX_LINKS, _MAX_STEPS = 40, 5_000_000  # symbolic links on the way to one path;
 class Overlay:
     """Takes the trees of layers, bottom first, and returns the tree that they make. They must not change any more.
 
-    `report` is called with a line for each hard link that leads nowhere, which is left out.
+    `report` is called with a line for each hard link that leads nowhere, which is skipped.
     """
 
     def __init__(self, report: Callable[[str], None]) -> None:
@@ -80,7 +80,7 @@ class Overlay:
             if found is None:
                 path = paths.of(entry)
                 self._report(
-                    f"layer {number}: {quoted(path)} is left out: a hard link to {quoted(target)}, no file here"
+                    f"layer {number}: {quoted(path)} is skipped: a hard link to {quoted(target)}, no file here"
                 )
                 continue
             below, of = place(found)
@@ -178,16 +178,16 @@ class Overlay:
 
 
 def overlay_trees(trees: Iterable[Tree], name: str) -> Tree:
-    """The tree that those of layers make, bottom first; what is left out is logged with `name`.
+    """The tree that those of layers make, bottom first; what is skipped is logged with `name`.
 
     Raises InvalidImage, naming it so, if that takes absurdly much memory or time.
     """
-    left_out = LeftOut(name, "links")
-    overlay = Overlay(left_out.report)
+    log = SkipLog(name, "links")
+    overlay = Overlay(log.report)
     for tree in trees:
         try:
             overlay.apply(tree)
         except InvalidImage as error:
             raise InvalidImage(f"{name}: {error}") from None
-    left_out.finish()
+    log.finish()
     return overlay.tree()

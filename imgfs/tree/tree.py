@@ -25,7 +25,7 @@ Sparse = list[tuple[int, int]]
 class Tree:
     """Entries numbered from 0, the root, so that the children of a directory follow each other, sorted by name.
 
-    Each column below has a value for every entry. Names of one file are several entries: `inode` answers the same
+    Each column below has a value for every entry. Names of one file are several entries: `inode` returns the same
     number for all of them, that of the first, whose values stand for all.
 
     `modes` are as in st_mode, type included. `links` are as in st_nlink. `sizes` in bytes; for a symbolic link that
@@ -152,7 +152,7 @@ class Tree:
         *,
         form: int = OTHER_NAME,
     ) -> int:
-        """Add the next entry, whose siblings come right before and after it; answers its number.
+        """Add the next entry, whose siblings come right before and after it; returns its number.
 
         `place` is its layer, record and header length. Values that do not fit a column become the nearest that does.
         """

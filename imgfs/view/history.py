@@ -12,7 +12,7 @@ _HEADINGS = ("LAYER", "CREATED", "SIZE", "CREATED BY", "COMMENT")
 
 
 class HistoryFile(File):
-    """The table of an image, with the sizes of its layers as far as they can be told when it is opened."""
+    """The table of an image, with the sizes of its layers as far as they are known when it is opened."""
 
     mutable = True
 
@@ -70,7 +70,7 @@ def _rows(image: Image, sizes: list[int | None]) -> Iterator[tuple[str, ...]]:
             number, size = f"{layer:02}", _text(sizes[layer])
             layer += 1
         yield number, created, size, _printable(entry.created_by or ""), _printable(entry.comment or "")
-    for rest in range(layer, len(sizes)):  # layers that the history does not tell of
+    for rest in range(layer, len(sizes)):  # layers that are not in the history
         yield f"{rest:02}", "-", _text(sizes[rest]), "", ""
 
 

@@ -33,7 +33,7 @@ class Context:
 
 
 class ImageDirectory(Directory):
-    """The directory of `image`, wherever that is. Its files are made when they are looked at.
+    """The directory of `image`, wherever that is. Its nodes are made when they are looked up.
 
     There is no manifest.json where no source has one, and no rootfs.tar where no source has a tar of each layer.
     """

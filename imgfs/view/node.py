@@ -1,6 +1,6 @@
 """The kinds of node that a mounted tree is made of.
 
-Nodes know what they show and nothing of FUSE. They are cheap, made when somebody looks, and two nodes with
+Nodes know what they show and nothing of FUSE. They are cheap, made for each look-up, and two nodes with
 the same `key`, or the same place in a table of the same key, are the same file: from that comes the inode number.
 """
 
@@ -26,7 +26,7 @@ class Node(ABC):
 
     `key` names the node within its tree, for good; a node of a `table` is named by that and its `number` instead.
     `mtime_ns` is its modification time in nanoseconds since the epoch; `mode`, `links` and `device` are as in stat(2),
-    `uid` and `gid` too, None for whoever mounts. `mutable` says whether what the node answers may change while the
+    `uid` and `gid` too, None for the user who mounts. `mutable` says whether what the node says may change while the
     tree is mounted.
 
     Nothing here blocks or touches a file, but for those methods of `File` and `NodeTable` that say so.
@@ -149,12 +149,12 @@ class File(Node):
         """The content; the caller closes it. May block. Raises ImgfsError or OSError."""
 
     def try_open(self) -> Blob | None:
-        """Open as `open` does if that cannot block, else answer None without having done anything."""
+        """Open as `open` does if that cannot block, else return None without having done anything."""
         return None
 
 
 class Symlink(Node):
-    """A symbolic link; `target` is relative to the directory that holds it, or goes its own ways."""
+    """A symbolic link; `target` is relative to the directory that holds it, or is absolute."""
 
     mode = stat.S_IFLNK | 0o777
     target: bytes

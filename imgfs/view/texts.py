@@ -1,4 +1,4 @@
-"""Small files whose content is at hand: configs, parents, tables."""
+"""Small files whose content is in memory: configs, parents, tables."""
 
 from collections.abc import Callable
 
@@ -29,7 +29,7 @@ class TextFile(File):
 
 
 class LiveText(File):
-    """A file that says how things are when it is opened: what `make` answers then, without blocking."""
+    """A file that says how things are when it is opened: what `make` returns then, without blocking."""
 
     mutable = True
 

@@ -53,7 +53,7 @@ class Trees:
 
 
 class _Unloaded(Directory):
-    """Stands for the top of a tree that is not loaded; it is looked at again when it is."""
+    """Stands for the top of a tree that is not loaded; it is looked up again when it is."""
 
     mutable = True
 

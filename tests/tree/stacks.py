@@ -131,7 +131,7 @@ def _blocks(data: bytes) -> list[bytes]:
 
 
 def layer_tree(layer: bytes) -> Tree:
-    """The tree of one layer's tar, nothing of which is left out."""
+    """The tree of one layer's tar, nothing of which is skipped."""
     problems: list[str] = []
     builder = TreeBuilder(problems.append)
     builder.add(scan_blob(MemoryBlob(layer)))
@@ -140,7 +140,7 @@ def layer_tree(layer: bytes) -> Tree:
 
 
 def merged(layers: Sequence[bytes]) -> Tree:
-    """The overlay of some layer tars, nothing of which is left out."""
+    """The overlay of some layer tars, nothing of which is skipped."""
     problems: list[str] = []
     overlay = Overlay(problems.append)
     for layer in layers:

@@ -1,4 +1,4 @@
-"""The tree that one layer makes, and what is left out of it."""
+"""The tree that one layer makes, and what of it is skipped."""
 
 import tarfile
 import time
@@ -20,8 +20,8 @@ def paths(tree: Tree) -> list[str]:
     return [tree.path(entry).decode() for entry in tree.walk()]
 
 
-def left_out(*entries: Entry) -> tuple[list[str], list[str]]:
-    """The paths that some entries make, and what is said to be left out."""
+def skipped(*entries: Entry) -> tuple[list[str], list[str]]:
+    """The paths that some entries make, and what is said to be skipped."""
     problems: list[str] = []
     builder = TreeBuilder(problems.append)
     builder.add(scan_blob(MemoryBlob(tar(entries))))
@@ -60,8 +60,8 @@ def test_directories_that_have_no_member_are_made_as_engines_do() -> None:
         Entry("a/b/c/.", FILE),
     ],
 )
-def test_members_that_are_left_out_make_the_directories_they_are_in(entry: Entry) -> None:
-    found, problems = left_out(entry)
+def test_members_that_are_skipped_make_the_directories_they_are_in(entry: Entry) -> None:
+    found, problems = skipped(entry)
     assert found[:2] == ["a", "a/b"]
     assert len(problems) == (entry.type != FILE)
 
@@ -73,13 +73,13 @@ def test_a_directory_on_a_directory_keeps_what_is_in_it_and_changes_what_it_is()
 
 
 def test_of_two_members_of_one_path_the_last_counts() -> None:
-    assert left_out(Entry("a/b", FILE), Entry("a", FILE)) == (["a"], [])
-    assert left_out(Entry("a", FILE), Entry("a", DIRECTORY), Entry("a/b", FILE)) == (["a", "a/b"], [])
+    assert skipped(Entry("a/b", FILE), Entry("a", FILE)) == (["a"], [])
+    assert skipped(Entry("a", FILE), Entry("a", DIRECTORY), Entry("a/b", FILE)) == (["a", "a/b"], [])
     assert facts(Entry("a", FILE, mode=0o600), Entry("a", FILE, mode=0o644))["a"][0] == 0o644
 
 
 def test_symbolic_links_on_the_way_are_followed_inside_the_layer() -> None:
-    found, problems = left_out(
+    found, problems = skipped(
         Entry("real/x", FILE), Entry("way", SYMLINK, "/../../real"), Entry("way/y", FILE)
     )
     assert found == ["real", "real/x", "real/y", "way"]
@@ -89,7 +89,7 @@ def test_symbolic_links_on_the_way_are_followed_inside_the_layer() -> None:
 def test_a_link_that_changes_direction_leads_elsewhere_from_then_on() -> None:
     one = [Entry("one/in", DIRECTORY), Entry("two", DIRECTORY), Entry("way", SYMLINK, "one")]
     other = [Entry("way/in/x", FILE), Entry("way", SYMLINK, "two"), Entry("way/in/x", FILE)]
-    assert left_out(*one, *other)[0] == ["one", "one/in", "one/in/x", "two", "two/in", "two/in/x", "way"]
+    assert skipped(*one, *other)[0] == ["one", "one/in", "one/in/x", "two", "two/in", "two/in/x", "way"]
 
 
 def test_hard_links_are_one_file_under_several_names() -> None:
@@ -178,9 +178,9 @@ def test_a_hard_link_to_what_only_a_lower_layer_can_have_is_shown_where_it_leads
         (Entry("x", b"Z"), "unknown type"),
     ],
 )
-def test_what_no_file_system_could_have_made_is_left_out_and_named(entry: Entry, reason: str) -> None:
+def test_what_no_file_system_could_have_made_is_skipped_and_named(entry: Entry, reason: str) -> None:
     there = [Entry("file", FILE), Entry("folder/inner", FILE), Entry("loop", SYMLINK, "loop")]
-    found, problems = left_out(*there, entry)
+    found, problems = skipped(*there, entry)
     assert found == ["file", "folder", "folder/inner", "loop"]
     (problem,) = problems
     assert reason in problem
@@ -189,12 +189,12 @@ def test_what_no_file_system_could_have_made_is_left_out_and_named(entry: Entry,
 
 def test_paths_as_long_as_linux_has_them_are_kept() -> None:
     name = "/".join(["d" * 255] * 15 + ["e" * 250])
-    found, problems = left_out(Entry(name, FILE))
+    found, problems = skipped(Entry(name, FILE))
     assert found[-1] == name
     assert problems == []
 
 
-def test_a_link_to_a_path_with_a_nul_is_left_out() -> None:
+def test_a_link_to_a_path_with_a_nul_is_skipped() -> None:
     problems: list[str] = []
     builder = TreeBuilder(problems.append)
     builder.add([Member(0, 0, 512, 0, 0, b"2", b"x", b"a\0b", 0o644, 0, 0, b"", b"", 0, 0, 0)])
@@ -204,7 +204,7 @@ def test_a_link_to_a_path_with_a_nul_is_left_out() -> None:
 
 def test_links_make_no_paths_longer_than_linux_has_them() -> None:
     long = "/".join(["d" * 250] * 10)
-    found, problems = left_out(
+    found, problems = skipped(
         Entry(long, DIRECTORY),
         Entry("way", SYMLINK, long),
         Entry(f"way/{long}/x", FILE),

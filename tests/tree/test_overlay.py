@@ -177,7 +177,7 @@ def test_a_hard_link_to_a_lower_layers_file_is_another_name_of_it() -> None:
 
 
 @pytest.mark.parametrize("target", ["nowhere", "d", "link/x", "a/x"])
-def test_a_hard_link_that_leads_nowhere_is_left_out_and_hides_nothing(target: str) -> None:
+def test_a_hard_link_that_leads_nowhere_is_skipped_and_hides_nothing(target: str) -> None:
     below = [Entry("a", FILE), Entry("b", FILE), Entry("d", DIRECTORY), Entry("link", SYMLINK, "link")]
     problems: list[str] = []
     overlay = Overlay(problems.append)
@@ -185,7 +185,7 @@ def test_a_hard_link_that_leads_nowhere_is_left_out_and_hides_nothing(target: st
         overlay.apply(layer_tree(tar(layer)))
     assert paths(overlay.tree()) == ["a", "b", "d", "link"]
     assert len(problems) == 2
-    assert "layer 1: 'b' is left out: a hard link to" in problems[0]
+    assert "layer 1: 'b' is skipped: a hard link to" in problems[0]
 
 
 def test_a_layer_alone_is_its_own_tree() -> None:
@@ -246,8 +246,8 @@ def test_links_through_more_directories_than_there_can_be_are_refused(
         overlay_trees([below, layer_tree(tar(links))], "image")
 
 
-def test_what_is_left_out_is_logged_with_a_name(caplog: pytest.LogCaptureFixture) -> None:
+def test_what_is_skipped_is_logged_with_a_name(caplog: pytest.LogCaptureFixture) -> None:
     links = tar([Entry(str(number), HARDLINK, "nowhere") for number in range(30)])
     overlay_trees([build_tree(scan_blob(MemoryBlob(links)), "image: layer 0")], "image")
-    assert "image: layer 0: '0' is left out: a hard link to 'nowhere'" in caplog.text
-    assert "image: 10 more links are left out" in caplog.text
+    assert "image: layer 0: '0' is skipped: a hard link to 'nowhere'" in caplog.text
+    assert "image: 10 more links are skipped" in caplog.text
