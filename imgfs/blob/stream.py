@@ -34,7 +34,7 @@ class BlobStream(io.RawIOBase):
             case os.SEEK_END:
                 position = self._blob.size + offset
             case _:
-                raise ValueError(f"unknown whence: {whence}")
+                raise ValueError(f"unknown way to seek: {whence}")
         if position < 0:
             raise ValueError(f"negative seek position {position}")
         self._position = position
