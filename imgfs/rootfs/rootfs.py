@@ -12,7 +12,7 @@ import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import cached_property
+from threading import RLock
 from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
 from imgfs.blob import Blob, Slice, SparseBlob
@@ -77,6 +77,11 @@ class RootFS:
         self._trees = trees
         self._only = only
         self._open_layers = OpenLayers() if open_layers is None else open_layers
+        # not functools.cached_property, whose lock is one for all objects: a source that hangs would stop all others
+        self._making = RLock()
+        self._tree: Tree | None = None
+        self._plan: FlatPlan | None = None
+        self._diff_ids: tuple[object, ...] | None = None
 
     @classmethod
     def of(cls, layers: LayerStack, trees: TreeCache, name: str) -> Self:
@@ -190,13 +195,19 @@ class RootFS:
 
         return self._use_layers(events)
 
-    @cached_property
+    @property
     def tree(self) -> Tree:
-        """All entries, in columns."""
-        only = self._only
-        if only is None:
-            return self._use_layers(lambda layers: self._trees.merged(layers, self.name))
-        return self._use_layers(lambda layers: self._trees.layer(layers, only, self.name))
+        """All entries, in columns. Blocks until it is made, and never again."""
+        if self._tree is None:
+            with self._making:
+                if self._tree is None:
+                    self._tree = self._use_layers(self._make_tree)
+        return self._tree
+
+    def _make_tree(self, layers: LayerStack) -> Tree:
+        if self._only is None:
+            return self._trees.merged(layers, self.name)
+        return self._trees.layer(layers, self._only, self.name)
 
     def stat_entry(self, entry: int) -> Stat:
         """What is known of an entry of `tree`, the first name of its file."""
@@ -219,12 +230,13 @@ class RootFS:
         """Where an entry of `tree` comes from, equal for what is the same; None for a directory that no layer has."""
         tree = self.tree
         layer = tree.layers[entry]
+        if self._diff_ids is None:
+            self._diff_ids = self._find_diff_ids()
         if layer >= len(self._diff_ids):
             return None
         return self._diff_ids[layer], tree.copies.get(layer), tree.records[entry]
 
-    @cached_property
-    def _diff_ids(self) -> tuple[object, ...]:
+    def _find_diff_ids(self) -> tuple[object, ...]:
         diff_ids = self._use_layers(lambda layers: layers.diff_ids)
         return diff_ids if self._only is None else diff_ids[self._only : self._only + 1]
 
@@ -258,10 +270,12 @@ class RootFS:
         wanted, copy = number if self._only is None else self._only, self.tree.copies.get(number)
         return self._use_layers(lambda layers: layers.open_content(wanted, copy))
 
-    @cached_property
+    @property
     def flat_plan(self) -> FlatPlan:
         """What the flat tar is made of."""
-        return FlatPlan(self.tree)
+        with self._making:
+            self._plan = self._plan or FlatPlan(self.tree)
+            return self._plan
 
     def flat_tar(self) -> Blob:
         """All of it as one tar, as `docker export` gives it; the caller closes it. Layers are opened as it is read."""

@@ -6,16 +6,23 @@ import os
 import stat
 import tarfile
 import tempfile
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from threading import Event
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgfs.blob.resolve import Links, open_beneath
+from imgfs.digest import DiffID
 from imgfs.errors import LayerNotFound
-from imgfs.rootfs import RootFS
+from imgfs.rootfs import RootFS, TreeCache
+from imgfs.store import LayerStack
+from imgfs.tree import Tree
+from tests.images import layer_tar
 from tests.rootfs.roots import root_fs
+from tests.store.stores import Layers
 from tests.tree.stacks import Entry, tar
 
 BELOW = tar(
@@ -219,3 +226,28 @@ def _theirs(directory: int, path: str, follow: bool) -> object:
         return os.fsencode(os.readlink(f"/proc/self/fd/{fd}")[len(above) + 1 :])
     finally:
         os.close(fd)
+
+
+def test_layers_that_cannot_be_read_yet_keep_no_other_root_file_system_waiting() -> None:
+    """Of a source that hangs, as a dead NFS server."""
+    go_on, waits = Event(), Event()
+    good = root_fs(layer_tar({"a": b"quick"}))
+
+    class Hanging(RootFS):
+        def _make_tree(self, layers: LayerStack) -> Tree:
+            waits.set()
+            go_on.wait(10)
+            return super()._make_tree(layers)
+
+    layer = layer_tar({"a": b"hung"})
+    stack = LayerStack(Layers([layer]), [DiffID.of(layer)])
+    stack.take()
+    hanging = Hanging.of(stack, TreeCache(None), "hanging")
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(hanging.stat, "/a")
+        assert waits.wait(10)
+        try:
+            assert pool.submit(good.stat, "/a").result(5).size == 5
+        finally:
+            go_on.set()
+        assert first.result().size == 4
