@@ -9,6 +9,7 @@
     │   ├── LayerNotFound             no layer with that chain ID
     │   └── MetadataNotFound          "failed to read metadata …"
     ├── AmbiguousID (ENOENT)          a prefix that several images share
+    ├── AmbiguousName (ENOENT)        a name that is of another image in another store
     ├── Corrupt (EIO)                 bytes that do not match their digest or format
     ├── StoreError (EIO)              a store, source or cache that cannot be read or written
     │   └── SourceNotFound (ENOENT)   a place where there is no source of that kind
@@ -67,6 +68,10 @@ class AmbiguousID(ImgfsError):
 
     def __init__(self, term: str) -> None:
         super().__init__(f"multiple IDs found with provided prefix: {term}")
+
+
+class AmbiguousName(ImgfsError):
+    errno = errno.ENOENT
 
 
 class Corrupt(ImgfsError):

@@ -1,47 +1,82 @@
-"""`imgfs export`: an image as a tar, without a mount."""
+"""`imgfs export`: an image as a tar, or unpacked, without a mount."""
 
+import os
 import sys
 from contextlib import ExitStack
 
 import click
 
-from imgfs.blob import blob_chunks
-from imgfs.cli.messages import progress_bar
-from imgfs.cli.opening import opened, root_fs, source_option, store_option
+from imgfs.blob import Folder, blob_chunks
+from imgfs.cli.messages import progress_bar, tell
+from imgfs.cli.naming import NamedImage, named_image
+from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file
+from imgfs.rootfs.copy_out import CopyOut
 from imgfs.view.tars import open_rootfs_tar
 
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
-@click.command(short_help="Write an image as one tar.")
+
+@click.command(short_help="Write the root file system of an image as a tar.")
 @click.argument("image")
 @click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE instead of standard output.")
 @click.option(
+    "-C", "--directory", metavar="DIR", help="Unpack into DIR, which is made, instead of writing a tar."
+)
+@click.option(
     "--tar",
     "form",
-    type=click.Choice(["joined", "verbatim", "flat"]),
-    default="joined",
+    type=click.Choice(["flat", "rootfs", "verbatim"]),
+    default="flat",
     show_default=True,
-    help="Write the layers as one tar, or end to end byte for byte, or the merged root file system, "
-    "as docker export does.",
+    help="Write the merged root file system; or all layers, as one tar (rootfs), or end to end byte for byte "
+    "(verbatim).",
 )
 @source_option
 @store_option
-def export(image: str, output: str, form: str, sources: tuple[str, ...], store: str | None) -> None:
-    """Write the layers of IMAGE, or its root file system, as one tar to standard output or a file."""
-    if output == "-" and sys.stdout.isatty():
+def export(
+    image: str, output: str, directory: str | None, form: str, sources: tuple[str, ...], store: str | None
+) -> None:
+    """Write the root file system of IMAGE as a tar, as docker export does of a container, or unpack it.
+
+    With --tar rootfs or verbatim the tar has all layers, and so also what later layers delete. Unpacked as root, files
+    keep their owners; otherwise they belong to the user.
+
+    \b
+    Examples:
+      imgfs export debian | docker import - flat
+      imgfs export debian -C debian
+    """
+    if directory is not None and (output != "-" or form != "flat"):
+        raise click.UsageError("-C unpacks the root file system: --output and --tar do not go with it")
+    if output == "-" and directory is None and sys.stdout.isatty():
         raise click.UsageError(
             "refusing to write a tar to a terminal: use -o FILE or redirect standard output"
         )
-    with ExitStack() as stack:
-        snapshot = stack.enter_context(opened(sources, store)).snapshot
-        image_id = snapshot.resolve(image)
-        if form == "flat":
-            blob = stack.enter_context(stack.enter_context(root_fs(snapshot, image_id)).flat_tar())
+    with named_image(image, sources, store) as named:
+        if directory is not None:
+            _unpack(named, directory)
         else:
-            images = snapshot.source_of(image_id).store
-            blob = stack.enter_context(open_rootfs_tar(images, image_id, verbatim=form == "verbatim"))
+            _write(named, output, form)
+
+
+def _unpack(named: NamedImage, path: str) -> None:
+    os.makedirs(path, exist_ok=True)
+    with named.root_fs() as root, Folder(os.open(path, _FOLDER), path) as folder:
+        CopyOut(root, folder, tell, archive=os.geteuid() == 0).copy(0, "")
+
+
+def _write(named: NamedImage, output: str, form: str) -> None:
+    with ExitStack() as stack:
+        if form == "flat":
+            blob = stack.enter_context(stack.enter_context(named.root_fs()).flat_tar())
+        else:
+            images = named.snapshot.source_of(named.image_id).store
+            blob = stack.enter_context(open_rootfs_tar(images, named.image_id, verbatim=form == "verbatim"))
         file = stack.enter_context(output_file(output))
-        with progress_bar(image, blob.known_size) as advance:
+        if form != "flat":
+            tell("this tar has all layers, with files that later ones delete or replace")
+        with progress_bar(named.term, blob.known_size) as advance:
             for chunk in blob_chunks(blob):
                 file.write(chunk)
                 advance(len(chunk))

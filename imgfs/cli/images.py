@@ -9,12 +9,15 @@ import msgspec
 from rich.console import Console
 from rich.tree import Tree
 
+from imgfs.cli.files import list_paths
 from imgfs.cli.messages import end_of_list, human_size, tell, utf8
+from imgfs.cli.naming import named_images
 from imgfs.cli.opening import opened, store_option
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import printable
-from imgfs.sources import Source, default_sources
+from imgfs.sources import SCHEMES, Source, default_sources
 from imgfs.sources.finder import Artifact
+from imgfs.sources.image_reference import parse_image_reference
 from imgfs.sources.union import Snapshot
 from imgfs.store import Problem
 
@@ -35,13 +38,15 @@ class _Row(msgspec.Struct, kw_only=True):
 
 
 @click.command(short_help="List images.")
-@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.argument("sources", nargs=-1, metavar="[SOURCE|IMAGE:/PATH]...")
 @click.option(
     "-a", "--all", "everywhere", is_flag=True, help="Also list the images of every engine on this machine."
 )
 @click.option("--heads", is_flag=True, help="List only images that no other image is based on.")
 @click.option("--broken", is_flag=True, help="List the broken images instead, and why they are broken.")
 @click.option("--all-types", is_flag=True, help="Also list artifacts: signatures, charts and the like.")
+@click.option("-l", "--long", is_flag=True, help="Of paths, print modes, owners, sizes and times as well.")
+@click.option("-R", "--recursive", is_flag=True, help="Of paths, list directories below, too.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
 @store_option
 def ls(
@@ -50,14 +55,21 @@ def ls(
     heads: bool,
     broken: bool,
     all_types: bool,
+    long: bool,
+    recursive: bool,
     as_json: bool,
     store: str | None,
 ) -> None:
-    """List the images of each SOURCE, or of the store of imgfs.
+    """List the images of each SOURCE, or of the store of imgfs; or what is at each PATH in an IMAGE.
 
     Broken images are skipped, with a line on standard error each; the exit status is 3 then, and --broken lists them.
     Artifacts, which are stored like images but are none, are counted in one line; --all-types lists them.
     """
+    if sources and all(parse_image_reference(source, SCHEMES).path is not None for source in sources):
+        with named_images(sources, store=store) as found:
+            click.get_current_context().exit(not list_paths(found, long=long, recursive=recursive))
+    if long or recursive:
+        raise click.UsageError("-l and -R are for paths (IMAGE:/PATH)")
     with opened(sources, store, also=default_sources() if everywhere else ()) as union:
         snapshot, problems, artifacts = union.snapshot, union.problems, union.artifacts
         rows = [_row(snapshot, image_id) for image_id in (snapshot.heads if heads else snapshot.images)]

@@ -11,7 +11,8 @@ import click
 import msgspec
 
 from imgfs.cli.messages import tell
-from imgfs.cli.opening import opened, root_fs, source_option, store_option
+from imgfs.cli.naming import named_image, named_images
+from imgfs.cli.opening import source_option, store_option
 from imgfs.errors import printable
 from imgfs.rootfs import Change, Difference, Stat, differences
 from imgfs.tree import Event, Tree
@@ -31,7 +32,7 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
     A PATTERN without a slash is matched against names, any other against whole paths. What in a path is not UTF-8, or
     could steer a terminal, is printed as escapes, except with -0.
     """
-    with opened(sources, store) as union, root_fs(union.snapshot, union.snapshot.resolve(image)) as root:
+    with named_image(image, sources, store) as named, named.root_fs() as root:
         for path in root.find(pattern):
             if print0:
                 sys.stdout.buffer.write(os.fsencode(path) + b"\0")
@@ -40,21 +41,22 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
 
 
 @click.command(short_help="Show which layer a path comes from.")
-@click.argument("image")
-@click.argument("path")
+@click.argument("image", metavar="IMAGE[:/PATH]")
+@click.argument("path", required=False)
 @source_option
 @store_option
-def which(image: str, path: str, sources: tuple[str, ...], store: str | None) -> None:
+def which(image: str, path: str | None, sources: tuple[str, ...], store: str | None) -> None:
     """Show which layer of IMAGE a PATH of its root file system comes from, and what hid what lower layers had.
 
     One line for each layer that changed it, the topmost first. Exit status 1 if there is no such path in the end,
     2 if the layers cannot be read.
     """
-    with opened(sources, store) as union:
-        snapshot = union.snapshot
-        image_id = snapshot.resolve(image)
-        found = snapshot.images[image_id]
-        events = root_fs(snapshot, image_id).which(path)
+    with named_image(image, sources, store) as named:
+        path = named.path if path is None else path
+        if path is None:
+            raise click.UsageError("no path is given (IMAGE:/PATH, or IMAGE PATH)")
+        found = named.image
+        events = named.root_fs().which(path)
     if not events:
         tell(f"{path}: no layer of {found.id.short} has it")
         click.get_current_context().exit(1)
@@ -80,10 +82,8 @@ def diff(
 
     Each line has the change in size in bytes and, of what changed, in what. Times do not count.
     """
-    with opened(sources, store) as union, ExitStack() as stack:
-        snapshot = union.snapshot
-        images = map(snapshot.resolve, (before, after))
-        first, second = (stack.enter_context(root_fs(snapshot, image_id)) for image_id in images)
+    with named_images((before, after), sources, store) as named, ExitStack() as stack:
+        first, second = (stack.enter_context(each.root_fs()) for each in named)
         found = differences(first, second)
         count = _print_json(found) if as_json else _print_lines(found)
     click.get_current_context().exit(int(exit_code and count > 0))

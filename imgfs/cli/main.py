@@ -36,6 +36,8 @@ _COMMANDS = {
     "ls": "images.ls",
     "tree": "images.tree",
     "inspect": "inspect.inspect",
+    "cat": "files.cat",
+    "cp": "files.cp",
     "find": "look.find",
     "which": "look.which",
     "diff": "look.diff",

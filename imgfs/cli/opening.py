@@ -86,13 +86,15 @@ def opened(
     store: str | None = None,
     *,
     also: Sequence[str] = (),
+    unreadable: list[str] | None = None,
     verifier: BackgroundVerifier | None = None,
 ) -> Iterator[Union]:
     """The sources named, or the store of imgfs if none is; closed at the end.
 
     A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
     can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
-    a warning if they do not exist. With a `verifier`, layers that are stored uncompressed are verified by it.
+    a warning if they do not exist; those that cannot be read are listed in `unreadable` instead if it is given. With a
+    `verifier`, layers that are stored uncompressed are verified by it.
     """
     sources: list[Source] = []
     missing: dict[str, Exception] = {}
@@ -112,6 +114,13 @@ def opened(
                     source.close()  # the same place by another name
                 else:
                     sources.append(source)
+            if unreadable is not None and sources:
+                unreadable += [
+                    f"{reference} {describe(error)}"
+                    for reference, error in missing.items()
+                    if not is_absence(error)
+                ]
+                missing.clear()
             yield Union(sources, _skipped(missing, also, any_left=bool(sources)))
         finally:
             for source in sources:

@@ -4,12 +4,13 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import click
 
 from imgfs.cli.messages import progress_bar
-from imgfs.cli.opening import opened, source_option, store_option
+from imgfs.cli.naming import NamedImage, named_images
+from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file
 from imgfs.digest import ImageID
 from imgfs.saving import (
@@ -20,7 +21,6 @@ from imgfs.saving import (
     write_directory,
     write_tar,
 )
-from imgfs.sources.union import Snapshot
 
 
 @click.command(short_help="Save images to an archive that docker and podman load.")
@@ -48,8 +48,8 @@ def save(
         raise click.UsageError("--format oci writes a directory: use -o DIRECTORY")
     if output == "-" and sys.stdout.isatty():
         raise click.UsageError("an archive is not for a terminal: use -o FILE or redirect standard output")
-    with opened(sources, store) as union:
-        saved = _saved(union.snapshot, images)
+    with named_images(images, sources, store) as named:
+        saved = _saved(named)
         entries = docker_archive_entries(saved) if form == "docker-archive" else oci_layout_entries(saved)
         with progress_bar("saving", None) as advance:
             if form == "oci":
@@ -59,18 +59,14 @@ def save(
                     write_tar(entries, file, advance)
 
 
-def _saved(snapshot: Snapshot, terms: Sequence[str]) -> list[SavedImage]:
+def _saved(named: Iterable[NamedImage]) -> list[SavedImage]:
     """The images meant, each once, with the names that they were asked for by."""
-    names: dict[ImageID, list[str]] = {}
-    for term in terms:
-        known = names.setdefault(snapshot.resolve(term), [])
-        name = snapshot.name_meant(term)
-        if name is not None and name not in known:
-            known.append(name)
-    return [
-        SavedImage(snapshot.images[image_id], known, snapshot.source_of(image_id).store.layers(image_id))
-        for image_id, known in names.items()
-    ]
+    saved: dict[ImageID, SavedImage] = {}
+    for found in named:
+        known = saved.setdefault(found.image_id, SavedImage(found.image, [], found.layers))
+        if found.name is not None and found.name not in known.names:
+            known.names.append(found.name)
+    return list(saved.values())
 
 
 def _write_directory(entries: Iterable[Entry], path: str, advance: Callable[[int], None]) -> None:

@@ -6,7 +6,7 @@ What is written depends on the images and their names alone: equal input gives e
 import hashlib
 import json
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -27,7 +27,7 @@ class SavedImage:
     """An image to be saved under `names`, such as `app:1`, of which there may be none; `layers` are its layers."""
 
     image: Image
-    names: Sequence[str]
+    names: list[str]
     layers: LayerStack
 
 

@@ -35,7 +35,7 @@ _MAX_SIZE = 1 << 62  # bytes; a file system has no larger ones
 _MAX_TEXT = 4 << 30  # bytes of headers made here
 _MAX_TRIED = 1000  # ranges that are read in one go without blocking
 _TEXT, _ZEROS = NO_LAYER, NO_LAYER - 1  # in place of a layer: bytes made here, and zeros
-_TYPES = {
+TYPES = {  # of members, by the type of a file
     stat.S_IFDIR: DIRECTORY,
     stat.S_IFREG: REGULAR,
     stat.S_IFLNK: SYMLINK,
@@ -120,7 +120,7 @@ class FlatPlan:
         """Make the headers of an entry; if `first` is given, those of a hard link to that one."""
         tree, inode, before = self._tree, self._tree.inode(entry), self._before
         mode = tree.modes[inode]
-        kind, link = _TYPES[stat.S_IFMT(mode)], b""
+        kind, link = TYPES[stat.S_IFMT(mode)], b""
         if first is not None:
             kind, link = HARDLINK, before + self._paths.of(first)
         elif kind == SYMLINK:

@@ -16,9 +16,9 @@ Export = Callable[..., subprocess.CompletedProcess[bytes]]
 
 @pytest.fixture
 def export(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> Export:
-    """Exports the last of the images: `export("-o", path)`."""
+    """Exports the layers of the last of the images: `export("-o", path)`."""
     return lambda *arguments, status=0: imgfs(
-        "export", "--source", archive, images[-1].id, *arguments, status=status
+        "export", "--tar", "rootfs", "--source", archive, images[-1].id, *arguments, status=status
     )
 
 
@@ -63,7 +63,7 @@ def test_a_device_is_written_into(export: Export, tmp_path: Path) -> None:
     null.symlink_to("/dev/null")
     full.symlink_to("/dev/full")
     export("-o", null)
-    assert export("-o", full, status=1).stderr.decode() == f"imgfs: {full}: No space left on device\n"
+    assert export("-o", full, status=1).stderr.decode().endswith(f"imgfs: {full}: No space left on device\n")
     assert null.is_char_device() and full.is_char_device()
 
 
@@ -81,3 +81,28 @@ def test_flat_is_the_flat_tar_of_the_mount(
     with mount(archive) as top:
         flat = (top / "images" / images[-1].id[7:] / "flat.tar").read_bytes()
     assert export("--tar", "flat").stdout == flat
+
+
+def test_the_root_file_system_is_what_is_exported_unless_layers_are_asked_for(
+    imgfs: Imgfs, export: Export, archive: Path, images: list[TestImage]
+) -> None:
+    command = ("export", "--source", archive, images[-1].id)
+    flat = imgfs(*command)
+    assert flat.stdout == export("--tar", "flat").stdout
+    assert flat.stderr == b""
+    assert b"etc/passwd" not in flat.stdout  # which the last layer deletes
+    layers = export()
+    assert b"etc/passwd" in layers.stdout
+    assert b"all layers" in layers.stderr
+    assert layers.stderr.count(b"\n") == 1
+
+
+def test_it_is_unpacked_into_a_directory(
+    imgfs: Imgfs, tmp_path: Path, archive: Path, images: list[TestImage]
+) -> None:
+    command = ("export", "--source", archive, images[-1].id)
+    imgfs(*command, "-C", tmp_path / "new/unpacked")
+    (tmp_path / "tar").mkdir()
+    subprocess.run(["tar", "xf", "-", "-C", tmp_path / "tar"], input=imgfs(*command).stdout, check=True)
+    subprocess.run(["diff", "-r", tmp_path / "tar", tmp_path / "new/unpacked"], check=True)
+    assert b"do not go" in imgfs(*command, "-C", "x", "-o", "y", status=2).stderr

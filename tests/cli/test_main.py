@@ -32,7 +32,7 @@ def test_closed_standard_streams_are_no_obstacle(environment: None, archive: Pat
         assert b"internal error" not in done.stderr
 
 
-@pytest.mark.parametrize("form", ["joined", "verbatim", "flat"])
+@pytest.mark.parametrize("form", ["rootfs", "verbatim", "flat"])
 def test_a_tar_that_was_to_go_to_a_closed_standard_output_is_an_error(
     environment: None, archive: Path, form: str
 ) -> None:

@@ -72,7 +72,7 @@ def test_load_and_import_take_what_is_compressed_as_xz_or_bzip2(
     plain = layer_tar({"file": b"content"})
     layer.write_bytes(pack(plain))
     image_id = _last_line(imgfs("import", layer).stdout)
-    assert imgfs("export", image_id).stdout == plain
+    assert imgfs("export", image_id, "--tar", "rootfs").stdout == plain
 
 
 def test_what_is_in_no_known_form_is_named_in_words(imgfs: Imgfs, tmp_path: Path) -> None:
@@ -166,14 +166,14 @@ def test_import_makes_an_image_of_a_tar(imgfs: Imgfs, tmp_path: Path) -> None:
     (tmp_path / "layer.tar").write_bytes(layer)
     image_id = _last_line(imgfs("import", tmp_path / "layer.tar", "-t", "me/hello").stdout)
     assert _ids(imgfs)[image_id]["tags"] == ["me/hello:latest"]
-    assert imgfs("export", "me/hello").stdout == layer
+    assert imgfs("export", "me/hello", "--tar", "rootfs").stdout == layer
     assert imgfs("export", image_id[7:20], "--tar", "verbatim").stdout == layer
 
 
 def test_import_takes_compressed_tars_and_standard_input(imgfs: Imgfs) -> None:
     layer = layer_tar({"hello": b"world" * 10_000})
     image_id = _last_line(imgfs("import", "-", stdin=gzip.compress(layer)).stdout)
-    assert imgfs("export", image_id).stdout == layer
+    assert imgfs("export", image_id, "--tar", "rootfs").stdout == layer
 
 
 def test_import_puts_layers_on_a_parent(imgfs: Imgfs, tmp_path: Path) -> None:
@@ -208,7 +208,7 @@ def test_an_imported_directory_is_what_gnu_tar_unpacks(imgfs: Imgfs, tmp_path: P
     image_id = _last_line(imgfs("import", source).stdout)
     unpacked = tmp_path / "unpacked"
     unpacked.mkdir()
-    exported = imgfs("export", image_id).stdout
+    exported = imgfs("export", "--tar", "rootfs", image_id).stdout
     subprocess.run([tar, "--xattrs", "-xpf", "-", "-C", unpacked], input=exported, check=True)
     subprocess.run([diff, "-r", "--no-dereference", "-x", "fifo", source, unpacked], check=True)
     assert os.stat(unpacked / "setuid").st_mode == os.stat(source / "setuid").st_mode

@@ -164,7 +164,7 @@ def test_images_of_buildah_verify_whatever_their_compression(
     *lines, _ = imgfs("verify", reference).stdout.decode().splitlines()
     assert all(line.startswith("good  ") for line in lines), lines
     assert {"config", "layer"} <= {line.split()[1] for line in lines}
-    tar = imgfs("export", "--source", reference, "built:1").stdout
+    tar = imgfs("export", "--tar", "rootfs", "--source", reference, "built:1").stdout
     with tarfile.open(fileobj=io.BytesIO(tar)) as archive_file:
         assert archive_file.getnames() == ["etc", "etc/data", "etc/link"]
 

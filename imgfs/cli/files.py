@@ -1,0 +1,190 @@
+"""`imgfs cat` and `imgfs cp`, and the paths of `imgfs ls`: files of an image without a mount."""
+
+import os
+import shutil
+import stat
+import sys
+from collections.abc import Iterator
+from datetime import datetime
+
+import click
+
+from imgfs.blob import Folder
+from imgfs.cli.messages import tell
+from imgfs.cli.naming import NamedImage, named_image, named_images
+from imgfs.cli.opening import source_option, store_option
+from imgfs.errors import NotFound, printable
+from imgfs.rootfs import RootFS, Stat
+from imgfs.rootfs.copy_out import CopyOut, tar_of
+
+_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
+
+
+@click.command(short_help="Print files of images.")
+@click.argument("files", nargs=-1, required=True, metavar="IMAGE:/PATH...")
+@source_option
+@store_option
+def cat(files: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> None:
+    """Print files of images to standard output, one after the other.
+
+    Symbolic links are followed inside the image, as in a container of it.
+
+    \b
+    Example:
+      imgfs cat debian:/etc/os-release
+    """
+    failed = False
+    with named_images(files, sources, store) as found:
+        for named in found:
+            with named.root_fs() as root:
+                try:
+                    with root.open(_path(named)) as file:
+                        shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+                except OSError as error:
+                    if error.filename is None:  # of standard output
+                        raise
+                    tell(f"{named.term}: {error.strerror}")
+                    failed = True
+    click.get_current_context().exit(failed)
+
+
+@click.command(short_help="Copy files out of an image.")
+@click.argument("path", metavar="IMAGE:/PATH")
+@click.argument("destination")
+@click.option("-a", "--archive", is_flag=True, help="Keep owners, set-user-ID bits and extended attributes.")
+@click.option("-L", "--follow-link", is_flag=True, help="Copy what a symbolic link at PATH leads to.")
+@click.option("-q", "--quiet", is_flag=True, help="Accepted as docker cp has it; nothing is printed anyway.")
+@source_option
+@store_option
+def cp(
+    path: str,
+    destination: str,
+    archive: bool,
+    follow_link: bool,
+    quiet: bool,
+    sources: tuple[str, ...],
+    store: str | None,
+) -> None:
+    """Copy a file or a directory of an image to DESTINATION, or as a tar to standard output if that is `-`.
+
+    As with docker cp: into DESTINATION if that is a directory, else under that name; a directory's PATH that ends in
+    `/.` means its content. Modes and times are kept; files belong to the user who copies. Symbolic links on the way to
+    PATH are followed inside the image.
+
+    \b
+    Examples:
+      imgfs cp debian:/etc/passwd .
+      imgfs cp -a debian:/etc etc-of-debian
+      imgfs cp debian:/usr/share/doc - | tar tf -
+    """
+    if destination == "-" and sys.stdout.isatty():
+        raise click.UsageError("a tar is not for a terminal: redirect standard output")
+    with named_image(path, sources, store) as named, named.root_fs() as root:
+        wanted = _path(named)
+        try:
+            entry = root.lookup(wanted, follow=follow_link)
+        except OSError as error:
+            raise NotFound(f"{path}: {error.strerror}") from None
+        only_content = wanted.endswith("/.") or wanted == "/"
+        name = "" if only_content else os.path.basename(os.path.normpath(wanted))
+        if destination == "-":
+            for chunk in tar_of(root, entry, os.fsencode(name)):
+                sys.stdout.buffer.write(chunk)
+        else:
+            _copy(root, entry, name, destination, archive=archive)
+
+
+def _copy(root: RootFS, entry: int, name: str, destination: str, *, archive: bool) -> None:
+    if os.path.isdir(destination):
+        place = destination
+    else:
+        place, last = os.path.split(destination.rstrip("/") or "/")
+        if root.tree.is_directory(entry) and not name and last:
+            os.mkdir(destination)
+            place = destination
+        elif destination.endswith("/") and not root.tree.is_directory(entry):
+            raise NotFound(f"{destination}: no such directory")
+        else:
+            name = last
+    with Folder(os.open(place or ".", _FOLDER), place or ".") as folder:
+        CopyOut(root, folder, tell, archive=archive).copy(entry, name)
+
+
+def list_paths(found: list[NamedImage], *, long: bool, recursive: bool) -> bool:
+    """Print what is at the path of each image, as ls does; returns whether all is there."""
+    complete = True
+    for number, named in enumerate(found):
+        with named.root_fs() as root:
+            path = _path(named)
+            try:
+                entry = root.lookup(path, follow=not long or path.endswith("/"))
+            except OSError as error:
+                tell(f"{named.term}: {error.strerror}")
+                complete = False
+                continue
+            if not root.tree.is_directory(entry):
+                _print_entries([(path, root.stat_entry(entry))], long=long)
+                continue
+            for inside, folder in _directories(root, entry, path.rstrip("/"), recursive=recursive):
+                if len(found) > 1 or recursive:
+                    head = f"{named.term.removesuffix(path)}{inside or '/'}:"
+                    click.echo(f"{head}" if not number and folder == entry else f"\n{head}")
+                _print_entries(list(_children(root, folder)), long=long)
+    return complete
+
+
+def _directories(root: RootFS, entry: int, path: str, *, recursive: bool) -> Iterator[tuple[str, int]]:
+    """A directory, and with `recursive` all that are below it, with their paths, in the order of ls -R."""
+    tree = root.tree
+    waiting = [(path, entry)]
+    while waiting:
+        path, entry = waiting.pop()
+        yield path, entry
+        if recursive:
+            below = [at for at in tree.children(entry) if tree.is_directory(at)]
+            waiting += [(f"{path}/{os.fsdecode(tree.name(at))}", at) for at in reversed(below)]
+
+
+def _children(root: RootFS, folder: int) -> Iterator[tuple[str, Stat]]:
+    tree = root.tree
+    for entry in tree.children(folder):
+        yield os.fsdecode(tree.name(entry)), root.stat_entry(tree.inode(entry))
+
+
+def _print_entries(entries: list[tuple[str, Stat]], *, long: bool) -> None:
+    if not long:
+        for name, _ in entries:
+            click.echo(_shown(name))
+        return
+    rows = [_columns(found) for _, found in entries]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for (name, found), (mode, *numbers, when) in zip(entries, rows, strict=True):
+        right = " ".join(text.rjust(width) for text, width in zip(numbers, widths[1:], strict=False))
+        arrow = f" -> {_shown(found.target)}" if stat.S_ISLNK(found.mode) else ""
+        click.echo(f"{mode} {right} {when} {_shown(name)}{arrow}")
+
+
+def _columns(found: Stat) -> tuple[str, ...]:
+    """What `ls -l` shows before the name: mode, links, owners in numbers, size or device, time."""
+    size = f"{found.device[0]}, {found.device[1]}" if found.device else str(found.size)
+    if stat.S_ISLNK(found.mode):
+        size = str(len(os.fsencode(found.target)))
+    when = datetime.fromtimestamp(found.mtime_ns // 1_000_000_000).astimezone()
+    return (
+        stat.filemode(found.mode),
+        str(found.links),
+        str(found.uid),
+        str(found.gid),
+        size,
+        f"{when:%Y-%m-%d %H:%M}",
+    )
+
+
+def _path(named: NamedImage) -> str:
+    if named.path is None:
+        raise click.UsageError(f"{named.term!r} has no path (IMAGE:/PATH)")
+    return named.path
+
+
+def _shown(name: str) -> str:
+    return printable(os.fsencode(name).decode(errors="backslashreplace"))
