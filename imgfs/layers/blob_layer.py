@@ -1,23 +1,33 @@
 """A layer kept as one blob, compressed or not, which is how archives, layouts and our own store keep them.
 
-What compression it has is decided from its first bytes, never from a media type.
+What compression it has is decided from its first bytes, never from a media type. Its tar is read from
+
+index known       a decoded copy if one is kept, else from the nearest seek point
+not yet           the copy that the running pass makes, as far as it has come; if there is none, or the pass waits for
+                  that of another layer, a decoder that follows the reader
+not compressed    the stored bytes
 """
 
 import hashlib
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import ClassVar
 
 from imgfs.blob import Blob
-from imgfs.codec import Compression, begins_tar, describe_unread, detect
+from imgfs.codec import Compression, begins_tar, describe_unread, detect, open_forward, open_random
 from imgfs.digest import ChainID, DiffID, Digest
-from imgfs.errors import Corrupt
-from imgfs.layers.indexer import Indexer, Subject
+from imgfs.errors import Corrupt, ImgfsError
+from imgfs.layers.background import BackgroundVerifier
+from imgfs.layers.content import LayerContent
+from imgfs.layers.index_build import IndexBuild
+from imgfs.layers.index_file import LayerIndex, LayerKey
+from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import packed_members
-from imgfs.layers.stored_tar import StoredTar
-from imgfs.tar import Member, TarBlob, scan_blob
+from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
 from imgfs.tree import Tree, build_tree
 
 _SAMPLE = 4096
@@ -25,7 +35,7 @@ _SAMPLE = 4096
 
 @dataclass(slots=True)
 class BlobLayer:
-    """A `Layer` whose stored bytes `open_blob` opens, anew at each call; it raises what `Layer.open` does.
+    """A `Layer` whose stored bytes `open_blob` opens at each call; it raises what `Layer.open` does.
 
     `stored_digest` and `recorded_size`, that of the tar, are None where they are not recorded. A layer that
     `is_doubtful` is compared with its diff ID before any byte of it is returned.
@@ -40,31 +50,26 @@ class BlobLayer:
     recorded_size: int | None = None
     is_doubtful: bool = False
     has_tar: ClassVar[bool] = True
-    _seen: Subject | None = field(default=None, init=False, compare=False)  # when it was last opened
+    _last_key: LayerKey | None = field(default=None, init=False, compare=False)
 
     @property
     def known_size(self) -> int | None:
-        if self.recorded_size is not None or self._seen is None:
+        key = self._last_key
+        if self.recorded_size is not None or key is None:
             return self.recorded_size
-        subject = self._seen
-        if subject.compression is Compression.PLAIN and not self.is_doubtful:
-            return subject.stored_size
-        return self.indexer.known_size(subject)
+        if key.compression is Compression.PLAIN and not self.is_doubtful:
+            return key.stored_size
+        return self.indexer.indexes.known_size(key)
 
     def look_for_size(self) -> int | None:
-        if self.known_size is None and self._seen is None:
-            self.indexer.look_for_size(self.subject())
+        if self.known_size is None:
+            self.indexer.indexes.look_for_size(self._last_key or self.key())
         return self.known_size
 
     def open(self) -> TarBlob:
-        blob = self.open_blob()
-        try:
-            subject = self._subject(blob)
-            self.indexer.touch(subject)
-            return StoredTar(subject, blob, self.indexer, verified_first=self.is_doubtful)
-        except BaseException:
-            blob.close()
-            raise
+        content = self.content()
+        self.indexer.verify_later(content, self.content)
+        return BlobTar(content, self.indexer.verifier, is_doubtful=self.is_doubtful)
 
     def tree(self) -> Tree:
         return build_tree(self.members(), f"layer {self.diff_id}")
@@ -75,41 +80,50 @@ class BlobLayer:
 
     def members(self) -> Sequence[Member]:
         """Every member of the tar, in order; of one that is damaged, those before the damage, which is logged."""
-        with self.open_blob() as blob:
-            subject = self._subject(blob)
-            self.indexer.touch(subject)
+        with self.content() as content:
+            self.indexer.verify_later(content, self.content)
             if (
-                subject.compression is Compression.PLAIN
+                content.index is None
+                and content.key.compression is Compression.PLAIN
                 and not self.is_doubtful
-                and self.indexer.find(subject) is None
             ):
-                with suppress(
-                    Corrupt
-                ):  # by the tar's maker, or since: the digests tell, and the pass says it
-                    return packed_members(scan_blob(blob, as_engines=True))
-        return self.indexer.members(subject)
+                # what is damaged may be so since it was made: indexing compares the digests, and reports it
+                with suppress(Corrupt):
+                    return packed_members(scan_blob(content.stored, as_engines=True))
+            return content.members()
 
     @property
     def is_verified(self) -> bool:
-        return self.indexer.is_indexed(self.subject())  # as an index is only kept if both digests are right
+        # an index is only kept if both digests were right
+        return self.indexer.indexes.header(self.key()) is not None
 
-    def subject(self) -> Subject:
-        """The layer as indexing sees it. Raises what `open` raises."""
+    def content(self) -> LayerContent:
+        """What is stored of the layer; the caller releases it. Raises what `open` raises."""
+        blob = self.open_blob()
+        try:
+            key = self._key_of(blob)
+        except BaseException:
+            blob.close()
+            raise
+        return self.indexer.open(key, blob, self.open_blob)
+
+    def key(self) -> LayerKey:
+        """The name of the stored bytes as they are now. Raises what `open` raises."""
         with self.open_blob() as blob:
-            return self._subject(blob)
+            return self._key_of(blob)
 
-    def _subject(self, blob: Blob) -> Subject:
+    def _key_of(self, blob: Blob) -> LayerKey:
         compression = detect(blob)
         if compression is Compression.PLAIN and not self._may_be_plain(blob):
             blob_name = f", blob {self.stored_digest}" if self.stored_digest else ""
             raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are {describe_unread(blob)}")
-        if compression is Compression.PLAIN and self.recorded_size not in (None, blob.size):
-            raise Corrupt(f"layer {self.diff_id}: {blob.size} bytes where {self.recorded_size} are recorded")
-        digest = self.stored_digest or (Digest(self.diff_id) if compression is Compression.PLAIN else None)
-        key = digest or _sample_digest(self.diff_id, blob)
         size = self.recorded_size
-        self._seen = Subject(key, compression, self.diff_id, blob.size, digest, size, self.open_blob)
-        return self._seen
+        if compression is Compression.PLAIN and size not in (None, blob.size):
+            raise Corrupt(f"layer {self.diff_id}: {blob.size} bytes where {size} are recorded")
+        digest = self.stored_digest or (Digest(self.diff_id) if compression is Compression.PLAIN else None)
+        cached_as = digest or _sample_digest(self.diff_id, blob)
+        self._last_key = LayerKey(cached_as, compression, self.diff_id, blob.size, digest, size)
+        return self._last_key
 
     def _may_be_plain(self, blob: Blob) -> bool:
         """Whether stored bytes that do not look compressed can be the tar itself, and not damaged at their start."""
@@ -119,6 +133,156 @@ class BlobLayer:
 
 
 def _sample_digest(diff_id: DiffID, blob: Blob) -> Digest:
-    """A key for compressed bytes whose digest nobody recorded: what they decode to, their size and both ends."""
+    """Names compressed bytes whose digest is not recorded: by what they decode to, their size and both ends."""
     ends = blob.pread(_SAMPLE, 0) + blob.pread(_SAMPLE, max(0, blob.size - _SAMPLE))
     return Digest.from_hex(hashlib.sha256(f"{diff_id} {blob.size} ".encode() + ends).hexdigest())
+
+
+class BlobTar(TarBlob):
+    """The tar of a layer with `content` for one reader, whose decoders follow it; closing it releases the content.
+
+    If it `is_doubtful`, the layer is indexed, and so verified, before any of its bytes is returned. `verifier` gives
+    way to reads.
+    """
+
+    def __init__(
+        self, content: LayerContent, verifier: BackgroundVerifier | None, *, is_doubtful: bool
+    ) -> None:
+        self._content = content
+        self._verifier = verifier
+        self._is_doubtful = is_doubtful
+        self._is_plain = content.key.compression is Compression.PLAIN
+        self._in_place = content.stored if self._is_plain and not is_doubtful else None  # until it is indexed
+        self._lock = Lock()  # held while a decoder is made
+        # decoders read from what the content holds open: dropped, and never closed
+        self._indexed: Blob | None = None
+        self._forward: TarBlob | None = None
+        self._is_closed = False
+
+    @property
+    def size(self) -> int:
+        self._content.raise_failure()
+        known = self.known_size
+        return self._content.wait_for_index().header.size if known is None else known
+
+    @property
+    def known_size(self) -> int | None:
+        return self._content.size if self._in_place is None else self._content.key.stored_size
+
+    def ending_before(self, limit: int) -> int | None:
+        content = self._content
+        index = content.wait_for_index() if self._is_doubtful else content.index
+        if index is not None:
+            ending = index.header.ending
+            return ending if ending is not None and ending < limit else None
+        forward = self._forward
+        if forward is not None and forward.knows_ending_before(limit):
+            return forward.ending_before(limit)
+        build = self._build_to_follow(limit)
+        return (build or self._following()).ending_before(limit)
+
+    def knows_ending_before(self, limit: int) -> bool:
+        if self._content.index is not None:
+            return True
+        return self._forward is not None and self._forward.knows_ending_before(limit)
+
+    def pread(self, size: int, offset: int) -> bytes:
+        content = self._content
+        if self._verifier is not None:
+            self._verifier.last_read = time.monotonic()
+        if content.failure:
+            content.raise_failure()
+        known = content.size if self._in_place is None else content.key.stored_size
+        if known is not None:
+            size = min(size, known - offset)
+        if size <= 0:
+            return b""
+        try:
+            data = self._read(size, offset, is_last=offset + size == known)
+        except Corrupt as error:
+            name = content.key.name
+            raise Corrupt(str(error) if name in str(error) else f"{name}: {error}") from error
+        except (ImgfsError, OSError):
+            content.is_broken = True
+            raise
+        if known is not None and len(data) < size:
+            raise Corrupt(f"{content.key.name}: ends at {offset + len(data)} of {known} bytes")
+        return data
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        content = self._content
+        if self._verifier is not None:
+            self._verifier.last_read = time.monotonic()
+        reader = (self._in_place if content.index is None else None) or content.copy or self._indexed
+        if reader is None or content.failure:
+            return None
+        try:
+            return reader.try_pread(size, offset)
+        except Corrupt:
+            return None  # a damaged copy is no reason to fail
+
+    def close(self) -> None:
+        with self._lock:
+            is_closed, self._is_closed = self._is_closed, True
+            self._indexed = self._forward = None
+        if not is_closed:
+            self._content.release()
+
+    def _read(self, size: int, offset: int, *, is_last: bool) -> bytes:
+        content = self._content
+        while True:
+            index = content.index
+            if index is None and self._in_place is not None:
+                return self._in_place.pread(size, offset)
+            if index is None and (self._is_doubtful or is_last):
+                # where the tar ends is only recorded until the layer is verified
+                index = content.wait_for_index()
+            if index is not None:
+                reader = content.copy or self._indexed or self._open_indexed(index)
+                if reader is not None:
+                    try:
+                        return reader.pread(size, offset)
+                    except (ImgfsError, OSError):
+                        if reader is self._indexed:
+                            raise
+                        content.give_up_copy(reader)
+                        continue
+                build = content.copying(index)
+            else:
+                build = self._build_to_follow(offset + size)
+                if build is None and content.index is not None:
+                    continue
+            if build is None:
+                return self._following().pread(size, offset)
+            data = build.pread(size, offset)
+            if data is not None:
+                return data
+
+    def _build_to_follow(self, limit: int) -> IndexBuild | None:
+        """The pass to follow up to `limit`; None where there is none to follow, or this reader's decoder is ahead."""
+        if self._in_place is not None:
+            return None
+        build = self._content.follow()
+        return build if build and (self._forward is None or build.position >= limit) else None
+
+    def _open_indexed(self, index: LayerIndex) -> Blob | None:
+        """The decoded copy, else a decoder; None if only a copy will do and there is none."""
+        content = self._content
+        copy = content.find_copy(index)
+        if copy is not None:
+            return copy
+        with self._lock:
+            if self._indexed is None:
+                if self._is_plain:
+                    self._indexed = content.checked(index)
+                elif not index.table.needs_copy:
+                    self._indexed = open_random(content.checked(index), content.key.compression, index.table)
+            return self._indexed
+
+    def _following(self) -> TarBlob:
+        """Reads without an index: in place, or by a decoder that follows this reader."""
+        with self._lock:
+            if self._forward is None:
+                content = self._content
+                self._forward = ScannedTar(open_forward(content.stored, content.key.compression))
+            return self._forward

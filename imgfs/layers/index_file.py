@@ -1,13 +1,14 @@
-"""What one pass over a layer's stored bytes teaches, and the file that remembers it.
+"""The index of a layer: what one pass over its stored bytes finds, and the file that keeps it.
 
-File: a magic line, the length of the facts, the facts (msgpack) and their hash, then sections, each hashed in the
-facts. Facts and sections are checked when they are read; whatever is not as it was written
+File: a magic line, the length of the header, the header (msgpack) and their hash, then sections, each hashed in the
+header. Header and sections are checked when they are read; what is not as it was written
 is Corrupt, and the index is made again. A cache is the only place these files come from; see `cache`.
 """
 
 import hashlib
 import struct
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated, BinaryIO, NoReturn
 
@@ -24,21 +25,64 @@ from imgfs.layers.member_list import MemberList
 _MAGIC = b"imgfs layer index, version 6\n"
 _LENGTH = struct.Struct("<I")
 _HASH_SIZE = 16
-_MAX_FACTS = 1 << 16
+_MAX_HEADER = 1 << 16
 
 Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
+@dataclass(frozen=True, slots=True)
+class LayerKey:
+    """Names the stored bytes of a layer, with all that is recorded of them.
+
+    `digest` names their files in the cache. `stored_digest` and `size`, that of the tar in bytes, are None where they
+    are not recorded. Two keys are equal if the same is recorded: of two images that say different things of the same
+    bytes, one is wrong, and must not be taken for the other.
+    """
+
+    digest: Digest
+    compression: Compression
+    diff_id: DiffID
+    stored_size: int
+    stored_digest: Digest | None
+    size: int | None
+
+    @property
+    def name(self) -> str:
+        """What errors and logs call the layer."""
+        blob = f", blob {self.stored_digest}" if self.stored_digest not in (None, self.diff_id) else ""
+        return f"layer {self.diff_id}{blob}"
+
+    @property
+    def algorithms(self) -> tuple[str, str]:
+        """The algorithms that the stored bytes and the tar are hashed with, to compare their digests."""
+        return (self.stored_digest or self.diff_id).algorithm, self.diff_id.algorithm
+
+    def matches(self, header: "IndexHeader") -> bool:
+        """Whether `header` is of this very layer. An index of another may be right, and the image wrong."""
+        size = header.size if self.size is None else self.size
+        recorded = (self.compression, self.diff_id, self.stored_size, size)
+        return (header.compression, header.diff_id, header.stored_size, header.size) == recorded
+
+    def verify(self, header: "IndexHeader") -> None:
+        """Compare what a pass found with what is recorded. Raises Corrupt."""
+        if header.diff_id != self.diff_id:
+            raise Corrupt(f"{self.name}: failed to verify, it decodes to {header.diff_id}")
+        if self.stored_digest not in (None, header.stored_digest):
+            raise Corrupt(f"{self.name}: failed to verify, its stored bytes are {header.stored_digest}")
+        if self.size not in (None, header.size):
+            raise Corrupt(f"{self.name}: it decodes to {header.size} bytes where {self.size} are recorded")
+
+
 class Section(msgspec.Struct, frozen=True, array_like=True):
-    """Where a section lies, counted from the end of the facts, and its hash."""
+    """Where a section lies, in bytes from the end of the header, and its hash."""
 
     offset: Size
     size: Size
     hash: bytes
 
 
-class Facts(msgspec.Struct, frozen=True):
-    """What is known of a layer.
+class IndexHeader(msgspec.Struct, frozen=True):
+    """The start of an index: what is known of the whole layer.
 
     `ending` is where its end-of-archive region begins, None if it has none; `damage` says why its members are not
     all known, empty when they are. Sizes in bytes.
@@ -53,22 +97,16 @@ class Facts(msgspec.Struct, frozen=True):
     damage: str
     sections: Mapping[str, Section] = {}
 
-    def are_of(self, compression: Compression, diff_id: DiffID, stored_size: int, size: int | None) -> bool:
-        """Whether these are the facts of that very layer; a `size` of None is any."""
-        said = (compression, diff_id, stored_size, self.size if size is None else size)
-        return (self.compression, self.diff_id, self.stored_size, self.size) == said
-
 
 class LayerIndex:
-    """An index that was read from `file`, all but its members: those are read when they are asked for.
+    """An index read from `file`, except its members, which are read when they are asked for.
 
-    `file` stays the caller's, and `reopen` opens the same once more: an index holds no file, so that nothing need be
-    closed where it is dropped. Raises Corrupt, from the constructor or any method, if the file is not as it was
-    written.
+    The caller closes `file`; `reopen` opens the same file again. An index holds no open file, so nothing has to be
+    closed where it is dropped. The constructor and every method raise Corrupt if the file is not as it was written.
     """
 
     def __init__(self, file: Blob, reopen: Callable[[], Blob]) -> None:
-        self.facts, self._sections_start = _read_start(file)
+        self.header, self._sections_start = _read_start(file)
         self._reopen = reopen
         self._points = self._section(file, "points")
         self.stored_checksums = self._section(file, "stored")
@@ -84,26 +122,26 @@ class LayerIndex:
 
     @property
     def memory(self) -> int:
-        """Bytes in memory that it takes, about."""
+        """About how many bytes of memory it takes."""
         return len(self.stored_checksums) + len(self.plain_checksums) + len(self._points)
 
     def members(self) -> MemberList:
-        """Every member of the tar, in order. May block; raises what `reopen` raises, too."""
+        """Every member of the tar, in order. May block; also raises what `reopen` raises."""
         with self._reopen() as file:
             return MemberList(self._section(file, "members"))
 
     def _check(self) -> None:
-        sizes = (self.facts.stored_size, self.facts.size)
+        sizes = (self.header.stored_size, self.header.size)
         for size, found in zip(sizes, (self.stored_checksums, self.plain_checksums), strict=True):
             if len(found) != checksums_size(size):
                 _fail("its checksums do not fit")
-        if self.facts.compression is Compression.PLAIN:
+        if self.header.compression is Compression.PLAIN:
             return
         if (self.table.stored_size, self.table.size) != sizes:
             _fail("its seek points do not fit")
 
     def _section(self, file: Blob, name: str) -> bytes:
-        section = self.facts.sections.get(name)
+        section = self.header.sections.get(name)
         if section is None:
             _fail(f"no section {name}")
         data = file.pread(min(section.size, file.size), self._sections_start + section.offset)
@@ -112,39 +150,39 @@ class LayerIndex:
         return data
 
 
-def read_facts(file: Blob) -> Facts:
-    """The facts of an index, of which nothing else is read. Raises Corrupt if they are not as they were written."""
+def read_header(file: Blob) -> IndexHeader:
+    """The header of an index, and nothing else of it. Raises Corrupt if it is not as it was written."""
     return _read_start(file)[0]
 
 
-def _read_start(file: Blob) -> tuple[Facts, int]:
-    """The facts, and where the sections begin."""
-    start = file.pread(len(_MAGIC) + _LENGTH.size + _MAX_FACTS + _HASH_SIZE, 0)
+def _read_start(file: Blob) -> tuple[IndexHeader, int]:
+    """The header, and the offset at which the sections begin."""
+    start = file.pread(len(_MAGIC) + _LENGTH.size + _MAX_HEADER + _HASH_SIZE, 0)
     head = len(_MAGIC) + _LENGTH.size
     if not start.startswith(_MAGIC) or len(start) < head:
         _fail("of another version, or no index")
     end = head + _LENGTH.unpack(start[len(_MAGIC) : head])[0]
     if _hash(start[:end]) != start[end : end + _HASH_SIZE]:
-        _fail("its facts are damaged")
+        _fail("its header is damaged")
     try:
-        facts = msgpack_decoder(Facts).decode(start[head:end])
-        DiffID(facts.diff_id), Digest(facts.stored_digest)
+        header = msgpack_decoder(IndexHeader).decode(start[head:end])
+        DiffID(header.diff_id), Digest(header.stored_digest)
     except (msgspec.MsgspecError, UnicodeDecodeError, InvalidDigest) as error:
         _fail(str(error))
-    return facts, end + _HASH_SIZE
+    return header, end + _HASH_SIZE
 
 
 def _fail(why: str) -> NoReturn:
     raise Corrupt(f"layer index: {why}")
 
 
-def write_index(file: BinaryIO, facts: Facts, sections: Mapping[str, bytes]) -> None:
-    """Write an index, facts first; `facts.sections` is filled in. Raises OSError."""
+def write_index(file: BinaryIO, header: IndexHeader, sections: Mapping[str, bytes]) -> None:
+    """Write an index, header first; `header.sections` is filled in. Raises OSError."""
     placed, offset = {}, 0
     for name, data in sections.items():
         placed[name] = Section(offset, len(data), _hash(data))
         offset += len(data)
-    packed = msgspec.msgpack.encode(msgspec.structs.replace(facts, sections=placed), enc_hook=str)
+    packed = msgspec.msgpack.encode(msgspec.structs.replace(header, sections=placed), enc_hook=str)
     start = _MAGIC + _LENGTH.pack(len(packed)) + packed
     file.write(start + _hash(start))
     for data in sections.values():

@@ -1,22 +1,20 @@
-"""Reading a whole layer to see whether it is what its digests say; nothing remembered is believed."""
+"""Reading a whole layer to see whether it is what its digests say, whatever is known of it already."""
 
 import hashlib
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.choice import LayerChoice, copies_of
-from imgfs.layers.indexer import Subject, verify_findings
+from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.layer import Layer
-from imgfs.layers.survey import Survey
 from imgfs.tar import FOLLOWED
 
 
 def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
-    """Read every copy of a layer from its stored bytes on; `advance` hears of them.
+    """Read and decode every copy of a layer; `advance` takes the stored bytes read since.
 
     Raises Corrupt, or what reading raises, once all were read.
     """
@@ -32,21 +30,17 @@ def verify_layer(layer: Layer, advance: Callable[[int], None]) -> None:
 
 def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
     if isinstance(layer, BlobLayer):
-        subject = layer.subject()
+        key = layer.key()
         with WatchedBlob(layer.open_blob(), advance) as blob:
-            findings = _survey(subject, blob).run(lambda chunk: None)
-        verify_findings(subject, findings)
-        if findings.facts.damage.startswith(FOLLOWED):
-            raise Corrupt(f"{subject.name}: {findings.facts.damage}")
+            header = IndexPass(blob, key.compression, key.name, key.algorithms).run(lambda _: None).header
+        key.verify(header)
+        if header.damage.startswith(FOLLOWED):
+            raise Corrupt(f"{key.name}: {header.damage}")
         return
     with layer.open() as blob:
         found = _digest(blob, layer.diff_id.algorithm, advance)
     if found != layer.diff_id:
         raise Corrupt(f"layer {layer.diff_id}: failed to verify, its bytes are {found}")
-
-
-def _survey(subject: Subject, blob: Blob) -> Survey:
-    return Survey(blob, subject.compression, subject.name, subject.algorithms)
 
 
 def _digest(blob: Blob, algorithm: str, advance: Callable[[int], None] = lambda _: None) -> str:
@@ -73,21 +67,20 @@ def check_stored(layer: BlobLayer) -> None:
 
 
 def index_layer(layer: Layer, advance: Callable[[int], None]) -> None:
-    """Index a layer that needs it and never was. Raises Corrupt, or what reading raises."""
+    """Index a layer that can be and is not yet; `advance` is as for `verify_layer`. Raises as that does."""
     if isinstance(layer, LayerChoice):
         layer.attempt(lambda copy: index_layer(copy, advance))
     if isinstance(layer, BlobLayer):
-        subject = layer.subject()
-        watched: Subject = replace(subject, open_blob=lambda: WatchedBlob(subject.open_blob(), advance))
-        layer.indexer.index(watched, with_copy=False)
+        with layer.content() as content:
+            content.wait_for_index(with_copy=False, advance=advance)
 
 
 def stored_size(layer: Layer) -> int | None:
-    """How many bytes reading the whole layer takes, where that is known."""
+    """How many stored bytes `verify_layer` reads, None if that is not known."""
     if isinstance(layer, LayerChoice):
         total = 0
         for copy in copies_of(layer):
-            with suppress(ImgfsError, OSError):  # verifying it says so
+            with suppress(ImgfsError, OSError):  # verifying it reports it
                 total += stored_size(copy) or 0
         return total
-    return layer.subject().stored_size if isinstance(layer, BlobLayer) else layer.known_size
+    return layer.key().stored_size if isinstance(layer, BlobLayer) else layer.known_size

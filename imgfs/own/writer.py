@@ -104,10 +104,10 @@ class Writer:
         with self.folder.open(staged) as blob:
             if detect(blob) is Compression.PLAIN and not begins_tar(blob):
                 raise Corrupt(f"{name}: {describe_unread(blob)}")
-        facts = self._indexer.learn(self.folder.open(staged), name, algorithm)
+        header = self._indexer.learn(self.folder.open(staged), name, algorithm)
         self._sound.add(self._identity(staged))
-        damage = f"{name}: not a sound tar: {facts.damage}" if facts.damage else ""
-        return StagedLayer(DiffID(facts.diff_id), Digest(facts.stored_digest), facts.size, staged, damage)
+        damage = f"{name}: not a sound tar: {header.damage}" if header.damage else ""
+        return StagedLayer(DiffID(header.diff_id), Digest(header.stored_digest), header.size, staged, damage)
 
     def stage_known(self, chain_id: ChainID) -> StagedLayer:
         """A layer that the store has already, held against being swept, and sound: its blob is hashed.
@@ -127,9 +127,10 @@ class Writer:
         if self._identity(name) not in self._sound:
             check_stored(held)
             self._sound.add(self._identity(name))
-        self._indexer.index(
-            held.subject(), with_copy=False
-        )  # known from when it was loaded, unless the cache is gone
+        with held.content() as content:
+            content.wait_for_index(
+                with_copy=False
+            )  # in the cache since it was loaded, unless that was cleared
         return StagedLayer(DiffID(record.diff_id), Digest(record.blob), record.size, name)
 
     def commit(

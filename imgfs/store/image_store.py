@@ -15,7 +15,7 @@ from threading import RLock
 from types import MappingProxyType
 from typing import BinaryIO
 
-from imgfs.blob import BlobStream, Concatenation
+from imgfs.blob import BlobStream
 from imgfs.digest import ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidImage, MetadataNotFound, NotFound, describe
 from imgfs.layers import LayerMetadata, LayerProvider
@@ -104,10 +104,10 @@ class ImageStore:
 
         Stays readable until it is closed, even if the image is deleted. Raises what `open_layers` does.
         """
-        return io.BufferedReader(BlobStream(Concatenation(self.open_layers(image_id))), _READ_AHEAD)
+        return io.BufferedReader(BlobStream(self._stack(image_id).open_held()), _READ_AHEAD)
 
     def open_layers(self, image_id: ImageID, *, tolerant: bool = False) -> list[TarBlob]:
-        """The tars of the image's layers, bottom first; each holds its layer until it is closed.
+        """The tars of the image's layers, bottom first; the caller closes them.
 
         Raises ImageNotFound; LayerNotFound, or what `Layer.open` raises, if a layer is not there. With `tolerant`,
         such a layer's tar raises that whenever it is read, and the others can be.

@@ -1,15 +1,15 @@
 """The layers of one image, bottom first, as a layer provider has them.
 
-Holding the top layer holds the whole stack. A tar that is open holds its own layer besides, so that it stays
-readable whatever becomes of the image.
+Holding the top layer holds the whole stack. A layer is taken from the provider while it is used, and given back: its
+tar, once open, stays readable by itself.
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from typing import Generic, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import TypeVar
 
-from imgfs.blob import MAX_SIZE, Blob
+from imgfs.blob import MAX_SIZE, Blob, Concatenation
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError, describe
 from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids
@@ -18,7 +18,6 @@ from imgfs.tar import TarBlob
 logger = logging.getLogger("imgfs")
 
 T = TypeVar("T")
-B = TypeVar("B", bound=Blob)
 
 
 class LayerStack:
@@ -48,16 +47,27 @@ class LayerStack:
         return self._provider.release(top) if top is not None else []
 
     def open(self, *, tolerant: bool = False) -> list[TarBlob]:
-        """The tar of each layer; closing one lets go of its layer.
+        """The tar of each layer; the caller closes them.
 
         Raises LayerNotFound, or what `Layer.open` raises, if one of them is not there; with `tolerant`, only
         reading that one does.
         """
         with ExitStack() as undo:
-            held = (self._open_layer(chain_id, tolerant) for chain_id in self._chain_ids)
-            tars = [undo.enter_context(tar) for tar in held]
+            tars = [
+                undo.enter_context(self._open_or_explain(number) if tolerant else self.open_one(number))
+                for number in range(len(self._chain_ids))
+            ]
             undo.pop_all()
         return tars
+
+    def open_held(self) -> Blob:
+        """The tars of all layers end to end, each layer held until this is closed. Raises as `open` does."""
+        with ExitStack() as held:
+            tars = []
+            for number in range(len(self._chain_ids)):
+                layer = held.enter_context(self._taken(number))
+                tars.append(held.enter_context(layer.open()))
+            return _HeldTars(tars, held.pop_all())
 
     @property
     def is_there(self) -> bool:
@@ -72,20 +82,17 @@ class LayerStack:
         return True
 
     def open_one(self, number: int) -> TarBlob:
-        """The tar of one layer, counted from the bottom; closing it lets go of the layer. Raises as `open` does."""
-        return _HeldTar(self._provider, self._chain_ids[number])
+        """The tar of one layer, counted from the bottom; the caller closes it. Raises as `open` does."""
+        return self.use(number, lambda layer: layer.open())
 
     def open_content(self, number: int, copy: str | None) -> Blob:
         """What the files of one layer's tree hold, as `Layer.open_content` has it. Raises as `open` does."""
-        return _Held(self._provider, self._chain_ids[number], lambda layer: layer.open_content(copy))
+        return self.use(number, lambda layer: layer.open_content(copy))
 
     def use(self, number: int, work: Callable[[Layer], T]) -> T:
         """What `work` returns for one layer, counted from the bottom, which is held meanwhile. Raises LayerNotFound."""
-        layer = self._provider.get(self._chain_ids[number])
-        try:
+        with self._taken(number) as layer:
             return work(layer)
-        finally:
-            self._provider.release(layer)
 
     @property
     def has_tars(self) -> bool:
@@ -135,12 +142,21 @@ class LayerStack:
                 logger.debug("no size of %s: %s", self._chain_ids[number], describe(error))
         return self._sizes[number]
 
-    def _open_layer(self, chain_id: ChainID, tolerant: bool) -> TarBlob:
+    @contextmanager
+    def _taken(self, number: int) -> Iterator[Layer]:
+        """One layer, given back afterwards. Raises LayerNotFound."""
+        layer: Layer | None = self._provider.get(self._chain_ids[number])
+        if layer is None:
+            raise LayerNotFound(f"no layer with chain ID {self._chain_ids[number]}")
         try:
-            return _HeldTar(self._provider, chain_id)
+            yield layer
+        finally:
+            self._provider.release(layer)
+
+    def _open_or_explain(self, number: int) -> TarBlob:
+        try:
+            return self.open_one(number)
         except (ImgfsError, OSError) as error:
-            if not tolerant:
-                raise
             return _MissingTar(error)
 
     @property
@@ -163,46 +179,15 @@ def end_to_end(sizes: Iterable[int | None]) -> int | None:
     return total if total <= MAX_SIZE else None
 
 
-class _Held(Blob, Generic[B]):
-    """What `open_layer` opens of a layer taken from `provider`; closing it releases the layer."""
+class _HeldTars(Concatenation):
+    """Tars end to end; closing it closes them and releases their layers, which is what `held` does."""
 
-    def __init__(self, provider: LayerProvider, chain_id: ChainID, open_layer: Callable[[Layer], B]) -> None:
-        layer: Layer | None = provider.get(chain_id)
-        if layer is None:
-            raise LayerNotFound(f"no layer with chain ID {chain_id}")
-        with ExitStack() as held:
-            held.callback(provider.release, layer)
-            self._blob = open_layer(layer)
-            held.callback(self._blob.close)
-            self._held = held.pop_all()
-
-    @property
-    def size(self) -> int:
-        return self._blob.size
-
-    @property
-    def known_size(self) -> int | None:
-        return self._blob.known_size
-
-    def pread(self, size: int, offset: int) -> bytes:
-        return self._blob.pread(size, offset)
-
-    def try_pread(self, size: int, offset: int) -> bytes | None:
-        return self._blob.try_pread(size, offset)
+    def __init__(self, tars: Sequence[TarBlob], held: ExitStack) -> None:
+        super().__init__(tars)
+        self._held = held
 
     def close(self) -> None:
         self._held.close()
-
-
-class _HeldTar(_Held[TarBlob], TarBlob):
-    def __init__(self, provider: LayerProvider, chain_id: ChainID) -> None:
-        super().__init__(provider, chain_id, lambda layer: layer.open())
-
-    def ending_before(self, limit: int) -> int | None:
-        return self._blob.ending_before(limit)
-
-    def knows_ending_before(self, limit: int) -> bool:
-        return self._blob.knows_ending_before(limit)
 
 
 class _MissingTar(TarBlob):

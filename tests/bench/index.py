@@ -17,7 +17,7 @@ from pathlib import Path
 from imgfs.blob import FileBlob
 from imgfs.cache import Cache
 from imgfs.digest import ChainID, DiffID, Digest
-from imgfs.layers import BlobLayer, Indexer
+from imgfs.layers import BlobLayer, Indexer, index_layer
 from imgfs.tar import scan_blob
 from tests.bench import material, rivals
 from tests.bench.report import (
@@ -120,8 +120,7 @@ def _with_index(
     def indexer() -> Indexer:
         return Indexer(Cache(str(cache), 1 << 30))
 
-    first = indexer()
-    first.index(layer(first).subject(), with_copy=False)
+    index_layer(layer(indexer()), lambda _: None)
 
     def reopen() -> float:
         return seconds(lambda: layer(indexer()).open().pread(1, size // 2))

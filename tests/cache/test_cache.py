@@ -15,7 +15,7 @@ import pytest
 from imgfs.blob import FileBlob
 from imgfs.cache import Cache
 from imgfs.digest import Digest
-from imgfs.layers.copy import Copy
+from imgfs.layers.index_build import DecodedCopy
 from tests.tools import require_root
 
 ONE, TWO, THREE = (Digest.of(name) for name in (b"1", b"2", b"3"))
@@ -295,7 +295,7 @@ def test_a_full_disk_keeps_what_was_there(tmp_path: Path, mounts: list[Path]) ->
     assert read(cache, TWO) is None
     partial = cache.begin()
     assert partial is not None
-    copy = Copy(cache, partial)
+    copy = DecodedCopy(cache, partial)
     assert copy.append(b"x" * 50_000)
     assert not copy.append(b"x" * 300_000)
     copy.close()
@@ -327,7 +327,7 @@ def test_a_copy_has_holes_and_stops_at_the_budget(tmp_path: Path) -> None:
     cache = Cache(str(tmp_path / "cache"), 4 << 20)
     partial = cache.begin()
     assert partial is not None
-    copy = Copy(cache, partial)
+    copy = DecodedCopy(cache, partial)
     data = b"a" * 70_000 + bytes(2 << 20) + b"b" * 10 + bytes(300_000)
     for start in range(0, len(data), 1 << 20):
         assert copy.append(memoryview(data)[start : start + (1 << 20)])
@@ -347,7 +347,7 @@ def test_the_copy_that_grows_makes_others_go(tmp_path: Path) -> None:
     keep(cache, ONE, os.urandom(60 << 20), "copy", used=1000)
     partial = cache.begin()
     assert partial is not None
-    copy = Copy(cache, partial)
+    copy = DecodedCopy(cache, partial)
     block = os.urandom(1 << 20)
     for _ in range(70):
         assert copy.append(block)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.conftest import Imgfs, Mount, eventually
 from tests.images import TestImage, digest, layer_tar, oci_layout
-from tests.layers.test_stored_tar import flip
+from tests.layers.test_blob_layer import flip
 
 
 def verified(imgfs: Imgfs, layout: Path, image: TestImage) -> list[bool]:

@@ -9,7 +9,7 @@ import msgspec
 from imgfs.blob import MemoryBlob
 from imgfs.codec import Compression
 from imgfs.layers.index_file import _MAGIC as INDEX_MAGIC
-from imgfs.layers.index_file import Facts, LayerIndex, _hash, write_index
+from imgfs.layers.index_file import IndexHeader, LayerIndex, _hash, write_index
 from imgfs.layers.member_list import MemberPacker, unpack_members
 from imgfs.tar import scan_blob
 from imgfs.tree.build import build_tree
@@ -27,18 +27,18 @@ def _packed() -> bytes:
     return packer.finish()
 
 
-def _facts() -> bytes:
-    """The facts of an index as they lie in it."""
-    facts = Facts(Compression.GZIP, digest(b""), 0, digest(b""), 0, None, "")
+def _header() -> bytes:
+    """The header of an index as it lies in it."""
+    header = IndexHeader(Compression.GZIP, digest(b""), 0, digest(b""), 0, None, "")
     file = io.BytesIO()
-    write_index(file, facts, {"stored": b"", "plain": b"", "points": b"", "members": _packed()})
+    write_index(file, header, {"stored": b"", "plain": b"", "points": b"", "members": _packed()})
     start = len(INDEX_MAGIC) + 4
     (length,) = struct.unpack("<I", file.getvalue()[start - 4 : start])
     return file.getvalue()[start : start + length]
 
 
-def _index(facts: bytes) -> None:
-    start = INDEX_MAGIC + struct.pack("<I", len(facts)) + facts
+def _index(header: bytes) -> None:
+    start = INDEX_MAGIC + struct.pack("<I", len(header)) + header
     file = MemoryBlob(start + _hash(start) + bytes(300))
     list(LayerIndex(file, lambda: file).members())
 
@@ -55,6 +55,6 @@ def _tree_body() -> bytes:
 
 TARGETS = [
     Target("members", lambda data: list(unpack_members(data)), [_packed(), msgspec.msgpack.encode([])]),
-    Target("index", _index, [_facts()]),
+    Target("index", _index, [_header()]),
     Target("tree", _tree, [_tree_body()]),
 ]

@@ -10,7 +10,7 @@ from imgfs.errors import Corrupt
 from imgfs.layers import Indexer, Layer, LayerChoice, copies_of, verified_first
 from tests.images import layer_tar
 from tests.indexing import indexing
-from tests.layers.subjects import ENCODERS, stored_layer
+from tests.layers.stored_layers import ENCODERS, index_of, stored_layer
 
 TAR = layer_tar({"file": b"content" * 10_000, "other": bytes(100_000)})
 
@@ -103,7 +103,7 @@ def test_the_same_blob_in_another_place_is_not_taken_for_damaged(tmp_path: Path,
     layers = [stored_layer(indexer, tmp_path / name, TAR, "gzip") for name in ("bad", "good")]
     (tmp_path / "bad").write_bytes(_flip((tmp_path / "good").read_bytes()))
     with pytest.raises(Corrupt):
-        indexer.index(layers[0].subject())
+        index_of(layers[0])
     with layers[1].open() as tar:
         assert tar.pread(len(TAR), 0) == TAR
 

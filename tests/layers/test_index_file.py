@@ -2,6 +2,7 @@
 
 import io
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import msgspec
@@ -14,23 +15,23 @@ from imgfs.budget import SMALL
 from imgfs.codec import Compression
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt
-from imgfs.layers.index_file import Facts, LayerIndex, read_facts, write_index
+from imgfs.layers.index_file import IndexHeader, LayerIndex, LayerKey, read_header, write_index
+from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.member_list import MemberPacker, packed_members, unpack_members
-from imgfs.layers.survey import Survey
 from imgfs.tar import Member, scan_blob
 from tests.codec.encoders import gzip_member
 from tests.images import layer_tar
-from tests.layers.subjects import big_tar
+from tests.layers.stored_layers import big_tar
 from tests.tar.archives import extended, header
 
 DATA = layer_tar({f"some/name-{number}": b"x" * number for number in range(300)})
 STORED = gzip_member(DATA)
-FINDINGS = Survey(MemoryBlob(STORED), Compression.GZIP, "layer").run(lambda chunk: None)
+DATA_FOUND = IndexPass(MemoryBlob(STORED), Compression.GZIP, "layer").run(lambda chunk: None)
 
 
 def written() -> bytes:
     file = io.BytesIO()
-    write_index(file, FINDINGS.facts, FINDINGS.sections)
+    write_index(file, DATA_FOUND.header, DATA_FOUND.sections)
     return file.getvalue()
 
 
@@ -40,18 +41,18 @@ WRITTEN = written()
 def everything(data: bytes) -> tuple[object, ...]:
     """All that an index in these bytes answers."""
     index = LayerIndex(MemoryBlob(data), lambda: MemoryBlob(data))
-    facts = msgspec.structs.replace(index.facts, sections={})
-    return facts, index.stored_checksums, index.plain_checksums, index.table.dump(), list(index.members())
+    header = msgspec.structs.replace(index.header, sections={})
+    return header, index.stored_checksums, index.plain_checksums, index.table.dump(), list(index.members())
 
 
 def test_an_index_says_what_the_pass_found() -> None:
-    facts, stored, plain, table, members = everything(WRITTEN)
-    assert facts == FINDINGS.facts
-    assert facts == Facts(
+    header, stored, plain, table, members = everything(WRITTEN)
+    assert header == DATA_FOUND.header
+    assert header == IndexHeader(
         Compression.GZIP, Digest.of(STORED), len(STORED), DiffID.of(DATA), len(DATA), 512 * 600 - 512, ""
     )
-    assert (stored, plain) == (FINDINGS.sections["stored"], FINDINGS.sections["plain"])
-    assert table == FINDINGS.sections["points"]
+    assert (stored, plain) == (DATA_FOUND.sections["stored"], DATA_FOUND.sections["plain"])
+    assert table == DATA_FOUND.sections["points"]
     assert members == list(scan_blob(MemoryBlob(DATA)))
 
 
@@ -92,35 +93,41 @@ def test_another_version_is_corrupt(version: bytes) -> None:
         everything(WRITTEN.replace(b"version 6", b"version " + version, 1))
 
 
-def test_an_index_knows_its_layer_from_others() -> None:
-    facts = read_facts(MemoryBlob(WRITTEN))
-    right = (Compression.GZIP, DiffID.of(DATA), len(STORED), len(DATA))
-    assert facts.are_of(*right)
-    assert facts.are_of(*right[:3], None)
-    for place, other in enumerate((Compression.ZSTD, DiffID.of(b"other"), len(STORED) + 1, len(DATA) + 1)):
-        assert not facts.are_of(*right[:place], other, *right[place + 1 :])  # type: ignore[arg-type,call-arg]
+def test_a_key_matches_the_index_of_its_layer_and_no_other() -> None:
+    header = read_header(MemoryBlob(WRITTEN))
+    key = LayerKey(Digest.of(STORED), Compression.GZIP, DiffID.of(DATA), len(STORED), None, len(DATA))
+    assert key.matches(header)
+    assert replace(key, size=None).matches(header)
+    others = {
+        "compression": Compression.ZSTD,
+        "diff_id": DiffID.of(b"other"),
+        "stored_size": len(STORED) + 1,
+        "size": len(DATA) + 1,
+    }
+    for name, other in others.items():
+        assert not replace(key, **{name: other}).matches(header)  # type: ignore[arg-type]
 
 
-OTHER = Survey(MemoryBlob(gzip_member(DATA[:99])), Compression.GZIP, "x").run(lambda chunk: None)
+OTHER = IndexPass(MemoryBlob(gzip_member(DATA[:99])), Compression.GZIP, "x").run(lambda chunk: None)
 HUGE_FRAME = b"\x28\xb5\x2f\xfd\xe0" + b"\xff" * 15  # says that it holds nearly 2**64 bytes
 FORGERIES = {
-    "no checksums": (FINDINGS.facts, {"stored": b""}),
-    "too many checksums": (FINDINGS.facts, {"plain": FINDINGS.sections["plain"] + b"more"}),
-    "another size": (msgspec.structs.replace(FINDINGS.facts, size=1 << 50), {}),
-    "no points": (FINDINGS.facts, {"points": b""}),
-    "points of another": (FINDINGS.facts, {"points": OTHER.sections["points"]}),
-    "nonsense digest": (msgspec.structs.replace(FINDINGS.facts, diff_id="sha256:xyz"), {}),
-    "negative ending": (msgspec.structs.replace(FINDINGS.facts, ending=-5), {}),
-    "members of nonsense": (FINDINGS.facts, {"members": b"nonsense"}),
-    "members of too much": (FINDINGS.facts, {"members": struct.pack("<I", 20) + HUGE_FRAME}),
+    "no checksums": (DATA_FOUND.header, {"stored": b""}),
+    "too many checksums": (DATA_FOUND.header, {"plain": DATA_FOUND.sections["plain"] + b"more"}),
+    "another size": (msgspec.structs.replace(DATA_FOUND.header, size=1 << 50), {}),
+    "no points": (DATA_FOUND.header, {"points": b""}),
+    "points of another": (DATA_FOUND.header, {"points": OTHER.sections["points"]}),
+    "nonsense digest": (msgspec.structs.replace(DATA_FOUND.header, diff_id="sha256:xyz"), {}),
+    "negative ending": (msgspec.structs.replace(DATA_FOUND.header, ending=-5), {}),
+    "members of nonsense": (DATA_FOUND.header, {"members": b"nonsense"}),
+    "members of too much": (DATA_FOUND.header, {"members": struct.pack("<I", 20) + HUGE_FRAME}),
 }
 
 
 @pytest.mark.parametrize("name", FORGERIES)
 def test_nonsense_with_right_hashes_is_corrupt(name: str) -> None:
-    facts, sections = FORGERIES[name]
+    header, sections = FORGERIES[name]
     file = io.BytesIO()
-    write_index(file, facts, FINDINGS.sections | sections)
+    write_index(file, header, DATA_FOUND.sections | sections)
     with pytest.raises(Corrupt):
         everything(file.getvalue())
 
@@ -184,12 +191,12 @@ def test_a_layer_stored_in_few_bytes_may_have_fewer_members(monkeypatch: pytest.
         MemberPacker(SMALL - 1).add(members)
 
 
-def test_a_survey_of_too_many_members_still_indexes_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pass_over_too_many_members_still_indexes_the_layer(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("imgfs.layers.member_list.MOST_OF_SMALL", 100_000)
-    findings = Survey(MemoryBlob(STORED), Compression.GZIP, "layer").run(lambda chunk: None)
-    assert "too many" in findings.facts.damage
-    assert findings.facts.diff_id == DiffID.of(DATA)
-    assert 0 < len(list(unpack_members(findings.sections["members"]))) < 300
+    found = IndexPass(MemoryBlob(STORED), Compression.GZIP, "layer").run(lambda chunk: None)
+    assert "too many" in found.header.damage
+    assert found.header.diff_id == DiffID.of(DATA)
+    assert 0 < len(list(unpack_members(found.sections["members"]))) < 300
 
 
 def test_a_small_blob_that_decodes_to_very_much_is_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -197,12 +204,12 @@ def test_a_small_blob_that_decodes_to_very_much_is_refused_by_name(monkeypatch: 
     stored = gzip_member(header(size=2 << 20) + bytes((2 << 20) + 1024))
     for data in (stored, bytes(16 << 20)):
         form = Compression.GZIP if data is stored else Compression.PLAIN
-        survey = Survey(MemoryBlob(data), form, "layer x")
+        index_pass = IndexPass(MemoryBlob(data), form, "layer x")
         if form is Compression.PLAIN:  # large as it is stored
-            survey.run(lambda chunk: None)
+            index_pass.run(lambda chunk: None)
         else:
             with pytest.raises(Corrupt, match=r"^layer x: \d+ bytes that decode to more than 1 MiB$"):
-                survey.run(lambda chunk: None)
+                index_pass.run(lambda chunk: None)
 
 
 def test_loading_reads_little_of_what_a_large_layer_has(tmp_path: Path) -> None:
@@ -215,23 +222,23 @@ def test_loading_reads_little_of_what_a_large_layer_has(tmp_path: Path) -> None:
             return data
 
     blob = Counted(WRITTEN)
-    assert read_facts(blob).size == len(DATA)
+    assert read_header(blob).size == len(DATA)
     index = LayerIndex(blob, lambda: blob)
-    size = len(FINDINGS.sections["members"])
+    size = len(DATA_FOUND.sections["members"])
     assert index.memory < len(WRITTEN) - size
     before = blob.read
     assert len(index.members()) == 300
     assert blob.read - before == size
 
 
-def test_plain_and_compressed_layers_are_surveyed_alike() -> None:
+def test_plain_and_compressed_layers_are_indexed_alike() -> None:
     data = big_tar(600_000)
     plain, packed = (
-        Survey(MemoryBlob(stored), kind, "layer").run(lambda chunk: None)
+        IndexPass(MemoryBlob(stored), kind, "layer").run(lambda chunk: None)
         for stored, kind in ((data, Compression.PLAIN), (gzip_member(data), Compression.GZIP))
     )
-    assert plain.facts.stored_digest == plain.facts.diff_id == packed.facts.diff_id == Digest.of(data)
-    assert (plain.facts.size, plain.facts.ending) == (packed.facts.size, packed.facts.ending)
+    assert plain.header.stored_digest == plain.header.diff_id == packed.header.diff_id == Digest.of(data)
+    assert (plain.header.size, plain.header.ending) == (packed.header.size, packed.header.ending)
     assert plain.sections["stored"] == plain.sections["plain"] == packed.sections["plain"]
     assert plain.sections["members"] == packed.sections["members"]
     assert plain.sections["points"] == b""
@@ -241,12 +248,12 @@ def test_numbers_of_any_size_can_be_remembered() -> None:
     absurd = header(mtime=b"\x80\0\0\0\x7f" + b"\xff" * 7, uid=b"\xbf" + b"\xff" * 7)
     records = extended(b"x", {b"mtime": b"9" * 18, b"uid": b"9" * 18, b"gid": b"-" + b"9" * 18})
     layer = absurd + records + absurd + bytes(1024)
-    findings = Survey(MemoryBlob(gzip_member(layer)), Compression.GZIP, "layer").run(lambda chunk: None)
-    assert not findings.facts.damage
+    found = IndexPass(MemoryBlob(gzip_member(layer)), Compression.GZIP, "layer").run(lambda chunk: None)
+    assert not found.header.damage
     without_names = [
         msgspec.structs.replace(found, uname=b"", gname=b"") for found in scan_blob(MemoryBlob(layer))
     ]
-    assert list(unpack_members(findings.sections["members"])) == without_names
+    assert list(unpack_members(found.sections["members"])) == without_names
 
 
 def member(name: bytes) -> Member:

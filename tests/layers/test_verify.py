@@ -9,8 +9,8 @@ from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers import index_layer, stored_size, verify_layer
 from tests.images import layer_tar
 from tests.indexing import indexing
-from tests.layers.subjects import ENCODERS, big_tar, stored_layer
-from tests.layers.test_stored_tar import flip
+from tests.layers.stored_layers import ENCODERS, big_tar, stored_layer
+from tests.layers.test_blob_layer import flip
 
 DATA = big_tar(1_200_000)
 

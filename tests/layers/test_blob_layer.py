@@ -14,7 +14,7 @@ from imgfs.layers import Indexer
 from imgfs.tar import TarBlob
 from tests.conftest import eventually
 from tests.indexing import indexing
-from tests.layers.subjects import ENCODERS, big_tar, stored_layer
+from tests.layers.stored_layers import ENCODERS, big_tar, index_of, stored_layer
 
 DATA = big_tar(9_000_000)
 SMALL = big_tar(900_000)
@@ -40,7 +40,7 @@ def test_random_reads_by_several_threads_are_the_plain_bytes(
     with indexing(tmp_path) as indexer:
         layer = stored_layer(indexer, tmp_path / "layer", DATA, encoder)
         if known:
-            indexer.index(layer.subject())
+            index_of(layer)
             assert layer.known_size == len(DATA)
         with layer.open() as shared, layer.open() as own, ThreadPoolExecutor(4) as pool:
             tars = [shared, shared, shared, own]
@@ -62,7 +62,7 @@ def test_a_flipped_bit_is_an_error_or_correct_bytes_once_indexed(
     path = tmp_path / "layer"
     with indexing(tmp_path) as indexer:
         layer = stored_layer(indexer, path, SMALL, encoder, digest_known=digest_known)
-        indexer.index(layer.subject(), with_copy=False)
+        index_of(layer, with_copy=False)
     failed = 0
     for place in places(path.stat().st_size):
         flip(path, place, 1 << place % 8)
@@ -96,7 +96,7 @@ def test_a_recorded_size_that_is_wrong_cuts_nothing_off(
     with indexing(tmp_path) as indexer:
         layer = stored_layer(indexer, tmp_path / "layer", SMALL, encoder)
         if indexed:
-            indexer.index(layer.subject())
+            index_of(layer)
         with pytest.raises(Corrupt, match=f"where {recorded} are recorded"):
             with replace(layer, recorded_size=recorded).open() as tar:
                 for offset in range(0, recorded, 65_536):
@@ -106,7 +106,7 @@ def test_a_recorded_size_that_is_wrong_cuts_nothing_off(
 def test_a_blob_that_becomes_shorter_is_an_error(tmp_path: Path) -> None:
     with indexing(tmp_path) as indexer:
         layer = stored_layer(indexer, tmp_path / "layer", DATA)
-        indexer.index(layer.subject(), with_copy=False)
+        index_of(layer, with_copy=False)
         with layer.open() as tar:
             os.truncate(tmp_path / "layer", 100_000)
             with pytest.raises(ImgfsError):
@@ -121,7 +121,7 @@ def copies(folder: Path) -> list[Path]:
 def test_a_decoded_copy_that_is_damaged_or_gone_is_made_good(tmp_path: Path, encoder: str) -> None:
     with indexing(tmp_path) as indexer:
         layer = stored_layer(indexer, tmp_path / "layer", DATA, encoder)
-        indexer.index(layer.subject())
+        index_of(layer)
         with layer.open() as tar:
             assert read_at_random(tar, 1, 10)
             (copy,) = copies(tmp_path)
@@ -129,7 +129,7 @@ def test_a_decoded_copy_that_is_damaged_or_gone_is_made_good(tmp_path: Path, enc
             for offset in range(0, len(DATA), 131_072):
                 assert tar.try_pread(131_072, offset) in (None, DATA[offset : offset + 131_072])
                 assert tar.pread(131_072, offset) == DATA[offset : offset + 131_072]
-        indexer.index(layer.subject())
+        index_of(layer)
         with layer.open() as tar:
             assert read_at_random(tar, 2, 10)
             Cache(str(tmp_path / "cache"), 0).prune()
@@ -140,7 +140,7 @@ def test_one_huge_zstd_frame_is_read_from_a_sparse_copy_within_the_budget(tmp_pa
     data = big_tar(30_000_000)
     with indexing(tmp_path) as indexer:
         layer = stored_layer(indexer, tmp_path / "layer", data, "zstd frame")
-        index = indexer.index(layer.subject(), with_copy=False)
+        index = index_of(layer, with_copy=False)
         assert index.table.needs_copy
         assert not copies(tmp_path)
         with layer.open() as tar:
@@ -175,7 +175,7 @@ def test_without_room_for_a_copy_it_is_decoded_from_the_start_for_each_read(
     data = big_tar(20_000_000)
     with indexing(tmp_path, 1 << 20) as indexer:
         layer = stored_layer(indexer, tmp_path / "layer", data, encoder)
-        assert indexer.index(layer.subject()).table.needs_copy
+        assert index_of(layer).table.needs_copy
         with layer.open() as tar:
             for offset in (19_000_000, 1000, 10_000_000):
                 assert tar.pread(1000, offset) == data[offset : offset + 1000]

@@ -3,18 +3,17 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from imgfs.blob import Blob, MemoryBlob
-from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
-from imgfs.layers import BlobLayer, Indexer
+from imgfs.layers import BlobLayer
 from tests.indexing import indexing
-from tests.layers.subjects import ENCODERS, big_tar
+from tests.layers.stored_layers import ENCODERS, big_tar, layer_of
 
 DATA = big_tar(12_000_000)
 
@@ -36,11 +35,6 @@ class Gate(MemoryBlob):
         data = super().pread(size, offset)
         self.read += len(data)
         return data
-
-
-def layer_of(indexer: Indexer, stored: bytes, plain: bytes, open_blob: Callable[[], Blob]) -> BlobLayer:
-    diff_id = DiffID.of(plain)
-    return BlobLayer(ChainID(diff_id), diff_id, None, open_blob, indexer, Digest.of(stored))
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""Layers made in code, stored in every way, as what indexing takes."""
+"""Layers made in code, stored in every way."""
 
 import bz2
 import lzma
@@ -7,11 +7,10 @@ from pathlib import Path
 
 import zstandard
 
-from imgfs.blob import Blob, FileBlob
-from imgfs.codec import Compression, detect
+from imgfs.blob import Blob, FileBlob, MemoryBlob
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.layers import BlobLayer, Indexer
-from imgfs.layers.indexer import Subject
+from imgfs.layers.index_file import LayerIndex
 from tests.codec.encoders import gzip_member, texture
 from tests.images import layer_tar
 
@@ -58,11 +57,17 @@ def stored_layer(
     return BlobLayer(ChainID(diff_id), diff_id, None, lambda: FileBlob(path), indexer, digest)
 
 
-def subject_of(stored: bytes, plain: bytes, open_blob: Callable[[], Blob]) -> Subject:
-    """What indexing takes, of bytes that `open_blob` opens."""
-    with open_blob() as blob:
-        compression = detect(blob)
-    assert compression is not Compression.PLAIN or stored == plain
-    return Subject(
-        Digest.of(stored), compression, DiffID.of(plain), len(stored), Digest.of(stored), None, open_blob
+def layer_of(
+    indexer: Indexer, stored: bytes, plain: bytes, open_blob: Callable[[], Blob] | None = None
+) -> BlobLayer:
+    """A layer whose stored bytes `open_blob` opens, or are in memory."""
+    diff_id = DiffID.of(plain)
+    return BlobLayer(
+        ChainID(diff_id), diff_id, None, open_blob or (lambda: MemoryBlob(stored)), indexer, Digest.of(stored)
     )
+
+
+def index_of(layer: BlobLayer, *, with_copy: bool = True) -> LayerIndex:
+    """The index of a layer, made now if it never was."""
+    with layer.content() as content:
+        return content.wait_for_index(with_copy=with_copy)

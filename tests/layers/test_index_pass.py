@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from imgfs.layers.ahead import Ahead
+from imgfs.layers.index_pass import Prefetcher
 
 
 def counted(limit: int, made: list[int]) -> Iterator[int]:
@@ -19,13 +19,13 @@ def counted(limit: int, made: list[int]) -> Iterator[int]:
 
 
 def test_items_come_in_order() -> None:
-    with Ahead(iter(range(1000)), depth=4) as ahead:
+    with Prefetcher(iter(range(1000)), depth=4) as ahead:
         assert list(ahead) == list(range(1000))
 
 
 def test_no_more_than_the_depth_is_made_before_it_is_taken() -> None:
     made: list[int] = []
-    with Ahead(counted(1000, made), depth=3) as ahead:
+    with Prefetcher(counted(1000, made), depth=3) as ahead:
         assert next(iter(ahead)) == 0
         time.sleep(0.05)
         assert 2 <= len(made) <= 6
@@ -36,7 +36,7 @@ def test_what_was_raised_comes_after_the_items_before_it() -> None:
         yield 1
         raise OSError(5, "the disk is on fire")
 
-    with Ahead(failing(), depth=4) as ahead:
+    with Prefetcher(failing(), depth=4) as ahead:
         items = iter(ahead)
         assert next(items) == 1
         with pytest.raises(OSError, match="fire"):
@@ -46,7 +46,7 @@ def test_what_was_raised_comes_after_the_items_before_it() -> None:
 def test_leaving_early_stops_the_thread() -> None:
     before = threading.active_count()
     made: list[int] = []
-    with Ahead(counted(1_000_000, made), depth=4) as ahead:
+    with Prefetcher(counted(1_000_000, made), depth=4) as ahead:
         next(iter(ahead))
     assert threading.active_count() == before
     assert len(made) < 100

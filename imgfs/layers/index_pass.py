@@ -1,7 +1,7 @@
-"""The one pass over a layer's stored bytes that learns all there is to know of it.
+"""The pass over a layer's stored bytes that makes its index.
 
-Decodes in order, hashes what is stored and what is decoded, scans headers, and hands the decoded bytes on. Knows
-nothing of caches or of readers. Decoding runs in a thread of its own, a little ahead; the rest takes about as long.
+Decodes in order, hashes what is stored and what is decoded, scans headers, and passes the decoded bytes on. Knows
+nothing of caches or of readers. Decoding runs in its own thread, a little ahead; the rest takes about as long.
 """
 
 import hashlib
@@ -10,16 +10,17 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from threading import Event
+from queue import Queue
+from threading import Event, Thread
+from typing import Generic, Self, TypeVar
 
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.budget import check_decoded
 from imgfs.codec import Compression, SeekTable
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
-from imgfs.layers.ahead import Ahead
 from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
-from imgfs.layers.index_file import Facts
+from imgfs.layers.index_file import IndexHeader
 from imgfs.layers.member_list import MemberPacker
 from imgfs.tar import FOLLOWED, Scanner
 from imgfs.tar.fields import BLOCK
@@ -30,6 +31,8 @@ _DECODED_AHEAD = 16  # chunks; more than rapidgzip decodes at a time, so that it
 
 Take = Callable[[bytes | memoryview], None]
 
+_Item = TypeVar("_Item")
+
 
 def _has_idle_cores() -> bool:
     """Whether there is a core for a third thread, beside decoding and what is done with what was decoded."""
@@ -38,7 +41,7 @@ def _has_idle_cores() -> bool:
 
 @contextmanager
 def naming_shortage(name: str) -> Iterator[None]:
-    """Raises StoreError naming what was being indexed where the system has no memory or no thread left for it."""
+    """Raise StoreError naming what was being indexed if the system has no memory or no thread left for it."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -48,19 +51,19 @@ def naming_shortage(name: str) -> Iterator[None]:
 
 
 class Cancelled(ImgfsError):
-    """The pass was told to stop."""
+    """The pass was cancelled."""
 
 
 @dataclass(frozen=True, slots=True)
-class Findings:
-    """What a pass learnt: the facts, and the sections of the layer's index."""
+class IndexData:
+    """What a pass found: the header and the sections of the layer's index."""
 
-    facts: Facts
+    header: IndexHeader
     sections: dict[str, bytes]
 
 
-class Survey:
-    """A pass over `blob`, which stays the caller's. `scanner` may be looked at while it runs."""
+class IndexPass:
+    """A pass over `blob`, which the caller closes. `scanner` may be read while the pass runs."""
 
     def __init__(
         self,
@@ -82,8 +85,8 @@ class Survey:
         self._size = 0
         self.scanner = Scanner()
 
-    def run(self, take: Take) -> Findings:
-        """Do the pass; `take` is called with all decoded bytes in order, after they were scanned.
+    def run(self, take: Take) -> IndexData:
+        """Run the pass; `take` is called with all decoded bytes in order, after they were scanned.
 
         Raises Corrupt if the stored bytes do not decode, StoreError if there is not enough memory, Cancelled, and what
         reading raises.
@@ -91,7 +94,7 @@ class Survey:
         with naming_shortage(self._name):
             return self._run(take)
 
-    def _run(self, take: Take) -> Findings:
+    def _run(self, take: Take) -> IndexData:
         if self._compression is Compression.PLAIN:
             stored_sha = hashlib.new(self._algorithm)
             self._follow(self._plain_chunks(stored_sha), take)
@@ -106,7 +109,7 @@ class Survey:
                 stored_digest, stored_checksums = stored.finish()
             diff_id, plain_checksums = self._hashes.finish()
         self._finish_scan()
-        facts = Facts(
+        header = IndexHeader(
             compression=self._compression,
             stored_digest=stored_digest,
             stored_size=self._blob.size,
@@ -121,7 +124,7 @@ class Survey:
             "points": points,
             "members": self._members.finish(),
         }
-        return Findings(facts, sections)
+        return IndexData(header, sections)
 
     def _plain_chunks(self, stored_sha: "hashlib._Hash") -> Iterator[bytes]:
         """The stored bytes, hashed on the way if the diff ID is of another algorithm than their digest."""
@@ -145,13 +148,13 @@ class Survey:
                 stored.catch_up()
 
             try:
-                ahead = stack.enter_context(Ahead(iter(decoding), _DECODED_AHEAD))
-                self._follow(ahead, take_and_give_back)
+                prefetched = stack.enter_context(Prefetcher(iter(decoding), _DECODED_AHEAD))
+                self._follow(prefetched, take_and_give_back)
             except Corrupt as error:
                 raise Corrupt(str(error) if self._name in str(error) else f"{self._name}: {error}") from error
             return decoding.table
 
-    def _follow(self, chunks: "Ahead[bytes | memoryview] | Iterator[bytes]", take: Take) -> None:
+    def _follow(self, chunks: "Prefetcher[bytes | memoryview] | Iterator[bytes]", take: Take) -> None:
         for chunk in chunks:
             if self._cancelled.is_set():
                 raise Cancelled(f"{self._name}: indexing was stopped")
@@ -192,3 +195,44 @@ class Survey:
     def _broken(self, error: Corrupt) -> None:
         self._damage = self._damage or str(error)
         logger.warning("%s: not all of its members can be read: %s", self._name, error)
+
+
+class Prefetcher(Generic[_Item]):
+    """Iterates over `items` in a thread, up to `depth` items ahead of the caller. A context manager; iterated once.
+
+    So decoding and what is done with the decoded bytes each have a core. Raises what `items` raised, in its place.
+    Leaving stops the thread and waits until it has ended.
+    """
+
+    def __init__(self, items: Iterator[_Item], depth: int) -> None:
+        self._items = items
+        self._queue: Queue[tuple[_Item] | BaseException | None] = Queue(depth)
+        self._stopped = Event()
+        self._thread = Thread(target=self._run, name="imgfs decoding", daemon=True)
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._stopped.set()
+        while self._thread.is_alive():
+            while not self._queue.empty():
+                self._queue.get()
+            self._thread.join(0.01)
+
+    def __iter__(self) -> Iterator[_Item]:
+        while (taken := self._queue.get()) is not None:
+            if isinstance(taken, BaseException):
+                raise taken
+            yield taken[0]
+
+    def _run(self) -> None:
+        try:
+            for item in self._items:
+                self._queue.put((item,))
+                if self._stopped.is_set():
+                    break
+            self._queue.put(None)
+        except BaseException as error:  # raised again where the items are taken
+            self._queue.put(error)

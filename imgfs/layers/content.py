@@ -1,0 +1,236 @@
+"""The content of one stored layer, shared by all who read it for as long as one of them does.
+
+It owns the stored bytes, held open so that they stay readable whatever happens to the path they were opened from, the
+layer's index, the pass that makes that, and the decoded copy. Knows nothing of the place of a layer in a stack.
+"""
+
+from collections.abc import Callable, Hashable, Sequence
+from enum import Enum, auto
+from threading import RLock
+from typing import Protocol, Self
+
+from imgfs.blob import Blob, WatchedBlob
+from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
+from imgfs.errors import Corrupt
+from imgfs.layers.index_build import DecodedCopy, IndexBuild
+from imgfs.layers.index_file import LayerIndex, LayerKey
+from imgfs.layers.index_pass import IndexData, IndexPass, Take, naming_shortage
+from imgfs.layers.index_store import UNREADABLE, IndexStore
+from imgfs.layers.turn import Turn
+from imgfs.tar import Member
+
+
+class LayerState(Enum):
+    """How much is known of a layer's content."""
+
+    UNREAD = auto()
+    INDEXING = auto()
+    """A pass over the stored bytes is running; if that cannot read them, the layer is unread again."""
+    INDEXED = auto()
+    """Both digests were right. A pass may be running that makes a decoded copy."""
+    FAILED = auto()
+    """The stored bytes are not what is recorded of them; `failure` says why, and they are not decoded again."""
+
+
+class Users(Protocol):
+    """Counts who uses a content, and has it closed when no user is left."""
+
+    def acquire(self, content: "LayerContent") -> None: ...
+    def release(self, content: "LayerContent") -> None: ...
+
+
+class LayerContent:
+    """The content named `key`, whose stored bytes are `stored`, and lie at `place`. A context manager that releases it.
+
+    Attributes that are not private may be read without the lock, which never blocks. What `is_broken` has failed to
+    be read, as when its device is gone, so that those who open the layer now do not share it.
+    """
+
+    def __init__(
+        self, key: LayerKey, stored: Blob, place: Hashable, store: IndexStore, turn: Turn, users: Users
+    ) -> None:
+        self.key = key
+        self.stored = stored
+        self.place = place
+        self.is_broken = False
+        self.state = LayerState.UNREAD
+        self.failure = ""
+        self.index: LayerIndex | None = None
+        self.size = key.size
+        """The size in bytes of the tar, as it is recorded until the layer is indexed; None if it is not known."""
+        self.copy: Blob | None = None
+        """The decoded bytes, once `find_copy` has found them."""
+        self.build: IndexBuild | None = None
+        self._store = store
+        self._turn = turn
+        self._users = users
+        self._lock = RLock()  # held while the cache is looked up, never while a pass is waited for
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.release()
+
+    def release(self) -> None:
+        """Stop using it; each user does once. The last one closes it."""
+        self._users.release(self)
+
+    def close(self) -> None:
+        """Close what it holds open; for `Users` to call."""
+        with self._lock:
+            copy, self.copy = self.copy, None
+        if copy is not None:
+            copy.close()
+        self.stored.close()
+
+    def raise_failure(self) -> None:
+        """Raise Corrupt if the stored bytes are not what is recorded of them. Never blocks."""
+        if self.failure:
+            raise Corrupt(self.failure)
+
+    def look_for_index(self) -> LayerIndex | None:
+        """The index, looked for in the cache if it is not known; None if the layer is not indexed."""
+        if self.state is LayerState.UNREAD:
+            with self._lock:
+                index = self._store.find(self.key)
+                if index is not None:
+                    self._set_index(index)
+        return self.index
+
+    def wait_for_index(
+        self, *, with_copy: bool = True, advance: Callable[[int], None] | None = None
+    ) -> LayerIndex:
+        """The index, made now if the layer was never indexed; `advance` takes the stored bytes read for that.
+
+        Raises Corrupt, or what reading raises.
+        """
+        while (index := self.index) is None:
+            build = self._start(with_copy=with_copy, advance=advance)
+            if build is not None:
+                build.wait()
+        return index
+
+    def members(self) -> Sequence[Member]:
+        """Every member of the tar, in order. Raises as `wait_for_index` does."""
+        index = self.wait_for_index(with_copy=False)
+        try:
+            return index.members()
+        except UNREADABLE as error:
+            self._store.discard(self.key, error)
+            with self._lock:
+                if self.index is index:
+                    self.state, self.index = LayerState.UNREAD, None
+            return self.wait_for_index(with_copy=False).members()
+
+    def follow(self) -> IndexBuild | None:
+        """A pass to take decoded bytes from; None if the layer turns out to be indexed, or nothing can be kept.
+
+        Raises Corrupt if the layer failed before.
+        """
+        build = self.build or self._start()
+        return build if build is not None and build.readable else None
+
+    def copying(self, index: LayerIndex) -> IndexBuild | None:
+        """A pass that makes a decoded copy of the indexed layer; None if none can be kept."""
+        with self._lock:
+            build = self.build
+            if build is None:
+                self.raise_failure()
+                copy = self._store.begin_copy(self.key, index.header.size)
+                build = None if copy is None else self._begin(copy)
+        return build if build is not None and build.readable else None
+
+    def verify(self, take: Take) -> None:
+        """Index the layer in this thread, beside what others do; `take` is called between chunks. Raises Corrupt."""
+        if self.look_for_index() is not None:
+            return
+        data = self._pass(self.stored).run(take)
+        try:
+            self.key.verify(data.header)
+        except Corrupt as error:
+            self._fail(error)
+            raise
+        self._keep(data)
+
+    def checked(self, index: LayerIndex) -> Blob:
+        """The stored bytes, each block checked when it is read. Not to be closed: it is this object that is."""
+        return CheckedBlob(self.stored, BLOCK_SIZE, index.stored_checksums, self.key.name)
+
+    def find_copy(self, index: LayerIndex) -> Blob | None:
+        """The decoded copy, None if none is kept."""
+        with self._lock:
+            if self.copy is None:
+                self.copy = self._store.open_copy(self.key, index)
+            return self.copy
+
+    def give_up_copy(self, copy: Blob) -> None:
+        """Drop a decoded copy that turned out to be damaged or evicted, unless another thread has done so."""
+        with self._lock:
+            if self.copy is copy:
+                self._store.discard_copy(self.key)
+                self.copy = None  # closed when the last read that uses it has ended
+
+    def _start(
+        self, *, with_copy: bool = True, advance: Callable[[int], None] | None = None
+    ) -> IndexBuild | None:
+        """The pass that is running, or one that starts now; None if the index turns out to be known."""
+        with self._lock:
+            if self.index is not None:
+                return None
+            self.raise_failure()
+            if self.build is not None:
+                return self.build
+            if self.look_for_index() is not None:
+                return None
+            return self._begin(self._store.begin_copy(self.key) if with_copy else None, advance)
+
+    def _begin(self, copy: DecodedCopy | None, advance: Callable[[int], None] | None = None) -> IndexBuild:
+        stored = self.stored if advance is None else WatchedBlob(self.stored, advance)
+
+        def finish(data: IndexData, whole: DecodedCopy | None) -> None:
+            self.key.verify(data.header)
+            with naming_shortage(self.key.name):
+                index = self._keep(data)
+            if whole is not None:
+                self._store.keep_copy(self.key, whole)
+            if copy is not None and self.find_copy(index) is None:
+                self._store.note_uncopied(self.key)
+
+        def end(error: Exception | None) -> None:
+            with self._lock:
+                self.build = None
+                self.is_broken = self.is_broken or error is not None
+                if isinstance(error, Corrupt):
+                    self._fail(error)
+                elif self.state is LayerState.INDEXING:
+                    self.state = LayerState.UNREAD
+            self.release()
+
+        build = IndexBuild(self._pass(stored), copy, self._turn, finish, end)
+        self._users.acquire(self)
+        self.build = build
+        if self.state is LayerState.UNREAD:
+            self.state = LayerState.INDEXING
+        build.start()
+        return build
+
+    def _pass(self, stored: Blob) -> IndexPass:
+        return IndexPass(stored, self.key.compression, self.key.name, self.key.algorithms)
+
+    def _keep(self, data: IndexData) -> LayerIndex:
+        index = self._store.keep(self.key, data)
+        with self._lock:
+            self._set_index(index)
+        return index
+
+    def _set_index(self, index: LayerIndex) -> None:
+        self.index = index
+        self.size = index.header.size
+        if self.state is not LayerState.FAILED:
+            self.state = LayerState.INDEXED
+
+    def _fail(self, error: Corrupt) -> None:
+        with self._lock:
+            self.failure = str(error)
+            self.state = LayerState.FAILED

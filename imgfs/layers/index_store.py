@@ -1,0 +1,191 @@
+"""Indexes of layers and decoded copies in the cache, and what of them stays in memory.
+
+What cannot be read from the cache is made again, so nothing that is wrong there is an error here. What was looked for
+and not found is remembered too, until `forget`.
+"""
+
+import io
+import logging
+from collections import OrderedDict
+from collections.abc import Iterable
+from threading import Lock
+from typing import Generic, TypeVar
+
+from imgfs.blob import Blob, MemoryBlob
+from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
+from imgfs.cache.cache import COPY, Cache
+from imgfs.digest import Digest
+from imgfs.errors import Corrupt, StoreError, describe
+from imgfs.layers.index_build import DecodedCopy
+from imgfs.layers.index_file import IndexHeader, LayerIndex, LayerKey, read_header, write_index
+from imgfs.layers.index_pass import IndexData
+
+logger = logging.getLogger("imgfs")
+
+_LOADED_SIZE = 64 << 20  # bytes of memory for indexes, beside those of layers that are open
+_REMEMBERED = 1 << 16  # layers whose size is remembered
+_INDEX = "index"
+UNREADABLE = (Corrupt, StoreError, OSError)
+"""What reading an index from the cache raises; the index is then made again."""
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+
+class Remembered(OrderedDict[Key, Value], Generic[Key, Value]):
+    """A dictionary of the `limit` values that were set last."""
+
+    def __init__(self, limit: int) -> None:
+        super().__init__()
+        self._limit = limit
+
+    def __setitem__(self, key: Key, value: Value) -> None:
+        super().__setitem__(key, value)
+        self.move_to_end(key)
+        while len(self) > self._limit:
+            self.popitem(last=False)
+
+
+class IndexStore:
+    """The indexes in `cache`, those used last in memory. Safe to use from several threads."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._writers: frozenset[int] = frozenset()
+        self._lock = Lock()  # held while nothing blocks
+        self._loaded: OrderedDict[LayerKey, LayerIndex] = OrderedDict()
+        # None for layers that have no index in the cache
+        self._sizes: Remembered[LayerKey, int | None] = Remembered(_REMEMBERED)
+        self._uncopied: Remembered[LayerKey, None] = Remembered(_REMEMBERED)
+
+    def serve(self, writers: Iterable[int]) -> None:
+        """Use only what the cache has for layers that `writers` decide, with those of earlier calls."""
+        self._writers = self._writers.union(writers)
+        self._cache = self._cache.of(self._writers)
+
+    def forget(self) -> None:
+        """Look again for sizes that were not found."""
+        with self._lock:
+            for key in [key for key, size in self._sizes.items() if size is None]:
+                del self._sizes[key]
+            self._uncopied.clear()
+
+    def known_size(self, key: LayerKey) -> int | None:
+        """The size in bytes of the layer's tar if it is in memory, else None. Never blocks."""
+        return self._sizes.get(key)
+
+    def look_for_size(self, key: LayerKey) -> int | None:
+        """The size in bytes of the layer's tar, None if the layer is not indexed. The result is remembered."""
+        if key not in self._sizes:
+            header = self.header(key)
+            with self._lock:
+                self._sizes.setdefault(key, header.size if header else None)
+        return self.known_size(key)
+
+    def header(self, key: LayerKey) -> IndexHeader | None:
+        """The header of the layer's index, None if the layer is not indexed; nothing else of it is read."""
+        index = self._loaded.get(key)
+        if index is not None:
+            return index.header
+        file = self._cache.open(key.digest, _INDEX)
+        if file is None:
+            return None
+        try:
+            with file:
+                header = read_header(file)
+        except UNREADABLE as error:
+            self.discard(key, error)
+            return None
+        return header if key.matches(header) else None
+
+    def find(self, key: LayerKey) -> LayerIndex | None:
+        """The layer's index, None if the layer is not indexed."""
+        with self._lock:
+            index = self._loaded.get(key)
+            if index is not None:
+                self._loaded.move_to_end(key)
+                return index
+        index = self._load(key)
+        return None if index is None else self._remember(key, index)
+
+    def keep(self, key: LayerKey, data: IndexData) -> LayerIndex:
+        """Keep the index that a pass made; what is returned can be used even if the cache does not keep it."""
+        return self._remember(key, self.write(key.digest, data))
+
+    def write(self, digest: Digest, data: IndexData) -> LayerIndex:
+        """Write the index of stored bytes into the cache, remembering nothing."""
+        written = io.BytesIO()
+        write_index(written, data.header, data.sections)
+        packed = written.getvalue()
+        self._cache.keep(digest, _INDEX, lambda file: file.write(packed))
+        file = self._cache.open(digest, _INDEX)
+        if file is None:
+            return LayerIndex(MemoryBlob(packed), lambda: MemoryBlob(packed))
+        file.close()
+        return LayerIndex(MemoryBlob(packed), lambda: self._reopen(digest))
+
+    def discard(self, key: LayerKey, error: Exception) -> None:
+        """Drop an index that could not be read."""
+        logger.info("%s: its index is made again: %s", key.name, describe(error))
+        self._cache.discard(key.digest, _INDEX)
+        with self._lock:
+            self._loaded.pop(key, None)
+
+    def begin_copy(self, key: LayerKey, size: int | None = None) -> DecodedCopy | None:
+        """A copy to be filled; None if none can be kept, as is known of some layers, or for `size` bytes."""
+        if size is not None and (size > self._cache.limit or key in self._uncopied):
+            return None
+        partial = self._cache.begin()
+        return None if partial is None else DecodedCopy(self._cache, partial)
+
+    def keep_copy(self, key: LayerKey, copy: DecodedCopy) -> None:
+        """Keep a copy that is whole."""
+        self._cache.keep_partial(copy.partial, key.digest, COPY)
+
+    def note_uncopied(self, key: LayerKey) -> None:
+        """Remember that the cache has no room for a copy of a layer."""
+        with self._lock:
+            self._uncopied[key] = None
+
+    def open_copy(self, key: LayerKey, index: LayerIndex) -> Blob | None:
+        """The layer's decoded bytes, each block checked when it is read; None if they are not kept."""
+        copy = self._cache.open(key.digest, COPY)
+        if copy is None:
+            return None
+        if copy.size != index.header.size:
+            copy.close()
+            self.discard_copy(key)
+            return None
+        return CheckedBlob(copy, BLOCK_SIZE, index.plain_checksums, f"copy of {key.name}")
+
+    def discard_copy(self, key: LayerKey) -> None:
+        """Drop the layer's decoded bytes."""
+        self._cache.discard(key.digest, COPY)
+
+    def _remember(self, key: LayerKey, index: LayerIndex) -> LayerIndex:
+        """Keep an index in memory; returns the one that is there by now, which all share."""
+        with self._lock:
+            index = self._loaded.setdefault(key, index)
+            self._sizes[key] = index.header.size
+            while len(self._loaded) > 1 and sum(i.memory for i in self._loaded.values()) > _LOADED_SIZE:
+                self._loaded.popitem(last=False)
+            return index
+
+    def _load(self, key: LayerKey) -> LayerIndex | None:
+        file = self._cache.open(key.digest, _INDEX)
+        if file is None:
+            return None
+        try:
+            with file:
+                if not key.matches(read_header(file)):
+                    return None
+                return LayerIndex(file, lambda: self._reopen(key.digest))
+        except UNREADABLE as error:
+            self.discard(key, error)
+            return None
+
+    def _reopen(self, digest: Digest) -> Blob:
+        file = self._cache.open(digest, _INDEX)
+        if file is None:
+            raise Corrupt("layer index: no longer in the cache")
+        return file
