@@ -7,7 +7,7 @@ import errno
 import os
 import stat
 
-from imgfs.blob.blob import Blob
+from imgfs.blob.blob import Blob, FileStamp
 from imgfs.errors import StoreError
 
 # O_NONBLOCK: opening a FIFO planted in a store must not block, nor a terminal become this process's controlling one
@@ -58,6 +58,9 @@ class FileBlob(Descriptor, Blob):
     @property
     def size(self) -> int:
         return self._size
+
+    def stamp(self) -> FileStamp:
+        return FileStamp.of(os.fstat(self._fd))
 
     def pread(self, size: int, offset: int) -> bytes:
         size = min(size, self._size - offset)

@@ -4,12 +4,13 @@ It owns the stored bytes, held open so that they stay readable whatever happens 
 layer's index, the pass that makes that, and the decoded copy. Knows nothing of the place of a layer in a stack.
 """
 
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from threading import RLock
-from typing import Protocol, Self
+from typing import NamedTuple, Protocol, Self
 
 from imgfs.blob import Blob, WatchedBlob
+from imgfs.blob.blob import FileStamp
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.errors import Corrupt
 from imgfs.layers.index_build import DecodedCopy, IndexBuild
@@ -32,6 +33,21 @@ class LayerState(Enum):
     """The stored bytes are not what is recorded of them; `failure` says why, and they are not decoded again."""
 
 
+class Place(NamedTuple):
+    """Where the stored bytes lie: in the file with this stamp, or what opens them, if that is no file of its own.
+
+    What is wrong there need not be wrong where the same bytes lie once more.
+    """
+
+    key: LayerKey
+    lie_in: FileStamp | Callable[[], Blob]
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether other bytes may lie there soon without a difference."""
+        return isinstance(self.lie_in, FileStamp) and self.lie_in.is_recent
+
+
 class Users(Protocol):
     """Counts who uses a content, and has it closed when no user is left."""
 
@@ -47,7 +63,7 @@ class LayerContent:
     """
 
     def __init__(
-        self, key: LayerKey, stored: Blob, place: Hashable, store: IndexStore, turn: Turn, users: Users
+        self, key: LayerKey, stored: Blob, place: Place, store: IndexStore, turn: Turn, users: Users
     ) -> None:
         self.key = key
         self.stored = stored

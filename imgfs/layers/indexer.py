@@ -4,25 +4,22 @@ That is the cache, whose turn it is to decode, and who verifies in the backgroun
 by the place of the stored bytes: the same bytes may be sound in another.
 """
 
-import os
-import time
-from collections.abc import Callable, Hashable, Iterable
+from collections.abc import Callable, Iterable
 from functools import partial
 from threading import Lock
 
-from imgfs.blob import Blob, FileBlob
+from imgfs.blob import Blob
 from imgfs.cache.cache import Cache
 from imgfs.codec import Compression, detect
 from imgfs.digest import Digest
 from imgfs.layers.background import BackgroundVerifier, Take
-from imgfs.layers.content import LayerContent
+from imgfs.layers.content import LayerContent, Place
 from imgfs.layers.index_file import IndexHeader, LayerKey
 from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.index_store import IndexStore, Remembered
 from imgfs.layers.turn import Turn
 
 _REMEMBERED = 1 << 14  # places of which something is remembered
-_RECENT = 2_000_000_000  # nanoseconds within which a file may change again and keep its times
 
 
 class Indexer:
@@ -39,10 +36,10 @@ class Indexer:
         self.verifier = verifier
         self._turn = turn or Turn()
         self._lock = Lock()  # held while nothing blocks
-        self._contents: dict[Hashable, LayerContent] = {}  # by place
+        self._contents: dict[Place, LayerContent] = {}
         self._users: dict[LayerContent, int] = {}
-        self._failures: Remembered[Hashable, str] = Remembered(_REMEMBERED)
-        self._queued: Remembered[Hashable, None] = Remembered(_REMEMBERED)  # to be verified, or verified
+        self._failures: Remembered[Place, str] = Remembered(_REMEMBERED)
+        self._queued: Remembered[Place, None] = Remembered(_REMEMBERED)  # to be verified, or verified
 
     def serve(self, writers: Iterable[int]) -> None:
         """Use only what the cache has for places that `writers` decide, and those of earlier calls."""
@@ -53,7 +50,7 @@ class Indexer:
 
         Raises Corrupt if the bytes in this place were found before not to be what is recorded of them.
         """
-        place = (key, _stamp(stored) if isinstance(stored, FileBlob) else opened_by)
+        place = Place(key, stored.stamp() or opened_by)
         with self._lock:
             content = self._contents.get(place)
             if content is None or content.is_broken:
@@ -86,7 +83,7 @@ class Indexer:
             del self._users[content]
             if self._contents.get(content.place) is content:
                 del self._contents[content.place]
-            if content.failure and not _is_recent(content.stored):
+            if content.failure and not content.place.is_recent:
                 self._failures[content.place] = content.failure
         content.close()
 
@@ -134,14 +131,3 @@ class Indexer:
 def _verify(reopen: Callable[[], LayerContent], take: Take) -> None:
     with reopen() as content:
         content.verify(take)
-
-
-def _stamp(blob: FileBlob) -> tuple[int, ...]:
-    """What tells a file from any other, and from itself once it was written to."""
-    status = os.fstat(blob.fileno())
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-
-
-def _is_recent(blob: Blob) -> bool:
-    """Whether a file was changed so recently that its stamp may stay the same when it is changed again."""
-    return isinstance(blob, FileBlob) and time.time_ns() - os.fstat(blob.fileno()).st_ctime_ns < _RECENT

@@ -6,7 +6,6 @@ were read from.
 
 import hashlib
 import logging
-import os
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
@@ -15,6 +14,7 @@ from threading import Lock
 from typing import ClassVar
 
 from imgfs.blob import FileBlob, Root, blob_chunks
+from imgfs.blob.blob import FileStamp
 from imgfs.blob.file_tree import FileTree
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
@@ -30,15 +30,13 @@ _LIMIT = 128 << 20  # bytes of memory; a thousand members take about 100 kB
 # a tar-split of these sizes, as stored and as text, is parsed in some milliseconds
 _SMALL, _SMALL_TEXT = 64 << 10, 2 << 20
 
-_Key = tuple[int, ...]
-
 
 class Splits:
     """The parsed tar-splits of a source, `limit` bytes of them. Safe to use from several threads."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
         self._limit = limit
-        self._kept: OrderedDict[_Key, Split] = OrderedDict()
+        self._kept: OrderedDict[FileStamp, Split] = OrderedDict()
         self._lock = Lock()
         self._turn = Lock()  # parsing holds the interpreter anyway
 
@@ -48,7 +46,7 @@ class Splits:
         Raises Corrupt naming `name`, or what reading raises.
         """
         with blob:
-            key = _identity(blob)
+            key = blob.stamp()
             split = self._find(key)
             if split is None:
                 with self._turn:
@@ -58,14 +56,14 @@ class Splits:
                         self._keep(key, split)
             return split
 
-    def _find(self, key: _Key) -> Split | None:
+    def _find(self, key: FileStamp) -> Split | None:
         with self._lock:
             split = self._kept.get(key)
             if split is not None:
                 self._kept.move_to_end(key)
             return split
 
-    def _keep(self, key: _Key, split: Split) -> None:
+    def _keep(self, key: FileStamp, split: Split) -> None:
         with self._lock:
             self._kept[key] = split
             room = self._limit - sum(kept.recipe.footprint for kept in self._kept.values())
@@ -225,9 +223,4 @@ def _digest(tar: TarBlob, algorithm: str) -> Digest:
 
 def _copy(tar_split: FileBlob) -> str:
     """What the copy of a layer is called whose files are placed by a tar-split."""
-    return "tar-split " + ".".join(map(str, _identity(tar_split)))
-
-
-def _identity(blob: FileBlob) -> _Key:
-    status = os.fstat(blob.fileno())
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+    return "tar-split " + ".".join(map(str, tar_split.stamp()))
