@@ -6,10 +6,7 @@ and not found is remembered too, until `forget`.
 
 import io
 import logging
-from collections import OrderedDict
 from collections.abc import Iterable
-from threading import Lock
-from typing import Generic, TypeVar
 
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
@@ -19,6 +16,7 @@ from imgfs.errors import Corrupt, StoreError, describe
 from imgfs.layers.index_build import DecodedCopy
 from imgfs.layers.index_file import IndexHeader, LayerIndex, LayerKey, read_header, write_index
 from imgfs.layers.index_pass import IndexData
+from imgfs.lru import LRU
 
 logger = logging.getLogger("imgfs")
 
@@ -28,23 +26,6 @@ _INDEX = "index"
 UNREADABLE = (Corrupt, StoreError, OSError)
 """What reading an index from the cache raises; the index is then made again."""
 
-Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-
-class Remembered(OrderedDict[Key, Value], Generic[Key, Value]):
-    """A dictionary of the `limit` values that were set last."""
-
-    def __init__(self, limit: int) -> None:
-        super().__init__()
-        self._limit = limit
-
-    def __setitem__(self, key: Key, value: Value) -> None:
-        super().__setitem__(key, value)
-        self.move_to_end(key)
-        while len(self) > self._limit:
-            self.popitem(last=False)
-
 
 class IndexStore:
     """The indexes in `cache`, those used last in memory. Safe to use from several threads."""
@@ -52,11 +33,10 @@ class IndexStore:
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
         self._writers: frozenset[int] = frozenset()
-        self._lock = Lock()  # held while nothing blocks
-        self._loaded: OrderedDict[LayerKey, LayerIndex] = OrderedDict()
-        # None for layers that have no index in the cache
-        self._sizes: Remembered[LayerKey, int | None] = Remembered(_REMEMBERED)
-        self._uncopied: Remembered[LayerKey, None] = Remembered(_REMEMBERED)
+        self._loaded: LRU[LayerKey, LayerIndex] = LRU(_LOADED_SIZE, lambda index: index.memory)
+        self._sizes: LRU[LayerKey, int] = LRU(_REMEMBERED)
+        self._unindexed: LRU[LayerKey, bool] = LRU(_REMEMBERED)
+        self._uncopied: LRU[LayerKey, bool] = LRU(_REMEMBERED)
 
     def serve(self, writers: Iterable[int]) -> None:
         """Use only what the cache has for layers that `writers` decide, with those of earlier calls."""
@@ -65,10 +45,8 @@ class IndexStore:
 
     def forget(self) -> None:
         """Look again for sizes that were not found."""
-        with self._lock:
-            for key in [key for key, size in self._sizes.items() if size is None]:
-                del self._sizes[key]
-            self._uncopied.clear()
+        self._unindexed.pop_all()
+        self._uncopied.pop_all()
 
     def known_size(self, key: LayerKey) -> int | None:
         """The size in bytes of the layer's tar if it is in memory, else None. Never blocks."""
@@ -76,10 +54,12 @@ class IndexStore:
 
     def look_for_size(self, key: LayerKey) -> int | None:
         """The size in bytes of the layer's tar, None if the layer is not indexed. The result is remembered."""
-        if key not in self._sizes:
+        if self.known_size(key) is None and not self._unindexed.get(key):
             header = self.header(key)
-            with self._lock:
-                self._sizes.setdefault(key, header.size if header else None)
+            if header is None:
+                self._unindexed.put(key, True)
+            else:
+                self._sizes.put(key, header.size)
         return self.known_size(key)
 
     def header(self, key: LayerKey) -> IndexHeader | None:
@@ -100,17 +80,18 @@ class IndexStore:
 
     def find(self, key: LayerKey) -> LayerIndex | None:
         """The layer's index, None if the layer is not indexed."""
-        with self._lock:
-            index = self._loaded.get(key)
+        index = self._loaded.get(key)
+        if index is None:
+            index = self._load(key)
             if index is not None:
-                self._loaded.move_to_end(key)
-                return index
-        index = self._load(key)
-        return None if index is None else self._remember(key, index)
+                self._remember(key, index)
+        return index
 
     def keep(self, key: LayerKey, data: IndexData) -> LayerIndex:
         """Keep the index that a pass made; what is returned can be used even if the cache does not keep it."""
-        return self._remember(key, self.write(key.digest, data))
+        index = self.write(key.digest, data)
+        self._remember(key, index)
+        return index
 
     def write(self, digest: Digest, data: IndexData) -> LayerIndex:
         """Write the index of stored bytes into the cache, remembering nothing."""
@@ -128,12 +109,11 @@ class IndexStore:
         """Drop an index that could not be read."""
         logger.info("%s: its index is made again: %s", key.name, describe(error))
         self._cache.discard(key.digest, _INDEX)
-        with self._lock:
-            self._loaded.pop(key, None)
+        self._loaded.pop(key)
 
     def begin_copy(self, key: LayerKey, size: int | None = None) -> DecodedCopy | None:
         """A copy to be filled; None if none can be kept, as is known of some layers, or for `size` bytes."""
-        if size is not None and (size > self._cache.limit or key in self._uncopied):
+        if size is not None and (size > self._cache.limit or self._uncopied.get(key)):
             return None
         partial = self._cache.begin()
         return None if partial is None else DecodedCopy(self._cache, partial)
@@ -144,8 +124,7 @@ class IndexStore:
 
     def note_uncopied(self, key: LayerKey) -> None:
         """Remember that the cache has no room for a copy of a layer."""
-        with self._lock:
-            self._uncopied[key] = None
+        self._uncopied.put(key, True)
 
     def open_copy(self, key: LayerKey, index: LayerIndex) -> Blob | None:
         """The layer's decoded bytes, each block checked when it is read; None if they are not kept."""
@@ -162,14 +141,9 @@ class IndexStore:
         """Drop the layer's decoded bytes."""
         self._cache.discard(key.digest, COPY)
 
-    def _remember(self, key: LayerKey, index: LayerIndex) -> LayerIndex:
-        """Keep an index in memory; returns the one that is there by now, which all share."""
-        with self._lock:
-            index = self._loaded.setdefault(key, index)
-            self._sizes[key] = index.header.size
-            while len(self._loaded) > 1 and sum(i.memory for i in self._loaded.values()) > _LOADED_SIZE:
-                self._loaded.popitem(last=False)
-            return index
+    def _remember(self, key: LayerKey, index: LayerIndex) -> None:
+        self._loaded.put(key, index)
+        self._sizes.put(key, index.header.size)
 
     def _load(self, key: LayerKey) -> LayerIndex | None:
         file = self._cache.open(key.digest, _INDEX)

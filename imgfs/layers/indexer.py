@@ -16,8 +16,9 @@ from imgfs.layers.background import BackgroundVerifier, Take
 from imgfs.layers.content import LayerContent, Place
 from imgfs.layers.index_file import IndexHeader, LayerKey
 from imgfs.layers.index_pass import IndexPass
-from imgfs.layers.index_store import IndexStore, Remembered
+from imgfs.layers.index_store import IndexStore
 from imgfs.layers.turn import Turn
+from imgfs.lru import LRU
 
 _REMEMBERED = 1 << 14  # places of which something is remembered
 
@@ -38,8 +39,8 @@ class Indexer:
         self._lock = Lock()  # held while nothing blocks
         self._contents: dict[Place, LayerContent] = {}
         self._users: dict[LayerContent, int] = {}
-        self._failures: Remembered[Place, str] = Remembered(_REMEMBERED)
-        self._queued: Remembered[Place, None] = Remembered(_REMEMBERED)  # to be verified, or verified
+        self._failures: LRU[Place, str] = LRU(_REMEMBERED)
+        self._queued: LRU[Place, bool] = LRU(_REMEMBERED)  # to be verified, or verified
 
     def serve(self, writers: Iterable[int]) -> None:
         """Use only what the cache has for places that `writers` decide, and those of earlier calls."""
@@ -55,7 +56,7 @@ class Indexer:
             content = self._contents.get(place)
             if content is None or content.is_broken:
                 content = LayerContent(key, stored, place, self.indexes, self._turn, self)
-                content.failure = self._failures.get(place, "")
+                content.failure = self._failures.get(place) or ""
                 self._contents[place] = content
                 self._users[content] = 0
             self._users[content] += 1
@@ -84,7 +85,7 @@ class Indexer:
             if self._contents.get(content.place) is content:
                 del self._contents[content.place]
             if content.failure and not content.place.is_recent:
-                self._failures[content.place] = content.failure
+                self._failures.put(content.place, content.failure)
         content.close()
 
     def verify_later(self, content: LayerContent, reopen: Callable[[], LayerContent]) -> None:
@@ -95,11 +96,9 @@ class Indexer:
             or content.key.compression is not Compression.PLAIN
         ):
             return
-        with self._lock:
-            if content.place in self._queued:
-                return
-            self._queued[content.place] = None
-        self.verifier.add(partial(_verify, reopen))
+        if not self._queued.get(content.place):
+            self._queued.put(content.place, True)
+            self.verifier.add(partial(_verify, reopen))
 
     def learn(self, blob: Blob, name: str, algorithm: str = "sha256") -> IndexHeader:
         """Index stored bytes of which nothing is recorded, and close them. Raises Corrupt if they do not decode.
@@ -114,9 +113,8 @@ class Indexer:
     def forget(self) -> None:
         """Look again for what was not found, and read again what was wrong, as the source has changed."""
         self.indexes.forget()
-        with self._lock:
-            self._failures.clear()
-            self._queued.clear()
+        self._failures.pop_all()
+        self._queued.pop_all()
 
     def close(self) -> None:
         """Stop the passes that are running and wait until they have ended."""

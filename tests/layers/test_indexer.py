@@ -259,7 +259,7 @@ def test_indexes_of_layers_that_are_not_open_take_bounded_memory(
             data = layer_tar({f"{number}": os.urandom(200_000)})
             layers.append(layer_of(indexer, ENCODERS["gzip"](data), data))
             index_of(layers[-1])
-        loaded = [layer for layer in layers if layer.key() in indexer.indexes._loaded]
+        loaded = [layer for layer in layers if indexer.indexes._loaded.get(layer.key())]
         assert 0 < len(loaded) < 30
         assert loaded[-1] is layers[-1]
         assert all(map(find, layers))
