@@ -7,7 +7,7 @@ import pytest
 
 from imgfs.sources import open_source
 from imgfs.sources.union import Union
-from imgfs.view import Directory, Node, RootDirectory, ViewOptions
+from imgfs.view import Directory, File, Node, RootDirectory, ViewOptions
 from tests.images import TestImage, oci_layout
 from tests.indexing import indexing
 
@@ -47,3 +47,13 @@ def find(root: Directory, path: str) -> Node:
         assert below is not None, f"{name} in {path}"
         node = below
     return node
+
+
+def content(root: Directory, path: str) -> bytes:
+    """All of the file at a path, whose size must be that."""
+    node = find(root, path)
+    assert isinstance(node, File)
+    with node.open() as blob:
+        data = blob.pread(blob.size, 0)
+    assert node.find_size() == len(data)
+    return data

@@ -1,3 +1,5 @@
+"""The directory of all images."""
+
 from pathlib import Path
 
 import pytest
@@ -92,22 +94,3 @@ def test_an_empty_store_is_an_empty_folder(view: View, tmp_path: Path) -> None:
     root = view(tmp_path / "empty")
     assert isinstance(root, RootDirectory)
     assert names(find(root, "images")) == []  # type: ignore[arg-type]
-
-
-def test_a_link_among_thousands_is_found_without_a_look_at_the_others(
-    monkeypatch: pytest.MonkeyPatch, view: View, archive: Path, images: list[TestImage]
-) -> None:
-    root = view(archive)
-    base, child, grandchild = images
-    heads = find(root, "heads")
-    children = find(root, f"images/{base.id.hex}/children")
-    assert isinstance(heads, Directory)
-    assert isinstance(children, Directory)
-    for folder in (heads, children):
-        monkeypatch.setattr(type(folder), "entries", pytest.fail)
-    assert find(heads, grandchild.id.hex).key == f"/heads/{grandchild.id.hex}"
-    assert find(children, child.id.hex).key.endswith(f"/children/{child.id.hex}")
-    for name in (base.id.hex, "0" * 64, "x", "\xff", base.id.hex[:12]):
-        assert heads.lookup(name.encode()) is None
-        assert children.lookup(name.encode()) is None
-    assert children.lookup(grandchild.id.hex.encode()) is None

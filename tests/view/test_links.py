@@ -2,13 +2,17 @@
 
 import logging
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from imgfs.digest import ImageID
 from imgfs.sources.union import Snapshot
 from imgfs.store import DigestIndex
+from imgfs.view import Directory, Symlink
 from imgfs.view.links import TagTree
+from tests.images import TestImage
+from tests.view.conftest import View, find
 
 IMAGE = ImageID.of(b"image")
 
@@ -41,3 +45,38 @@ def test_directories_that_take_too_much_are_not_shown_and_the_names_before_are(
     assert set(names) == {b"good", b"0", b"1"}
     (record,) = caplog.records
     assert "directories take more than 15000 bytes" in record.getMessage()
+
+
+def test_children_are_links_to_the_images_based_on_one(
+    view: View, archive: Path, images: list[TestImage]
+) -> None:
+    root = view(archive)
+    base, child, grandchild = images
+    for image, expected in ((base, [child]), (child, [grandchild]), (grandchild, [])):
+        folder = find(root, f"images/{image.id.hex}/children")
+        assert isinstance(folder, Directory)
+        links = dict(folder.entries())
+        assert list(links) == [other.id.hex.encode() for other in expected]
+        for name, link in links.items():
+            assert isinstance(link, Symlink)
+            assert link.target == b"../../" + name
+        assert folder.lookup(b"0" * 64) is None
+
+
+def test_a_link_among_thousands_is_found_without_a_look_at_the_others(
+    monkeypatch: pytest.MonkeyPatch, view: View, archive: Path, images: list[TestImage]
+) -> None:
+    root = view(archive)
+    base, child, grandchild = images
+    heads = find(root, "heads")
+    children = find(root, f"images/{base.id.hex}/children")
+    assert isinstance(heads, Directory)
+    assert isinstance(children, Directory)
+    for folder in (heads, children):
+        monkeypatch.setattr(type(folder), "entries", pytest.fail)
+    assert find(heads, grandchild.id.hex).key == f"/heads/{grandchild.id.hex}"
+    assert find(children, child.id.hex).key.endswith(f"/children/{child.id.hex}")
+    for name in (base.id.hex, "0" * 64, "x", "\xff", base.id.hex[:12]):
+        assert heads.lookup(name.encode()) is None
+        assert children.lookup(name.encode()) is None
+    assert children.lookup(grandchild.id.hex.encode()) is None
