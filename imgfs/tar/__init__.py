@@ -1,4 +1,4 @@
-"""Tars: finding members and endings, and joining several into one."""
+"""Tars: finding their members and endings, writing headers, joining several into one."""
 
 from imgfs.tar.joined import JoinedTar
 from imgfs.tar.member import Member

@@ -1,7 +1,7 @@
-"""What a header block says of a member in each dialect of tar: V7, ustar, star, GNU tar.
+"""The fields of a header block in each dialect of tar: V7, ustar, star, GNU tar.
 
-Formats: POSIX.1-1988 ustar; star(5); GNU tar manual, "Basic Tar Format". Which it is, is decided by the magic, and
-whether what lies behind the device numbers is a prefix, as in Go's archive/tar. Errors are ValueError.
+Formats: POSIX.1-1988 ustar; star(5); GNU tar manual, "Basic Tar Format". The dialect is recognised by the magic, and by
+whether a prefix follows the device numbers, as in Go's archive/tar. Errors are ValueError.
 """
 
 import struct
@@ -14,21 +14,20 @@ HEADER = struct.Struct("100s24s12s12s8sc100s255s")
 """Name, ownership, size, mtime, checksum, type, link name, and what only newer dialects have."""
 
 _OWNERSHIP = struct.Struct("8s8s8s")  # mode, uid, gid
-_NEWER = struct.Struct(
-    "6s2s32s32s8s8s155s12s"
-)  # magic, version, uname, gname, major, minor, prefix, the rest
+# magic, version, uname, gname, major, minor, prefix, the rest
+_NEWER = struct.Struct("6s2s32s32s8s8s155s12s")
 _STAR = struct.Struct("131s12s12s12x")  # in place of prefix and the rest: a shorter prefix, atime, ctime
 _GNU_TIMES = struct.Struct("12s12s131x")  # in place of the prefix
 _USTAR, _GNU, _GNU_VERSION, _STAR_TRAILER = b"ustar\0", b"ustar ", b" \0", b"tar\0"
-_SPARSE_SIZE = slice(483, 495)  # where GNU tar's old sparse format says how long a file is
+_SPARSE_SIZE = slice(483, 495)  # the length of a file in GNU tar's old sparse format
 _MAGIC = slice(257, 265)
 
 
 class Common(NamedTuple):
-    """What the headers of one folder mostly have in common; `prefix` ends in a slash if there is one.
+    """The fields that the headers of one directory mostly have in common; a `prefix` ends in a slash.
 
-    `is_plain` says that all tar tools read such a header alike. Some do not where a prefix is in GNU tar's dialect, or
-    where times are in place of one, and some take no header of V7.
+    `is_plain` is whether all tar tools read such a header alike. They do not read a prefix in GNU tar's dialect alike,
+    nor times in its place, and some reject V7 headers.
     """
 
     mode: int
@@ -44,7 +43,7 @@ class Common(NamedTuple):
 
 @lru_cache(1024)
 def common(ownership: bytes, newer: bytes) -> Common:
-    """The second and the last field of HEADER."""
+    """Parse the second and the last field of HEADER."""
     mode, uid, gid = map(number, _OWNERSHIP.unpack(ownership))
     mode &= 0o7777
     magic, version, uname, gname, major, minor, prefix, rest = _NEWER.unpack(newer)
@@ -74,7 +73,7 @@ def common(ownership: bytes, newer: bytes) -> Common:
 
 
 def _gnu_prefix(field: bytes) -> bytes:
-    """GNU tar has times where ustar has a prefix, but programs in Go before 1.8 wrote a prefix all the same."""
+    """GNU tar has times where ustar has a prefix, but programs built with Go before 1.8 wrote a prefix there."""
     try:
         for time in _GNU_TIMES.unpack(field):
             if time[0]:
@@ -85,7 +84,7 @@ def _gnu_prefix(field: bytes) -> bytes:
 
 
 def old_sparse_size(block: bytes) -> int:
-    """How long the file of a member of type S is. Only GNU tar's dialect has such."""
+    """The length of the file of a member of type S, which only GNU tar's dialect has."""
     if block[_MAGIC] != _GNU + _GNU_VERSION:
         raise ValueError("a sparse file in a dialect that has none")
     return number(block[_SPARSE_SIZE])

@@ -1,8 +1,8 @@
 """The fields of a tar header: checksums, numbers, names.
 
 Format: POSIX.1-1988 ustar (octal numbers), star and GNU tar (base-256 numbers). Where readers differ, Go's
-archive/tar is followed, so the same fields are refused. Errors are ValueError; the caller, who knows the
-offset, makes a Corrupt of them.
+archive/tar is followed, so the same fields are rejected. Errors are ValueError; the caller, which knows the offset,
+raises Corrupt from them.
 """
 
 import re
@@ -14,12 +14,10 @@ from imgfs.errors import quoted
 
 BLOCK = 512
 _OCTAL = b"01234567"
-_INT64 = 1 << 63  # numbers of programs in Go are smaller
+_INT64 = 1 << 63  # as in Go, numbers are smaller
 _LAST_TIME = _INT64 - 1  # nanoseconds
 _LEAVE_OWNER = 0xFFFFFFFF
-_REMEMBERED = (
-    4096  # fields whose numbers are not worked out again: owners, modes and times repeat all the time
-)
+_CACHED_FIELDS = 4096  # owners, modes and times repeat all the time
 
 
 def checksum_matches(block: bytes, field: bytes) -> bool:
@@ -33,9 +31,9 @@ def checksum_matches(block: bytes, field: bytes) -> bool:
     return expected in (total, total - 256 * high)  # old Sun tars summed signed bytes
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED_FIELDS)
 def _expected(field: bytes) -> int:
-    """What the bytes of a header with this checksum, which is octal, add up to, `field` included."""
+    """The sum of the bytes of a header with this checksum, which is octal, `field` included."""
     return octal(field) - 8 * ord(" ") + sum(field)
 
 
@@ -45,7 +43,7 @@ def number(field: bytes) -> int:
     if field[-1] in b"\0 " and digits.isdigit() and not digits.strip(_OCTAL):  # the usual form
         return int(digits, 8)
     if field[0] & 0x80:
-        # the two's complement of what follows the first bit, which says nothing else
+        # the two's complement of the bits after the first one, which is only a mark
         value = int.from_bytes(field, "big", signed=True)
         return _int64(value if field[0] & 0x40 else value + (1 << 8 * len(field) - 1))
     return octal(field)
@@ -82,19 +80,19 @@ def text(field: bytes) -> bytes:
     return field.partition(b"\0")[0]
 
 
-@lru_cache(_REMEMBERED)
+@lru_cache(_CACHED_FIELDS)
 def nanoseconds(field: bytes) -> int:
     """A time in seconds, in nanoseconds."""
     return number(field) * 1_000_000_000
 
 
 def possible_time(nanoseconds: int) -> int:
-    """A time as moby and containerd set it: the epoch in place of what is before it or after 2262."""
+    """A time as moby and containerd set it: the epoch in place of any time before it or after 2262."""
     return nanoseconds if 0 <= nanoseconds <= _LAST_TIME else 0
 
 
 def possible_owner(number: int) -> int:
-    """A user or group as chown(2) takes it: the lowest 32 bits, and if all of them are set, root is left as it is."""
+    """A user or group as chown(2) takes it: the lowest 32 bits; if all are set, the owner stays root."""
     number &= 0xFFFFFFFF
     return number if number != _LEAVE_OWNER else 0
 

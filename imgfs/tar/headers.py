@@ -1,4 +1,4 @@
-"""Headers that are written here: ustar's, and before them a pax header with what does not fit.
+"""Writing headers: ustar's, preceded by a pax header with the values that do not fit.
 
 Format: POSIX.1-2001 pax interchange format; extended attributes as in star's SCHILY.xattr.
 """
@@ -13,7 +13,7 @@ from imgfs.tar.pax import format_records, xattr_records
 # name, mode, uid, gid, size, mtime, checksum, typeflag, linkname, magic, version, uname, gname, major, minor
 _HEADER = struct.Struct("100s8s8s8s12s12s8sc100s6s2s32x32x8s8s167x")
 _CHECKSUM = slice(148, 156)
-_SHORT, _LONG = 8**7, 8**11  # numbers that do not fit a field
+_SHORT, _LONG = 8**7, 8**11  # the smallest numbers that do not fit a field
 _MAX_NAME = 100
 
 
@@ -27,7 +27,7 @@ def header_block(
     linkname: bytes = b"",
     device: tuple[int, int] = (0, 0),
 ) -> bytes:
-    """One header; every value must fit its field, `mtime` is in seconds."""
+    """One header. Every value must fit its field; `mtime` is in seconds."""
     short = [b"%07o" % number for number in (mode, *owner)]
     long = [b"%011o" % number for number in (size, mtime)]
     devices = [b"%07o" % number for number in device]

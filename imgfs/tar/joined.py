@@ -1,9 +1,9 @@
 """Layer tars end to end as one tar that tools read to its end.
 
-Tar tools stop at the first end-of-archive region. So those of all layers but the last are shown as pax global
-headers holding nothing but a comment of blanks, of exactly the same length: sizes and offsets of everything else are
-those of the plain concatenation. Where a layer ends inside of a block, which engines take, zeros are shown for the
-rest of it, so that what follows is in step. Format: POSIX.1-2001 pax, typeflag g.
+Tar tools stop at the first end-of-archive region. So those of all layers but the last are replaced with pax global
+headers that hold only a comment of blanks, of exactly the same length: sizes and offsets of everything else are those
+of the plain concatenation. A layer that ends inside a block, which engines accept, is padded with zeros, so that the
+next one begins at a block. Format: POSIX.1-2001 pax, typeflag g.
 """
 
 from collections.abc import Sequence
@@ -25,7 +25,7 @@ class JoinedTar(Concatenation):
 
 
 class _Padded(WrappedBlob[TarBlob]):
-    """A tar up to a whole block."""
+    """A tar padded to whole blocks."""
 
     @property
     def size(self) -> int:
@@ -47,12 +47,12 @@ class _Padded(WrappedBlob[TarBlob]):
         return None if self.known_size is None else self._with_padding(piece, size, offset)
 
     def _with_padding(self, piece: bytes, size: int, offset: int) -> bytes:
-        """A piece that the end of the layer cut short."""
+        """A piece that was cut short by the end of the layer, with the padding that belongs to it."""
         return piece + bytes(max(min(offset + size, self.size) - offset - len(piece), 0))
 
 
 class _Joint(_Padded):
-    """A tar that another follows: its ending is filled."""
+    """A tar that another one follows: its end-of-archive region is replaced."""
 
     def pread(self, size: int, offset: int) -> bytes:
         ending = self._blob.ending_before(offset + size)
@@ -72,13 +72,13 @@ class _Joint(_Padded):
         )
 
     def _filled(self, ending: int, size: int, offset: int, before: bytes) -> bytes:
-        """The bytes asked for: `before` the ending, and what fills it."""
+        """The bytes asked for: `before` the ending, and its replacement."""
         length = self.size - ending
         return before + _filler(length, max(offset - ending, 0), min(offset + size - ending, length))
 
 
 def _filler(length: int, start: int, stop: int) -> bytes:
-    """Bytes `start` to `stop` of the headers that fill `length` bytes, a multiple of the block size."""
+    """Bytes `start` to `stop` of headers of `length` bytes in all, a multiple of the block size."""
     pieces = []
     while start < stop:
         first = start - start % _RECORD
@@ -91,7 +91,7 @@ def _filler(length: int, start: int, stop: int) -> bytes:
 
 @lru_cache(maxsize=_RECORD // BLOCK)
 def _record(length: int) -> bytes:
-    """A global header of `length` bytes, all in all."""
+    """A global header of `length` bytes, its content included."""
     size = length - BLOCK
     comment = b""
     if size:

@@ -8,17 +8,17 @@ HARDLINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO = b"1", b"2",
 FILES = frozenset((REGULAR, OLD_REGULAR, CONTIGUOUS, GNU_SPARSE))
 """The types that stand for a file with content."""
 NO_DATA = frozenset((HARDLINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO))
-"""The types after whose headers no data follows, whatever size they say."""
+"""The types whose headers are followed by no data, whatever size they record."""
 
 
 class Member(msgspec.Struct, array_like=True, gc=False):
-    """Where a member lies and what it is. Offsets and sizes in bytes, offsets from the start of the tar.
+    """The place and the metadata of a member. Offsets and sizes in bytes, offsets from the start of the tar.
 
-    `offset` is that of its first header, extensions included; `data_offset` and `stored_size` say where its data
-    lies, `size` how long the file is. They differ for a sparse file: `sparse` then lists (offset, length) of
-    the parts of the file that the data holds, in order; the rest is zeros. Names are bytes as they stand in the tar.
-    `is_adjusted` says that its headers say what is not so, such as an owner, time or attribute that no file has, or
-    what tar tools read in several ways.
+    `offset` is that of its first header, extensions included; its data has `stored_size` bytes at `data_offset`; `size`
+    is the length of the file. The sizes differ for a sparse file: `sparse` then lists (offset, length) of the parts of
+    the file that the data holds, in order; the rest is zeros. Names are bytes as they are in the tar. `is_adjusted` is
+    whether its headers differ from this, with an owner, time or attribute that no file can have, or are read
+    differently by different tar tools.
     """
 
     offset: int

@@ -1,6 +1,6 @@
-"""Many small pieces of bytes that resemble each other, such as tar headers, kept compressed in memory.
+"""Many similar small pieces of bytes, such as tar headers, kept compressed in memory.
 
-Pieces are appended, and read back by their offset in all of them end to end.
+Pieces are appended, and read by their offset in the whole.
 """
 
 from threading import Lock
@@ -34,13 +34,13 @@ class PackedBytes:
             del self._filling[:_CHUNK]
 
     def finish(self) -> None:
-        """Say that all has been appended."""
+        """End appending."""
         if self._filling:
             self._chunks.append(isal_zlib.compress(self._filling, 1))
             self._filling.clear()
 
     def read(self, size: int, offset: int) -> bytes:
-        """`size` bytes at `offset`; they must be there."""
+        """`size` bytes at `offset`, which must exist."""
         if not size:
             return b""
         first, last = offset // _CHUNK, (offset + size - 1) // _CHUNK

@@ -1,18 +1,18 @@
-"""Names in a tar as paths below a root; none leads outside.
+"""Names in a tar as paths below a root, none of which leads outside.
 
-Follows moby and umoci: a name is cleaned as text, as if the root were `/`, before anything is looked up.
+As in moby and umoci, a name is cleaned as text, as if the root were `/`, before it is looked up.
 """
 
 MAX_PATH = 4096
-"""In bytes; Linux takes no longer one (PATH_MAX)."""
+"""The longest path in bytes that Linux accepts (PATH_MAX)."""
 MAX_NAME = 255
-"""In bytes; Linux takes no longer component of one (NAME_MAX)."""
+"""The longest component of a path in bytes that Linux accepts (NAME_MAX)."""
 
 
 def components(name: bytes) -> list[bytes]:
     """The components of a cleaned path: without empty ones, `.` and `..`; empty for the root itself.
 
-    Raises ValueError for what no file system takes: too long a path or component, or a NUL.
+    Raises ValueError for what no file system accepts: too long a path or component, or a NUL.
     """
     if len(name) > MAX_PATH:
         raise ValueError(f"a path of {len(name)} bytes")
@@ -42,7 +42,7 @@ def cleaned(name: bytes) -> bytes:
 
 
 def steps(target: bytes) -> list[bytes]:
-    """The components of a symbolic link's target, to be taken one by one: `..` stays, it depends on where one is."""
+    """The components of a symbolic link's target, to be followed one by one: `..` stays, as it depends on the place."""
     return [part for part in target.split(b"/") if part not in (b"", b".")]
 
 

@@ -1,7 +1,7 @@
-"""Extended headers: pax records, and what they say of a member.
+"""Extended headers: pax records, and how they change a member.
 
 Format: POSIX.1-2001 pax interchange format, "pax Extended Header"; star's SCHILY.xattr, GNU tar's GNU.sparse
-keywords. What Go's archive/tar refuses is refused: no engine unpacks it. Errors are ValueError.
+keywords. What Go's archive/tar rejects is rejected, as no engine unpacks it. Errors are ValueError.
 """
 
 import re
@@ -18,7 +18,7 @@ Records = Mapping[bytes, bytes]
 _SCHILY = b"SCHILY.xattr."
 _SPARSE_OFFSET, _SPARSE_LENGTH, _SPARSE_MAP = b"GNU.sparse.offset", b"GNU.sparse.numbytes", b"GNU.sparse.map"
 _TEXTS = frozenset((b"path", b"linkpath", b"uname", b"gname"))
-_SHORT = 32  # bytes of an extended header that says one thing
+_SHORT = 32  # bytes of an extended header with a single record
 _begin_record = re.compile(rb"\+?0*([0-9]{1,19}) ([^=]+)=").match  # length of the whole record, keyword
 
 
@@ -63,7 +63,7 @@ def _parsed(payload: bytes) -> Records:
 _remembered = lru_cache(1024)(_parsed)
 
 
-def nanoseconds(value: bytes) -> int:
+def parse_time(value: bytes) -> int:
     """A record's time, seconds with an optional fraction, in nanoseconds. Digits beyond those are dropped."""
     seconds, _, fraction = value.partition(b".")
     if len(seconds) == 10 and seconds.isdigit() and fraction.isdigit():  # the usual form
@@ -76,7 +76,7 @@ def nanoseconds(value: bytes) -> int:
 
 
 def apply(member: Member, records: Records) -> None:
-    """Let what records say go before what the header of `member` says; an empty value says nothing."""
+    """Set the fields of `member` that records override; an empty value overrides nothing."""
     attributes: dict[bytes, bytes] = {}
     for keyword, value in records.items():
         known = _FIELDS.get(keyword)
@@ -118,7 +118,7 @@ _FIELDS: Mapping[bytes, tuple[str | None, Callable[[bytes], object]]] = {
     b"gid": ("gid", decimal),
     b"uname": ("uname", bytes),
     b"gname": ("gname", bytes),
-    b"mtime": ("mtime_ns", nanoseconds),
-    b"atime": (None, nanoseconds),  # not used, but refused if it is none
-    b"ctime": (None, nanoseconds),
+    b"mtime": ("mtime_ns", parse_time),
+    b"atime": (None, parse_time),  # not used, but rejected if it is not a time
+    b"ctime": (None, parse_time),
 }

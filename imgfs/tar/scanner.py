@@ -1,8 +1,8 @@
-"""Finding the members of a tar by walking its headers; data is skipped, not looked at.
+"""Finding the members of a tar by walking its headers; data is skipped.
 
-`Scanner` takes the bytes as they come and knows nothing of where from; `scan_blob` seeks over data. Formats: V7,
-ustar, star, pax and GNU tar (see `fields`, `pax`, `sparse_map`). Go's archive/tar is followed, since that is what
-unpacks layers, field by field and in what it refuses, but for these:
+`Scanner` takes the bytes as they come; `scan_blob` seeks over data. Formats: V7, ustar, star, pax and GNU tar (see
+`dialects`, `fields`, `pax`, `sparse_map`). Go's archive/tar, which unpacks layers, is followed field by field and in
+what it rejects, with these exceptions:
 
 | | Go | here | as |
 |---|---|---|---|
@@ -40,7 +40,7 @@ from imgfs.tar.member import (
 )
 
 FOLLOWED = "data follows the block of zeros that ends it"
-"""How the damage of a tar begins that goes on behind a lone block of zeros; tar tools read no further."""
+"""The beginning of the message about a tar that continues after a lone block of zeros; tar tools stop there."""
 
 _ZEROS = bytes(BLOCK)
 _GLOBAL, _LONG_NAME, _LONG_LINK = b"g", b"L", b"K"
@@ -62,11 +62,11 @@ class _NeedMore(Exception):
 
 
 class Scanner:
-    """Takes a tar in pieces, in order, and answers its members.
+    """Takes a tar in pieces, in order, and returns its members.
 
-    `ending` is the offset of the first zero block where a header is due, once it was seen. `wanted` is the offset
-    of the byte it needs next: what lies before may be left out, see `skip_to`. Holds no more than a header and
-    its extensions, which are limited to some MiB. The first byte fed is that at offset `start`, where a header is due.
+    `ending` is the offset of the first zero block where a header is due, once it was seen. `wanted` is the offset of
+    the next byte that it needs: bytes before that may be skipped, see `skip_to`. Holds at most a header and its
+    extensions, which are limited to some MiB. The first byte fed is at offset `start`, where a header is due.
     """
 
     def __init__(self, start: int = 0) -> None:
@@ -75,7 +75,7 @@ class Scanner:
         self.wanted = start
         self._pending = b""
         self._needed = start  # where the data of the last header ends: only padding may be cut off
-        self._mapped: tuple[Member, _Map] | None = None  # a member whose map goes on
+        self._mapped: tuple[Member, _Map] | None = None  # a member whose map is not complete
         self._failure: Corrupt | None = None
         self._begin(start)
 
@@ -87,9 +87,10 @@ class Scanner:
         self._extensions = b""  # their types
 
     def feed(self, chunk: bytes | memoryview) -> list[Member]:
-        """Take the bytes that come next; answers the members whose headers are complete by now.
+        """Take the bytes that come next; returns the members whose headers are complete by now.
 
-        Where what should be a header is none, answers those before it; the next call raises Corrupt, naming the offset.
+        At a block that should be a header and is not, returns those before it; the next call raises Corrupt, naming
+        the offset.
         """
         if self._failure is not None:
             raise self._failure
@@ -134,19 +135,19 @@ class Scanner:
 
     @property
     def begun(self) -> Member | None:
-        """The member whose sparse map lies behind its header and is not complete yet."""
+        """The member whose sparse map follows its header and is not complete yet."""
         return self._mapped[0] if self._mapped else None
 
     def skip_to(self, offset: int) -> None:
-        """Say that the bytes up to `offset`, at most `wanted`, are not going to be fed."""
+        """Skip the bytes up to `offset`, at most `wanted`."""
         if not self._pending and self.position < offset <= self.wanted:
             self.position = offset
 
     def finish(self, size: int | None = None) -> None:
-        """Say that all has been fed: `size` bytes if the last of them were skipped.
+        """End the scan of a tar of `size` bytes, needed if the last of them were skipped.
 
-        Raises Corrupt as `feed` does, and if the tar stops in the middle of a header or of data; padding that is
-        missing at its end is no fault, nor are extensions with no member behind them.
+        Raises Corrupt as `feed` does, and if the tar stops in the middle of a header or of data. Padding may be
+        missing at its end, and the member that extensions belong to.
         """
         if self._failure is not None:
             raise self._failure
@@ -176,7 +177,7 @@ class Scanner:
             self._long_link = text(payload)
         else:
             records = pax.parse_records(payload)
-            if kind == _GLOBAL:  # what unpacks layers takes nothing from it, and forgets what came before
+            if kind == _GLOBAL:  # Go ignores it, and the extensions before it
                 self._begin(self.wanted)
             else:
                 self._local = records
@@ -238,7 +239,7 @@ class Scanner:
         return member
 
     def _map_block(self, member: Member, parts: _Map, block: bytes) -> Member | None:
-        """Take the next block of a member's map; answers the member if that was the last."""
+        """Take the next block of a member's map; returns the member if that was the last."""
         parts.take(block)
         member.data_offset += BLOCK
         if member.type != GNU_SPARSE:  # the map is part of what is stored
@@ -266,7 +267,7 @@ class Scanner:
 
 
 def _adjust(member: Member) -> None:
-    """Make owners and times such as a file can have."""
+    """Replace an owner and a time that no file can have."""
     uid, gid, mtime = member.uid, member.gid, member.mtime_ns
     member.uid, member.gid = possible_owner(uid), possible_owner(gid)
     member.mtime_ns = possible_time(mtime)
@@ -283,8 +284,8 @@ def _plausible(size: int) -> int:
 def scan_blob(blob: Blob, *, as_engines: bool = False) -> Iterator[Member]:
     """The members of a tar, reading headers and seeking over data.
 
-    Raises Corrupt where a header is none or the tar is cut off, and what reading raises; `as_engines`, also where data
-    follows a lone block of zeros, once the members before that were returned.
+    Raises Corrupt at a damaged header or if the tar is cut off, and what reading raises; with `as_engines`, also if
+    data follows a lone block of zeros, once the members before that were returned.
     """
     scanner = Scanner()
     while scanner.ending is None:

@@ -1,4 +1,4 @@
-"""Maps of sparse files: which parts of the file the data in the tar holds.
+"""Maps of sparse files: which parts of a file its data in the tar holds.
 
 Format: GNU tar manual, "Storing Sparse Files": old GNU (type S), pax 0.0, 0.1 and 1.0. Errors are ValueError.
 """
@@ -11,7 +11,7 @@ from imgfs.tar.fields import decimal, number
 MAX_ENTRIES = 1 << 17
 _MAX_TEXT = 1 << 20  # bytes of a map in text, as in Go since 1.25
 
-# where a header of the old format keeps its map, and in extension blocks; whether more follow
+# offsets and numbers of entries in a header of the old format and in extension blocks; whether more follow
 _AREA, _ENTRIES, _MORE = 386, 4, 482
 _EXTENSION_ENTRIES, _EXTENSION_MORE = 21, 504
 
@@ -19,7 +19,7 @@ Map = list[tuple[int, int]]
 
 
 def checked(numbers: Sequence[int], size: int, stored: int) -> Map:
-    """The map that offsets and lengths in turn make, of a file of `size` bytes of which `stored` are there.
+    """The map from alternating offsets and lengths, of a file of `size` bytes of which `stored` are in the tar.
 
     Raises ValueError unless the parts lie in order, inside the file, and add up.
     """
@@ -38,7 +38,7 @@ def checked(numbers: Sequence[int], size: int, stored: int) -> Map:
 
 
 class OldMap:
-    """The map of a member of type S: it begins in the header, and goes on in the blocks behind that."""
+    """The map of a member of type S, which begins in its header and continues in the blocks after it."""
 
     def __init__(self, header: bytes) -> None:
         self.numbers: list[int] = []
@@ -46,7 +46,7 @@ class OldMap:
         self._read(header[_AREA:], _ENTRIES, header[_MORE])
 
     def take(self, block: bytes) -> None:
-        """Take the next block. Raises ValueError if it is none of a map."""
+        """Take the next block. Raises ValueError if it is not part of a map."""
         self._read(block, _EXTENSION_ENTRIES, block[_EXTENSION_MORE])
 
     def _read(self, area: bytes, entries: int, more: int) -> None:
@@ -61,17 +61,17 @@ class OldMap:
 
 
 class LeadingMap:
-    """The map of a member of format 1.0, which lies before its data: how many parts there are, then their numbers."""
+    """The map of a member of format 1.0, at the start of its data: the number of parts, then their numbers."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
         self.complete = False
         self._text = bytearray()
         self._lines = 0
-        self._wanted = 1  # lines, as far as is known
+        self._wanted = 1  # lines, as far as known
 
     def take(self, piece: bytes) -> None:
-        """Take the bytes that come next; the last may lie behind the map. Raises ValueError if they are none."""
+        """Take the bytes that come next; the last may follow the map. Raises ValueError if they are not a map."""
         self._text += piece
         self._lines += piece.count(b"\n")
         if len(self._text) > _MAX_TEXT:
@@ -87,9 +87,9 @@ class LeadingMap:
 
 
 class SparseRecords(NamedTuple):
-    """What pax records say of a sparse file; `name` may be empty.
+    """The description of a sparse file in pax records; `name` may be empty.
 
-    `size` is None where they do not say how long it is, `numbers` where the map lies before its data.
+    `size` is None if they do not record it, `numbers` if the map is at the start of the data.
     """
 
     name: bytes
@@ -98,7 +98,7 @@ class SparseRecords(NamedTuple):
 
 
 def in_records(records: Mapping[bytes, bytes]) -> SparseRecords | None:
-    """What the records of a member say if they are those of a sparse file; None of another, or an unknown format."""
+    """The description of a sparse file in the records of a member; None for another file, or an unknown format."""
     listed = records.get(b"GNU.sparse.map", b"")
     version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
     numbers = None
@@ -116,4 +116,4 @@ def _numbers(texts: Sequence[bytes]) -> list[int]:
     try:
         return [decimal(text) for text in texts]
     except ValueError as error:
-        raise ValueError(f"a sparse map of something but numbers: {error}") from None
+        raise ValueError(f"a sparse map with something other than numbers: {error}") from None

@@ -20,19 +20,19 @@ class TarBlob(Blob):
     def ending_before(self, limit: int) -> int | None:
         """Where the end-of-archive region begins, if that is before `limit`; it lasts to the tar's end.
 
-        It begins with the first zero block where a header is due. Reads no further than it takes to know; may
+        It begins with the first zero block where a header is due. Reads only as far as needed; may
         block. Raises what `pread` raises.
         """
 
     def knows_ending_before(self, limit: int) -> bool:
-        """Whether `ending_before(limit)` would answer without blocking, now and from now on."""
+        """Whether `ending_before(limit)` returns without blocking, now and from now on."""
         return False
 
 
 class ScannedTar(WrappedBlob[Blob], TarBlob):
-    """A tar whose ending is found by walking the headers of `blob`, as far as has been asked; closes `blob`.
+    """A tar whose ending is found by walking the headers of `blob`, as far as was asked for; closes `blob`.
 
-    From where a header is none, there is no ending, and the bytes stand for themselves.
+    A tar with a damaged header has no ending: from there on its bytes are shown unchanged.
     """
 
     def __init__(self, blob: Blob) -> None:
@@ -42,7 +42,9 @@ class ScannedTar(WrappedBlob[Blob], TarBlob):
         self._lock = Lock()
 
     def ending_before(self, limit: int) -> int | None:
-        if not self.knows_ending_before(limit):  # else the lock, which is held while reading, is not needed
+        if not self.knows_ending_before(
+            limit
+        ):  # the lock is held while reading, so it is taken only if needed
             with self._lock:
                 while not self.knows_ending_before(limit):
                     self._walk_on()
@@ -59,9 +61,9 @@ class ScannedTar(WrappedBlob[Blob], TarBlob):
         chunk = self._blob.pread(_READ_SIZE, scanner.position)
         try:
             if not chunk:
-                self._broken = True  # the end of the bytes, with no ending before it
+                self._broken = True  # the bytes end without an ending
                 return
             scanner.feed(chunk)
         except Corrupt as error:
             self._broken = True
-            logger.warning("a layer's tar is not sound, its ending is shown as it is: %s", error)
+            logger.warning("a layer's tar is damaged, its ending is shown unchanged: %s", error)

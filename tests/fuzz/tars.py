@@ -7,7 +7,7 @@ from contextlib import suppress
 from imgfs.blob import MemoryBlob
 from imgfs.errors import Corrupt
 from imgfs.tar import Member, Scanner, scan_blob
-from imgfs.tar.pax import nanoseconds, parse_records
+from imgfs.tar.pax import parse_records, parse_time
 from imgfs.tar.sparse_map import in_records
 from imgfs.tar.split.recipe import parse_recipe
 from imgfs.tree import FlatPlan, build_tree, overlay_trees
@@ -57,7 +57,7 @@ def _records(data: bytes) -> None:
         records = parse_records(data)
         in_records(records)
         for value in records.values():
-            nanoseconds(value)
+            parse_time(value)
     except ValueError as error:  # which the scanner makes Corrupt, naming the header
         raise Corrupt(str(error)) from error
 

@@ -79,13 +79,13 @@ def test_values_may_have_nuls_and_lengths_signs_and_zeros() -> None:
     ],
 )
 def test_times_have_nanoseconds(value: bytes, expected: int) -> None:
-    assert pax.nanoseconds(value) == expected
+    assert pax.parse_time(value) == expected
 
 
 @pytest.mark.parametrize("value", [b"x", b"1.x", b"--1", b"1e5", b"9" * 30, b"1.-5", b"\xd9\xa3", b".5", b""])
 def test_what_is_no_time_is_a_value_error(value: bytes) -> None:
     with pytest.raises(ValueError, match="not a"):
-        pax.nanoseconds(value)
+        pax.parse_time(value)
 
 
 def member(kind: bytes = b"0") -> Member:

@@ -1,8 +1,8 @@
-"""The recipe by which an engine puts a layer's tar together again: bytes of its own, and files to be read.
+"""The recipe by which an engine assembles a layer's tar: literal bytes, and files to be read between them.
 
-Format: vbatts/tar-split, `tar/storage`: gzip of JSON lines in the order of the tar. A line of type 2 holds
-literal bytes: headers, padding, endings. One of type 1 follows each header and stands for the `size` bytes of the
-file called `name`, or `name_raw` where that is not UTF-8, and holds their crc64. Knows nothing of where files lie.
+Format: vbatts/tar-split, `tar/storage`: gzip of JSON lines in the order of the tar. A line of type 2 holds literal
+bytes: headers, padding, endings. One of type 1 follows each header and stands for the `size` bytes of the file called
+`name`, or `name_raw` if that is not UTF-8, and holds their crc64. Where the files are is not known here.
 """
 
 from array import array
@@ -19,7 +19,7 @@ from imgfs.errors import Corrupt, quoted
 from imgfs.tar.packed import PackedBytes
 
 _CHUNK = 256 << 10
-_MAX_LINE = 32 << 20  # an ending with much behind it is one line
+_MAX_LINE = 32 << 20  # a long ending is one line
 _MAX_TEXT = 2 << 30
 _MAX_LINES = 10_000_000  # a member has two
 _MAX_SIZE = 1 << 60
@@ -47,11 +47,11 @@ class FileExtent(NamedTuple):
 
 
 class Recipe:
-    """Where in a tar of `size` bytes which file lies; all else is literal. Immutable once parsed.
+    """The places of files in a tar of `size` bytes; all else is literal. Immutable once parsed.
 
-    `members_end` is where the bytes of the last member end, before their padding. A file here has at least one
-    byte; the others need none. `doubtful` says that what it describes may not be the tar it was made from: the
-    engines' library for this counts the bytes of a sparse file in the pax format wrongly.
+    `members_end` is where the bytes of the last member end, before their padding. Empty files are left out. `doubtful`
+    is whether the tar that it describes may not be the one it was made from: the engines' library counts the bytes of
+    a sparse file in the pax format wrongly.
     """
 
     def __init__(self) -> None:
@@ -123,7 +123,7 @@ class Recipe:
         self.members_end = self.size
 
     def finish(self) -> None:
-        """Say that all has been added."""
+        """End adding."""
         self._literals.finish()
         self._names.finish()
 

@@ -1,4 +1,4 @@
-"""A layer's tar put together from a tar-split and the files of the layer's directory: random access, no copy."""
+"""A layer's tar assembled from a tar-split and the files of the layer's directory: random access, no copy."""
 
 import logging
 from collections.abc import Callable, Iterator
@@ -20,13 +20,13 @@ from imgfs.tar.tar_blob import TarBlob
 logger = logging.getLogger("imgfs")
 
 _CHUNK = 64 << 10
-_SMALL = 128 << 10  # a larger read is worth a thread, since several of them go on at once
+_SMALL = 128 << 10  # larger reads are made in threads, several at once
 
 
 class Split:
-    """A parsed tar-split, and what has been learnt of the tar it describes; `name` is that of its layer in errors.
+    """A parsed tar-split, and what is known so far of the tar it describes; errors name its layer by `name`.
 
-    Serves any number of readers at once.
+    Safe to use from several threads.
     """
 
     def __init__(self, recipe: Recipe, name: str) -> None:
@@ -38,7 +38,7 @@ class Split:
     def ending(self) -> int | None:
         """Where the end-of-archive region begins, None if there is none.
 
-        Whatever follows the last member's bytes is literal, so no file is touched.
+        The bytes after the last member's are literal, so no file is read.
         """
         recipe = self.recipe
         scanner = Scanner(padded(recipe.members_end))
@@ -47,11 +47,11 @@ class Split:
                 start = scanner.position
                 scanner.feed(recipe.literals(start, min(start + _CHUNK, recipe.size)))
         except Corrupt as error:
-            logger.warning("%s: its tar is not sound, its ending is shown as it is: %s", self._name, error)
+            logger.warning("%s: its tar is damaged, its ending is shown unchanged: %s", self._name, error)
         return scanner.ending
 
     def members(self) -> Iterator[Member]:
-        """Every member of the tar. Touches no file. Raises Corrupt where the tar is damaged."""
+        """Every member of the tar. Reads no file. Raises Corrupt where the tar is damaged."""
         scanner = Scanner()
         for start, end in self.recipe.runs():
             scanner.skip_to(start)
@@ -65,15 +65,15 @@ class Split:
         scanner.finish()
 
     def members_in_place(self) -> Iterator[Member]:
-        """Every member of a tar that cannot be put together, its file taken whole; offsets are those in the split.
+        """Every member of a tar that cannot be assembled, each with its whole file; offsets are those in the split.
 
-        The engines' library stands for the bytes of a sparse member in the pax format by its whole file: what is in
-        the directory is right, but neither the parts of the file nor the map before them are known. Behind it there
-        is still the padding of those. The data of a link that says it has some is not there at all. Touches no file.
-        Raises Corrupt where the tar is damaged.
+        The engines' library records a whole file in place of the bytes of a sparse member in the pax format: the file
+        in the directory is right, but neither its parts nor the map before them are known. The padding of those
+        follows. The data of a link whose header records a size is missing. Reads no file. Raises Corrupt where the tar
+        is damaged.
         """
         due = 0
-        nothing = (self.recipe.size, self.recipe.size)  # behind the last run
+        nothing = (self.recipe.size, self.recipe.size)  # after the last run
         for (_, end), (after, _) in pairwise(chain(self.recipe.runs(), [nothing])):
             scanner, last = Scanner(due), None
             while scanner.ending is None and scanner.position < end:
@@ -89,13 +89,13 @@ class Split:
                 last = scanner.begun or last
                 if last is None or last.data_offset != end:
                     raise Corrupt(f"a header is due at offset {scanner.wanted}, inside of a file")
-                due = after + _taken_whole(last, size)
+                due = after + _give_whole_file(last, size)
             if last is not None:
                 yield last
 
 
-def _taken_whole(member: Member, size: int) -> int:
-    """Let a member have all `size` bytes of its file; returns how many bytes of padding follow."""
+def _give_whole_file(member: Member, size: int) -> int:
+    """Give a member all `size` bytes of its file; returns how many bytes of padding follow."""
     padding = -member.stored_size % BLOCK
     if member.size != size and member.type not in NO_DATA:
         raise Corrupt(
@@ -109,8 +109,8 @@ def _taken_whole(member: Member, size: int) -> int:
 class SplitTar(TarBlob):
     """One reader's view of a tar; `load` is called once, when the split is needed, and reads `stored`.
 
-    Closing it closes `tree` and `stored`. `check` raises Corrupt if it does not make the layer's tar; with none it is
-    what the split makes, whatever that is, for the offsets of `Split.members_in_place`.
+    Closing it closes `tree` and `stored`. `check` raises Corrupt if the split does not make the layer's tar; without
+    it, any result is accepted, as for the offsets of `Split.members_in_place`.
     """
 
     def __init__(
@@ -184,7 +184,7 @@ class SplitTar(TarBlob):
             self._stored.close()
 
     def _whole(self) -> Split:
-        """The split, which makes the layer's tar."""
+        """The split, checked to make the layer's tar."""
         split = self._split()
         if not self._checked:
             self._check(split)
