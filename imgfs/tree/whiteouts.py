@@ -1,7 +1,7 @@
 """One layer's tree as overlayfs reads it: what it shows, what it hides of lower layers, which directories are opaque.
 
 Formats: whiteouts as in the OCI image specification (layer.md), and as engines unpack these for the kernel
-(Documentation/filesystems/overlayfs.rst). Knows nothing of other layers.
+(Documentation/filesystems/overlayfs.rst). Knows nothing of other layers. Tried by the tests of `overlay`.
 """
 
 import stat

@@ -1,4 +1,4 @@
-"""The kinds of node that a mounted tree is made of.
+"""The kinds of node that a mounted tree is made of, tried by the tests of each that shows something.
 
 Nodes know what they show and nothing of FUSE. They are cheap, made for each look-up, and two nodes with
 the same `key`, or the same place in a table of the same key, are the same file: from that comes the inode number.
