@@ -1,33 +1,14 @@
 """Stacks of layers, known to be hard and random ones, against the kernel's overlayfs over what Docker would unpack."""
 
-import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.tools import require_root
-from tests.tree.stacks import Entry, Facts, merged, real_facts, stacks, tar, tree_facts
-from tests.tree.unpacking import mounted, unpacked
-
-
-@pytest.fixture(scope="module")
-def memory() -> Iterator[Path]:
-    """A folder in memory, on which overlayfs can be mounted whatever the machine's own file system is."""
-    require_root()
-    with tempfile.TemporaryDirectory() as folder:
-        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
-        yield Path(folder)
-        subprocess.run(["umount", folder], check=True)
-
-
-def compared(facts: Facts) -> dict[bytes, tuple[object, ...]]:
-    """Facts without the numbers of links: overlayfs says those of the layer's directory."""
-    return {path: (*of[:3], *of[4:]) for path, of in facts.items()}
-
+from tests.tree.stacks import Entry, merged, real_facts, stacks, tar, tree_facts
+from tests.tree.unpacking import compared, mounted, unpacked
 
 FILE, DIRECTORY, SYMLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE
 LIBC = [
