@@ -29,10 +29,11 @@ class LRU(Generic[K, V]):
     def get(self, key: K) -> V | None:
         """The value under a key, which counts as used now; None if there is none."""
         with self._lock:
-            if key not in self._values:
+            found = self._values.get(key)
+            if found is None:
                 return None
             self._values.move_to_end(key)
-            return self._values[key][0]
+            return found[0]
 
     def put(self, key: K, value: V) -> list[V]:
         """Keep a value, which counts as used now, in place of any under its key; returns those that are dropped."""

@@ -1,7 +1,8 @@
 """Trees made once: that of each layer, which all images share that have it, and the overlays of them.
 
 Those that are worth it are found in the cache the next time. A tree is kept under the diff ID of its layer, or chain ID
-of its layers, if what it was made of was compared with that; else under the layer itself, for as long as it is in use.
+of its layers, if what it was made of was compared with that and any copy of it has its files in the same places; else
+under the layer itself, for as long as it is in use.
 """
 
 import logging
@@ -40,7 +41,7 @@ class TreeCache:
         tree = self._find(key, "tree", name) if key is not None else None
         if tree is None:
             tree = overlay_trees((self.layer(layers, number, name) for number in numbers), name)
-            if key is not None and all(map(layers.is_verified, numbers)):
+            if key is not None and not tree.copies and all(map(layers.is_verified, numbers)):
                 self._keep(key, "tree", tree)
         return tree
 
@@ -63,11 +64,11 @@ class TreeCache:
             where = f"layer {layer.diff_id}"
             text = str(error) if where in str(error) else f"{where}: {error}"
             raise type(error)(f"{name}: {text}") from error
-        if layer.is_verified:
+        if layer.is_verified and not tree.copies:
             self._keep(layer.diff_id, "layer-tree", tree)
             self._share(layer.diff_id, tree)
         else:
-            self._share(id(layer), tree, layer)  # it may be another than its diff ID says
+            self._share(id(layer), tree, layer)  # it may not be what its diff ID says, or of this copy alone
         return tree
 
     def _share(self, key: Hashable, tree: Tree, layer: Layer | None = None) -> None:

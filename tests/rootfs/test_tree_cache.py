@@ -26,23 +26,27 @@ class CountedLayer(PlainLayer):
 
     is_verified: bool = True
     asked: list[DiffID] = field(default_factory=list)
+    copy: str | None = None
 
     def tree(self) -> Tree:
         self.asked.append(self.diff_id)
-        return super().tree()
+        tree = super().tree()
+        if self.copy is not None:
+            tree.copies[0] = self.copy
+        return tree
 
 
 class CountedStack(LayerStack):
     """A stack that knows how often its layers were asked for their trees."""
 
-    def __init__(self, *layers: bytes, verified: bool = True) -> None:
+    def __init__(self, *layers: bytes, verified: bool = True, copy: str | None = None) -> None:
         self.provider = Layers(layers)
         self._asked: list[DiffID] = []
         table = self.provider.table
         for chain_id, layer in table.items():
             assert isinstance(layer, PlainLayer)
             counted = CountedLayer(
-                chain_id, layer.diff_id, layer.parent, layer.data, None, verified, self._asked
+                chain_id, layer.diff_id, layer.parent, layer.data, None, verified, self._asked, copy
             )
             table[chain_id] = counted
         super().__init__(self.provider, [layer.diff_id for layer in table.values()])
@@ -102,6 +106,15 @@ def test_the_tree_of_an_unverified_layer_is_made_once_while_the_layer_is_in_use(
     trees.merged(stack, "x")
     trees.merged(base, "y")
     assert stack.asked == 2
+
+
+def test_a_tree_whose_places_one_copy_alone_knows_is_not_kept_for_others(cache: Cache) -> None:
+    """Though the layer was verified, in another copy."""
+    trees = TreeCache(cache)
+    stack = CountedStack(MANY, ABOVE, copy="a copy")
+    assert trees.merged(stack, "x").copies == {0: "a copy", 1: "a copy"}
+    assert cache.entries() == []
+    assert trees.merged(CountedStack(MANY, ABOVE), "x").copies == {}
 
 
 def test_what_comes_of_bytes_that_nobody_verified_is_not_kept(cache: Cache) -> None:
