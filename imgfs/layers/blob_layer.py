@@ -21,7 +21,7 @@ from imgfs.codec import Compression, begins_tar, describe_unread, detect, open_f
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.background import BackgroundVerifier
-from imgfs.layers.content import LayerContent
+from imgfs.layers.content import LayerContent, Place
 from imgfs.layers.index_build import IndexBuild
 from imgfs.layers.index_file import LayerIndex, LayerKey
 from imgfs.layers.indexer import Indexer
@@ -50,20 +50,20 @@ class BlobLayer:
     recorded_size: int | None = None
     is_doubtful: bool = False
     has_tar: ClassVar[bool] = True
-    _last_key: LayerKey | None = field(default=None, init=False, compare=False)
+    _last_place: Place | None = field(default=None, init=False, compare=False)  # when it was last opened
 
     @property
     def known_size(self) -> int | None:
-        key = self._last_key
-        if self.recorded_size is not None or key is None:
+        if self.recorded_size is not None or self._last_place is None:
             return self.recorded_size
+        key = self._last_place.key
         if key.compression is Compression.PLAIN and not self.is_doubtful:
             return key.stored_size
         return self.indexer.indexes.known_size(key)
 
     def look_for_size(self) -> int | None:
         if self.known_size is None:
-            self.indexer.indexes.look_for_size(self._last_key or self.key())
+            self.indexer.indexes.look_for_size(self._last_place.key if self._last_place else self.key())
         return self.known_size
 
     def open(self) -> TarBlob:
@@ -98,21 +98,30 @@ class BlobLayer:
         return self.indexer.indexes.header(self.key()) is not None
 
     def content(self) -> LayerContent:
-        """What is stored of the layer; the caller releases it. Raises what `open` raises."""
-        blob = self.open_blob()
+        """What is stored of the layer; the caller releases it. Raises what `open` raises.
+
+        If it cannot be opened, as its path is gone, but is in use, that is returned.
+        """
         try:
-            key = self._key_of(blob)
+            blob = self.open_blob()
+        except (ImgfsError, OSError):
+            content = self.indexer.find_in_use(self._last_place)
+            if content is None:
+                raise
+            return content
+        try:
+            place = self._place_of(blob)
         except BaseException:
             blob.close()
             raise
-        return self.indexer.open(key, blob, self.open_blob)
+        return self.indexer.open(place, blob)
 
     def key(self) -> LayerKey:
         """The name of the stored bytes as they are now. Raises what `open` raises."""
         with self.open_blob() as blob:
-            return self._key_of(blob)
+            return self._place_of(blob).key
 
-    def _key_of(self, blob: Blob) -> LayerKey:
+    def _place_of(self, blob: Blob) -> Place:
         compression = detect(blob)
         if compression is Compression.PLAIN and not self._may_be_plain(blob):
             blob_name = f", blob {self.stored_digest}" if self.stored_digest else ""
@@ -122,8 +131,9 @@ class BlobLayer:
             raise Corrupt(f"layer {self.diff_id}: {blob.size} bytes where {size} are recorded")
         digest = self.stored_digest or (Digest(self.diff_id) if compression is Compression.PLAIN else None)
         cached_as = digest or _sample_digest(self.diff_id, blob)
-        self._last_key = LayerKey(cached_as, compression, self.diff_id, blob.size, digest, size)
-        return self._last_key
+        key = LayerKey(cached_as, compression, self.diff_id, blob.size, digest, size)
+        self._last_place = Place(key, blob.stamp() or self.open_blob)
+        return self._last_place
 
     def _may_be_plain(self, blob: Blob) -> bool:
         """Whether stored bytes that do not look compressed can be the tar itself, and not damaged at their start."""

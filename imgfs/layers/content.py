@@ -56,21 +56,27 @@ class Users(Protocol):
 
 
 class LayerContent:
-    """The content named `key`, whose stored bytes are `stored`, and lie at `place`. A context manager that releases it.
+    """The content at `place`, whose stored bytes are `stored`. A context manager that releases it.
 
     Attributes that are not private may be read without the lock, which never blocks. What `is_broken` has failed to
     be read, as when its device is gone, so that those who open the layer now do not share it.
     """
 
     def __init__(
-        self, key: LayerKey, stored: Blob, place: Place, store: IndexStore, turn: Turn, users: Users
+        self,
+        place: Place,
+        stored: Blob,
+        store: IndexStore,
+        turn: Turn,
+        users: Users,
+        failure: str = "",
     ) -> None:
-        self.key = key
-        self.stored = stored
         self.place = place
+        self.key = key = place.key
+        self.stored = stored
         self.is_broken = False
-        self.state = LayerState.UNREAD
-        self.failure = ""
+        self.failure = failure
+        self.state = LayerState.FAILED if failure else LayerState.UNREAD
         self.index: LayerIndex | None = None
         self.size = key.size
         """The size in bytes of the tar, as it is recorded until the layer is indexed; None if it is not known."""
@@ -96,6 +102,7 @@ class LayerContent:
         """Close what it holds open; for `Users` to call."""
         with self._lock:
             copy, self.copy = self.copy, None
+            self.index = None
         if copy is not None:
             copy.close()
         self.stored.close()
@@ -216,10 +223,10 @@ class LayerContent:
         def end(error: Exception | None) -> None:
             with self._lock:
                 self.build = None
-                self.is_broken = self.is_broken or error is not None
                 if isinstance(error, Corrupt):
                     self._fail(error)
                 elif self.state is LayerState.INDEXING:
+                    self.is_broken = error is not None
                     self.state = LayerState.UNREAD
             self.release()
 

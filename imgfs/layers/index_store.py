@@ -151,9 +151,8 @@ class IndexStore:
             return None
         try:
             with file:
-                if not key.matches(read_header(file)):
-                    return None
-                return LayerIndex(file, lambda: self._reopen(key.digest))
+                index = LayerIndex(file, lambda: self._reopen(key.digest))
+                return index if key.matches(index.header) else None
         except UNREADABLE as error:
             self.discard(key, error)
             return None

@@ -14,7 +14,7 @@ from imgfs.codec import Compression, detect
 from imgfs.digest import Digest
 from imgfs.layers.background import BackgroundVerifier, Take
 from imgfs.layers.content import LayerContent, Place
-from imgfs.layers.index_file import IndexHeader, LayerKey
+from imgfs.layers.index_file import IndexHeader
 from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.index_store import IndexStore
 from imgfs.layers.turn import Turn
@@ -46,17 +46,16 @@ class Indexer:
         """Use only what the cache has for places that `writers` decide, and those of earlier calls."""
         self.indexes.serve(writers)
 
-    def open(self, key: LayerKey, stored: Blob, opened_by: Callable[[], Blob]) -> LayerContent:
-        """The content named `key`, whose stored bytes `opened_by` has just opened as `stored`; the caller releases it.
+    def open(self, place: Place, stored: Blob) -> LayerContent:
+        """The content at a place, whose stored bytes were just opened as `stored`; the caller releases it.
 
         Raises Corrupt if the bytes in this place were found before not to be what is recorded of them.
         """
-        place = Place(key, stored.stamp() or opened_by)
         with self._lock:
             content = self._contents.get(place)
             if content is None or content.is_broken:
-                content = LayerContent(key, stored, place, self.indexes, self._turn, self)
-                content.failure = self._failures.get(place) or ""
+                failure = self._failures.get(place) or ""
+                content = LayerContent(place, stored, self.indexes, self._turn, self, failure)
                 self._contents[place] = content
                 self._users[content] = 0
             self._users[content] += 1
@@ -69,6 +68,14 @@ class Indexer:
             content.release()
             raise
         return content
+
+    def find_in_use(self, place: Place | None) -> LayerContent | None:
+        """The content at a place if it is in use, else None; the caller releases it."""
+        with self._lock:
+            content = self._contents.get(place) if place is not None else None
+            if content is not None:
+                self._users[content] += 1
+            return content
 
     def acquire(self, content: LayerContent) -> None:
         """Count one more user of a content that is in use."""
