@@ -69,6 +69,7 @@ def test_a_share_that_is_not_the_last_is_closed_without_blocking() -> None:
 def test_progress_is_how_much_further_a_read_got_than_any_before() -> None:
     told: list[int] = []
     blob = WatchedBlob(Shy(bytes(100)), told.append)
+    assert blob.try_pread(10, 0) is None, "reporting may block"
     for size, offset in ((10, 0), (10, 10), (5, 0), (10, 15), (0, 50), (50, 90), (10, 100)):
         assert len(blob.pread(size, offset)) == max(min(size, 100 - offset), 0)
     assert told == [10, 10, 5, 25, 50]
