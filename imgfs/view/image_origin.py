@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class ImageOrigin:
-    """The source that an image is read from, chosen when it is wanted; another takes over when it has it no more."""
+    """The source that an image is read from, chosen when it is needed; another takes over when it no longer has it."""
 
     def __init__(self, image_id: ImageID, union: Union) -> None:
         self.image_id = image_id

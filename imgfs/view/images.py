@@ -1,4 +1,4 @@
-"""`images/`: a directory for each image, named by the hex of its ID, and links from whatever else means one."""
+"""`images/`: a directory for each image, named by the hex of its ID, and links from unique prefixes of it."""
 
 from collections.abc import Iterator
 

@@ -1,4 +1,4 @@
-"""Links to images: under the names that people know them by (`tags/`), of those with no children, of children."""
+"""Links to images: by their names (`tags/`), to those without children (`heads/`), to children."""
 
 import logging
 from collections.abc import Iterator, Mapping
