@@ -10,6 +10,7 @@ PACKAGE = Path(__file__).parent.parent / "imgfs"
 PACKAGES = [
     "cli",
     "mount",
+    "api",
     "view",
     "saving",
     "own",

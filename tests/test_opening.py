@@ -89,7 +89,7 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the directory that the user wants files in",
         "os.mkdir os.open os.path.isdir",
     ),
-    "cli/naming.py": (
+    "sources/lookup.py": (
         "to suggest a file of the name that the user gave",
         "os.path.lexists",
     ),

@@ -11,10 +11,11 @@ from contextlib import contextmanager
 import click
 
 from imgfs.cli.messages import human_size
-from imgfs.cli.opening import cache, indexing, is_absence
+from imgfs.cli.opening import cache, indexing
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sources import default_sources, open_source
+from imgfs.sources.opening import is_absence
 from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
 from imgfs.view import RootDirectory, ViewOptions

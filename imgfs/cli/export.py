@@ -8,10 +8,11 @@ import click
 
 from imgfs.blob import Folder, blob_chunks
 from imgfs.cli.messages import progress_bar, tell
-from imgfs.cli.naming import NamedImage, named_image
+from imgfs.cli.naming import named_image
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file
 from imgfs.rootfs.copy_out import CopyOut
+from imgfs.sources.lookup import ChosenImage
 from imgfs.view.tars import open_rootfs_tar
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
@@ -60,13 +61,13 @@ def export(
             _write(named, output, form)
 
 
-def _unpack(named: NamedImage, path: str) -> None:
+def _unpack(named: ChosenImage, path: str) -> None:
     os.makedirs(path, exist_ok=True)
     with named.root_fs() as root, Folder(os.open(path, _FOLDER), path) as folder:
         CopyOut(root, folder, tell, archive=os.geteuid() == 0).copy(0, "")
 
 
-def _write(named: NamedImage, output: str, form: str) -> None:
+def _write(named: ChosenImage, output: str, form: str) -> None:
     with ExitStack() as stack:
         if form == "flat":
             blob = stack.enter_context(stack.enter_context(named.root_fs()).flat_tar())

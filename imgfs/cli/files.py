@@ -11,11 +11,12 @@ import click
 
 from imgfs.blob import Folder
 from imgfs.cli.messages import tell
-from imgfs.cli.naming import NamedImage, named_image, named_images
+from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
 from imgfs.errors import NotFound, printable
 from imgfs.rootfs import RootFS, Stat
 from imgfs.rootfs.copy_out import CopyOut, tar_of
+from imgfs.sources.lookup import ChosenImage
 
 _FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
@@ -110,7 +111,7 @@ def _copy(root: RootFS, entry: int, name: str, destination: str, *, archive: boo
         CopyOut(root, folder, tell, archive=archive).copy(entry, name)
 
 
-def list_paths(found: list[NamedImage], *, long: bool, recursive: bool) -> bool:
+def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool) -> bool:
     """Print what is at the path of each image, as ls does; returns whether all is there."""
     complete = True
     for number, named in enumerate(found):
@@ -180,7 +181,7 @@ def _columns(found: Stat) -> tuple[str, ...]:
     )
 
 
-def _path(named: NamedImage) -> str:
+def _path(named: ChosenImage) -> str:
     if named.path is None:
         raise click.UsageError(f"{named.term!r} has no path (IMAGE:/PATH)")
     return named.path

@@ -29,15 +29,23 @@ _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store: str | None) -> None:
     """Print each path of IMAGE's root file system that matches PATTERN, with wildcards as the shell has them.
 
-    A PATTERN without a slash is matched against names, any other against whole paths. What in a path is not UTF-8, or
-    could steer a terminal, is printed as escapes, except with -0.
+    A PATTERN without a slash is matched against names, any other against whole paths, where `*` stops at a slash and
+    `**` does not. What in a path is not UTF-8, or could steer a terminal, is printed as escapes, except with -0. Exit
+    status 1 if nothing matches, 2 for an error.
+
+    \b
+    Example:
+      imgfs find debian '/etc/**/*.conf'
     """
+    found = False
     with named_image(image, sources, store) as named, named.root_fs() as root:
         for path in root.find(pattern):
+            found = True
             if print0:
                 sys.stdout.buffer.write(os.fsencode(path) + b"\0")
             else:
                 click.echo(_shown(path))
+    click.get_current_context().exit(not found)
 
 
 @click.command(short_help="Show which layer a path comes from.")

@@ -53,7 +53,7 @@ _COMMANDS = {
     "doctor": "doctor.doctor",
 }
 
-_WITH_RESULT = ("which", "diff", "verify")
+_WITH_RESULT = ("find", "which", "diff", "verify")
 """Commands whose exit status 1 is a result, so that an error is 2."""
 
 _UNREQUESTED = ("rw", "dev", "suid")

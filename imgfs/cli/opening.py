@@ -1,25 +1,20 @@
 """Opening what a command works on, sources, our own store and the cache, and the options that choose them."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
 
 import click
 import platformdirs
 
 from imgfs.cache import Cache
-from imgfs.digest import ImageID
-from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
-from imgfs.layers.turn import Turn
 from imgfs.own.writer import Writer
-from imgfs.rootfs import RootFS, TreeCache
-from imgfs.sources import Source, has_no_place, open_source
+from imgfs.sources.opening import open_union
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
-from imgfs.sources.union import Snapshot, Union
-from imgfs.store import Problems
+from imgfs.sources.union import Union
 
 store_option = click.option(
     "--store", metavar="PATH", help="Use the store of imgfs at PATH.", envvar="IMGFS_STORE"
@@ -29,7 +24,8 @@ source_option = click.option(
     "sources",
     metavar="SOURCE",
     multiple=True,
-    help="Use images of SOURCE instead of the store of imgfs.",
+    hidden=True,
+    help="Look images up in SOURCE, and nowhere else.",
 )
 
 
@@ -71,13 +67,10 @@ def cache() -> Cache:
 
 
 @contextmanager
-def indexing(turn: Turn | None = None, verifier: BackgroundVerifier | None = None) -> Iterator[Indexer]:
+def indexing() -> Iterator[Indexer]:
     """An indexer over the cache of this command; closed at the end."""
-    indexer = Indexer(cache(), turn, verifier)
-    try:
+    with closing(Indexer(cache())) as indexer:
         yield indexer
-    finally:
-        indexer.close()
 
 
 @contextmanager
@@ -86,70 +79,12 @@ def opened(
     store: str | None = None,
     *,
     also: Sequence[str] = (),
-    unreadable: list[str] | None = None,
     verifier: BackgroundVerifier | None = None,
 ) -> Iterator[Union]:
-    """The sources named, or the store of imgfs if none is; closed at the end.
-
-    A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
-    can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
-    a warning if they do not exist; those that cannot be read are listed in `unreadable` instead if it is given. With a
-    `verifier`, layers that are stored uncompressed are verified by it.
-    """
-    sources: list[Source] = []
-    missing: dict[str, Exception] = {}
-    turn = Turn()
-    with ExitStack() as indexers:
-        try:
-            for reference in (*(references or [f"imgfs:{store or ''}"]), *also):
-                try:
-                    # one each: sources that shared an indexer would wait for each other
-                    source = open_source(reference, indexers.enter_context(indexing(turn, verifier)))
-                except (ImgfsError, OSError) as error:
-                    if not has_no_place(reference):
-                        raise
-                    missing[reference] = error
-                    continue
-                if source.reference in (other.reference for other in sources):
-                    source.close()  # the same place by another name
-                else:
-                    sources.append(source)
-            if unreadable is not None and sources:
-                unreadable += [
-                    f"{reference} {describe(error)}"
-                    for reference, error in missing.items()
-                    if not is_absence(error)
-                ]
-                missing.clear()
-            yield Union(sources, _skipped(missing, also, any_left=bool(sources)))
-        finally:
-            for source in sources:
-                source.close()
-
-
-def root_fs(snapshot: Snapshot, image_id: ImageID) -> RootFS:
-    """What a container of the image would see, from the source that has all of its layers if any has."""
-    layers = snapshot.source_of(image_id).store.layers(image_id)
-    return RootFS.of(layers, TreeCache(cache().of(snapshot.writers)), f"image {image_id}")
-
-
-def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> Problems:
-    """A warning for each source that is skipped. Raises what they failed with if there is no other source."""
-    if not any_left and len(missing) == 1:
-        raise next(iter(missing.values()))
-    if not any_left:
-        reasons = "; ".join(f"{reference} {describe(error)}" for reference, error in missing.items())
-        raise StoreError(f"none of the sources can be opened: {reasons}")
-    problems = Problems()
-    for reference, error in missing.items():
-        if reference not in also or not is_absence(error):
-            problems.report(f"skipping {reference} {describe(error)}")
-    return problems
-
-
-def is_absence(error: Exception) -> bool:
-    """Whether opening a source failed because there is none, rather than one that cannot be read."""
-    return isinstance(error, (SourceNotFound, FileNotFoundError))
+    """The sources named, or the store of imgfs if none is, as `open_union` opens them; closed at the end."""
+    named = references or [f"imgfs:{store or ''}"]
+    with open_union(named, cache(), also=also, verifier=verifier) as union:
+        yield union
 
 
 @contextmanager

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable
 import click
 
 from imgfs.cli.messages import progress_bar
-from imgfs.cli.naming import NamedImage, named_images
+from imgfs.cli.naming import named_images
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file
 from imgfs.digest import ImageID
@@ -21,6 +21,7 @@ from imgfs.saving import (
     write_directory,
     write_tar,
 )
+from imgfs.sources.lookup import ChosenImage
 
 
 @click.command(short_help="Save images to an archive that docker and podman load.")
@@ -59,7 +60,7 @@ def save(
                     write_tar(entries, file, advance)
 
 
-def _saved(named: Iterable[NamedImage]) -> list[SavedImage]:
+def _saved(named: Iterable[ChosenImage]) -> list[SavedImage]:
     """The images meant, each once, with the names that they were asked for by."""
     saved: dict[ImageID, SavedImage] = {}
     for found in named:

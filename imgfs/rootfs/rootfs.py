@@ -5,10 +5,8 @@ it, as for a process that it is the root directory of.
 """
 
 import errno
-import fnmatch
 import io
 import os
-import re
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -17,6 +15,7 @@ from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
 from imgfs.blob import Blob, Slice, SparseBlob
 from imgfs.blob.stream import BlobStream
+from imgfs.rootfs.glob import glob_matcher
 from imgfs.rootfs.open_layers import OpenLayers
 from imgfs.rootfs.tree_cache import TreeCache
 from imgfs.store import LayerStack
@@ -84,13 +83,13 @@ class RootFS:
         self._diff_ids: tuple[object, ...] | None = None
 
     @classmethod
-    def of(cls, layers: LayerStack, trees: TreeCache, name: str) -> Self:
-        """The root file system that some layers make."""
+    def of(cls, layers: LayerStack, trees: TreeCache, name: str, only: int | None = None) -> Self:
+        """The root file system that some layers make, or if `only` is given the tree of that layer alone."""
 
         def use_layers(work: Callable[[LayerStack], T]) -> T:
             return work(layers)
 
-        return cls(use_layers, trees, name)
+        return cls(use_layers, trees, name, only)
 
     def lookup(self, path: Path, *, follow: bool = True) -> int:
         """The number of an entry of `tree`; of a symbolic link that is the last of the path, where it leads.
@@ -170,14 +169,12 @@ class RootFS:
             yield _shown(paths.of(entry)), self.stat_entry(self.tree.inode(entry))
 
     def find(self, pattern: str) -> Iterator[str]:
-        """The paths that match a pattern, with wildcards as the shell has them, in the order of `walk`.
+        """The paths that match a pattern, see `glob_matcher`, in the order of `walk`.
 
         One without a slash is matched against names, any other against whole paths.
         """
         whole = "/" in pattern
-        if whole and pattern[0] not in "/*?[":
-            pattern = f"/{pattern}"
-        matches = re.compile(fnmatch.translate(pattern)).match
+        matches = glob_matcher(f"/{pattern.lstrip('/')}" if whole else pattern)
         tree, paths = self.tree, Paths(self.tree)
         for entry in tree.walk():
             if matches(_shown(paths.of(entry)) if whole else os.fsdecode(tree.name(entry))):

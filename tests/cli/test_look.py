@@ -44,10 +44,11 @@ def lines(imgfs: Imgfs, *arguments: str, status: int = 0) -> list[str]:
 
 def test_find_matches_names_and_with_a_slash_whole_paths(imgfs: Imgfs, source: list[str]) -> None:
     assert lines(imgfs, "find", *source, "one:1", "*s*w*") == ["/etc/passwd", "/etc/shadow"]
-    assert lines(imgfs, "find", *source, "one:1", "/usr/*.so") == ["/usr/lib/libc.so"]
-    assert lines(imgfs, "find", *source, "one:1", "usr/*.so") == ["/usr/lib/libc.so"]
-    assert lines(imgfs, "find", *source, "one:1", "*/libc.so") == ["/usr/lib/libc.so"]
-    assert lines(imgfs, "find", *source, "one:1", "nothing") == []
+    for pattern in ("/usr/*/*.so", "usr/*/*.so", "*/*/libc.so", "usr/**/*.so", "**/libc.so", "usr/lib/**"):
+        assert lines(imgfs, "find", *source, "one:1", pattern) == ["/usr/lib/libc.so"]
+    for pattern in ("nothing", "/usr/*.so", "*/libc.so"):
+        assert lines(imgfs, "find", *source, "one:1", pattern, status=1) == []
+    assert imgfs("find", *source, "none:1", "*", status=2).stderr
 
 
 def test_find_does_not_break_lines_or_terminals(imgfs: Imgfs, source: list[str]) -> None:
@@ -153,7 +154,7 @@ def test_which_says_what_became_of_links_and_files_that_a_layer_has_names_below(
 
 
 def test_find_and_diff_show_layers_that_meet_as_an_overlay(imgfs: Imgfs, meeting: list[str]) -> None:
-    assert imgfs("find", *meeting, "over:1", "/*").stdout.decode().split() == [
+    assert imgfs("find", *meeting, "over:1", "/**").stdout.decode().split() == [
         *("/a", "/a/b", "/g", "/lib", "/lib/foo", "/usr", "/usr/lib", "/usr/lib/libc.so")
     ]
     lines = imgfs("diff", *meeting, "base:1", "over:1").stdout.decode().splitlines()

@@ -1,0 +1,1 @@
+"""The Python API: images out of any source, their files, layers and tars. `imgfs` itself exports its names."""

@@ -1,0 +1,79 @@
+"""Opening several sources as one, for as long as they are used."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+
+from imgfs.cache import Cache
+from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
+from imgfs.layers import Indexer
+from imgfs.layers.background import BackgroundVerifier
+from imgfs.layers.turn import Turn
+from imgfs.sources import Source, has_no_place, open_source
+from imgfs.sources.union import Union
+from imgfs.store import Problems
+
+
+@contextmanager
+def open_union(
+    references: Sequence[str],
+    cache: Cache,
+    *,
+    also: Sequence[str] = (),
+    unreadable: list[str] | None = None,
+    verifier: BackgroundVerifier | None = None,
+) -> Iterator[Union]:
+    """The sources named, seen as one; closed at the end. What is learnt of their layers is kept in `cache`.
+
+    A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
+    can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
+    a warning if they do not exist; those that cannot be read are listed in `unreadable` instead if it is given. With a
+    `verifier`, layers that are stored uncompressed are verified by it.
+
+    Raises what `open_source` raises.
+    """
+    sources: list[Source] = []
+    missing: dict[str, Exception] = {}
+    turn = Turn()
+    with ExitStack() as indexers:
+        try:
+            for reference in (*references, *also):
+                # one each: sources that shared an indexer would wait for each other
+                indexer = indexers.enter_context(closing(Indexer(cache, turn, verifier)))
+                try:
+                    source = open_source(reference, indexer)
+                except (ImgfsError, OSError) as error:
+                    if not has_no_place(reference):
+                        raise
+                    missing[reference] = error
+                    continue
+                if source.reference in (other.reference for other in sources):
+                    source.close()  # the same place by another name
+                else:
+                    sources.append(source)
+            if unreadable is not None and sources:
+                problems = ((place, error) for place, error in missing.items() if not is_absence(error))
+                unreadable += [f"{place} {describe(error)}" for place, error in problems]
+                missing.clear()
+            yield Union(sources, _skipped(missing, also, any_left=bool(sources)))
+        finally:
+            for source in sources:
+                source.close()
+
+
+def is_absence(error: Exception) -> bool:
+    """Whether opening a source failed because there is none, rather than one that cannot be read."""
+    return isinstance(error, (SourceNotFound, FileNotFoundError))
+
+
+def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> Problems:
+    """A warning for each source that is skipped. Raises what they failed with if there is no other source."""
+    if not any_left and len(missing) == 1:
+        raise next(iter(missing.values()))
+    if not any_left:
+        reasons = "; ".join(f"{reference} {describe(error)}" for reference, error in missing.items())
+        raise StoreError(f"none of the sources can be opened: {reasons}")
+    problems = Problems()
+    for reference, error in missing.items():
+        if reference not in also or not is_absence(error):
+            problems.report(f"skipping {reference} {describe(error)}")
+    return problems
