@@ -110,7 +110,7 @@ def watch(hook: Watch, monkeypatch: pytest.MonkeyPatch) -> Watch:
     for name in CALLS:
         monkeypatch.setattr(os, name, noted(name))
     # as where any call could hang, even opening what the kernel knows all about
-    monkeypatch.setattr("imgfs.blob.file_tree.is_local", lambda fd: False)
+    monkeypatch.setattr("imgfs.blob.file_tree._is_local", lambda fd: False)
     monkeypatch.setattr(pyfuse3, "notify_store", lambda *arguments: None)
     monkeypatch.setattr(pyfuse3, "invalidate_inode", lambda *arguments, **named: None)
     hook.seen.clear()
