@@ -125,7 +125,8 @@ def test_paths_are_found_by_name_or_as_a_whole() -> None:
     root = root_fs(BELOW, ABOVE)
     assert list(root.find("os-*")) == ["/etc/os-release", "/usr/lib/os-release"]
     assert list(root.find("usr/*/os-release")) == ["/usr/lib/os-release"]
-    assert list(root.find("*/lib")) == ["/lib", "/usr/lib"]
+    assert list(root.find("*/lib")) == ["/usr/lib"]
+    assert list(root.find("**/lib")) == ["/lib", "/usr/lib"]
     assert [path for path, _ in root.walk()][:2] == ["/etc", "/etc/absolute"]
 
 
