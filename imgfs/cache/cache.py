@@ -48,6 +48,9 @@ class Cache:
         self.folder = folder
         self._complained = False
         self._mark = ""
+        self._room = self._unseen = (
+            0  # bytes that were free at the last look, and that this process has added since
+        )
         self._files = self._open_folder()
         for entry in self.entries():
             if entry.name.startswith(PREFIX):
@@ -102,9 +105,12 @@ class Cache:
         """Give a file that has been filled its name, and make room for it."""
         try:
             partial.place(self._name(digest, kind))
+            self._unseen += os.fstat(partial.fd).st_blocks * 512
         except OSError as error:
             self._complain(error)
-        self.prune()
+        # looking at all files takes time, and other processes may add as much meanwhile
+        if self._unseen > self._room / 4:
+            self.prune()
 
     def begin(self) -> Partial | None:
         """A file to be filled bit by bit; None if none can be made."""
@@ -140,6 +146,7 @@ class Cache:
             if (excess > 0 or entry.name.startswith(PREFIX)) and self._try_to_drop(entry):
                 excess -= entry.size
                 dropped.append(entry)
+        self._room, self._unseen = -excess, 0
         return dropped
 
     def make_room(self) -> bool:

@@ -3,20 +3,21 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import click
 
 from imgfs.cli.messages import progress_bar, tell, utf8
-from imgfs.cli.opening import opened, store_option, writing
+from imgfs.cli.opening import indexing, opened, store_option, writing
 from imgfs.digest import ImageID
-from imgfs.errors import ImgfsError, InUse, describe, is_exhausted, printable
+from imgfs.errors import InUse, describe, printable
 from imgfs.own.directory_tar import directory_chunks
 from imgfs.own.importing import import_image
-from imgfs.own.loading import load_image, parents_first, plain_archive
-from imgfs.own.writer import file_chunks
+from imgfs.own.loading import load_images, opened_archive
+from imgfs.own.writer import Writer, file_chunks
+from imgfs.sources import open_archive
 from imgfs.sources.reference import full_name
-from imgfs.sources.union import Snapshot
+from imgfs.sources.union import Snapshot, Union
 
 
 @click.command(short_help="Load images from an archive or any other source.")
@@ -35,23 +36,18 @@ def load(source: str, input_: str | None, quiet: bool, store: str | None) -> Non
     if reference == "-" and sys.stdin.isatty():
         raise click.UsageError("no archive given, and standard input is a terminal")
     with writing(store) as writer:
-        if reference == "-" or os.path.isfile(reference):
-            reference = plain_archive(reference, writer.folder, progress_bar)
-        with opened([reference]) as union:
+        with _opened(reference, writer) as union:
             (loaded,) = union.sources
             is_whole = not loaded.problems
-            for image_id in parents_first(loaded):
-                try:
-                    tags = load_image(loaded, image_id, writer, progress_bar)
-                except (ImgfsError, OSError) as error:
-                    if is_exhausted(error):
-                        raise
-                    tell(f"image {_called(union.snapshot, image_id)} is not loaded: {describe(error)}")
+            for done in load_images(loaded, writer, progress_bar):
+                if done.error is not None:
+                    called = _called(union.snapshot, done.image_id)
+                    tell(f"image {called} is not loaded: {describe(done.error)}")
                     is_whole = False
                     continue
-                for name in () if quiet else tags:
+                for name in () if quiet else done.tags:
                     click.echo(f"Loaded image: {printable(name)}")
-                click.echo(image_id)
+                click.echo(done.image_id)
     click.get_current_context().exit(not is_whole)
 
 
@@ -80,9 +76,7 @@ def import_(
     with writing(store) as writer:
         base = None
         if parent is not None:
-            with opened([], store) as union:
-                image_id = union.snapshot.resolve(parent)
-                base = union.snapshot.images[image_id]
+            base = writer.image(writer.names.resolve(parent))
         layers = []
         for name in inputs:
             with _input(name) as (chunks, total), progress_bar(name, total) as advance:
@@ -97,8 +91,8 @@ def import_(
 @store_option
 def tag(image: str, name: str, store: str | None) -> None:
     """Add NAME to the names of IMAGE; an image that had NAME before loses it."""
-    with opened([], store) as union, writing(store) as writer:
-        writer.tag(union.snapshot.resolve(image), full_name(name))
+    with writing(store) as writer:
+        writer.tag(writer.names.resolve(image), full_name(name))
 
 
 @click.command(short_help="Remove images from the store of imgfs.")
@@ -110,13 +104,13 @@ def rm(images: tuple[str, ...], force: bool, store: str | None) -> None:
 
     If it is given by one of several names, only that name is removed, as by docker rmi.
     """
-    for term in images:
-        with opened([], store) as union, writing(store) as writer:
-            snapshot = union.snapshot
-            image_id = snapshot.resolve(term)
-            tags = snapshot.tags_of(image_id)
+    with writing(store) as writer:
+        for term in images:
+            names = writer.names
+            image_id = names.resolve(term)
+            tags = names.tags_of(image_id)
             if len(tags) > 1 and not force:
-                name = snapshot.name_meant(term)
+                name = names.name_meant(term)
                 if name is None:
                     raise InUse(
                         f"image {image_id.short} has several names ({', '.join(tags)}; --force to remove it)"
@@ -128,6 +122,18 @@ def rm(images: tuple[str, ...], force: bool, store: str | None) -> None:
             for name in tags:
                 _print_untagged(name)
             click.echo(f"Deleted: {image_id}")
+
+
+@contextmanager
+def _opened(reference: str, writer: Writer) -> Iterator[Union]:
+    """What is loaded; an archive on standard input, or one that is compressed, is copied first."""
+    if reference != "-" and not os.path.isfile(reference):
+        with opened([reference]) as union:
+            yield union
+        return
+    with indexing() as indexer:
+        with closing(open_archive(opened_archive(reference, writer.folder, progress_bar), indexer)) as source:
+            yield Union([source])
 
 
 def _print_untagged(name: str) -> None:

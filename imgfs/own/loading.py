@@ -7,32 +7,46 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from typing import Protocol
 
-from imgfs.blob import Blob, FileBlob, Folder, blob_chunks
+from imgfs.blob import FileBlob, Folder, blob_chunks
 from imgfs.budget import check_decoded
 from imgfs.codec import Compression, detect, open_forward
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, ImgfsError, LayerNotFound, NotFound, describe
+from imgfs.errors import Corrupt, ImgfsError, LayerNotFound, NotFound, describe, is_exhausted
 from imgfs.layers import BlobLayer, Layer, LayerChoice, chain_ids
 from imgfs.own.writer import StagedLayer, Writer, file_chunks
 from imgfs.sources.source import Source
+from imgfs.store import Image
 
 logger = logging.getLogger("imgfs")
 
 
 class Progress(Protocol):
-    """How long work tells of itself."""
+    """How long work reports its progress."""
 
     def __call__(self, label: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
         """Begin a piece of work of `total` bytes; what it yields is called with the bytes done since."""
 
 
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """An image that was copied with its names, or not: `error` says why."""
+
+    image_id: ImageID
+    tags: Sequence[str]
+    error: Exception | None = None
+
+
 def parents_first(source: Source) -> list[ImageID]:
     """All images of a source, none before its parent, cycles of parents cut somewhere."""
-    images = source.store.map()
+    return _parents_first(source, source.store.map())
+
+
+def _parents_first(source: Source, images: dict[ImageID, Image]) -> list[ImageID]:
     order: dict[ImageID, None] = {}
     for image_id in images:
         line = []
@@ -44,39 +58,76 @@ def parents_first(source: Source) -> list[ImageID]:
     return list(order)
 
 
-def load_image(source: Source, image_id: ImageID, writer: Writer, progress: Progress) -> list[str]:
-    """Copy one image, its parent if that is in the writer's store by now, and its names, which it answers.
+def load_images(source: Source, writer: Writer, progress: Progress) -> Iterator[Loaded]:
+    """Copy every image of a source, with its names, and its parent if that is in the writer's store by then.
 
-    Raises Corrupt if a layer's bytes are not what the config says, LayerNotFound or OSError if they are missing.
+    Yields what became of each once it is known: a layer may be missing, or not what the config says. Raises an error
+    that says that memory, the disk or descriptors are exhausted.
     """
-    image = source.store.get(image_id)
+    images = source.store.map()
+    names: dict[ImageID, list[str]] = {}
+    for name, image_id in source.tags.items():
+        names.setdefault(image_id, []).append(name)
+    added: list[Loaded] = []
+    for image_id in _parents_first(source, images):
+        tags = names.get(image_id, ())
+        try:
+            _add(source, images[image_id], tags, writer, progress)
+            added.append(Loaded(image_id, tags))
+        except (ImgfsError, OSError) as error:
+            if is_exhausted(error):
+                raise
+            yield Loaded(image_id, tags, error)
+        if writer.is_due:
+            yield from _flush(writer, added)
+            added = []
+    yield from _flush(writer, added)
+
+
+def load_image(source: Source, image_id: ImageID, writer: Writer, progress: Progress) -> list[str]:
+    """Copy one image as `load_images` does; returns its names. Raises Corrupt, LayerNotFound or OSError."""
+    tags = [name for name, named in source.tags.items() if named == image_id]
+    _add(source, source.store.get(image_id), tags, writer, progress)
+    writer.flush()
+    return tags
+
+
+def _flush(writer: Writer, added: Sequence[Loaded]) -> Sequence[Loaded]:
+    """Make images visible; returns what became of each."""
+    try:
+        writer.flush()
+    except (ImgfsError, OSError) as error:
+        if is_exhausted(error):
+            raise
+        return [replace(each, error=error) for each in added]
+    return added
+
+
+def _add(source: Source, image: Image, tags: Sequence[str], writer: Writer, progress: Progress) -> None:
     staged = [
         _known(writer, chain_id) or _stage(source, chain_id, diff_id, writer, progress)
         for chain_id, diff_id in zip(chain_ids(image.diff_ids), image.diff_ids, strict=True)
     ]
-    tags = [name for name, named in source.tags.items() if named == image_id]
-    writer.commit(image.raw_config, staged, _parent(source, image_id), tags)
-    return tags
+    writer.add(image, staged, _parent(source, image.id), tags)
 
 
-def plain_archive(path: str, folder: Folder, progress: Progress) -> str:
-    """The path of an uncompressed form of the archive at `path`, or on standard input if that is `-`.
+def opened_archive(path: str, folder: Folder, progress: Progress) -> FileBlob:
+    """The archive at `path`, or on standard input if that is `-`, open in an uncompressed form.
 
-    That is `path` itself where it can be read in place, else a copy in `folder`, by a path that leads there whatever
-    becomes of the directories above it.
+    That is the file itself where it can be read in place, else a copy in `folder`, which errors call as the file.
     """
     if path == "-":
-        name = f"standard-input-{secrets.token_hex(4)}"  # a name that errors may show
-        with open(folder.create(name), "wb") as file, progress("standard input", None) as advance:
+        path = f"standard-input-{secrets.token_hex(4)}"  # a name that errors may show
+        with open(folder.create(path), "wb") as file, progress("standard input", None) as advance:
             for chunk in file_chunks(sys.stdin.buffer):
                 file.write(chunk)
                 advance(len(chunk))
-        path = _held_path(folder, name)
-    blob: Blob = FileBlob(path)
+        blob = _copy(folder, path, path)
+    else:
+        blob = FileBlob(path)
     compression = detect(blob)
     if compression is Compression.PLAIN:
-        blob.close()
-        return path
+        return blob
     stored, name = blob.size, secrets.token_hex(8)
     with open_forward(blob, compression) as plain, open(folder.create(name), "wb") as file:
         with progress(path, None) as advance:
@@ -84,11 +135,13 @@ def plain_archive(path: str, folder: Folder, progress: Progress) -> str:
                 check_decoded(path, stored, file.tell() + len(chunk))
                 file.write(chunk)
                 advance(len(chunk))
-    return _held_path(folder, name)
+    return _copy(folder, name, path)
 
 
-def _held_path(folder: Folder, name: str) -> str:
-    return f"/proc/{os.getpid()}/fd/{folder.fileno()}/{name}"
+def _copy(folder: Folder, name: str, path: str) -> FileBlob:
+    """A file of the writer's own, under the path that errors show."""
+    with folder.open(name) as file:
+        return FileBlob(path, os.dup(file.fileno()))
 
 
 def _known(writer: Writer, chain_id: ChainID) -> StagedLayer | None:

@@ -6,6 +6,7 @@ Format: OCI image specification, image-layout.md; what lies below its index is `
 from collections.abc import Iterable, Iterator
 
 from imgfs.blob import Blob, Links, Root
+from imgfs.blob.stamp import stamp_of
 from imgfs.digest import Digest
 from imgfs.errors import InvalidImage
 from imgfs.sources.archive import ArchiveFiles
@@ -15,7 +16,6 @@ from imgfs.sources.finder import Check, Finder, Found, Report, ignore
 from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk, this_platform_first
 from imgfs.sources.reference import select, split_tag, with_tag
-from imgfs.sources.stamp import stamp_of
 
 _NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 

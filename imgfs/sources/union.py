@@ -15,13 +15,13 @@ from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, is_lost, printable
 from imgfs.layers import Layer, chain_ids
 from imgfs.sources.finder import Artifact
-from imgfs.sources.reference import spellings
+from imgfs.sources.names import NamedImages
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image, Problem, Problems
 
 
 @dataclass(frozen=True)
-class Snapshot:
+class Snapshot(NamedImages):
     """All images of all sources at one moment.
 
     `sources` tells which sources have an image, in their order. A parent may be an image that no source has; only
@@ -77,36 +77,6 @@ class Snapshot:
     def forget_choice(self, image_id: ImageID) -> None:
         """Have `chosen_source` know nothing of an image, as reading it failed."""
         self._chosen.pop(image_id, None)
-
-    def tags_of(self, image_id: ImageID) -> Sequence[str]:
-        """The names of one image."""
-        return self._names.get(image_id, ())
-
-    @cached_property
-    def _names(self) -> Mapping[ImageID, Sequence[str]]:
-        names: dict[ImageID, list[str]] = {}
-        for name, image_id in self.tags.items():
-            names.setdefault(image_id, []).append(name)
-        return names
-
-    def name_meant(self, term: str) -> str | None:
-        """The name that a person means, None if there is none like it.
-
-        They may leave out what engines put before it on their own, as in `docker.io/library/debian:latest`.
-        """
-        return next((name for name in spellings(printable(term)) if name in self.tags), None)
-
-    def resolve(self, term: str) -> ImageID:
-        """The image that a person means: by name, ID or unique prefix of an ID.
-
-        Raises ImageNotFound or AmbiguousID.
-        """
-        name = self.name_meant(term)
-        if name is not None:
-            return self.tags[name]
-        if not term:
-            raise ImageNotFound(term)
-        return ImageID(self.ids.search(term))
 
 
 class Union:
@@ -241,11 +211,9 @@ def _snapshot(contents: Mapping[Source, _Contents]) -> Snapshot:
             if image_id in images:
                 tags.setdefault(printable(name), image_id)
     images = dict(sorted(images.items()))
-    ids = DigestIndex()
     children: dict[ImageID, list[ImageID]] = {}
     for image_id in images:
-        ids.add(image_id)
         parent = parents.get(image_id)
         if parent in images:
             children.setdefault(parent, []).append(image_id)
-    return Snapshot(images, found, parents, children, tags, ids)
+    return Snapshot(images, found, parents, children, tags, DigestIndex(images))

@@ -5,7 +5,7 @@ says "No such image" because that is what people search for.
 """
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from imgfs.digest import Digest
@@ -15,8 +15,8 @@ from imgfs.errors import AmbiguousID, ImageNotFound
 class DigestIndex:
     """A set of digests of any algorithm, searched by prefix. Its users do their own locking."""
 
-    def __init__(self) -> None:
-        self._entries: list[tuple[str, str]] = []  # (hex, algorithm), sorted
+    def __init__(self, digests: Iterable[Digest] = ()) -> None:
+        self._entries = sorted({_entry(digest) for digest in digests})
 
     def add(self, digest: Digest) -> None:
         """Add a digest; one that is there already is left as it is."""
@@ -62,4 +62,5 @@ class DigestIndex:
 
 
 def _entry(digest: Digest) -> tuple[str, str]:
-    return digest.hex, digest.algorithm
+    algorithm, _, text = digest.partition(":")
+    return text, algorithm

@@ -12,12 +12,13 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from threading import Lock
 from types import MappingProxyType
 
 from imgfs.blob import Folder, Root
+from imgfs.blob.stamp import FileStamp, file_stamp, recently_modified
 from imgfs.digest import ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, MetadataNotFound, NotFound, StoreError
 from imgfs.store.backend import check_content, check_key
@@ -42,6 +43,7 @@ class FSBackend:
         self._files = root if isinstance(root, Root) else Root(root)
         self._read_only = read_only
         self._lock = Lock()
+        self._verified: dict[ImageID, FileStamp] = {}  # as they were when they were read
         if read_only:
             self._check()
         else:
@@ -62,27 +64,49 @@ class FSBackend:
     def get(self, image_id: ImageID) -> bytes:
         with _failing_as(f"failed to get digest {image_id}"):
             try:
-                data = self._files.read(_config(image_id), MAX_CONFIG_SIZE)
+                with self._files.open(_config(image_id)) as file:
+                    if file.size > MAX_CONFIG_SIZE:
+                        raise StoreError(f"{file.path}: larger than {MAX_CONFIG_SIZE} bytes")
+                    status = os.fstat(file.fileno())
+                    data = file.pread(file.size, 0)
             except FileNotFoundError:
                 raise _no_such(image_id) from None
         if ImageID.of(data) != image_id:
             raise Corrupt(f"failed to verify image: {image_id}")
+        if not recently_modified([status.st_mtime_ns]):
+            self._verified[image_id] = file_stamp(status)
         return data
 
+    def has(self, image_id: ImageID) -> bool:
+        """Whether there is a config, sound or not. Raises StoreError."""
+        with _failing_as(f"failed to get digest {image_id}"):
+            return self._files.exists(_config(image_id))
+
     def set(self, data: bytes, metadata: Mapping[str, bytes] = _NOTHING) -> ImageID:
-        check_content(data)
-        image_id = ImageID.of(data)
-        with self._writing(f"failed to write digest data {image_id}"), self._folder(_CONTENT) as content:
-            is_new = not _is_there(content, image_id.hex)
-            if is_new:
-                with self._folder(_METADATA) as values:
-                    values.remove(image_id.hex)  # left by a process that was killed; not to become this one's
-            for key, value in metadata.items():
-                self._write_value(image_id, key, value)
-            if is_new or not self._verifies(image_id):
-                with self._folder(_STAGING) as staging:
-                    content.write(image_id.hex, data, staging)
-        return image_id
+        return self.set_all([(data, metadata)])[0]
+
+    def set_all(self, configs: Sequence[tuple[bytes, Mapping[str, bytes]]]) -> list[ImageID]:
+        """Keep several configs and values about them, as `set` does each."""
+        for data, _ in configs:
+            check_content(data)
+        image_ids = [ImageID.of(data) for data, _ in configs]
+        new: dict[str, bytes] = {}
+        doing = f"failed to write digest data {', '.join(image_ids[:2])}"
+        with self._writing(doing), self._folder(_CONTENT) as content:
+            for image_id, (data, metadata) in zip(image_ids, configs, strict=True):
+                is_new = not _is_there(content, image_id.hex)
+                if is_new:
+                    with self._folder(_METADATA) as values:
+                        values.remove(
+                            image_id.hex
+                        )  # left by a process that was killed; not to become this one's
+                for key, value in metadata.items():
+                    self._write_value(image_id, key, value)
+                if is_new or not self._verifies(image_id):
+                    new[image_id.hex] = data
+            with self._folder(_STAGING) as staging:
+                content.write_all(new, staging)
+        return image_ids
 
     def delete(self, image_id: ImageID) -> None:
         name = _name(image_id)
@@ -92,6 +116,7 @@ class FSBackend:
             except FileNotFoundError:
                 raise _no_such(image_id) from None
             content.sync()
+            self._verified.pop(image_id, None)
             try:
                 with self._folder(_METADATA) as values:
                     values.remove(name)
@@ -101,12 +126,12 @@ class FSBackend:
 
     def set_metadata(self, image_id: ImageID, key: str, data: bytes) -> None:
         with self._writing(f"failed to write metadata {key} of {image_id}"):
-            self.get(image_id)
+            self._verify(image_id)
             self._write_value(image_id, key, data)
 
     def get_metadata(self, image_id: ImageID, key: str) -> bytes:
         check_key(key)
-        self.get(image_id)
+        self._verify(image_id)
         doing = f"failed to read metadata {key} of {image_id}"
         with _failing_as(doing):
             try:
@@ -157,6 +182,15 @@ class FSBackend:
 
     def _folder(self, name: str) -> Folder:
         return self._files.folder(name)
+
+    def _verify(self, image_id: ImageID) -> None:
+        """Raise as `get` does unless a config is there and sound; one that has not changed is not read again."""
+        known = self._verified.get(image_id)
+        if known is not None:
+            with suppress(OSError, StoreError):  # reading it says why
+                if file_stamp(self._files.stat(_config(image_id))) == known:
+                    return
+        self.get(image_id)
 
     def _verifies(self, image_id: ImageID) -> bool:
         try:

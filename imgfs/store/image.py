@@ -104,6 +104,11 @@ class Image:
         diff_ids = _diff_ids(config.rootfs.diff_ids or (), image_id)
         return cls(image_id, isal_zlib.compress(data, 1), parent, parse_time(config.created), diff_ids)
 
+    def check_history(self) -> None:
+        """Raises InvalidImage if the history has more steps that make a layer than there are diff IDs."""
+        if sum(not entry.empty_layer for entry in self.history) > len(self.diff_ids):
+            raise InvalidImage(f"image {self.id}: too many non-empty layers in History section")
+
     @property
     def raw_config(self) -> bytes:
         """The exact bytes of the config."""

@@ -225,8 +225,7 @@ class ImageStore:
                 self._forget(image_id)
 
     def _check(self, image: Image) -> None:
-        if sum(not entry.empty_layer for entry in image.history) > len(image.diff_ids):
-            raise InvalidImage(f"image {image.id}: too many non-empty layers in History section")
+        image.check_history()
         if self._platform is not None and not self._platform.accepts(image.platform):
             raise InvalidImage(f"image {image.id} is for {image.platform}, not for {self._platform}")
 

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from imgfs.blob import Blob, FileBlob, Root
+from imgfs.blob.stamp import stamp_of
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, SourceNotFound, describe
 from imgfs.sources.checks import named_blobs
@@ -22,7 +23,6 @@ from imgfs.sources.finder import Check, Finder, Found, FoundImage, Report
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk
 from imgfs.sources.reference import familiar_name
-from imgfs.sources.stamp import stamp_of
 
 logger = logging.getLogger("imgfs")
 

@@ -13,6 +13,7 @@ from functools import partial
 import msgspec
 
 from imgfs.blob import Root
+from imgfs.blob.stamp import stamp_of
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, SourceNotFound, describe
 from imgfs.go_json import parse_json
@@ -30,7 +31,6 @@ from imgfs.sources.documents import parse_document
 from imgfs.sources.finder import Check, Finder, FoundImage, Report, ignore, pack
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Document
-from imgfs.sources.stamp import stamp_of
 from imgfs.store import Image
 
 _DEEPEST = 10_000

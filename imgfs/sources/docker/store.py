@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from imgfs.blob import Root
+from imgfs.blob.stamp import stamp_of
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer, Layer, LayerChoice, Splits, chain_ids
@@ -17,7 +18,6 @@ from imgfs.sources.docker.driver_store import FILES, DriverStore, drivers
 from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report
 from imgfs.sources.imagedb import ImageDatabase
 from imgfs.sources.kind import DirectoryKind
-from imgfs.sources.stamp import stamp_of
 from imgfs.store import FSBackend, Image, JoinedBackend, StoreBackend
 
 logger = logging.getLogger("imgfs")

@@ -107,10 +107,11 @@ class Layout:
             raise Corrupt(f"{path}: failed to verify, it is {record.diff_id} on {record.parent}")
         return record
 
-    def write_record(self, chain_id: ChainID, record: LayerRecord) -> None:
-        """Write a layer's record; its blob is in place already."""
+    def write_records(self, records: Mapping[ChainID, LayerRecord]) -> None:
+        """Write the records of some layers; their blobs are in place already."""
+        files = {key.hex: msgspec.json.encode(record, enc_hook=str) for key, record in records.items()}
         with self.files.folder(LAYERS) as layers, self.files.folder(STAGING) as staging:
-            layers.write(chain_id.hex, msgspec.json.encode(record, enc_hook=str), staging)
+            layers.write_all(files, staging)
 
     def read_tags(self, report: Report) -> dict[str, ImageID]:
         """All names, whether or not their images exist; those that are damaged are reported.

@@ -10,14 +10,14 @@ from functools import partial
 import platformdirs
 
 from imgfs.blob import FileBlob
+from imgfs.blob.stamp import stamp_of
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, SourceNotFound, describe
 from imgfs.layers import BlobLayer, Indexer, Layer, chain_ids
 from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report
 from imgfs.sources.imagedb import ImageDatabase
 from imgfs.sources.kind import DirectoryKind
-from imgfs.sources.own.layout import REPOSITORIES, Layout
-from imgfs.sources.stamp import stamp_of
+from imgfs.sources.own.layout import REPOSITORIES, LayerRecord, Layout
 from imgfs.store import FSBackend, Image
 
 
@@ -29,7 +29,8 @@ class _LayerRef:
     layout: Layout
 
     def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        return find_layer(self.layout, indexer, chain_id)
+        record = self.layout.read_record(chain_id)
+        return layer_of(record, chain_id, indexer, partial(self.layout.open_blob, Digest(record.blob)))
 
 
 class OwnFinder(Finder):
@@ -72,17 +73,12 @@ def default_path() -> str:
     return platformdirs.user_data_dir("imgfs")
 
 
-def find_layer(
-    layout: Layout, indexer: Indexer, chain_id: ChainID, open_blob: Callable[[], FileBlob] | None = None
+def layer_of(
+    record: LayerRecord, chain_id: ChainID, indexer: Indexer, open_blob: Callable[[], FileBlob]
 ) -> BlobLayer:
-    """A layer of the store at `layout`; `open_blob` opens its blob if that lies elsewhere.
-
-    Raises what `Layout.read_record` does.
-    """
-    record = layout.read_record(chain_id)
-    stored = Digest(record.blob)
+    """The layer that a record is of, whose blob `open_blob` opens."""
     parent = ChainID(record.parent) if record.parent else None
-    open_blob = open_blob or partial(layout.open_blob, stored)
+    stored = Digest(record.blob)
     return BlobLayer(chain_id, DiffID(record.diff_id), parent, open_blob, indexer, stored, record.size)
 
 

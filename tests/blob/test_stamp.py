@@ -2,7 +2,7 @@
 
 import time
 
-from imgfs.sources.stamp import recently_modified
+from imgfs.blob.stamp import recently_modified
 
 
 def test_the_time_now_is_told_while_any_time_is_young() -> None:

@@ -1,13 +1,21 @@
-"""What tells whether files of a store have changed since they were looked at last."""
+"""What tells whether files have changed since they were looked at last, without reading them."""
 
+import os
 import time
 from collections.abc import Iterable
 
-from imgfs.blob import Root
+from imgfs.blob.root import Root
 from imgfs.errors import StoreError
 
 CLOCK_GRAIN_NS = 50_000_000
 """A change this soon after another may leave the same modification time."""
+
+FileStamp = tuple[int, int, int, int]
+
+
+def file_stamp(status: os.stat_result) -> FileStamp:
+    """What tells a file from any other, and from itself once it was written to again."""
+    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def stamp_of(root: Root, names: Iterable[str], settled_ns: int = CLOCK_GRAIN_NS) -> tuple[object, ...]:
@@ -25,7 +33,7 @@ def stamp_of(root: Root, names: Iterable[str], settled_ns: int = CLOCK_GRAIN_NS)
             parts.append(None)
             continue
         times.append(status.st_mtime_ns)
-        parts.append((name, status.st_mtime_ns, status.st_ino, status.st_size))
+        parts.append((name, file_stamp(status)))
     return (*parts, recently_modified(times, settled_ns))
 
 
