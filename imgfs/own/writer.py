@@ -307,9 +307,10 @@ class Writer:
         found: dict[ImageID, ImageID] = {}
         for each in pending:
             image_id, parent = each.image.id, each.parent
-            if parent is not None and (parent in coming or self._images.has(parent)):
-                if not self._descends(parent, image_id, found):
-                    found[image_id] = parent
+            if parent is None or not (parent in coming or self._images.has(parent)):
+                continue
+            if not self._descends(parent, image_id, found):
+                found[image_id] = parent
         return [found.get(each.image.id) for each in pending]
 
     def _descends(self, image_id: ImageID, ancestor: ImageID, parents: Mapping[ImageID, ImageID]) -> bool:
