@@ -1,8 +1,8 @@
-"""Verifying in the background what is read as it lies: uncompressed layers, which no reader need read whole.
+"""Verifying in the background: uncompressed layers are read in place, and no reader need read all of one.
 
-One layer at a time, in a thread that gives way: to other processes by its priority, to readers of layers by waiting
-while they read. It needs the interpreter too, which an idle thread could keep from the others while it does not
-get to run; so it is not idle but as nice as can be. Only layers that were opened are verified.
+One layer at a time, in a thread that gives way to other processes by its priority, and to readers of layers by waiting
+while they read. The thread has the lowest niceness but not the idle class: an idle thread that does not get to run
+could hold the interpreter's lock, which the others need. Only layers that were opened are verified.
 """
 
 import ctypes
@@ -19,10 +19,8 @@ from imgfs.errors import Corrupt, ImgfsError, describe
 logger = logging.getLogger("imgfs")
 
 _DELAY = 0.5  # seconds after a layer was opened
-_QUIET, _MOST = (
-    0.02,
-    0.2,
-)  # seconds without a read that it waits for, and that it waits at most for each chunk
+# seconds without a read that the thread waits for, and seconds that it waits at most for each chunk
+_QUIET, _MOST = 0.02, 0.2
 _NICEST = 19
 _IOPRIO_SET = {"x86_64": 251, "aarch64": 30, "riscv64": 30}  # numbers of system calls
 _WHO_PROCESS, _CLASS_IDLE = 1, 3 << 13  # linux/ioprio.h
@@ -31,21 +29,21 @@ Take = Callable[[bytes | memoryview], None]
 
 
 class Stopped(ImgfsError):
-    """The mount ends."""
+    """The mount is ending."""
 
 
 class BackgroundVerifier:
-    """Runs what `add` is given, one at a time. Safe to use from several threads; close it at the end."""
+    """Runs what it is given by `add`, one at a time. Safe to use from several threads; close it at the end."""
 
     def __init__(self) -> None:
         self._lock = Lock()
         self._waiting: list[Callable[[Take], None]] = []
         self._is_running = False
         self._stopped = Event()
-        self.last_read = 0.0  # set by those who read layers, in seconds of the monotonic clock
+        self.last_read = 0.0  # set by readers of layers, in seconds of the monotonic clock
 
     def add(self, verify: Callable[[Take], None]) -> None:
-        """Have `verify` called soon; it calls what it is given between two chunks of its work."""
+        """Call `verify` soon, in the thread; it must call its argument between two chunks of its work."""
         with self._lock:
             self._waiting.append(verify)
             if self._is_running or self._stopped.is_set():
@@ -53,7 +51,7 @@ class BackgroundVerifier:
             self._is_running = True
         try:
             Thread(target=self._run, name="imgfs verifying", daemon=True).start()
-        except RuntimeError as error:  # no more threads: the next one that is opened tries again
+        except RuntimeError as error:  # no more threads: tried again with the next layer that is opened
             logger.debug("not verifying in the background: %s", error)
             with self._lock:
                 self._is_running = False
@@ -76,7 +74,7 @@ class BackgroundVerifier:
                 return
             except Corrupt as error:
                 logger.warning("%s", error)
-            except (ImgfsError, OSError) as error:  # raised again where it is read
+            except (ImgfsError, OSError) as error:  # raised again when the layer is read
                 logger.debug("not verified: %s", describe(error))
 
     def _between(self, chunk: bytes | memoryview) -> None:

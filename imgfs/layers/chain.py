@@ -27,6 +27,6 @@ def chain_ids(diff_ids: Iterable[DiffID]) -> Iterator[ChainID]:
 def chain_id(diff_ids: Iterable[DiffID]) -> ChainID | None:
     """The chain ID of a whole stack; None for no layers."""
     top = None
-    for top in chain_ids(diff_ids):  # noqa: B007  # the last one is the answer
+    for top in chain_ids(diff_ids):  # noqa: B007  # only the last one is wanted
         pass
     return top

@@ -1,7 +1,7 @@
 """A layer that is kept more than once: as several blobs, in several stacks, or in several sources.
 
-All copies have the same diff ID, so any of them may be read; where one turns out missing or damaged, reading goes on
-in the next. Knows nothing of how a copy is stored.
+All copies have the same diff ID, so any of them may be read. Where one turns out to be missing or damaged, reading
+goes on in the next. Knows nothing of how a copy is stored.
 """
 
 import logging
@@ -24,20 +24,20 @@ T = TypeVar("T")
 B = TypeVar("B", bound=Blob)
 
 _FAILURES = (Corrupt, StoreError, NotFound, OSError)
-"""What says that a copy cannot be read, which leaves the others."""
+"""What reading a copy raises where another copy may be read instead."""
 
 
 class LayerChoice:
-    """A `Layer` that is read from `first`, or where that cannot be, from the copies that `others` finds, in order.
+    """A `Layer` that is read from `first`, or if that fails, from the copies that `others` returns, in order.
 
-    `others` is called whenever they are wanted. Safe to use from several threads.
+    `others` is called each time copies are needed. Safe to use from several threads.
     """
 
     def __init__(self, first: Layer, others: Callable[[], Iterable[Layer]]) -> None:
         self.first = first
         self.others = others
         self._size: int | None = None
-        self._is_bad = False  # as far as another copy could be read instead
+        self._is_bad = False  # and another copy could be read instead
         self._logged: set[str] = set()
 
     @property
@@ -62,7 +62,7 @@ class LayerChoice:
         return self.known_size
 
     def note_size(self, size: int) -> None:
-        """Remember the size in bytes of the tar, as a copy has it."""
+        """Remember the size in bytes of the tar, as found in a copy."""
         self._size = size
 
     @property
@@ -83,10 +83,9 @@ class LayerChoice:
         return _Chosen(self, lambda layer: layer.open_content(copy))
 
     def attempt(self, use: Callable[[Layer], T], failed: tuple[Layer, Exception] | None = None) -> T:
-        """What `use` returns for the first copy that it can be done with, other than the one that failed already.
+        """What `use` returns for the first copy with which it succeeds, except the one that `failed` already.
 
-        What is wrong with the copies before that one is logged, once each. Raises what the first one failed with if
-        all do.
+        What is wrong with the copies before that one is logged, once each. If all fail, raises the first failure.
         """
         failures = [failed] if failed else []
         for copy in self._in_order():
@@ -118,7 +117,7 @@ class LayerChoice:
 
 
 class _Chosen(Blob, Generic[B]):
-    """What `open_copy` opens of the copy that can be read, which may become another one between two reads."""
+    """What `open_copy` opens of the copy that can be read, which may change between two reads."""
 
     def __init__(self, choice: LayerChoice, open_copy: Callable[[Layer], B]) -> None:
         self._choice = choice
@@ -195,5 +194,5 @@ def copies_of(layer: Layer) -> list[Layer]:
 
 
 def verified_first(copy: Layer) -> Layer:
-    """The copy, not believed before it was compared with the diff ID: which of several is sound is not known."""
+    """The copy, to be compared with the diff ID before it is read, as it is not known which of several is sound."""
     return replace(copy, is_doubtful=True) if isinstance(copy, BlobLayer) else copy

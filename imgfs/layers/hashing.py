@@ -1,6 +1,7 @@
-"""The digest of bytes and the checksums of their blocks, of what comes by or of a whole blob beside its decoder."""
+"""Digests, and checksums of blocks: of bytes as they pass by, or of a whole blob beside its decoder."""
 
 import hashlib
+from collections.abc import Callable
 from threading import Condition, Thread
 from typing import Self
 
@@ -14,7 +15,7 @@ _STRIDE = 4 << 20  # stored bytes hashed at a time, so that the decoder is seldo
 
 
 class Hashes:
-    """The digest, by `algorithm`, of bytes that come by, and the checksums of their blocks."""
+    """The digest, by `algorithm`, of bytes that pass by, and the checksums of their blocks."""
 
     def __init__(self, algorithm: str = "sha256") -> None:
         self.algorithm = algorithm
@@ -22,7 +23,7 @@ class Hashes:
         self._checksums = Checksums()
 
     def update(self, data: bytes | memoryview) -> None:
-        """Take the bytes that come next."""
+        """Add the next bytes."""
         self._sha.update(data)
         self._checksums.update(data)
 
@@ -31,12 +32,21 @@ class Hashes:
         return Digest(f"{self.algorithm}:{self._sha.hexdigest()}"), self._checksums.finish()
 
 
+def digest_of(blob: Blob, algorithm: str, advance: Callable[[int], None] = lambda _: None) -> Digest:
+    """The digest of a whole blob; `advance` takes the bytes read since. Raises what reading raises."""
+    sha = hashlib.new(algorithm)
+    for chunk in blob_chunks(blob):
+        sha.update(chunk)
+        advance(len(chunk))
+    return Digest(f"{algorithm}:{sha.hexdigest()}")
+
+
 class StoredHasher:
     """Hashes a whole blob, never far ahead of its decoder. A context manager.
 
-    A decoder need not read everything, nor in order, so it cannot be hashed as it passes by there. With `apart` it is
-    done in a thread of its own and ahead, else by whoever calls `catch_up` and not ahead: nobody is to wait for bytes
-    that the decoder could do without.
+    A decoder need not read all bytes, nor in order, so they cannot be hashed as the decoder reads them. With `apart`,
+    a thread hashes, a little ahead of the decoder; else the caller of `catch_up` does, and not ahead, as it must not
+    wait for bytes that the decoder does not need yet.
     """
 
     def __init__(self, blob: Blob, *, apart: bool, algorithm: str = "sha256") -> None:
@@ -60,19 +70,19 @@ class StoredHasher:
         self._join()
 
     def advance(self, count: float) -> None:
-        """Say that the decoder got that many bytes further. From any thread."""
+        """Report that the decoder has read that many bytes more. From any thread."""
         with self._changed:
             self._allowed += count
             if self._allowed >= self._awaited:
                 self._changed.notify()
 
     def catch_up(self) -> None:
-        """Hash what the decoder has got to, unless a thread does. Raises what reading raises."""
+        """Hash what the decoder has read, unless a thread does. Raises what reading raises."""
         if not self._thread:
             self._hash()
 
     def finish(self) -> tuple[Digest, bytes]:
-        """As `Hashes.finish`, once the decoder is done. Raises what reading raised."""
+        """Return what `Hashes.finish` does, once the decoder is done. Raises what reading raised."""
         self._join()
         self.catch_up()
         if self._error is not None:
@@ -94,7 +104,7 @@ class StoredHasher:
             self._error = error
 
     def _hash(self) -> bool:
-        """Go on as far as is allowed; False once there is no more to do."""
+        """Hash as far as is allowed; False once everything is hashed."""
         while self._hashed + HASHED_SIZE <= self._allowed:
             if self._stopped or (chunk := next(self._chunks, None)) is None:
                 return False

@@ -12,9 +12,9 @@ from imgfs.tree import Tree
 
 @dataclass(frozen=True, slots=True)
 class LayerMetadata:
-    """What is told of a layer that nobody refers to any more.
+    """Describes a layer that is no longer referred to.
 
-    `size` is the size of its tar in bytes, None where that was never learnt.
+    `size` is the size of its tar in bytes, None if that was never known.
     """
 
     chain_id: ChainID
@@ -46,24 +46,24 @@ class Layer(Protocol):
     def look_for_size(self) -> int | None:
         """The exact size of the layer's tar, None if it is not known without reading all of it.
 
-        Opens files and reads little of them; what was found, or not found, is remembered. Raises what `open` raises.
+        Opens files and reads little of them; the result is remembered, even if it is None. Raises what `open` raises.
         """
 
     @property
     def has_tar(self) -> bool:
-        """Whether the layer is kept in a way from which its tar can be had. Never blocks."""
+        """Whether the layer is stored in a way that gives its tar. Never blocks."""
 
     def open(self) -> TarBlob:
         """The layer's tar, byte for byte; the caller closes it.
 
-        Cheap: pins what is stored, so that it stays readable when the store drops it; decodes nothing before
-        the first read. Raises StoreError if the layer has no tar.
+        Cheap: decodes nothing before the first read. Holds open what is stored, so the tar stays readable when the
+        layer is released, or its files are removed. Raises StoreError if the layer has no tar.
         """
 
     def tree(self) -> Tree:
-        """What the layer alone unpacks to, whiteouts as files; the caller may keep it, and must not change it.
+        """What the layer alone unpacks to, with whiteouts as files; it is shared, and must not be changed.
 
-        Of a tar that is damaged, what comes before the damage, which is logged. May block until the layer is indexed.
+        Of a damaged tar, what comes before the damage, which is logged. May block until the layer is indexed.
         """
 
     def open_content(self, copy: str | None = None) -> Blob:
@@ -75,7 +75,7 @@ class Layer(Protocol):
 
     @property
     def is_verified(self) -> bool:
-        """Whether what `tree` returns comes of bytes that have been compared with the diff ID."""
+        """Whether `tree` is made from bytes that have been compared with the diff ID."""
 
 
 def check_copy(layer: Layer, own: str | None, wanted: str | None) -> None:
@@ -93,10 +93,10 @@ class LayerProvider(Protocol):
         """Take a layer; raises LayerNotFound. Each call is matched by one `release`."""
 
     def peek(self, chain_id: ChainID) -> Layer:
-        """A layer as this place alone has it, not taken. Raises as `get` does."""
+        """A layer as this provider alone has it, not taken. Raises as `get` does."""
 
     def taken(self, chain_id: ChainID) -> Layer | None:
-        """A layer that is taken by any caller at the moment, else None. Never blocks, and takes nothing."""
+        """A layer if it is taken at the moment, by any caller, else None. Never blocks, and takes nothing."""
 
     def release(self, layer: Layer) -> list[LayerMetadata]:
-        """Give a layer back; answers the layers that nobody refers to any more, top first."""
+        """Give a layer back; returns the layers that are no longer referred to, top first."""

@@ -18,8 +18,8 @@ from imgfs.errors import Corrupt, TooMuch
 from imgfs.tar import Member
 
 MOST_MEMORY, MOST_OF_SMALL = 640 * MIB, 192 * MIB
-"""Bytes that all members of one layer may count as: 1.2 million of the usual kind; 360,000 where it is stored in fewer
-bytes than `budget.SMALL`, which are less than 50 for each: files that someone has use more."""
+"""Bytes of memory that the members of one layer may take: those of 1.2 million usual members, or of 360,000 if the
+layer is stored in fewer bytes than `budget.SMALL`, which is less than 50 bytes a member: real files take more."""
 
 _LENGTH = struct.Struct("<I")
 _BATCH_MEMORY = 512 << 10
@@ -30,7 +30,7 @@ _MEMBER_SIZE, _PART_SIZE = 500, 150  # bytes that a member without its names tak
 
 
 class MemberPacker:
-    """Takes the members of a layer that is stored in so many bytes, in order, and packs them.
+    """Takes the members of a layer that is stored in `stored` bytes, in order, and packs them.
 
     Names of users and groups are dropped, as nothing shows them.
     """
@@ -43,7 +43,7 @@ class MemberPacker:
         self._budget = Budget("its members", MOST_MEMORY if stored >= SMALL else MOST_OF_SMALL)
 
     def add(self, members: Iterable[Member]) -> None:
-        """Take the members that come next. Raises Corrupt, naming the first that is too many to be listed."""
+        """Take the next members. Raises Corrupt if they are too many, naming the first that is."""
         for member in members:
             member.uname = member.gname = b""
             memory = _memory(member)
@@ -57,7 +57,7 @@ class MemberPacker:
                 self._pack()
 
     def finish(self) -> bytes:
-        """All that were taken, for `unpack_members`."""
+        """All members taken, for `unpack_members`."""
         self._pack()
         return bytes(self._packed)
 
@@ -124,7 +124,7 @@ def _frames(packed: bytes) -> Iterator[memoryview]:
 
 
 def _memory(member: Member) -> int:
-    """Bytes that a member takes in memory, about."""
+    """About how many bytes of memory a member takes."""
     memory = _MEMBER_SIZE + len(member.name) + len(member.linkname)
     if member.sparse:
         memory += _PART_SIZE * len(member.sparse)

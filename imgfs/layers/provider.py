@@ -1,4 +1,4 @@
-"""A layer provider over a table of layers, which is what every source fills.
+"""A layer provider over the layers that a source finds.
 
 Counts references; owns no bytes. A layer refers to the one below it, as in moby's layer store, so a layer is
 free only when neither an image nor a layer above it holds it.
@@ -18,9 +18,9 @@ from imgfs.layers.layer import Layer, LayerMetadata
 class LayerRegistry:
     """Layers by chain ID, reference counted; a `LayerProvider`.
 
-    `find` answers for chain IDs not yet in use; it raises LayerNotFound, or returns the layer. While a
-    layer is in use its one object is handed to everybody, until it is renewed. `elsewhere`, where it is set, finds
-    other copies of a layer by its diff ID; they are read where the layer itself cannot be.
+    `find` returns a layer that is not in use yet, or raises LayerNotFound. All users of a layer share one object,
+    until it is renewed. `elsewhere`, if it is set, finds other copies of a layer by its diff ID, which are read where
+    the layer itself cannot be.
     """
 
     elsewhere: Callable[[DiffID], Iterable[Layer]] | None = None
@@ -46,14 +46,14 @@ class LayerRegistry:
             return list(self._drop(layer.chain_id))
 
     def renew(self) -> None:
-        """Hand out what `find` answers by now in place of what it answered when a layer was first taken."""
+        """Replace layers in use by what `find` returns for them now."""
         with self._lock:
             for chain_id, (_, count) in self._taken.items():
-                with suppress(ImgfsError):  # gone; whoever has it goes on
+                with suppress(ImgfsError):  # gone; its users keep what they have
                     self._taken[chain_id] = (self._find(chain_id), count)
 
     def references(self) -> dict[ChainID, int]:
-        """How often each layer in use is held, by images, streams and layers above it."""
+        """How many images, streams and layers above it hold each layer in use."""
         with self._lock:
             return {chain_id: count for chain_id, (_, count) in self._taken.items()}
 

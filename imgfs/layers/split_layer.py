@@ -1,25 +1,25 @@
-"""A layer as Docker and containers-storage keep it: its files in a directory, and a tar-split to make its tar with.
+"""A layer as Docker and containers-storage keep it: its files in a directory, and a tar-split to make its tar from.
 
 Parsed tar-splits stay in memory, the least recently used going first; they are found again by the file they
 were read from.
 """
 
-import hashlib
 import logging
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import ClassVar
 
-from imgfs.blob import FileBlob, Root, blob_chunks
+from imgfs.blob import FileBlob, Root
 from imgfs.blob.blob import FileStamp
 from imgfs.blob.file_tree import FileTree
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
+from imgfs.layers.hashing import digest_of
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList, MemberPacker
+from imgfs.lru import LRU
 from imgfs.tar import Member, TarBlob
 from imgfs.tar.split import Split, SplitTar, parse_recipe
 from imgfs.tree import Tree, build_tree
@@ -35,45 +35,28 @@ class Splits:
     """The parsed tar-splits of a source, `limit` bytes of them. Safe to use from several threads."""
 
     def __init__(self, limit: int = _LIMIT) -> None:
-        self._limit = limit
-        self._kept: OrderedDict[FileStamp, Split] = OrderedDict()
-        self._lock = Lock()
-        self._turn = Lock()  # parsing holds the interpreter anyway
+        self._parsed: LRU[FileStamp, Split] = LRU(limit, lambda split: split.recipe.footprint)
+        self._parsing = Lock()  # parsing holds the interpreter anyway
 
     def load(self, blob: FileBlob, name: str) -> Split:
-        """The split that is stored in `blob`, parsed now if it is not at hand; closes `blob`.
+        """The split that is stored in `blob`, parsed now if it is not in memory; closes `blob`.
 
         Raises Corrupt naming `name`, or what reading raises.
         """
         with blob:
-            key = blob.stamp()
-            split = self._find(key)
+            stamp = blob.stamp()
+            split = self._parsed.get(stamp)
             if split is None:
-                with self._turn:
-                    split = self._find(key)
+                with self._parsing:
+                    split = self._parsed.get(stamp)
                     if split is None:
                         split = Split(parse_recipe(blob, name), name)
-                        self._keep(key, split)
+                        self._parsed.put(stamp, split)
             return split
-
-    def _find(self, key: FileStamp) -> Split | None:
-        with self._lock:
-            split = self._kept.get(key)
-            if split is not None:
-                self._kept.move_to_end(key)
-            return split
-
-    def _keep(self, key: FileStamp, split: Split) -> None:
-        with self._lock:
-            self._kept[key] = split
-            room = self._limit - sum(kept.recipe.footprint for kept in self._kept.values())
-            while room < 0 and len(self._kept) > 1:
-                _, dropped = self._kept.popitem(last=False)
-                room += dropped.recipe.footprint
 
 
 def _is_small(blob: FileBlob) -> bool:
-    """Whether parsing a tar-split keeps nobody waiting, going by what gzip says of itself (RFC 1952, ISIZE)."""
+    """Whether parsing a tar-split takes no noticeable time, by the size that gzip records (RFC 1952, ISIZE)."""
     if blob.size > _SMALL:
         return False
     return int.from_bytes(blob.pread(4, max(0, blob.size - 4)), "little") <= _SMALL_TEXT
@@ -102,7 +85,7 @@ class SplitPlace:
 
 @dataclass(slots=True)
 class SplitLayer:
-    """A `Layer` that `locate` finds, anew at each call; it raises what `Layer.open` does."""
+    """A `Layer` that `locate` finds at each call; it raises what `Layer.open` does."""
 
     chain_id: ChainID
     diff_id: DiffID
@@ -140,7 +123,7 @@ class SplitLayer:
 
     def open(self) -> TarBlob:
         place = self.locate()
-        tree, stored = place.open_files(), place.open_tar_split()
+        tree, stored = self._opened(place)
         return SplitTar(
             lambda: self.splits.load(stored, self._name),
             tree,
@@ -159,19 +142,24 @@ class SplitLayer:
     def open_content(self, copy: str | None = None) -> TarBlob:
         if copy is None:
             return self.open()
-        place = self.locate()
+        tree, stored = self._opened(self.locate(), copy)
+        return SplitTar(lambda: self.splits.load(stored, self._name), tree, None, stored=stored)
+
+    def _opened(self, place: SplitPlace, copy: str | None = None) -> tuple[FileTree, FileBlob]:
+        """The layer's files and its tar-split. Raises StoreError if a `copy` is wanted that this is not."""
         with ExitStack() as undo:
             tree = place.open_files()
             undo.callback(tree.close)
             stored = undo.enter_context(place.open_tar_split())
-            check_copy(self, _copy(stored), copy)
+            if copy is not None:
+                check_copy(self, _copy(stored), copy)
             undo.pop_all()
-        return SplitTar(lambda: self.splits.load(stored, self._name), tree, None, stored=stored)
+        return tree, stored
 
     def members(self) -> Sequence[Member]:
-        """Every member of the tar, in order; of one that is damaged, those before the damage, which is logged.
+        """Every member of the tar, in order; of a damaged tar, those before the damage, which is logged.
 
-        Of one that cannot be put together, those of what its tar-split makes.
+        Of a tar that cannot be assembled, the members that its tar-split describes.
         """
         return self._members()[0]
 
@@ -198,7 +186,7 @@ class SplitLayer:
         return f"layer {self.diff_id}"
 
     def _check(self, split: Split, place: SplitPlace) -> None:
-        """Raises Corrupt if what a split makes is not the layer's tar."""
+        """Raise Corrupt if what a split makes is not the layer's tar."""
         size = split.recipe.size
         if place.size not in (None, size):
             raise Corrupt(f"{self._name}: its tar has {size} bytes where {place.size} are recorded")
@@ -209,18 +197,11 @@ class SplitLayer:
     def _verify(self, split: Split, place: SplitPlace) -> None:
         if self._digest is None:
             with SplitTar(lambda: split, place.open_files(), None) as tar:
-                self._digest = _digest(tar, self.diff_id.algorithm)
+                self._digest = digest_of(tar, self.diff_id.algorithm)
         if self._digest != self.diff_id:
             raise Corrupt(f"{self._name}: failed to verify, what its tar-split makes is {self._digest}")
 
 
-def _digest(tar: TarBlob, algorithm: str) -> Digest:
-    sha = hashlib.new(algorithm)
-    for chunk in blob_chunks(tar):
-        sha.update(chunk)
-    return Digest(f"{algorithm}:{sha.hexdigest()}")
-
-
 def _copy(tar_split: FileBlob) -> str:
-    """What the copy of a layer is called whose files are placed by a tar-split."""
+    """Names the copy of a layer whose files are placed by a tar-split."""
     return "tar-split " + ".".join(map(str, tar_split.stamp()))

@@ -1,7 +1,7 @@
-"""Passes over layers take turns, as each takes every core and much memory; one that is stuck holds up no other.
+"""Passes over layers take turns, as each takes every core and much memory; one that is stuck does not block the others.
 
-The pass that has the turn reports its progress. If it makes none for some seconds, as what it reads from hangs, the
-next one has the turn, and the first, should it ever go on, goes on without.
+The pass that has the turn reports its progress. If it makes none for some seconds, as when what it reads from hangs,
+the next pass gets the turn, and the first continues without it if it can.
 """
 
 import time
@@ -12,18 +12,18 @@ _PATIENCE = 2.0  # seconds
 
 
 class Ticket:
-    """A pass's turn, as long as it makes progress; a context manager that ends it."""
+    """The turn of a pass, as long as the pass makes progress; a context manager that ends the turn."""
 
     def __init__(self, turn: "Turn") -> None:
         self._turn = turn
         self.moved = time.monotonic()
 
     def advance(self) -> None:
-        """Say that the work got further."""
+        """Report progress."""
         self.moved = time.monotonic()
 
     def leave(self) -> None:
-        """End the turn; doing so again does nothing."""
+        """End the turn; a second call does nothing."""
         self._turn.end(self)
 
     def __enter__(self) -> Self:
@@ -34,7 +34,7 @@ class Ticket:
 
 
 class Turn:
-    """Gives one ticket at a time; to one that does not get on for `patience` seconds it pays no more heed."""
+    """Gives one ticket at a time; a ticket without progress for `patience` seconds no longer counts."""
 
     def __init__(self, patience: float = _PATIENCE) -> None:
         self._patience = patience
@@ -42,7 +42,7 @@ class Turn:
         self._current: Ticket | None = None
 
     def take(self) -> Ticket:
-        """The next ticket, once it is due."""
+        """Wait for the turn."""
         with self._changed:
             while (left := self._left()) > 0:
                 self._changed.wait(left)
@@ -50,7 +50,7 @@ class Turn:
             return self._current
 
     def try_take(self) -> Ticket | None:
-        """A ticket if one is due now."""
+        """A ticket if no other pass has the turn, else None."""
         with self._changed:
             if self._left() > 0:
                 return None
@@ -58,7 +58,7 @@ class Turn:
             return self._current
 
     def end(self, ticket: Ticket) -> None:
-        """Take a ticket back."""
+        """End the turn of a ticket."""
         with self._changed:
             if self._current is ticket:
                 self._current = None

@@ -1,13 +1,13 @@
 """Reading a whole layer to see whether it is what its digests say, whatever is known of it already."""
 
-import hashlib
 from collections.abc import Callable
 from contextlib import suppress
 
-from imgfs.blob import Blob, WatchedBlob, blob_chunks
+from imgfs.blob import WatchedBlob
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.choice import LayerChoice, copies_of
+from imgfs.layers.hashing import digest_of
 from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.layer import Layer
 from imgfs.tar import FOLLOWED
@@ -38,17 +38,9 @@ def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
             raise Corrupt(f"{key.name}: {header.damage}")
         return
     with layer.open() as blob:
-        found = _digest(blob, layer.diff_id.algorithm, advance)
+        found = digest_of(blob, layer.diff_id.algorithm, advance)
     if found != layer.diff_id:
         raise Corrupt(f"layer {layer.diff_id}: failed to verify, its bytes are {found}")
-
-
-def _digest(blob: Blob, algorithm: str, advance: Callable[[int], None] = lambda _: None) -> str:
-    sha = hashlib.new(algorithm)
-    for chunk in blob_chunks(blob):
-        sha.update(chunk)
-        advance(len(chunk))
-    return f"{algorithm}:{sha.hexdigest()}"
 
 
 def check_stored(layer: BlobLayer) -> None:
@@ -59,7 +51,7 @@ def check_stored(layer: BlobLayer) -> None:
     if layer.stored_digest is None:
         return
     with layer.open_blob() as blob:
-        found = _digest(blob, layer.stored_digest.algorithm)
+        found = digest_of(blob, layer.stored_digest.algorithm)
     if found != layer.stored_digest:
         raise Corrupt(
             f"layer {layer.diff_id}, blob {layer.stored_digest}: failed to verify, its stored bytes are {found}"
