@@ -48,6 +48,7 @@ def mount(
       umask=OCTAL             permissions to remove from all files
       tar=joined|verbatim     show rootfs.tar as one tar that tools read to its
                               end, or as the layer tars end to end byte for byte
+      noxattr                 show no extended attributes, which makes ls -l faster
       size=exact|lazy         whether a stat of a tar of unknown size waits for
                               the size, or shows 0
     """
@@ -75,7 +76,15 @@ def mount(
             options = ViewOptions(verbatim_tar=parsed.verbatim_tar)
             root = RootDirectory(union, options, cache().of(union.writers))
             try:
-                serve(root, target, parsed, polls=union.refreshers, ready=ready, ended=watchdog.start)
+                serve(
+                    root,
+                    target,
+                    parsed,
+                    polls=union.refreshers,
+                    vanished=root.vanished,
+                    ready=ready,
+                    ended=watchdog.start,
+                )
             finally:
                 root.close()
         watchdog.cancel()

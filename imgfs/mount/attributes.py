@@ -22,13 +22,10 @@ class Attributes:
         self.size_unknown: set[int] = set()
         """Inode numbers of the files whose size was not known when the kernel was last sent it."""
 
-    def of(
-        self, node: Node, number: int, size: int | None, *, entry_may_change: bool = False
-    ) -> pyfuse3.EntryAttributes:
+    def of(self, node: Node, number: int, size: int | None) -> pyfuse3.EntryAttributes:
         """The attributes of `node`, with how long the kernel may keep them.
 
         `size` is in bytes. None means that it is unknown: 0 is sent, and the kernel asks again each time.
-        With `entry_may_change`, the name that was looked up may lead to another node at any time.
         """
         entry = pyfuse3.EntryAttributes()
         if size is None:
@@ -43,7 +40,7 @@ class Attributes:
         entry.st_blksize = 4096
         entry.st_blocks = -(-(size or 0) // _BLOCK)
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = node.mtime_ns
-        entry.entry_timeout = 0.0 if entry_may_change else _FOREVER
+        entry.entry_timeout = 0.0 if node.name_may_change else _FOREVER
         entry.attr_timeout = 0.0 if node.mutable or size is None else _FOREVER
         return entry
 

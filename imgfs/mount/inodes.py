@@ -49,10 +49,14 @@ class Inodes:
         """The node's number. Two keys with the same hash get different ones while the kernel refers to both."""
         if node.table is not None:
             return self.first_number(node.table) | node.number
-        if node.key == self._root_key:
+        return self.number_of(node.key)
+
+    def number_of(self, key: str) -> int:
+        """The number of the node with a key, which is of no table."""
+        if key == self._root_key:
             return pyfuse3.ROOT_INODE
-        number = _hash(node.key)
-        while (entry := self._entries.get(number)) is not None and entry.node.key != node.key:
+        number = _hash(key)
+        while (entry := self._entries.get(number)) is not None and entry.node.key != key:
             number = _next(number)
         return number
 

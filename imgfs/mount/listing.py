@@ -31,7 +31,6 @@ def listing(directory: Directory, inodes: Inodes, attributes: Attributes) -> Lis
 
 class _NodeListing:
     def __init__(self, directory: Directory, inodes: Inodes, attributes: Attributes) -> None:
-        self._may_change = directory.mutable
         self._inodes = inodes
         self._attributes = attributes
         dots: list[tuple[bytes, Node]] = [(b".", directory), (b"..", directory)]
@@ -41,7 +40,7 @@ class _NodeListing:
         for position in range(start, len(self._entries)):
             name, node = self._entries[position]
             number = self._inodes.number(node)
-            entry = self._attributes.of(node, number, known_size(node), entry_may_change=self._may_change)
+            entry = self._attributes.of(node, number, known_size(node))
             if not pyfuse3.readdir_reply(token, name, entry, position + 1):
                 return
             if position >= 2:

@@ -6,7 +6,7 @@ the source that it belongs to: the event loop never blocks. Reading, opening and
 
 import errno
 import os
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from functools import wraps
 from itertools import count
@@ -68,6 +68,7 @@ class Operations(pyfuse3.Operations):
         super().__init__()
         self._attributes = Attributes(options)
         self._lazy_size = options.lazy_size
+        self._no_xattrs = options.no_xattrs
         self._inodes = Inodes(root)
         self._workers = Workers()
         self._handles = count(1)
@@ -82,6 +83,11 @@ class Operations(pyfuse3.Operations):
         self._files.clear()
         self._directories.clear()
 
+    def forget_names(self, names: Iterable[tuple[str, bytes]]) -> None:
+        """Make the kernel forget names, which it may keep for good otherwise; each comes after its directory's key."""
+        for key, name in names:
+            pyfuse3.invalidate_entry_async(self._inodes.number_of(key), name, ignore_enoent=True)
+
     @_guarded
     async def lookup(
         self, parent_inode: int, name: bytes, ctx: pyfuse3.RequestContext
@@ -94,7 +100,7 @@ class Operations(pyfuse3.Operations):
             node = self._workers.run_in_place(parent, parent.lookup, name)
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
-        return self._known(node, self._inodes.add_reference(node), entry_may_change=parent.mutable)
+        return self._known(node, self._inodes.add_reference(node))
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for number, times in inode_list:
@@ -201,6 +207,7 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+        self._refuse_xattrs()
         value = (await self._node(inode)).xattrs.get(name)
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
@@ -208,7 +215,13 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
+        self._refuse_xattrs()
         return list((await self._node(inode)).xattrs)
+
+    def _refuse_xattrs(self) -> None:
+        """With `noxattr`, fail in the way that keeps the kernel from asking again, for any file."""
+        if self._no_xattrs:
+            raise pyfuse3.FUSEError(errno.ENOSYS)
 
     async def _node(self, inode: int) -> Node:
         """The node with a number; loads its table first if it is not loaded."""
@@ -216,9 +229,9 @@ class Operations(pyfuse3.Operations):
             await self._workers.run(held, _load, held)
         return held
 
-    def _known(self, node: Node, number: int, *, entry_may_change: bool = False) -> pyfuse3.EntryAttributes:
+    def _known(self, node: Node, number: int) -> pyfuse3.EntryAttributes:
         """The attributes of a node, as far as they are known without blocking."""
-        return self._attributes.of(node, number, known_size(node), entry_may_change=entry_may_change)
+        return self._attributes.of(node, number, known_size(node))
 
     async def _learn_size(self, inode: int, node: File, blob: Blob) -> int:
         """The size of a file that is being opened; makes the kernel ask for its attributes again.

@@ -16,7 +16,8 @@ _ACCEPTED = (
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """How the tree is shown. `umask` removes permissions; `lazy_size` shows a size as 0 while it is unknown.
+    """How the tree is shown. `umask` removes permissions; `lazy_size` shows a size as 0 while it is unknown;
+    with `no_xattrs` no file has extended attributes, which saves the kernel from asking for them.
 
     `uid` and `gid` own everything. Without them, files of images have the owners recorded in the image, and all else
     belongs to the user who mounts.
@@ -30,6 +31,7 @@ class MountOptions:
     fsname: str = "imgfs"
     verbatim_tar: bool = False
     lazy_size: bool = False
+    no_xattrs: bool = False
 
     @property
     def for_kernel(self) -> set[str]:
@@ -52,8 +54,8 @@ def parse_options(text: str) -> MountOptions:
                 chosen[key] = convert(value)
             except (ValueError, KeyError):
                 raise MountError(f"invalid value for option {name}: {value!r}") from None
-        elif name in ("allow_other", "noexec") and not equals:
-            chosen[name] = True
+        elif name in _FLAGS and not equals:
+            chosen[_FLAGS[name]] = True
         elif option in ("rw", "suid", "dev"):
             raise MountError(f"option {option} is not possible: images are shown read-only, nosuid and nodev")
         elif option not in (*_ALWAYS, *_ACCEPTED, "exec") and not option.startswith("x-"):
@@ -75,6 +77,7 @@ def _octal(text: str) -> int:
     return value
 
 
+_FLAGS = {"allow_other": "allow_other", "noexec": "noexec", "noxattr": "no_xattrs"}
 _VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
     "uid": ("uid", _number),
     "gid": ("gid", _number),

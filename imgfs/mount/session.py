@@ -9,7 +9,7 @@ import signal
 import stat
 import subprocess
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -33,15 +33,17 @@ def serve(
     mountpoint: str,
     options: MountOptions,
     *,
-    polls: Sequence[Callable[[], object]] = (),
+    polls: Sequence[Callable[[], bool]] = (),
+    vanished: Callable[[], Iterable[tuple[str, bytes]]] = lambda: (),
     ready: Callable[[], None] = lambda: None,
     ended: Callable[[], None] = lambda: None,
 ) -> None:
     """Mount the tree below `root` and serve it until it is unmounted or SIGINT, SIGTERM or SIGHUP arrives.
 
     `ready` is called once the file system can be used, `ended` once it is unmounted and before open files are closed,
-    which may block. Each of `polls` is called in a thread several times a second.
-    Raises MountError if it cannot be mounted.
+    which may block. Each of `polls` is called in a thread several times a second, and returns whether anything changed;
+    then `vanished` is called, which returns the names that are gone or lead elsewhere, each after the key of its
+    directory. Raises MountError if it cannot be mounted.
     """
     _check_mountpoint(mountpoint)
     _check_fuse()
@@ -53,7 +55,7 @@ def serve(
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
     try:
         with tuned_process():
-            trio.run(_serve, mountpoint, polls, ready)
+            trio.run(_serve, mountpoint, polls, _Forgetter(operations, vanished), ready)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
@@ -101,12 +103,29 @@ def _mounted_type(path: str) -> str | None:
     return kind
 
 
-async def _serve(mountpoint: str, polls: Sequence[Callable[[], object]], ready: Callable[[], None]) -> None:
+class _Forgetter:
+    """Makes the kernel forget names that are gone."""
+
+    def __init__(self, operations: Operations, vanished: Callable[[], Iterable[tuple[str, bytes]]]) -> None:
+        self._operations = operations
+        self._vanished = vanished
+
+    async def __call__(self) -> None:
+        names = list(self._vanished())
+        self._operations.forget_names(names)
+        # a look-up that was answered before may have entered its name into the kernel's cache just after that
+        await trio.sleep(_POLL_SECONDS)
+        self._operations.forget_names(names)
+
+
+async def _serve(
+    mountpoint: str, polls: Sequence[Callable[[], bool]], forget: _Forgetter, ready: Callable[[], None]
+) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
         nursery.start_soon(_announce, mountpoint, ready)
         for poll in polls:
-            nursery.start_soon(_poll, poll)
+            nursery.start_soon(_poll, poll, forget)
         await pyfuse3.main(max_tasks=_TASKS)
         nursery.cancel_scope.cancel()
 
@@ -129,12 +148,13 @@ async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
     ready()
 
 
-async def _poll(poll: Callable[[], object]) -> None:
+async def _poll(poll: Callable[[], bool], forget: _Forgetter) -> None:
     own_thread = trio.CapacityLimiter(1)  # those of the others may hang
     reported = False
     while True:
         try:
-            await trio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=own_thread)
+            if await trio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=own_thread):
+                await forget()
         except (ImgfsError, OSError) as error:
             logger.warning("%s", describe(error))
         except RuntimeError as error:  # the next one may find a thread

@@ -17,7 +17,6 @@ class ImagesDirectory(Directory):
     """
 
     key = "/images"
-    mutable = True
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -32,7 +31,9 @@ class ImagesDirectory(Directory):
             return None
         if image_id.hex == term:
             return self._image(snapshot, image_id)
-        return ImageLink(f"{self.key}/{term}", b"", image_id)
+        link = ImageLink(f"{self.key}/{term}", b"", image_id)
+        link.name_may_change = True  # another image may come whose ID begins so too
+        return link
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         snapshot = self._union.snapshot

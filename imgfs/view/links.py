@@ -20,9 +20,7 @@ _MEMORY, _DIRECTORY = 192 * MIB, 500
 
 
 class ImageLink(Symlink):
-    """A link to the directory of an image; `way` leads to `images/`. What it leads to may change, as images do."""
-
-    mutable = True
+    """A link to the directory of an image; `way` leads to `images/`. It is as long whatever image it leads to."""
 
     def __init__(self, key: str, way: bytes, image_id: ImageID) -> None:
         self.key = key
@@ -31,8 +29,6 @@ class ImageLink(Symlink):
 
 class ChildrenDirectory(Directory):
     """`children/`: a link to each image that is based on one, as they are now."""
-
-    mutable = True
 
     def __init__(self, key: str, image_id: ImageID, union: Union, mtime_ns: int) -> None:
         self.key = key
@@ -57,7 +53,6 @@ class HeadsDirectory(Directory):
     """A link to each image that no other is based on, named by the hex of its ID."""
 
     key = "/heads"
-    mutable = True
 
     def __init__(self, union: Union) -> None:
         self._union = union
@@ -78,10 +73,8 @@ class HeadsDirectory(Directory):
 class TagsDirectory(Directory):
     """The names of all images, each part of a name before a slash a directory."""
 
-    mutable = True
-
     def __init__(self, union: Union, tree: "TagTree | None" = None, path: tuple[bytes, ...] = ()) -> None:
-        self.key = b"/".join((b"/tags", *path)).decode("utf-8", "surrogateescape")
+        self.key = _key(path)
         self._union = union
         self._tree = tree or TagTree()
         self._path = path
@@ -132,6 +125,25 @@ class TagTree:
                 logger.warning("not all tags are shown: %s", error)
             self._snapshot, self._names = snapshot, names
         return self._names
+
+
+def vanished_tags(before: Snapshot, after: Snapshot) -> Iterator[tuple[str, bytes]]:
+    """The names in directories of tags that are gone or lead elsewhere, each after the key of its directory."""
+    waiting: list[tuple[tuple[bytes, ...], _Names, _Names]]
+    waiting = [((), TagTree().names(before), TagTree().names(after))]
+    while waiting:
+        path, old, new = waiting.pop()
+        for name, was in old.items():
+            now = new.get(name)
+            if isinstance(was, dict) and isinstance(now, dict):
+                waiting.append(((*path, name), was, now))
+            elif now != was:
+                yield _key(path), name
+
+
+def _key(path: tuple[bytes, ...]) -> str:
+    """The key of a directory of tags."""
+    return b"/".join((b"/tags", *path)).decode("utf-8", "surrogateescape")
 
 
 def _add(names: _Names, parts: list[bytes], image_id: ImageID, budget: Budget) -> bool:

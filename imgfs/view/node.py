@@ -26,8 +26,8 @@ class Node(ABC):
 
     `key` names the node within its tree, for good; a node of a `table` is named by that and its `number` instead.
     `mtime_ns` is its modification time in nanoseconds since the epoch; `mode`, `links` and `device` are as in stat(2),
-    `uid` and `gid` too, None for the user who mounts. `mutable` says whether what the node says may change while the
-    tree is mounted.
+    `uid` and `gid` too, None for the user who mounts. `mutable` says whether its attributes or content may change while
+    the tree is mounted, `name_may_change` whether the name that it was looked up by may lead to another node then.
 
     Nothing here blocks or touches a file, but for those methods of `File` and `NodeTable` that say so.
     """
@@ -42,6 +42,7 @@ class Node(ABC):
     links: int = 1
     device: int = 0
     mutable: bool = False
+    name_may_change: bool = False
 
     @property
     def origins(self) -> tuple["Origin", ...]:
@@ -88,7 +89,7 @@ class NodeTable(ABC):
 
 
 class Directory(Node):
-    """Names, each with a node."""
+    """Names, each with a node. Names may come and go; see `RootDirectory.vanished` for those that go."""
 
     mode = stat.S_IFDIR | 0o555
 

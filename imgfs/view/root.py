@@ -1,13 +1,14 @@
 """The top of the mounted tree."""
 
 from collections.abc import Iterator
+from threading import Lock
 
 from imgfs.cache import Cache
 from imgfs.rootfs import TreeCache
-from imgfs.sources.union import Union
+from imgfs.sources.union import Snapshot, Union
 from imgfs.view.image import Context, ViewOptions
 from imgfs.view.images import ImagesDirectory
-from imgfs.view.links import HeadsDirectory, TagsDirectory
+from imgfs.view.links import HeadsDirectory, TagsDirectory, vanished_tags
 from imgfs.view.node import Directory, Node
 from imgfs.view.trees import Trees
 
@@ -19,6 +20,9 @@ class RootDirectory(Directory):
 
     def __init__(self, union: Union, options: ViewOptions, cache: Cache | None = None) -> None:
         self._trees = Trees(TreeCache(cache))
+        self._union = union
+        self._seen = union.snapshot  # that names which are gone were last reported for
+        self._reporting = Lock()
         self._entries: dict[bytes, Node] = {
             b"images": ImagesDirectory(Context(union, options, self._trees)),
             b"tags": TagsDirectory(union),
@@ -29,8 +33,29 @@ class RootDirectory(Directory):
         """Let go of the layers that are open."""
         self._trees.close()
 
+    def vanished(self) -> list[tuple[str, bytes]]:
+        """The names that are gone, or lead to something else, since the last call.
+
+        Each comes after the key of the directory that it was in.
+        """
+        with self._reporting:
+            before, after = self._seen, self._union.snapshot
+            self._seen = after
+        return [] if after is before else list(_vanished(before, after))
+
     def lookup(self, name: bytes) -> Node | None:
         return self._entries.get(name)
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         yield from self._entries.items()
+
+
+def _vanished(before: Snapshot, after: Snapshot) -> Iterator[tuple[str, bytes]]:
+    for image_id in before.images.keys() - after.images.keys():
+        yield ImagesDirectory.key, image_id.hex.encode()
+    for image_id in set(before.heads).difference(after.heads):
+        yield HeadsDirectory.key, image_id.hex.encode()
+    for image_id, children in before.children.items():
+        for child in set(children).difference(after.children.get(image_id, ())):
+            yield f"{ImagesDirectory.key}/{image_id.hex}/children", child.hex.encode()
+    yield from vanished_tags(before, after)

@@ -68,7 +68,9 @@ def test_what_cannot_change_may_be_believed_for_long() -> None:
 
 def test_what_may_change_is_asked_for_again() -> None:
     assert ATTRIBUTES.of(Folder("/d", {}, mutable=True), 2, 0).attr_timeout == 0
-    assert ATTRIBUTES.of(Text("/f", b"abc"), 2, 3, entry_may_change=True).entry_timeout == 0
+    node = Text("/f", b"abc")
+    node.name_may_change = True
+    assert ATTRIBUTES.of(node, 2, 3).entry_timeout == 0
 
 
 @pytest.mark.parametrize("seconds", [-60_000_000_000, -1, 0, 1, 253_402_300_799])

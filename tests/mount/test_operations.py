@@ -156,9 +156,32 @@ def test_names_longer_than_any_are_refused_as_such() -> None:
     assert refused(lambda: operations.lookup(ROOT, b"a" * 255, CONTEXT)) == errno.ENOENT
 
 
-def test_a_name_in_a_directory_that_changes_is_not_to_be_remembered() -> None:
-    folder = Folder("/", {b"a": Text("/a", b"")}, mutable=True)
-    assert call(lambda: Operations(folder, MountOptions()).lookup(ROOT, b"a", CONTEXT)).entry_timeout == 0
+def test_a_name_that_may_change_is_not_to_be_remembered() -> None:
+    node = Text("/a", b"")
+    for node.name_may_change in (True, False):
+        operations = Operations(Folder("/", {b"a": node}), MountOptions())
+        timeout = call(lambda: operations.lookup(ROOT, b"a", CONTEXT)).entry_timeout  # noqa: B023
+        assert (timeout == 0) is node.name_may_change
+
+
+def test_names_that_are_gone_are_to_be_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    forgotten: list[tuple[int, bytes]] = []
+
+    def invalidate(inode: int, name: bytes, *, ignore_enoent: bool) -> None:
+        assert ignore_enoent
+        forgotten.append((inode, name))
+
+    monkeypatch.setattr(pyfuse3, "invalidate_entry_async", invalidate)
+    operations = served(d=Folder("/d", {b"a": Text("/d/a", b"")}))
+    number = call(lambda: find(operations, b"d"))
+    operations.forget_names([("/d", b"a"), ("/", b"d")])
+    assert forgotten == [(number, b"a"), (ROOT, b"d")]
+
+
+def test_extended_attributes_can_be_refused_for_good() -> None:
+    operations = Operations(Folder("/", {}), MountOptions(no_xattrs=True))
+    assert refused(lambda: operations.getxattr(ROOT, b"user.a", CONTEXT)) == errno.ENOSYS
+    assert refused(lambda: operations.listxattr(ROOT, CONTEXT)) == errno.ENOSYS
 
 
 def test_what_the_kernel_forgot_can_be_found_again() -> None:

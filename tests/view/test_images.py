@@ -34,7 +34,7 @@ def test_whatever_else_means_an_image_is_a_link_to_it(folder: Directory, images:
             node = folder.lookup(term.encode())
             assert isinstance(node, Symlink)
             assert node.target == image.id.hex.encode()
-            assert node.mutable  # another image may come whose ID begins so too
+            assert node.name_may_change  # another image may come whose ID begins so too
 
 
 @pytest.mark.parametrize(
