@@ -86,6 +86,11 @@ def nanoseconds(field: bytes) -> int:
     return number(field) * 1_000_000_000
 
 
+def is_possible(uid: int, gid: int, mtime_ns: int) -> bool:
+    """Whether a file can have these, unchanged by `possible_owner` and `possible_time`."""
+    return 0 <= uid < _LEAVE_OWNER and 0 <= gid < _LEAVE_OWNER and 0 <= mtime_ns <= _LAST_TIME
+
+
 def possible_time(nanoseconds: int) -> int:
     """A time as moby and containerd set it: the epoch in place of any time before it or after 2262."""
     return nanoseconds if 0 <= nanoseconds <= _LAST_TIME else 0

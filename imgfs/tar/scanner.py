@@ -21,6 +21,7 @@ from imgfs.tar.dialects import HEADER, common, old_sparse_size
 from imgfs.tar.fields import (
     BLOCK,
     checksum_matches,
+    is_possible,
     nanoseconds,
     number,
     padded,
@@ -185,6 +186,8 @@ class Scanner:
     def _member(self, block: bytes, fields: tuple[bytes, ...]) -> Member | None:
         name, ownership, size, mtime, _, kind, link, newer = fields
         mode, uid, gid, uname, gname, major, minor, prefix, is_plain = common(ownership, newer)
+        if kind not in _DEVICES:
+            major = minor = 0
         wanted = self.wanted
         stored_size = number(size)
         member = Member(
@@ -202,7 +205,8 @@ class Scanner:
             uname,
             gname,
             nanoseconds(mtime),
-            *((major, minor) if kind in _DEVICES else (0, 0)),
+            major,
+            minor,
         )
         records = self._local
         if records:
@@ -268,10 +272,9 @@ class Scanner:
 
 def _adjust(member: Member) -> None:
     """Replace an owner and a time that no file can have."""
-    uid, gid, mtime = member.uid, member.gid, member.mtime_ns
-    member.uid, member.gid = possible_owner(uid), possible_owner(gid)
-    member.mtime_ns = possible_time(mtime)
-    if member.mtime_ns != mtime or member.uid != uid or member.gid != gid:
+    if not is_possible(member.uid, member.gid, member.mtime_ns):
+        member.uid, member.gid = possible_owner(member.uid), possible_owner(member.gid)
+        member.mtime_ns = possible_time(member.mtime_ns)
         member.is_adjusted = True
 
 

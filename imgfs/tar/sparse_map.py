@@ -99,6 +99,8 @@ class SparseRecords(NamedTuple):
 
 def in_records(records: Mapping[bytes, bytes]) -> SparseRecords | None:
     """The description of a sparse file in the records of a member; None for another file, or an unknown format."""
+    if b"GNU.sparse.map" not in records and b"GNU.sparse.major" not in records:  # nearly always
+        return None
     listed = records.get(b"GNU.sparse.map", b"")
     version = records.get(b"GNU.sparse.major", b""), records.get(b"GNU.sparse.minor", b"")
     numbers = None

@@ -10,6 +10,7 @@ from imgfs.tar.fields import (
     BLOCK,
     checksum_matches,
     decimal,
+    is_possible,
     number,
     padded,
     possible_owner,
@@ -122,3 +123,10 @@ def test_owners_are_what_chown_makes_of_them() -> None:
 def test_times_that_engines_do_not_set_are_the_epoch() -> None:
     last = (1 << 63) - 1
     assert [possible_time(of) for of in (-1, 0, 1, last, last + 1)] == [0, 0, 1, last, 0]
+
+
+@pytest.mark.parametrize("time", [-1, 0, (1 << 63) - 1, 1 << 63])
+@pytest.mark.parametrize("owner", [-1, 0, 0xFFFFFFFE, 0xFFFFFFFF, 1 << 32])
+def test_what_is_possible_stays_as_it_is(owner: int, time: int) -> None:
+    stays = possible_owner(owner) == owner and possible_time(time) == time
+    assert is_possible(owner, 0, time) == is_possible(0, owner, time) == stays
