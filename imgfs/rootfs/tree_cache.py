@@ -38,7 +38,7 @@ class TreeCache:
         """The root file system that some layers make."""
         numbers = range(len(layers.chain_ids))
         key = layers.chain_ids[-1] if len(numbers) > 1 and layers.has_tars else None
-        tree = self._find(key, "tree", name) if key is not None else None
+        tree = self._find(key, "tree", name, len(numbers)) if key is not None else None
         if tree is None:
             tree = overlay_trees((self.layer(layers, number, name) for number in numbers), name)
             if key is not None and not tree.copies and all(map(layers.is_verified, numbers)):
@@ -54,7 +54,7 @@ class TreeCache:
         for key in keys:
             if found := self._layers.get(key):
                 return found[0]
-        tree = self._find(layer.diff_id, "layer-tree", name) if layer.has_tar else None
+        tree = self._find(layer.diff_id, "layer-tree", name, 1) if layer.has_tar else None
         if tree is not None:
             self._share(layer.diff_id, tree)
             return tree
@@ -79,13 +79,13 @@ class TreeCache:
         if self._cache is not None and len(tree) >= _WORTH_IT:
             self._cache.keep(key, kind, lambda file: dump_tree(tree, file))
 
-    def _find(self, key: ChainID | DiffID, kind: str, name: str) -> Tree | None:
+    def _find(self, key: ChainID | DiffID, kind: str, name: str, layers: int) -> Tree | None:
         file = self._cache.open(key, kind) if self._cache is not None else None
         if self._cache is None or file is None:
             return None
         try:
             with file:
-                return load_tree(file)
+                return load_tree(file, layers)
         except Corrupt as error:
             logger.info("%s is merged again: %s", name, error)
             self._cache.discard(key, kind)

@@ -6,10 +6,13 @@ one that is empty; which entries have attributes, and which set. What is not as 
 """
 
 import hashlib
+import stat
 import struct
 import sys
 from array import array
 from collections.abc import Iterable, Iterator
+from itertools import chain
+from operator import le
 from typing import BinaryIO
 
 import msgspec
@@ -17,11 +20,13 @@ import msgspec
 from imgfs.blob import Blob
 from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
-from imgfs.tree.tree import Tree
+from imgfs.tree.tree import NO_LAYER, Tree
 
 _MAGIC = b"imgfs tree, version 11\n"
 _LENGTH = struct.Struct("<Q")
 _PIECE = 1 << 20  # bytes read at a time, and about those of a batch of sets
+_MOST = 1 << 60  # bytes, of a file and of where it lies
+_TYPE = 0o170000  # the bits of a mode that say of which type the entry is
 _REMEMBERED = 1024  # sets that later ones are compared with, and those of a batch
 _TEXTS = ("forms", "names_text", "targets_text")
 _COLUMNS = (
@@ -58,8 +63,8 @@ def dump_tree(tree: Tree, file: BinaryIO) -> None:
     writer.finish()
 
 
-def load_tree(blob: Blob) -> Tree:
-    """The tree that `dump_tree` wrote. Raises Corrupt if this is none, and what reading raises."""
+def load_tree(blob: Blob, layers: int) -> Tree:
+    """The tree that `dump_tree` wrote, of as many layers. Raises Corrupt if this is none, and what reading raises."""
     reader = _Reader(blob)
     tree = Tree()
     try:
@@ -80,7 +85,40 @@ def load_tree(blob: Blob) -> Tree:
         raise Corrupt("tree in the cache: columns of different lengths")
     tree.devices, tree.sparse = rare.devices, rare.sparse
     tree.same, tree.lower_links, tree.copies = rare.same, rare.lower_links, rare.copies
+    if not (len(tree) and _is_tree(tree) and _is_in_bounds(tree, layers)):
+        raise Corrupt("tree in the cache: its entries do not make a tree")
     return tree
+
+
+def _is_tree(tree: Tree) -> bool:
+    """Whether each entry but the root is in one directory, which comes before it."""
+    count = 1
+    directories = [entry for entry, mode in enumerate(tree.modes) if mode & _TYPE == stat.S_IFDIR]
+    for entry in directories:
+        if children := tree.children(entry):
+            if children.start <= entry:
+                return False
+            if tree.parents[children.start : children.stop] != array("I", [entry]) * len(children):
+                return False
+            count += len(children)
+    return count == len(tree) and tree.is_directory(0)
+
+
+def _is_in_bounds(tree: Tree, layers: int) -> bool:
+    """Whether what entries refer to exists, and no number is larger than one of a file system can be."""
+    named = (tree.same, tree.same.values(), tree.sparse, tree.devices, tree.xattrs, tree.lower_links)
+    entries = list(chain.from_iterable(named))
+    parts = [number for found in tree.sparse.values() for part in found for number in part]
+    devices = [number for device in tree.devices.values() for number in device]
+    return (
+        all(map(le, tree.name_ends, tree.name_ends[1:]))
+        and tree.name_ends[-1] == len(tree.names_text)
+        and min([0, *entries, *parts, *devices]) == 0
+        and max([0, *entries]) < len(tree)
+        and max([*map(max, (tree.sizes, tree.records, tree.headers)), *parts]) <= _MOST
+        and max([0, *devices]) <= 0xFFFF_FFFF
+        and {*tree.layers} <= {*range(layers), NO_LAYER}
+    )
 
 
 class _Writer:

@@ -44,7 +44,7 @@ def _index(header: bytes) -> None:
 
 
 def _tree(body: bytes) -> None:
-    load_tree(MemoryBlob(TREE_MAGIC + body + hashlib.sha256(body).digest()))
+    load_tree(MemoryBlob(TREE_MAGIC + body + hashlib.sha256(body).digest()), 1)
 
 
 def _tree_body() -> bytes:
