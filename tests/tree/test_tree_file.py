@@ -102,7 +102,7 @@ def test_dumping_takes_no_memory_and_loading_that_of_the_tree(tmp_path: Path) ->
 
 
 def _unsound(tree: Tree) -> dict[str, Callable[[], object]]:
-    """Ways in which a tree of a directory `d` and a link, 1 and 2, and two names of a file in `d`, 3 and 4, may be none."""
+    """Ways to break a tree of a directory and a link, 1 and 2, and two names of a file in the directory, 3 and 4."""
     return {
         "a directory in itself": lambda: tree.set_children(1, 1, 1),
         "a directory above it in it": lambda: tree.set_children(1, 0, 1),
