@@ -1,4 +1,4 @@
-"""Decoders, and that nobody makes others."""
+"""Decoders, which are made in no other module."""
 
 import re
 import subprocess

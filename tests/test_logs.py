@@ -42,7 +42,7 @@ def test_so_it_is_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
     assert capsys.readouterr().err == f"imgfs: {SHOWN}: damaged\n"
 
 
-def test_who_debugs_sees_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
+def test_debugging_shows_where_an_error_comes_from(capsys: pytest.CaptureFixture[str]) -> None:
     with bare_root():
         log_to_stderr(logging.DEBUG)
         try:

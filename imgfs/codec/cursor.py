@@ -1,7 +1,7 @@
 """A position in a blob that moves forward, reading ahead in large steps.
 
-Decoders take stored bytes as they come and hand back what turned out to belong to the next part of the
-format. Nothing here knows any format.
+Decoders take stored bytes as they come and put back those that belong to the next part of the format. No format is
+known here.
 """
 
 from imgfs.blob import Blob
@@ -15,7 +15,7 @@ class Cursor:
     def __init__(self, blob: Blob, offset: int = 0) -> None:
         self._blob = blob
         self._buffer = b""
-        self._start = 0  # of what is left in the buffer
+        self._start = 0  # of the rest of the buffer
         self._buffer_offset = offset
 
     @property
@@ -36,7 +36,7 @@ class Cursor:
         return taken
 
     def take_some(self) -> bytes:
-        """At least one byte, as many as are at hand; none where the blob ends."""
+        """At least one byte, as many as are in memory; none where the blob ends."""
         return self.take(len(self._buffer) - self._start or READ_SIZE)
 
     def put_back(self, size: int) -> None:

@@ -52,7 +52,7 @@ def test_a_sequential_reader_never_waits_for_the_size_of_what_it_has_not_reached
     class Unmeasured(Shy):
         @property
         def size(self) -> int:
-            raise AssertionError("nobody needs this yet")
+            raise AssertionError("not needed yet")
 
     blob = Concatenation([Shy(b"aaaa", known=False), Shy(b"bbbb", known=False), Unmeasured(b"", known=False)])
     assert (blob.pread(3, 0), blob.pread(3, 3), blob.known_size) == (b"aaa", b"abb", None)

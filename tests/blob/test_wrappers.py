@@ -67,13 +67,13 @@ def test_a_share_that_is_not_the_last_is_closed_without_blocking() -> None:
 
 
 def test_progress_is_how_much_further_a_read_got_than_any_before() -> None:
-    told: list[int] = []
-    blob = WatchedBlob(Shy(bytes(100)), told.append)
+    reported: list[int] = []
+    blob = WatchedBlob(Shy(bytes(100)), reported.append)
     assert blob.try_pread(10, 0) is None, "reporting may block"
     for size, offset in ((10, 0), (10, 10), (5, 0), (10, 15), (0, 50), (50, 90), (10, 100)):
         assert len(blob.pread(size, offset)) == max(min(size, 100 - offset), 0)
-    assert told == [10, 10, 5, 25, 50]
-    assert sum(told) == 100
+    assert reported == [10, 10, 5, 25, 50]
+    assert sum(reported) == 100
 
 
 def test_what_it_watches_is_not_changed_by_it() -> None:
@@ -84,9 +84,9 @@ def test_what_it_watches_is_not_changed_by_it() -> None:
 
 
 def test_readers_in_many_threads_together_get_to_the_end_once() -> None:
-    told: list[int] = []
-    blob = WatchedBlob(Shy(bytes(10_000)), told.append)
+    reported: list[int] = []
+    blob = WatchedBlob(Shy(bytes(10_000)), reported.append)
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda offset: blob.pread(100, offset), range(0, 10_000, 100)))
-    assert sum(told) == 10_000
-    assert min(told) > 0
+    assert sum(reported) == 10_000
+    assert min(reported) > 0

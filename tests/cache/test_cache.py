@@ -73,7 +73,7 @@ def test_more_than_the_whole_budget_is_not_kept(cache: Cache) -> None:
     assert cache.entries() == []
 
 
-def test_who_has_a_dropped_index_open_reads_on_and_who_has_a_copy_notices(cache: Cache) -> None:
+def test_a_dropped_index_stays_readable_where_it_is_open_and_a_dropped_copy_is_noticed(cache: Cache) -> None:
     keep(cache, ONE, b"i" * 5000)
     keep(cache, ONE, b"c" * 5000, "copy")
     index, copy = cache.open(ONE, "index"), cache.open(ONE, "copy")
@@ -194,7 +194,7 @@ def test_a_cache_that_was_removed_while_it_is_used_is_made_again(cache: Cache, t
 
 
 def test_many_processes_share_it(cache: Cache, tmp_path: Path) -> None:
-    """Each keeps, reads and prunes; whoever reads gets all of what some process wrote."""
+    """Each keeps, reads and prunes; a reader gets all that some process wrote."""
     program = """
 import sys, random
 from imgfs.digest import Digest
@@ -219,7 +219,7 @@ assert found
     assert not [entry for entry in cache.entries() if entry.name.startswith("partial-")]
 
 
-def test_files_of_other_users_are_not_believed(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
+def test_files_of_other_users_are_not_used(cache: Cache, caplog: pytest.LogCaptureFixture) -> None:
     require_root()
     keep(cache, ONE, b"forged")
     os.chown(path_of(cache, ONE), 12345, 12345)
@@ -230,14 +230,14 @@ def test_files_of_other_users_are_not_believed(cache: Cache, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("mode", [0o620, 0o602, 0o666])
-def test_files_that_others_may_write_are_not_believed(cache: Cache, mode: int) -> None:
+def test_files_that_others_may_write_are_not_used(cache: Cache, mode: int) -> None:
     keep(cache, ONE, b"forged")
     os.chmod(path_of(cache, ONE), mode)
     assert read(cache, ONE) is None
 
 
 def test_nothing_but_files_is_opened_or_emptied(cache: Cache, tmp_path: Path) -> None:
-    """A link that was planted there leads to somebody's file, which must stay as it is."""
+    """A link that was planted there leads to another file, which must stay as it is."""
     victim = tmp_path / "victim"
     victim.write_bytes(b"precious")
     keep(cache, TWO, b"x", "copy")

@@ -68,7 +68,7 @@ def test_the_blob_stays_open() -> None:
 
 
 @pytest.mark.parametrize("stored", [b"", b"\x1f\x8b", b"hello, this is not gzip", STORED + b"garbage" * 9])
-def test_what_rapidgzip_stumbles_over_is_unsure(stored: bytes) -> None:
+def test_what_rapidgzip_rejects_is_unreliable(stored: bytes) -> None:
     with pytest.raises(Unreliable):
         decoded(MemoryBlob(stored), fast())
 
@@ -88,7 +88,7 @@ def test_closing_it_early_leaves_no_process_thread_or_descriptor() -> None:
     assert (threading.active_count(), children(), len(os.listdir("/proc/self/fd"))) == before
 
 
-def test_a_process_that_dies_is_unsure() -> None:
+def test_a_process_that_dies_is_unreliable() -> None:
     before = children()
     running = gunzip_parallel(MemoryBlob(STORED * 9), fast(), SeekTableBuilder(), [])
     next(running)
@@ -98,7 +98,7 @@ def test_a_process_that_dies_is_unsure() -> None:
         list(running)
 
 
-def test_data_too_dense_for_the_fast_pace_is_refused_by_it_alone() -> None:
+def test_data_too_dense_for_a_fast_pass_is_refused_by_that_alone() -> None:
     """It would take a gigabyte."""
     stored = gzip_member(bytes(10 << 20), 1) * 35
     with pytest.raises(TooDense):

@@ -1,4 +1,4 @@
-"""Whatever encoder wrote a blob, every way of reading it gives the plain bytes, or Corrupt if it was hurt."""
+"""For blobs of any encoder, every way of reading returns the plain bytes, or Corrupt if they were damaged."""
 
 import random
 import subprocess
