@@ -135,7 +135,11 @@ class _Chosen(Blob, Generic[B]):
         return self._current[1].known_size
 
     def pread(self, size: int, offset: int) -> bytes:
-        return self._read(lambda blob: blob.pread(size, offset))
+        copy, blob = self._current
+        try:
+            return blob.pread(size, offset)
+        except _FAILURES as error:
+            return self._read_another(lambda blob: blob.pread(size, offset), copy, error)
 
     def try_pread(self, size: int, offset: int) -> bytes | None:
         try:
@@ -154,7 +158,10 @@ class _Chosen(Blob, Generic[B]):
         try:
             return use(blob)
         except _FAILURES as error:
-            return self._choice.attempt(lambda other: self._read_from(other, use), (copy, error))
+            return self._read_another(use, copy, error)
+
+    def _read_another(self, use: Callable[[B], T], copy: Layer, error: Exception) -> T:
+        return self._choice.attempt(lambda other: self._read_from(other, use), (copy, error))
 
     def _read_from(self, copy: Layer, use: Callable[[B], T]) -> T:
         blob = self._open_copy(copy)

@@ -66,6 +66,7 @@ class Source:
         before = self._catalog
         self._look()
         self._seen = stamp
+        self._indexer.forget()
         self.layers.renew()
         return self.store.refresh() or not self._catalog.is_as(before)
 
