@@ -68,6 +68,30 @@ def test_closing_the_store_releases_every_layer_but_those_of_open_streams(
     assert layers.references() == {}
 
 
+def test_the_content_of_a_layers_files_stays_readable_by_itself(layers: Layers) -> None:
+    layers.add([BOTTOM, MIDDLE])
+    stack = LayerStack(layers, [DiffID.of(BOTTOM), DiffID.of(MIDDLE)])
+    with stack.open_content(1, None) as content:
+        assert layers.references() == {}
+        assert content.pread(len(MIDDLE), 0) == MIDDLE
+        assert (content.size, content.known_size) == (len(MIDDLE), len(MIDDLE))
+    with pytest.raises(StoreError, match="the copy of it that its files were found in is not there"):
+        stack.open_content(1, "another copy")
+    assert layers.references() == {}
+
+
+def test_a_layer_is_held_while_it_is_used(layers: Layers) -> None:
+    layers.add([BOTTOM])
+    stack = LayerStack(layers, [DiffID.of(BOTTOM)])
+    assert stack.use(0, lambda layer: (layer.diff_id, list(layers.references().values()))) == (
+        DiffID.of(BOTTOM),
+        [1],
+    )
+    with pytest.raises(LayerNotFound):
+        stack.use(0, lambda layer: layers.get(ChainID.of(b"none")))
+    assert layers.references() == {}
+
+
 class Unreadable(PlainLayer):
     """A layer whose bytes are not there."""
 
