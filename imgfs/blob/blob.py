@@ -3,37 +3,15 @@
 Implementations know where their bytes come from; callers do not. Nothing here knows of tars, images or FUSE.
 """
 
-import os
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import NamedTuple, Self
+from typing import Self
 
+from imgfs.blob.stamp import FileStamp
 from imgfs.errors import Corrupt
 
 MAX_SIZE = (1 << 63) - 1
 """The largest size in bytes that a file can have, as system calls take it."""
-_RECENT = 2_000_000_000  # nanoseconds; the coarsest times that file systems keep are two seconds apart
-
-
-class FileStamp(NamedTuple):
-    """What tells a file from any other, and from itself before it was last written to; times in nanoseconds."""
-
-    device: int
-    inode: int
-    size: int
-    mtime_ns: int
-    ctime_ns: int
-
-    @classmethod
-    def of(cls, status: os.stat_result) -> "FileStamp":
-        """The stamp of the file with this status."""
-        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-    @property
-    def is_recent(self) -> bool:
-        """Whether the file was changed so recently that it may change again and keep its stamp."""
-        return time.time_ns() - self.ctime_ns < _RECENT
 
 
 class Blob(ABC):
@@ -61,7 +39,7 @@ class Blob(ABC):
         return None
 
     def stamp(self) -> FileStamp | None:
-        """The stamp of the file that these bytes are, None if they are no file. Raises OSError."""
+        """The stamp of the file that these bytes are, None if they are not a file. Raises OSError."""
         return None
 
     def close(self) -> None:  # noqa: B027  # most blobs hold nothing to release

@@ -7,7 +7,8 @@ import errno
 import os
 import stat
 
-from imgfs.blob.blob import Blob, FileStamp
+from imgfs.blob.blob import Blob
+from imgfs.blob.stamp import FileStamp
 from imgfs.errors import StoreError
 
 # O_NONBLOCK: opening a FIFO planted in a store must not block, nor a terminal become this process's controlling one

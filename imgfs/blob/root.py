@@ -7,7 +7,7 @@ it by `resolve`. What a name led to is checked by its descriptor and never by it
 import os
 import posixpath
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from errno import ELOOP, EXDEV
 from threading import Lock
@@ -16,6 +16,7 @@ from typing import Self
 from imgfs.blob.file import READ_FLAGS, Descriptor, FileBlob, writer_of
 from imgfs.blob.folder import Folder, make_directories
 from imgfs.blob.resolve import Links, open_beneath
+from imgfs.blob.stamp import CLOCK_GRAIN_NS, FileStamp, recently_modified
 from imgfs.errors import StoreError
 
 _LOOK = os.O_PATH | os.O_CLOEXEC
@@ -79,6 +80,20 @@ class Root:
     def writer(self) -> int:
         """The user who controls the content of the directory, as `writer_of` returns it."""
         return writer_of(self.stat())
+
+    def stamp(self, names: Iterable[str], settled_ns: int = CLOCK_GRAIN_NS) -> tuple[object, ...]:
+        """A value that changes when one of some files or directories is changed, made, replaced or removed.
+
+        While the last change is more recent than `settled_ns` nanoseconds, it differs at every call: another change
+        may follow that the times do not show.
+        """
+        stamps: list[FileStamp | None] = []
+        for name in names:
+            try:
+                stamps.append(FileStamp.of(self.stat(name)))
+            except (FileNotFoundError, NotADirectoryError, StoreError):
+                stamps.append(None)
+        return (*stamps, recently_modified((stamp.mtime_ns for stamp in stamps if stamp), settled_ns))
 
     def is_directory(self, name: str = "") -> bool:
         """Whether `name` is a directory; a link that is not followed is not one. Raises OSError."""

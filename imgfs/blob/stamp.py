@@ -1,40 +1,33 @@
-"""What tells whether files have changed since they were looked at last, without reading them."""
+"""Stamps of files, by which changes are noticed without reading them."""
 
 import os
 import time
 from collections.abc import Iterable
-
-from imgfs.blob.root import Root
-from imgfs.errors import StoreError
+from typing import NamedTuple
 
 CLOCK_GRAIN_NS = 50_000_000
-"""A change this soon after another may leave the same modification time."""
-
-FileStamp = tuple[int, int, int, int]
-
-
-def file_stamp(status: os.stat_result) -> FileStamp:
-    """What tells a file from any other, and from itself once it was written to again."""
-    return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+"""Two changes within this time may leave the same modification time, where file systems keep nanoseconds."""
+_COARSE_GRAIN_NS = 2_000_000_000  # the same for any file system
 
 
-def stamp_of(root: Root, names: Iterable[str], settled_ns: int = CLOCK_GRAIN_NS) -> tuple[object, ...]:
-    """A value that changes when one of some files or directories below `root` is changed, made, replaced or removed.
+class FileStamp(NamedTuple):
+    """What differs between two files, and between one before and after it is written to; times in nanoseconds."""
 
-    While the last change is more recent than `settled_ns` nanoseconds, it differs at every call: another change may
-    follow that the times do not show. Raises OSError.
-    """
-    parts: list[object] = []
-    times: list[int] = []
-    for name in names:
-        try:
-            status = root.stat(name)
-        except (FileNotFoundError, NotADirectoryError, StoreError):
-            parts.append(None)
-            continue
-        times.append(status.st_mtime_ns)
-        parts.append((name, file_stamp(status)))
-    return (*parts, recently_modified(times, settled_ns))
+    device: int
+    inode: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+
+    @classmethod
+    def of(cls, status: os.stat_result) -> "FileStamp":
+        """The stamp of the file with this status."""
+        return cls(status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    @property
+    def is_recent(self) -> bool:
+        """Whether the file was changed so recently that it may change again and keep its stamp."""
+        return recently_modified([self.ctime_ns], _COARSE_GRAIN_NS) != 0
 
 
 def recently_modified(times: Iterable[int], settled_ns: int = CLOCK_GRAIN_NS) -> int:

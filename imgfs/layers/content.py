@@ -10,8 +10,8 @@ from threading import RLock
 from typing import NamedTuple, Protocol, Self
 
 from imgfs.blob import Blob, WatchedBlob
-from imgfs.blob.blob import FileStamp
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
+from imgfs.blob.stamp import FileStamp
 from imgfs.errors import Corrupt
 from imgfs.layers.index_build import DecodedCopy, IndexBuild
 from imgfs.layers.index_file import LayerIndex, LayerKey

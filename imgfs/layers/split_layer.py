@@ -12,8 +12,8 @@ from threading import Lock
 from typing import ClassVar
 
 from imgfs.blob import FileBlob, Root
-from imgfs.blob.blob import FileStamp
 from imgfs.blob.file_tree import FileTree
+from imgfs.blob.stamp import FileStamp
 from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt
 from imgfs.layers.hashing import digest_of

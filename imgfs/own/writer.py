@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Self
 
-from imgfs.blob.stamp import FileStamp, file_stamp
+from imgfs.blob.stamp import FileStamp
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import (
@@ -345,7 +345,7 @@ class Writer:
         status = self.folder.stat(name)
         if not stat.S_ISREG(status.st_mode):
             raise StoreError(f"{self.folder.path_of(name)}: not a regular file")
-        return file_stamp(status)
+        return FileStamp.of(status)._replace(ctime_ns=0)  # which linking it changes
 
 
 def file_chunks(file: BinaryIO) -> Iterator[bytes]:

@@ -6,7 +6,6 @@ Format: OCI image specification, image-layout.md; what lies below its index is `
 from collections.abc import Iterable, Iterator
 
 from imgfs.blob import Blob, Links, Root
-from imgfs.blob.stamp import stamp_of
 from imgfs.digest import Digest
 from imgfs.errors import InvalidImage
 from imgfs.sources.archive import ArchiveFiles
@@ -43,7 +42,7 @@ class LayoutFinder(Finder):
             return None
         self._files.follow()
         self._files.stat("index.json")  # which has to be there
-        return stamp_of(self._files, ["index.json"])
+        return self._files.stamp(["index.json"])
 
     def checks(self) -> Iterator[Check]:
         return named_blobs(self._open_blob, self._named(ignore))

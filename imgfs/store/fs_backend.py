@@ -18,7 +18,7 @@ from threading import Lock
 from types import MappingProxyType
 
 from imgfs.blob import Folder, Root
-from imgfs.blob.stamp import FileStamp, file_stamp, recently_modified
+from imgfs.blob.stamp import FileStamp, recently_modified
 from imgfs.digest import ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, MetadataNotFound, NotFound, StoreError
 from imgfs.store.backend import check_content, check_key
@@ -74,7 +74,7 @@ class FSBackend:
         if ImageID.of(data) != image_id:
             raise Corrupt(f"failed to verify image: {image_id}")
         if not recently_modified([status.st_mtime_ns]):
-            self._verified[image_id] = file_stamp(status)
+            self._verified[image_id] = FileStamp.of(status)
         return data
 
     def has(self, image_id: ImageID) -> bool:
@@ -188,7 +188,7 @@ class FSBackend:
         known = self._verified.get(image_id)
         if known is not None:
             with suppress(OSError, StoreError):  # reading it says why
-                if file_stamp(self._files.stat(_config(image_id))) == known:
+                if FileStamp.of(self._files.stat(_config(image_id))) == known:
                     return
         self.get(image_id)
 

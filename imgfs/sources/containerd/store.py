@@ -12,7 +12,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from imgfs.blob import Blob, FileBlob, Root
-from imgfs.blob.stamp import stamp_of
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, SourceNotFound, describe
 from imgfs.sources.checks import named_blobs
@@ -62,7 +61,7 @@ class ContainerdFinder(Finder):
     def stamp(self) -> object:
         """As of `Finder`; changes when a name does, or when blobs come or go."""
         self._files.follow()
-        return self._read(), stamp_of(self._files, [_SHA256])
+        return self._read(), self._files.stamp([_SHA256])
 
     def find(self, report: Report) -> Iterator[Found]:
         names = self._read()

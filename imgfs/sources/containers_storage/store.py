@@ -13,7 +13,6 @@ from functools import partial
 import msgspec
 
 from imgfs.blob import Root
-from imgfs.blob.stamp import stamp_of
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, SourceNotFound, describe
 from imgfs.go_json import parse_json
@@ -146,7 +145,7 @@ class GraphFinder(Finder):
         for root in self._roots:
             root.follow()
             names = [name for driver in find_drivers(root, self._driver) for name in driver.lists]
-            seen.append(stamp_of(root, names))
+            seen.append(root.stamp(names))
         return seen
 
     def checks(self) -> Iterator[Check]:

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from imgfs.blob import Root
-from imgfs.blob.stamp import stamp_of
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer, Layer, LayerChoice, Splits, chain_ids
@@ -84,7 +83,7 @@ class DockerFinder(Finder):
         """As of `Finder`; differs at every call while the last change is recent."""
         self._root.follow()
         watched = [name for driver in drivers(self._root) for name in DriverStore(self._root, driver).watched]
-        return stamp_of(self._root, ["image", *watched], _SETTLED_NS)
+        return self._root.stamp(["image", *watched], _SETTLED_NS)
 
     def checks(self) -> Iterable[Check]:
         return self._images.checks()

@@ -10,7 +10,6 @@ from functools import partial
 import platformdirs
 
 from imgfs.blob import FileBlob
-from imgfs.blob.stamp import stamp_of
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, SourceNotFound, describe
 from imgfs.layers import BlobLayer, Indexer, Layer, chain_ids
@@ -49,7 +48,7 @@ class OwnFinder(Finder):
 
     def stamp(self) -> object:
         self._layout.files.follow()
-        return stamp_of(self._layout.files, ["imagedb/content/sha256", REPOSITORIES])
+        return self._layout.files.stamp(["imagedb/content/sha256", REPOSITORIES])
 
     def checks(self) -> Iterable[Check]:
         return self._images.checks()
