@@ -2,8 +2,6 @@
 
 import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -22,10 +20,9 @@ WAYS = [
 ]
 
 
-def _shown(layout: Path) -> list[bool]:
+def _shown(imgfs: Imgfs, layout: Path) -> list[bool]:
     """Which of the ways shows a secret in a layout."""
-    commands = [[sys.executable, "-m", "imgfs", *way, "--source", f"oci:{layout}"] for way in WAYS]
-    return [b"secret-7" in subprocess.run(c, capture_output=True, check=False).stdout for c in commands]
+    return [b"secret-7" in imgfs(*way, "--source", f"oci:{layout}", status=None).stdout for way in WAYS]
 
 
 def _of_other(layout: Path) -> Path:
@@ -52,16 +49,16 @@ def test_a_store_of_another_user_shows_nothing_of_layers_that_it_only_names(
     require_root()
     private = oci_layout(tmp_path / "private", [PRIVATE], compression)
     imgfs("index", f"oci:{private}")
-    assert _shown(private) == [True] * 3
+    assert _shown(imgfs, private) == [True] * 3
     forged = _of_other(_forge(private, tmp_path / "forged"))
-    assert _shown(forged) == [False] * 3
+    assert _shown(imgfs, forged) == [False] * 3
 
 
 def test_a_store_of_another_user_has_a_part_of_the_cache_of_its_own(imgfs: Imgfs, tmp_path: Path) -> None:
     require_root()
     layout = _of_other(oci_layout(tmp_path / "layout", [PRIVATE]))
     imgfs("index", f"oci:{layout}")
-    assert _shown(layout) == [True] * 3
+    assert _shown(imgfs, layout) == [True] * 3
     kept = imgfs("cache", "ls").stdout.split()
     assert {name for name in kept if b"sha256" in name} == {name for name in kept if b".of65534." in name}
     imgfs("cache", "clear")
