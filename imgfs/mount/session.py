@@ -59,7 +59,9 @@ def serve(
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
-        pyfuse3.close(unmount=True)
+        with _captured_stderr() as messages:  # libfuse reports an error if it is being unmounted from outside
+            pyfuse3.close(unmount=True)
+            logger.debug("unmounted %s %s", mountpoint, messages())
         ended()
         operations.close()
 

@@ -15,7 +15,7 @@ from imgfs.errors import ImgfsError
 from imgfs.mount import parse_options, serve
 from tests.mount.trees import Folder, Link, Text, wide
 
-WIDE = 50_000
+WIDE = 20_000
 DEEP = 200
 TEXT = b"what text says\n"
 
@@ -56,7 +56,7 @@ def served(top: Path, options: str = "") -> Iterator["Popen[bytes]"]:
         finally:
             process.terminate()
             _, errors = process.communicate(timeout=10)
-        assert (process.returncode, errors) == (0, b"")
+        assert (process.returncode, errors) == (0, b""), errors.decode()
     assert not os.path.ismount(top)
 
 
