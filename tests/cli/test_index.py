@@ -115,7 +115,7 @@ def test_a_stat_waits_for_the_exact_size_or_says_nothing(
 
 @pytest.mark.parametrize("option", ["size=exact", "size=lazy"])
 @pytest.mark.parametrize("tool", ["tar", "cp", "python", "tarfile", "tar x"])
-def test_whoever_reads_it_first_gets_all_of_it(
+def test_the_first_program_to_read_it_gets_all_of_it(
     mount: Mount, tmp_path: Path, big: tuple[TestImage, Path], option: str, tool: str
 ) -> None:
     image, layout = big
@@ -145,7 +145,7 @@ def test_whoever_reads_it_first_gets_all_of_it(
 
 
 def test_a_read_is_whole_while_others_list_the_directory(mount: Mount, tmp_path: Path) -> None:
-    """A listing tells the kernel of a file without a size; whoever has asked to read it is to hear of the real one."""
+    """A listing tells the kernel of a file without a size; a program that reads it must get the real one."""
     layer = layer_tar({str(number): random.Random(number).randbytes(1 << 20) for number in range(64)})
     image = TestImage([layer], ["large:1"])
     layout = oci_layout(tmp_path / "layout", [image])

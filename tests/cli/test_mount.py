@@ -191,7 +191,7 @@ def test_a_layout_given_by_a_relative_path_is_followed_from_the_background(
 def test_what_is_removed_while_open_can_still_be_measured_and_read(
     mount: Mount, tmp_path: Path, images: list[TestImage]
 ) -> None:
-    """By programs that first ask for the size, which nobody knew when the image went."""
+    """By programs that first ask for the size, which was not known when the image was removed."""
     index = oci_layout(tmp_path / "layout", images) / "index.json"
     with mount(index.parent, options="tar=verbatim") as top:
         path = top / "images" / images[-1].id[7:] / "rootfs.tar"

@@ -19,7 +19,7 @@ ATTRIBUTES = Attributes(MountOptions(uid=7, gid=8))
         (Link("/l", b"f"), stat.S_IFLNK | 0o777),
     ],
 )
-def test_each_kind_of_node_is_readable_and_nobodys_to_write(node: Node, mode: int) -> None:
+def test_each_kind_of_node_is_readable_and_not_writable(node: Node, mode: int) -> None:
     entry = ATTRIBUTES.of(node, 42, 0)
     assert entry.st_mode == mode
     assert (entry.st_ino, entry.st_uid, entry.st_gid) == (42, 7, 8)
@@ -37,7 +37,7 @@ def test_owners_are_those_chosen_else_those_recorded_else_the_user_who_mounts() 
         assert [(entry.st_uid, entry.st_gid) for entry in entries] == owners
 
 
-def test_what_the_node_says_of_links_and_devices_is_told() -> None:
+def test_links_and_devices_are_those_of_the_node() -> None:
     node = Text("/f", b"")
     node.links, node.device, node.mode = 3, os.makedev(8, 1), stat.S_IFBLK | 0o640
     entry = ATTRIBUTES.of(node, 2, 0)
@@ -49,18 +49,18 @@ def test_the_umask_takes_permissions_away() -> None:
     assert stat.S_IMODE(entry.st_mode) == 0o550
 
 
-def test_a_size_is_told_in_bytes_and_blocks_of_512() -> None:
+def test_a_size_is_in_bytes_and_blocks_of_512() -> None:
     for size, blocks in ((0, 0), (1, 1), (512, 1), (513, 2), (1 << 40, 1 << 31)):
         entry = ATTRIBUTES.of(Text("/f", b""), 2, size)
         assert (entry.st_size, entry.st_blocks) == (size, blocks)
 
 
-def test_an_unknown_size_is_0_and_not_to_be_believed() -> None:
+def test_an_unknown_size_is_0_and_not_kept() -> None:
     entry = ATTRIBUTES.of(Text("/f", b"abc", known=False), 2, None)
     assert (entry.st_size, entry.attr_timeout) == (0, 0)
 
 
-def test_what_cannot_change_may_be_believed_for_long() -> None:
+def test_what_cannot_change_may_be_kept_for_long() -> None:
     entry = ATTRIBUTES.of(Text("/f", b"abc"), 2, 3)
     assert entry.attr_timeout > 3600
     assert entry.entry_timeout > 3600

@@ -59,18 +59,18 @@ def test_the_process_behind_holds_no_terminal_and_no_folder(tmp_path: Path) -> N
     assert (tmp_path / "out").read_text() == "True / ['/dev/null', '/dev/null', '/dev/null']"
 
 
-def test_why_it_did_not_start_is_told_in_front(tmp_path: Path) -> None:
-    for body, told in (
+def test_why_it_did_not_start_is_an_error_in_front(tmp_path: Path) -> None:
+    for body, message in (
         ("raise ImgfsError('no such thing')", "no such thing"),
         ("open('/nonexistent/file')", "/nonexistent/file: No such file or directory"),
         ("1 / 0", "internal error: ZeroDivisionError('division by zero')"),
         ("os._exit(3)", "the background process died"),
         ("return", "the background process died"),
     ):
-        assert _run(tmp_path, body) == ("", f"refused: {told}\n")
+        assert _run(tmp_path, body) == ("", f"refused: {message}\n")
 
 
-def test_a_log_file_that_cannot_be_written_is_told_in_front(tmp_path: Path) -> None:
+def test_a_log_file_that_cannot_be_written_is_an_error_in_front(tmp_path: Path) -> None:
     _, stderr = _run(tmp_path, "ready()", log="/nonexistent/log")
     assert stderr == "refused: /nonexistent/log: No such file or directory\n"
 
@@ -84,7 +84,7 @@ def test_once_in_the_background_messages_go_to_the_log_file_only(tmp_path: Path)
     assert texts == [["WARNING", "before"], ["WARNING", "after"], ["ERROR", "broken"]]
 
 
-def test_if_who_asked_is_gone_by_then_it_gives_up(tmp_path: Path) -> None:
+def test_it_gives_up_if_its_parent_is_gone_by_then(tmp_path: Path) -> None:
     """Ctrl-C while a large source is being opened must not leave a mount behind."""
     out = tmp_path / "out"
     body = (

@@ -47,7 +47,7 @@ def test_asking_for_a_number_remembers_nothing(inodes: Inodes) -> None:
         inodes[inodes.number(node("/a"))]
 
 
-def test_the_newest_node_of_a_key_is_the_one_that_answers(inodes: Inodes) -> None:
+def test_the_newest_node_of_a_key_is_the_one_returned(inodes: Inodes) -> None:
     old, new = node("/a"), node("/a")
     number = inodes.add_reference(old)
     inodes.add_reference(new)
@@ -57,7 +57,7 @@ def test_the_newest_node_of_a_key_is_the_one_that_answers(inodes: Inodes) -> Non
 def test_keys_with_the_same_hash_get_different_numbers(
     inodes: Inodes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also at the end of all numbers, where counting on begins anew behind the root's."""
+    """Also at the end of all numbers, after which counting goes on behind the root's."""
     monkeypatch.setattr(module, "_hash", lambda key: (1 << 62) - 2)
     numbers = [inodes.add_reference(node(f"/{n}")) for n in range(5)]
     assert numbers == [(1 << 62) - 2, (1 << 62) - 1, 2, 3, 4]

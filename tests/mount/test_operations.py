@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class Recorded(MemoryBlob):
-    """Bytes that tell who read them: `in_place` says whether they can be had without blocking."""
+    """Bytes that note which threads read them: `in_place` says whether they can be had without blocking."""
 
     def __init__(self, data: bytes, *, in_place: bool) -> None:
         super().__init__(data)
@@ -117,19 +117,19 @@ def test_a_damaged_directory_is_eio() -> None:
 
 
 class Unforeseen(Text):
-    """A file about which everything fails in a way that nobody thought of."""
+    """A file about which everything fails with an unexpected error."""
 
     opens_at_once = True
 
     @property
     def known_size(self) -> int:
-        raise RuntimeError("nobody thought of this")
+        raise RuntimeError("unexpected")
 
     def open(self) -> Blob:
-        raise RuntimeError("nobody thought of this")
+        raise RuntimeError("unexpected")
 
 
-def test_what_nobody_thought_of_is_eio_and_not_the_end_of_the_mount() -> None:
+def test_an_unexpected_error_is_eio_and_not_the_end_of_the_mount() -> None:
     """pyfuse3 ends the mount if a handler raises anything but its own error."""
     operations = served(a=Unforeseen("/a", b""))
     assert refused(lambda: operations.lookup(ROOT, b"a", CONTEXT)) == errno.EIO
@@ -204,7 +204,7 @@ def test_stat_waits_for_the_exact_size() -> None:
     assert call(look_then_stat) == (0, 3)
 
 
-def test_those_who_wait_for_a_size_keep_nobody_from_reading() -> None:
+def test_waiting_for_sizes_keeps_no_program_from_reading() -> None:
     learnt = Event()
 
     class Slow(Text):
@@ -229,10 +229,10 @@ def test_those_who_wait_for_a_size_keep_nobody_from_reading() -> None:
 
 
 @pytest.mark.parametrize("lazy", [False, True])
-def test_the_kernel_is_made_to_ask_for_a_size_once_before_anybody_reads(
+def test_the_kernel_is_made_to_ask_for_a_size_once_before_the_first_read(
     monkeypatch: pytest.MonkeyPatch, lazy: bool
 ) -> None:
-    """Several who open a file at the same time, after a listing that told of it without a size."""
+    """When several open a file at the same time, after a listing that had no size for it."""
     asked: list[tuple[int, int]] = []
 
     async def open_often() -> int:
@@ -285,7 +285,7 @@ def test_a_size_that_cannot_be_found_out_is_an_error() -> None:
     assert refused(lambda: operations.getattr(number, CONTEXT)) == errno.EIO
 
 
-def test_what_was_removed_can_be_measured_only_by_who_has_it_open() -> None:
+def test_what_was_removed_can_be_measured_only_while_it_is_open() -> None:
     """Programs stat what they have open before they read it; that must not fail when its image is gone."""
 
     class Removed(Text):
@@ -411,7 +411,7 @@ def test_a_file_of_unknown_size_is_not_cut_off_at_the_size_it_seems_to_have(lazy
     ("error", "number"),
     [(Corrupt("damaged"), errno.EIO), (PermissionError(errno.EACCES, "no"), errno.EACCES)],
 )
-def test_a_failure_to_open_is_told_by_its_number(error: Exception, number: int) -> None:
+def test_a_failure_to_open_has_its_errno(error: Exception, number: int) -> None:
     operations = served(a=Failing("/a", error))
     file = call(lambda: find(operations, b"a"))
     assert refused(lambda: operations.open(file, os.O_RDONLY, CONTEXT)) == number

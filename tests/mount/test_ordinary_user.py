@@ -13,7 +13,7 @@ from tests.images import TestImage, docker_archive
 from tests.tools import require_tool
 
 # As root, the test becomes a user with no rights. In a mount namespace of its own, where everybody may open
-# /dev/fuse, as on an ordinary machine; reading whatever is there, as the checkout may be nobody else's to read.
+# /dev/fuse, as on an ordinary machine; reading whatever is there, as only its owner may be able to read the checkout.
 NOBODY = """
 set -e
 mkdir "$1/dev" && mount -t tmpfs none "$1/dev" && mknod -m 666 "$1/dev/fuse" c 10 229

@@ -47,7 +47,7 @@ def test_a_directory_that_does_not_fit_one_reply_is_listed_whole_and_in_order(to
         assert all(entry.is_file(follow_symlinks=False) for entry in entries)
 
 
-def test_a_listing_tells_the_numbers_that_stat_tells(top: Path) -> None:
+def test_a_listing_has_the_inode_numbers_of_stat(top: Path) -> None:
     with os.scandir(top) as entries:
         for entry in entries:
             assert entry.inode() == os.lstat(entry.path).st_ino
@@ -88,7 +88,7 @@ def test_many_list_and_look_at_once_while_the_kernel_forgets(top: Path) -> None:
 
     def forget() -> None:
         while not done.wait(0.2):
-            if os.geteuid() == 0:  # nobody else may
+            if os.geteuid() == 0:  # no other user may
                 Path("/proc/sys/vm/drop_caches").write_text("2")
 
     def look(seed: int) -> None:
@@ -161,7 +161,7 @@ def test_it_is_mounted_read_only_with_nothing_that_gives_rights(top: Path) -> No
     assert "allow_other" not in options
 
 
-def test_options_show_in_what_stat_tells(tmp_path: Path) -> None:
+def test_options_show_in_stat(tmp_path: Path) -> None:
     with served(tmp_path, "uid=12,gid=34,umask=077,noexec,fsname=my images"):
         status = os.stat(tmp_path)
         assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12, 34, 0o500)
@@ -184,7 +184,7 @@ def test_a_signal_unmounts(tmp_path: Path, number: int) -> None:
         assert not os.path.ismount(tmp_path)
 
 
-def test_a_signal_unmounts_what_is_in_use_and_its_users_are_told(tmp_path: Path) -> None:
+def test_a_signal_unmounts_what_is_in_use_and_its_users_get_an_error(tmp_path: Path) -> None:
     with served(tmp_path) as process:
         folder = os.open(tmp_path, os.O_RDONLY)
         try:
@@ -224,7 +224,7 @@ def test_where_nothing_can_be_mounted_is_said_in_a_line(top: Path, tmp_path: Pat
 
 
 def test_a_dead_mount_is_called_dead_and_can_be_unmounted(tmp_path: Path) -> None:
-    """Also while the kernel still answers a stat of it from memory."""
+    """Also while the kernel still has a stat of it cached."""
     with start(tmp_path) as process:
         os.stat(tmp_path)
         process.kill()

@@ -22,7 +22,7 @@ class Folder(Directory):
 
 
 class Text(File):
-    """A file of bytes, whose size is known once somebody has asked for it in earnest, or at once."""
+    """A file of bytes, whose size is known at once, or after `find_size`."""
 
     def __init__(self, key: str, content: bytes, *, known: bool = True) -> None:
         self.key = key
