@@ -23,6 +23,7 @@ PACKAGES = [
     "codec",
     "cache",
     "blob",
+    "help",
     "go_json",
     "decoders",
     "budget",

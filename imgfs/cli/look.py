@@ -68,7 +68,7 @@ def which(image: str, path: str | None, sources: tuple[str, ...], store: str | N
     if not events:
         tell(f"{path}: no layer of {found.id.short} has it")
         click.get_current_context().exit(1)
-    steps = [entry.created_by or "" for entry in found.history if not entry.empty_layer]
+    steps = [entry.created_by or entry.comment or "" for entry in found.history if not entry.empty_layer]
     for event in reversed(events):
         step = steps[event.layer] if event.layer < len(steps) else ""
         line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_described_event(event)}"

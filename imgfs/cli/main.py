@@ -5,6 +5,7 @@ incomplete because something broken was skipped; as shells do, 130 after Ctrl-C,
 closed it, 143 after SIGTERM. Where 1 is a result, as with `verify`, an error is 2.
 """
 
+import difflib
 import logging
 import os
 import resource
@@ -18,6 +19,7 @@ from typing import NoReturn
 import click
 
 from imgfs.cli.messages import ClosedStream, tell
+from imgfs.cli.mount_helper import mount_arguments
 from imgfs.errors import ImgfsError, describe, is_shortage
 from imgfs.logs import log_to_stderr
 from imgfs.version import __version__
@@ -51,13 +53,24 @@ _COMMANDS = {
     "verify": "verify.verify",
     "cache": "index.cache_",
     "doctor": "doctor.doctor",
+    "help": "manual.help_",
+    "completion": "manual.completion",
 }
 
 _WITH_RESULT = ("find", "which", "diff", "verify")
 """Commands whose exit status 1 is a result, so that an error is 2."""
 
-_UNREQUESTED = ("rw", "dev", "suid")
-"""Options that mount.fuse3(8) adds unasked. A user who asks for them gets an error."""
+_OTHERS_CALL_IT = {
+    "images": ["ls"],
+    "image": ["ls"],
+    "list": ["ls"],
+    "history": ["inspect"],
+    "rmi": ["rm"],
+    "copy": ["cp"],
+    "unmount": ["umount"],
+    "check": ["verify"],
+}
+"""Commands of other tools, and what does that here."""
 
 
 class _Group(click.Group):
@@ -68,9 +81,11 @@ class _Group(click.Group):
     ) -> tuple[str | None, click.Command | None, list[str]]:
         if len(args) == 4 and args[2] == "-o" and not args[0].isalnum():
             # as mount.fuse3(8) calls it, for fstab and `mount -t fuse.imgfs`
-            *places, option, chosen = args
-            kept = ",".join(name for name in chosen.split(",") if name not in _UNREQUESTED)
-            args = ["mount", option, kept, "--", *places]
+            args = mount_arguments(args) or args
+        if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
+            near = _OTHERS_CALL_IT.get(args[0]) or difflib.get_close_matches(args[0], _COMMANDS, 3)
+            if near:
+                ctx.fail(f"No such command {args[0]!r}; did you mean {' or '.join(near)}?")
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -113,6 +128,17 @@ def main() -> None:
     if _COMPLETION in os.environ:
         imgfs.main(prog_name=_NAME)
     sys.exit(_run(sys.argv[1:]))
+
+
+def mount_helper() -> None:
+    """Run as mount.imgfs, the helper of mount(8); never returns."""
+    _set_up_process()
+    try:
+        arguments = mount_arguments(sys.argv[1:])
+    except click.UsageError as error:
+        error.show()
+        sys.exit(1)  # "incorrect invocation", as mount(8) has it
+    sys.exit(_run(arguments) if arguments else 0)
 
 
 def _set_up_process() -> None:

@@ -1,0 +1,63 @@
+"""The manual: topics, man pages, completion, suggestions."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from imgfs.cli.main import imgfs as group
+from imgfs.cli.manual import PAGES, man_page
+from imgfs.help import TOPICS, topic_text
+from tests.conftest import Imgfs
+
+MAN = Path(__file__).parent.parent.parent / "imgfs/help/man"
+
+
+@pytest.mark.parametrize("topic", TOPICS)
+def test_topics_are_printed_and_fit_a_page(imgfs: Imgfs, topic: str) -> None:
+    text = imgfs("help", topic).stdout.decode()
+    assert text == topic_text(topic)
+    assert text.startswith("# ")
+    assert max(map(len, text.splitlines())) <= 80
+
+
+def test_help_of_a_command_is_that_of_its_option(imgfs: Imgfs) -> None:
+    assert imgfs("help", "cat").stdout == imgfs("cat", "--help").stdout
+    assert all(topic in imgfs("help").stdout.decode() for topic in TOPICS)
+    assert b"no command or topic 'nonesuch'" in imgfs("help", "nonesuch", status=1).stderr
+
+
+def test_every_topic_is_in_one_man_page() -> None:
+    assert sorted(topic for _, _, topics in PAGES.values() for topic in topics) == sorted(TOPICS)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_man_pages_are_up_to_date_and_readable(page: str) -> None:
+    """If not: scripts/manual."""
+    text = man_page(page, group)
+    assert (MAN / page).read_text() == text
+    shown = subprocess.run(["man", "--warnings", "-l", MAN / page], capture_output=True, check=True)
+    assert shown.stderr == b""
+    plain = re.sub(r".\x08", "", shown.stdout.decode())
+    assert PAGES[page][1] in plain
+    assert "\\" not in plain.replace("\\n", "")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_a_shell_completes_commands(imgfs: Imgfs, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    script = imgfs("completion", shell).stdout
+    assert b"_IMGFS_COMPLETE" in script
+    if shell == "bash":
+        subprocess.run(["bash", "-n"], input=script, check=True)
+        monkeypatch.setenv("_IMGFS_COMPLETE", "bash_complete")
+        monkeypatch.setenv("COMP_WORDS", "imgfs ca")
+        monkeypatch.setenv("COMP_CWORD", "1")
+        assert imgfs().stdout.decode().split() == ["plain,cache", "plain,cat"]
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"), [("images", "ls"), ("rmi", "rm"), ("lss", "ls"), ("exprot", "export"), ("list", "ls")]
+)
+def test_other_names_of_commands_are_suggested(imgfs: Imgfs, said: str, meant: str) -> None:
+    assert f"did you mean {meant}" in imgfs(said, status=2).stderr.decode()

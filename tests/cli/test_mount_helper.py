@@ -1,0 +1,66 @@
+"""Being called by mount(8)."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+
+from imgfs.cli.mount_helper import mount_arguments
+from tests.conftest import Imgfs
+from tests.tools import require_root, require_tool
+
+
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        (["docker:", "/m"], ["mount", "-o", "", "--", "docker:", "/m"]),
+        (["docker:", "/m", "-o", "rw"], ["mount", "-o", "", "--", "docker:", "/m"]),
+        (["a", "/m", "-sv", "-o", "rw,uid=1,dev"], ["mount", "-o", "uid=1", "--", "a", "/m"]),
+        (
+            ["a", "/m", "-o", "uid=1", "-o", "gid=2", "-t", "imgfs"],
+            ["mount", "-o", "uid=1,gid=2", "--", "a", "/m"],
+        ),
+        (["a", "/m", "-f"], None),
+    ],
+)
+def test_arguments_are_those_of_mount(given: list[str], understood: list[str] | None) -> None:
+    assert mount_arguments(given) == understood
+
+
+@pytest.mark.parametrize("given", [[], ["a"], ["a", "b", "c"], ["a", "b", "-x"], ["a", "b", "-N", "1"]])
+def test_what_is_no_such_call_is_refused(given: list[str]) -> None:
+    with pytest.raises(click.UsageError):
+        mount_arguments(given)
+
+
+def test_mount_mounts_by_type(imgfs: Imgfs, archive: Path, tmp_path: Path) -> None:
+    require_root()
+    program = (
+        "import sys; from imgfs.cli.main import mount_helper; sys.argv[0] = 'mount.imgfs'; mount_helper()"
+    )
+    helper = Path("/sbin/mount.imgfs")
+    assert not os.path.lexists(helper)
+    helper.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}" "$@"\n')
+    try:
+        helper.chmod(0o755)
+        (tmp_path / "mnt").mkdir()
+        mount: list[str | Path] = [
+            require_tool("mount"),
+            "-t",
+            "imgfs",
+            archive,
+            tmp_path / "mnt",
+            "-o",
+            "uid=7",
+        ]
+        subprocess.run(mount, check=True)
+        assert len(os.listdir(tmp_path / "mnt/images")) == 3
+        assert os.stat(tmp_path / "mnt/images").st_uid == 7
+        imgfs("umount", tmp_path / "mnt")
+        failed = subprocess.run([*mount[:3], "/none", tmp_path / "mnt"], capture_output=True, check=False)
+        assert failed.returncode == 1 and failed.stderr.startswith(b"imgfs: /none: no such source")
+    finally:
+        helper.unlink()
