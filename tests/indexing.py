@@ -20,5 +20,5 @@ def indexing(folder: Path, limit: int = 1 << 30) -> Iterator[Indexer]:
 
 @contextmanager
 def no_progress(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """Nobody watches."""
+    """Progress that is not shown."""
     yield lambda count: None

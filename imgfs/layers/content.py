@@ -58,8 +58,8 @@ class Users(Protocol):
 class LayerContent:
     """The content at `place`, whose stored bytes are `stored`. A context manager that releases it.
 
-    Attributes that are not private may be read without the lock, which never blocks. What `is_broken` has failed to
-    be read, as when its device is gone, so that those who open the layer now do not share it.
+    Public attributes may be read without the lock, which never blocks. `is_broken` is set once the stored bytes could
+    not be read, as when their device is gone; then readers that come later open the layer again.
     """
 
     def __init__(

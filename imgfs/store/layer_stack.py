@@ -35,14 +35,14 @@ class LayerStack:
         self.has_looked_for_sizes = False
 
     def take(self) -> bool:
-        """Hold the stack; answers whether that is new. Raises LayerNotFound or OSError if it is not there."""
+        """Hold the stack; returns whether that is new. Raises LayerNotFound or OSError if it is not there."""
         if self._top is not None or not self._chain_ids:
             return False
         self._top = self._provider.get(self._chain_ids[-1])
         return self._top is not None
 
     def release(self) -> list[LayerMetadata]:
-        """Hold the stack no longer; answers the layers that nobody refers to any more, top first."""
+        """Release the stack; returns the layers that are no longer referred to, top first."""
         top, self._top = self._top, None
         return self._provider.release(top) if top is not None else []
 

@@ -1,4 +1,4 @@
-"""Verifying in the background: one after another, in a thread that stops soon when it is told to."""
+"""Verifying in the background: one after another, in a thread that stops soon when it is closed."""
 
 from threading import Event
 

@@ -153,7 +153,7 @@ def test_a_failure_comes_after_the_good_bytes(tmp_path: Path) -> None:
     assert not list((tmp_path / "cache").rglob("*.*"))
 
 
-def test_a_copy_that_somebody_cuts_off_is_not_read(tmp_path: Path) -> None:
+def test_a_copy_that_is_truncated_is_not_read(tmp_path: Path) -> None:
     with gated(tmp_path, "zstd frames") as (layer, gate), layer.open() as tar:
         assert tar.pread(1000, 0) == DATA[:1000]
         (partial,) = (tmp_path / "cache").rglob("partial-*")

@@ -35,7 +35,7 @@ WRITTEN = written()
 
 
 def everything(data: bytes) -> tuple[object, ...]:
-    """All that an index in these bytes answers."""
+    """All that an index in these bytes holds."""
     index = LayerIndex(MemoryBlob(data), lambda: MemoryBlob(data))
     header = msgspec.structs.replace(index.header, sections={})
     return header, index.stored_checksums, index.plain_checksums, index.table.dump(), list(index.members())

@@ -100,7 +100,7 @@ SPARSE = {
 def test_sparse_files_that_engines_put_together_wrongly_are_read_in_place(
     tmp_path: Path, writer: str
 ) -> None:
-    """Docker takes such a layer, and cannot save it: nobody has its tar, but everybody its files."""
+    """Docker takes such a layer, and cannot save it: its tar is lost, its files are there."""
     require_tool(SPARSE[writer][0])
     files = tree(tmp_path / "files")
     subprocess.run([*SPARSE[writer], "-cf", tmp_path / "tar", "-C", files, "."], check=True)
