@@ -96,7 +96,7 @@ def _is_tree(tree: Tree) -> bool:
     directories = [entry for entry, mode in enumerate(tree.modes) if mode & _TYPE == stat.S_IFDIR]
     for entry in directories:
         if children := tree.children(entry):
-            if children.start <= entry:
+            if children.start <= entry or children.stop > len(tree):
                 return False
             if tree.parents[children.start : children.stop] != array("I", [entry]) * len(children):
                 return False
