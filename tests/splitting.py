@@ -80,10 +80,14 @@ def docker_root(root: Path, images: Sequence[TestImage], driver: str = "overlay2
     configs.mkdir(parents=True, exist_ok=True)
     parents.mkdir(parents=True, exist_ok=True)
     names: dict[str, dict[str, str]] = {}
+    done = set[str]()
     for image in images:
         chain = ""
         for tar in image.layers:
             below, chain = chain, digest(f"{chain} {digest(tar)}".encode()) if chain else digest(tar)
+            if chain in done:
+                continue
+            done.add(chain)
             layer = folder / "layerdb/sha256" / chain[7:]
             layer.mkdir(parents=True, exist_ok=True)
             cache_id = f"cache{chain[7:20]}"
@@ -111,6 +115,8 @@ def graph_root(root: Path, images: Sequence[TestImage], driver: str = "overlay")
         chain = ""
         for tar in image.layers:
             below, chain = chain, digest(f"{chain} {digest(tar)}".encode()) if chain else digest(tar)
+            if chain in layers:
+                continue
             files = root / (f"vfs/dir/{chain[7:]}" if driver == "vfs" else f"{driver}/{chain[7:]}/diff")
             (root / f"{driver}-layers/{chain[7:]}.tar-split.gz").write_bytes(split_layer(tar, files))
             layer: dict[str, object] = {"id": chain[7:], "diff-digest": digest(tar), "diff-size": len(tar)}

@@ -7,38 +7,38 @@ a mount shows them, too.
 import gzip
 import json
 import os
-import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from imgfs.digest import DiffID
 from imgfs.layers import chain_ids
 from tests.bench.report import Row, limit_row, seconds
-from tests.images import TestImage, digest, layer_tar, oci_layout
+from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
+from tests.splitting import docker_root, graph_root
 
 _COUNTS = (1_000, 10_000)
 _IMGFS = (sys.executable, "-m", "imgfs")
 
 
 def run(work: Path, repeats: int) -> Sequence[Row]:
-    """All rows: a store of ours and a layout, of each size."""
+    """All rows: a store of each kind, of each size."""
     rows: list[Row] = []
     for count in _COUNTS:
-        with tempfile.TemporaryDirectory(dir=work) as folder:
-            place = Path(folder)
-            environment = {"XDG_CACHE_HOME": str(place / "cache")}
-            images = _images(count)
-            layout = oci_layout(place / "layout", images)
-            rows += _looking(f"oci: {count:,} images", f"oci:{layout}", count, place, environment)
-            shutil.rmtree(layout)
-            store = own_store(place / "store", images)
-            rows += _looking(f"imgfs: {count:,} images", f"imgfs:{store}", count, place, environment)
-            rows += _changing(f"imgfs: {count:,} images", store, place, environment)
+        images = _images(count)
+        for kind, make in _MAKERS.items():
+            with tempfile.TemporaryDirectory(dir=work) as folder:
+                place = Path(folder)
+                environment = {"XDG_CACHE_HOME": str(place / "cache")}
+                what, store = f"{kind}: {count:,} images", make(place / "store", images)
+                rows += _looking(what, f"{kind}:{store}", count, place, environment)
+                if kind == "imgfs":
+                    rows += _changing(what, store, place, environment)
+                    rows += _loading(what, images, place, environment)
     return rows
 
 
@@ -48,7 +48,7 @@ def _images(count: int) -> list[TestImage]:
 
 
 def own_store(root: Path, images: Sequence[TestImage]) -> Path:
-    """A store of ours with these images, written file by file, as loading them takes very long."""
+    """A store of ours with these images, written file by file."""
     blobs, layers, content = root / "blobs/sha256", root / "layers/sha256", root / "imagedb/content/sha256"
     for folder in (blobs, layers, content, root / "tmp"):
         folder.mkdir(parents=True)
@@ -70,6 +70,14 @@ def own_store(root: Path, images: Sequence[TestImage]) -> Path:
     return root
 
 
+_MAKERS: Mapping[str, Callable[[Path, Sequence[TestImage]], Path]] = {
+    "imgfs": own_store,
+    "oci": lambda root, images: oci_layout(root, list(images)),
+    "docker": docker_root,
+    "containers-storage": graph_root,
+}
+
+
 def _looking(what: str, source: str, count: int, place: Path, environment: dict[str, str]) -> Iterator[Row]:
     _imgfs("ls", source, environment=environment)  # so that all of it is in memory
     listing = seconds(lambda: _imgfs("ls", source, environment=environment))
@@ -77,10 +85,12 @@ def _looking(what: str, source: str, count: int, place: Path, environment: dict[
     start = time.perf_counter()
     with _mounted(source, place, environment) as (top, pid):
         mounting = time.perf_counter() - start
+        processor = _processor_seconds(pid)
         if len(os.listdir(top / "images")) != count:
             raise RuntimeError("not every image is shown")
         memory = int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
-    yield Row(f"{what}: mount", f"{mounting:.2f} s", "under 1.5 s", mounting < 1.5)
+    figure = f"{mounting:.2f} s, {processor:.2f} s of CPU"
+    yield Row(f"{what}: mount", figure, "under 1.5 s", mounting < 1.5)
     yield limit_row(f"{what}: memory of the mount", memory / 1e6, 100, "MB")
 
 
@@ -102,6 +112,26 @@ def _changing(what: str, store: Path, place: Path, environment: dict[str, str]) 
             until(top / "tags" / shown[0], shown[1])
             seen = time.perf_counter()
             yield Row(f"{what}: {command[0]}", f"{done - start:.2f} s, shown {seen - done:.2f} s later")
+
+
+def _loading(
+    what: str, images: Sequence[TestImage], place: Path, environment: dict[str, str]
+) -> Iterator[Row]:
+    archive = docker_archive(place / "images.tar", list(images))
+    before = os.times()
+    start = time.perf_counter()
+    _imgfs("load", "-q", str(archive), "--store", str(place / "loaded"), environment=environment)
+    loading, after = time.perf_counter() - start, os.times()
+    processor = sum(after[2:4]) - sum(before[2:4])
+    yield Row(
+        f"{what}: load", f"{loading:.2f} s, {processor:.2f} s of CPU", "under 20 s of CPU", processor < 20
+    )
+
+
+def _processor_seconds(pid: int) -> float:
+    """What a process has taken of the processors so far. Format: proc_pid_stat(5)."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _imgfs(*arguments: str, environment: dict[str, str]) -> None:
