@@ -124,6 +124,11 @@ class Cache:
             self._complain(error)
             return None
 
+    @property
+    def is_refused(self) -> bool:
+        """Whether nothing is kept, as the directory cannot be used; the reason was logged."""
+        return self._files is None
+
     def entries(self) -> list[CacheEntry]:
         """What is kept, the least recently used first."""
         return sorted(self._scan(), key=lambda entry: entry.used)

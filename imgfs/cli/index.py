@@ -61,9 +61,10 @@ def cache_prune() -> None:
 
 @cache_.command("clear")
 def cache_clear() -> None:
-    """Remove all files except those being written. Exit status 1 if a file cannot be removed."""
+    """Remove all files except those being written. Exit status 1 if the cache cannot be used or a file removed."""
     _report(cache().prune(0))
-    click.get_current_context().exit(any(not entry.name.startswith(PREFIX) for entry in cache().entries()))
+    is_left = any(not entry.name.startswith(PREFIX) for entry in cache().entries())
+    click.get_current_context().exit(cache().is_refused or is_left)
 
 
 def _report(removed: Sequence[CacheEntry]) -> None:

@@ -63,7 +63,10 @@ class IndexData:
 
 
 class IndexPass:
-    """A pass over `blob`, which the caller closes. `scanner` may be read while the pass runs."""
+    """A pass over `blob`, which the caller closes. `scanner` may be read while the pass runs.
+
+    Damage of the tar is in the header that it finds, and logged unless the caller `reports_damage` itself.
+    """
 
     def __init__(
         self,
@@ -71,8 +74,11 @@ class IndexPass:
         compression: Compression,
         name: str,
         algorithms: tuple[str, str] = ("sha256", "sha256"),
+        *,
+        reports_damage: bool = False,
     ) -> None:
         self._blob = blob
+        self._level = logging.DEBUG if reports_damage else logging.WARNING
         self._compression = compression
         self._name = name
         self._cancelled = Event()
@@ -194,7 +200,7 @@ class IndexPass:
 
     def _broken(self, error: Corrupt) -> None:
         self._damage = self._damage or str(error)
-        logger.warning("%s: not all of its members can be read: %s", self._name, error)
+        logger.log(self._level, "%s: not all of its members can be read: %s", self._name, error)
 
 
 class Prefetcher(Generic[_Item]):

@@ -110,10 +110,12 @@ class Indexer:
     def learn(self, blob: Blob, name: str, algorithm: str = "sha256") -> IndexHeader:
         """Index stored bytes of which nothing is recorded, and close them. Raises Corrupt if they do not decode.
 
-        `algorithm` is that of the diff ID.
+        `algorithm` is that of the diff ID. Damage of the tar is in the header, and is the caller's to report.
         """
         with blob, self._turn.take() as turn:
-            data = IndexPass(blob, detect(blob), name, ("sha256", algorithm)).run(lambda _: turn.advance())
+            algorithms = "sha256", algorithm
+            found = IndexPass(blob, detect(blob), name, algorithms, reports_damage=True)
+            data = found.run(lambda _: turn.advance())
         self.indexes.write(Digest(data.header.stored_digest), data)
         return data.header
 

@@ -164,6 +164,8 @@ def _stage(
         with blob, progress(diff_id.short, blob.known_size) as advance:
             chunks = blob_chunks(blob)
             staged = writer.stage(chunks, f"layer {diff_id}", advance, diff_id.algorithm)
+        if staged.damage:
+            logger.warning("%s", staged.damage)
         if staged.diff_id != diff_id:
             raise Corrupt(f"layer {diff_id}: its bytes have the diff ID {staged.diff_id}")
         return staged

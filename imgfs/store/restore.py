@@ -19,6 +19,7 @@ class Restorer:
 
     def __init__(self, backend: StoreBackend) -> None:
         self._backend = backend
+        self._parsed = backend.parsed if isinstance(backend, KeepsParsed) else None
         self._problems = Problems()
 
     @property
@@ -32,10 +33,9 @@ class Restorer:
 
     def image(self, image_id: ImageID, parent: ImageID | None = None) -> Image | None:
         """An image, to have this parent; None if its config is not what it should be, or is gone by now."""
-        if isinstance(self._backend, KeepsParsed):
-            image = self._backend.parsed(image_id)
-            if image is not None:
-                return image if image.parent == parent else replace(image, parent=parent)
+        image = self._parsed(image_id) if self._parsed is not None else None
+        if image is not None:
+            return image if image.parent == parent else replace(image, parent=parent)
         try:
             return Image.from_config(self._backend.get(image_id), parent)
         except NotFound:
