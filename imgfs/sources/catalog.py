@@ -3,7 +3,7 @@
 Where a layer is stored more than once, each copy is kept, and one that can be read is read.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
@@ -43,8 +43,10 @@ class Catalog:
         self._place = place
         self._indexer = indexer
         self._budget = Budget(place, _MEMORY)
-        self._before: Mapping[ChainID, _Placed] = before._placed if before else {}
-        self._manifests: dict[ImageID, bytes] = {}
+        self._before = before
+        self._manifests: dict[ImageID, bytes] = {}  # compressed
+        self._stacks: dict[ImageID, Sequence[LayerRef]] = {}
+        self._incomplete: set[ImageID] = set()  # images of which a layer is missing
         self._placed: dict[ChainID, _Placed] = {}
         self._copies: dict[DiffID, dict[Hashable, LayerRef]] = {}
         self._choices: dict[ChainID, Layer] = {}
@@ -52,7 +54,13 @@ class Catalog:
 
     def read(self, found: Iterable[Found]) -> None:
         """Take what was found; what is beyond the budget is left out with a problem."""
+        before = self._before
+        if before is not None:  # as long as nothing is found to be gone or changed
+            self._placed = dict(before._placed)
+            self._copies = {diff_id: dict(refs) for diff_id, refs in before._copies.items()}
         try:
+            if before is not None:
+                self._budget.spend(_LAYER * len(self._placed), "layers")
             for thing in found:
                 if isinstance(thing, Artifact):
                     text = sum(map(len, (thing.type, *thing.tags)))
@@ -60,10 +68,15 @@ class Catalog:
                     self.artifacts.append(thing)
                 else:
                     self._add(thing)
+            if before is not None and not self._extends(before):
+                self._budget.restore(_LAYER * len(self._placed))
+                self._placed, self._copies, self._missing = {}, {}, {}
+                for image_id, refs in self._stacks.items():
+                    self._add_layers(self.images[image_id], refs)
         except TooMuch as error:
             why = str(error).removeprefix(f"{self._place}: ")
             self.problems.report(f"leaving out what else is there: {why}")
-        self._before = {}
+        self._before = None
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of an image's manifest, None where it has none."""
@@ -100,6 +113,11 @@ class Catalog:
             and all(refs.keys() == other._copies[diff_id].keys() for diff_id, refs in self._copies.items())
         )
 
+    def _extends(self, before: "Catalog") -> bool:
+        """Whether every image of an earlier catalog is here with the same layers."""
+        stacks = self._stacks
+        return all(stacks.get(image_id) == refs for image_id, refs in before._stacks.items())
+
     def _add(self, found: FoundImage) -> None:
         image = found.image
         if image.id not in self.images:
@@ -110,28 +128,39 @@ class Catalog:
                 self._manifests[image.id] = packed
         if found.parent is not None:
             self.parents[image.id] = found.parent
-        self._add_layers(image, found)
+        if not self._has_layers(found):
+            self._add_layers(image, found.layers)
+        self._stacks.setdefault(image.id, found.layers)
         for tag in found.tags:
             if tag not in self.tags:
                 self._budget.spend(_NAME + len(tag), "names")
                 self.tags[tag] = image.id
 
-    def _add_layers(self, image: Image, found: FoundImage) -> None:
+    def _has_layers(self, found: FoundImage) -> bool:
+        """Whether all layers of an image were found before, each where it is now."""
+        before, image_id = self._before, found.image.id
+        if before is None or image_id in before._incomplete:
+            return False
+        return before._stacks.get(image_id) == found.layers
+
+    def _add_layers(self, image: Image, refs: Sequence[LayerRef]) -> None:
         stack = list(chain_ids(image.diff_ids))
-        if len(found.layers) != len(stack):
-            why = f"it has {len(found.layers)} layers where its config has {len(stack)} diff IDs"
+        if len(refs) != len(stack):
+            self._incomplete.add(image.id)
+            why = f"it has {len(refs)} layers where its config has {len(stack)} diff IDs"
             if stack:
                 self._missing[stack[-1]] = partial(_raise, why)
             else:
                 self.problems.report(f"image {image.id}: {why}")
             return
         parent = None
-        for chain_id, diff_id, ref in zip(stack, image.diff_ids, found.layers, strict=True):
+        for chain_id, diff_id, ref in zip(stack, image.diff_ids, refs, strict=True):
             if chain_id not in self._placed or ref.key not in self._copies[diff_id]:
                 self._budget.spend(_LAYER, "layers")
                 try:
                     layer = self._resolve(ref, chain_id, diff_id, parent)
                 except (ImgfsError, OSError):  # raised again when it is wanted
+                    self._incomplete.add(image.id)
                     self._missing[chain_id] = partial(ref.resolve, chain_id, diff_id, parent, self._indexer)
                 else:
                     self._placed.setdefault(chain_id, _Placed(ref, layer))
@@ -139,7 +168,7 @@ class Catalog:
             parent = chain_id
 
     def _resolve(self, ref: LayerRef, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None) -> Layer:
-        known = self._before.get(chain_id)
+        known = self._before._placed.get(chain_id) if self._before is not None else None
         if known is not None and known.ref.key == ref.key:
             return known.layer
         return ref.resolve(chain_id, diff_id, parent, self._indexer)

@@ -23,6 +23,7 @@ class ImageDatabase:
     def __init__(self) -> None:
         self._images: dict[ImageID, Image] = {}
         self._parents: Mapping[ImageID, ImageID] = {}
+        self._layers: dict[ImageID, Sequence[LayerRef]] = {}
 
     def find(
         self,
@@ -31,7 +32,7 @@ class ImageDatabase:
         layers: Callable[[Image], Sequence[LayerRef]],
         report: Report,
     ) -> Iterator[FoundImage]:
-        """Every image in `backend`, with its names and its layers.
+        """Every image in `backend`, with its names and its layers, which `layers` is asked for once.
 
         Those that are damaged are reported, and so are names of images that are not there. Raises StoreError.
         """
@@ -41,8 +42,11 @@ class ImageDatabase:
         self._parents = read_parents(backend, images, report)
         self._images = images
         self._report_absent(names.keys() - damaged, names, read_names, report)
+        known, self._layers = self._layers, {}
         for image_id, image in images.items():
-            yield FoundImage(image, layers(image), called.get(image_id, ()), self._parents.get(image_id))
+            self._layers[image_id] = known.get(image_id) or layers(image)
+            tags = called.get(image_id, ())
+            yield FoundImage(image, self._layers[image_id], tags, self._parents.get(image_id))
 
     def checks(self) -> Iterator[Check]:
         """The parent of each image that has one, which has to be there: engines remove both together."""

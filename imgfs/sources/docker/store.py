@@ -64,12 +64,15 @@ class DockerFinder(Finder):
         self._root = root
         self._images = ImageDatabase()
         self._splits = Splits()
+        self._drivers: tuple[str, ...] = ()
         self._has_noted = False  # that there are more images in containerd
 
     def find(self, report: Report) -> Iterable[FoundImage]:
         stores, backends = self._stores(report)
         self._note_containerd()
         names = tuple(store.driver for store in stores)
+        if names != self._drivers:
+            self._drivers, self._images = names, ImageDatabase()
 
         def read_names(report: Report) -> dict[str, ImageID]:
             return _read_names(stores, report)

@@ -70,7 +70,8 @@ class Layout:
             return
         for name in (LAYERS, BLOBS, "imagedb/content/sha256"):
             self.files.folder(name, make=True).close()
-        with self.files.folder(STAGING, make=True) as staging, self.files.folder() as top:
+        # with the lock, as another process that makes the store at the same time may sweep it already
+        with self.files.folder(STAGING, make=True) as staging, self.files.folder() as top, self.lock():
             top.write(_VERSION_FILE, _VERSION, staging)
 
     @contextmanager
