@@ -71,7 +71,10 @@ class HeadsDirectory(Directory):
 
 
 class TagsDirectory(Directory):
-    """The names of all images, each part of a name before a slash a directory."""
+    """The names of all images: each repository a directory, with a link for each tag.
+
+    `REPOSITORY:TAG` is not listed but can be looked up, unless a directory has the place of the tag: then it is listed.
+    """
 
     def __init__(self, union: Union, tree: "TagTree | None" = None, path: tuple[bytes, ...] = ()) -> None:
         self.key = _key(path)
@@ -80,8 +83,18 @@ class TagsDirectory(Directory):
         self._path = path
 
     def lookup(self, name: bytes) -> Node | None:
-        found = self._names().get(name)
-        return None if found is None else self._node(name, found)
+        names = self._names()
+        found = names.get(name)
+        if found is not None:
+            return self._node(name, found)
+        repository, colon, tag = name.rpartition(b":")
+        tags = names.get(repository)
+        tagged = tags.get(tag) if colon and isinstance(tags, dict) else None
+        if not isinstance(tagged, ImageID):
+            return None
+        link = self._node(name, tagged)
+        link.name_may_change = True  # it is not reported when it is gone
+        return link
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         for name, found in sorted(self._names().items()):
@@ -147,15 +160,22 @@ def _key(path: tuple[bytes, ...]) -> str:
 
 
 def _add(names: _Names, parts: list[bytes], image_id: ImageID, budget: Budget) -> bool:
-    """Add a name that is a path; of one that is a directory of others too, those stay."""
-    if any(part in (b"", b".", b"..") or len(part) > _MAX_NAME or b"\0" in part for part in parts):
+    """Add a name that is a path; returns whether it is. Where it and a directory would be one, the directory stays."""
+    repository, colon, tag = parts[-1].rpartition(b":")
+    path = [*parts[:-1], repository, tag] if colon else parts
+    if any(part in (b"", b".", b"..") or len(part) > _MAX_NAME or b"\0" in part for part in path):
         return False
-    for depth, part in enumerate(parts[:-1], 1):
+    above: _Names = names
+    for depth, part in enumerate(path[:-1], 1):
         below = names.get(part)
         if not isinstance(below, dict):
             budget.spend(_DIRECTORY * depth, "directories")
+            if below is not None and depth > 1:
+                above[path[depth - 2] + b":" + part] = below  # the tag that has been there
             below = names[part] = {}
-        names = below
-    if not isinstance(names.get(parts[-1]), dict):
-        names[parts[-1]] = image_id
+        above, names = names, below
+    if not isinstance(names.get(path[-1]), dict):
+        names[path[-1]] = image_id
+    elif colon:
+        above[parts[-1]] = image_id
     return True

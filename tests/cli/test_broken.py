@@ -87,7 +87,8 @@ def test_names_that_could_steer_a_terminal_are_escaped_everywhere(
         assert (top / "images" / GOOD.id[7:] / "tags").read_text() == shown + "\n"
         first, second = shown.split("/")
         assert os.listdir(top / "tags") == [first]
-        assert os.listdir(top / "tags" / first) == [second]
+        assert os.listdir(top / "tags" / first) == [second.removesuffix(":1")]
+        assert os.listdir(top / "tags" / first / second.removesuffix(":1")) == ["1"]
         assert (top / "tags" / first / second / "config.json").read_bytes() == GOOD.config
     imgfs("tag", shown, "plain:1")
     imgfs("rm", shown)

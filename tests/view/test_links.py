@@ -31,7 +31,7 @@ def _depth(names: object) -> Iterator[bytes]:
 
 
 def test_a_name_that_is_longer_or_deeper_than_any_engine_takes_is_not_shown() -> None:
-    assert _names("a/b:1", "a/" * 128 + "b", "a/" * 1_000_000) == {b"a": {b"b:1": IMAGE}}
+    assert _names("a/b:1", "a/" * 128 + "b", "a/" * 1_000_000) == {b"a": {b"b": {b"1": IMAGE}}}
     assert len(list(_depth(_names("a/" * 127 + "b")))) == 128
 
 
@@ -80,3 +80,33 @@ def test_a_link_among_thousands_is_found_without_a_look_at_the_others(
         assert heads.lookup(name.encode()) is None
         assert children.lookup(name.encode()) is None
     assert children.lookup(grandchild.id.hex.encode()) is None
+
+
+def test_a_repository_is_a_directory_of_tags() -> None:
+    assert _names("a:1", "a:2", "r.io:5000/b/c:x", "bare") == {
+        b"a": {b"1": IMAGE, b"2": IMAGE},
+        b"r.io:5000": {b"b": {b"c": {b"x": IMAGE}}},
+        b"bare": IMAGE,
+    }
+
+
+@pytest.mark.parametrize("names", [("a/b:c", "a/b/c:d"), ("a/b/c:d", "a/b:c")])
+def test_a_tag_in_the_place_of_a_directory_is_listed_with_its_repository(names: tuple[str, str]) -> None:
+    assert _names(*names) == {b"a": {b"b": {b"c": {b"d": IMAGE}}, b"b:c": IMAGE}}
+
+
+def test_names_with_a_colon_can_be_looked_up(view: View, archive: Path, images: list[TestImage]) -> None:
+    root = view(archive)
+    tags = find(root, "tags/example")
+    assert isinstance(tags, Directory)
+    assert [name for name, _ in tags.entries()] == [b"base", b"child", b"grandchild"]
+    for image in images:
+        for tag in image.tags:
+            repository, _, name = tag.partition("/")[2].partition(":")
+            listed, colon = find(tags, f"{repository}/{name}"), find(tags, f"{repository}:{name}")
+            assert isinstance(listed, Symlink) and isinstance(colon, Symlink)
+            assert listed.target == b"../../../images/" + image.id.hex.encode()
+            assert colon.target == b"../../images/" + image.id.hex.encode()
+            assert (listed.name_may_change, colon.name_may_change) == (False, True)
+    assert tags.lookup(b"base:2") is None
+    assert tags.lookup(b"none:1") is None
