@@ -1,5 +1,6 @@
 """rapidgzip in a process of its own, and the index that it exports."""
 
+import gc
 import io
 import os
 import signal
@@ -79,6 +80,7 @@ def test_a_failure_to_read_comes_out_as_it_went_in() -> None:
 
 
 def test_closing_it_early_leaves_no_process_thread_or_descriptor() -> None:
+    gc.collect()  # what other tests left
     before = threading.active_count(), children(), len(os.listdir("/proc/self/fd"))
     for taken in (1, 3):
         running = gunzip_parallel(MemoryBlob(STORED), fast(), SeekTableBuilder(), [])
