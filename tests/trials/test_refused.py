@@ -19,8 +19,22 @@ WRITING = (["tag", "a:1", "b:1"], ["rm", "a:1"], ["load", "image.tar"], ["import
 Run = Callable[[Sequence[str]], "subprocess.CompletedProcess[str]"]
 
 
-def _run(folder: Path, *before: str) -> Run:
+def _run(imgfs: Imgfs, folder: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """Runs a command in `folder`, whose messages are lines of their own and never a traceback."""
+    monkeypatch.setenv("XDG_DATA_HOME", str(folder / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(folder / "cache"))
+
+    def run(command: Sequence[str]) -> "subprocess.CompletedProcess[str]":
+        with monkeypatch.context() as within:
+            within.chdir(folder)
+            done = imgfs(*command, status=None)
+        return _with_lines(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+    return run
+
+
+def _run_by(folder: Path, *before: str) -> Run:
+    """The same, by a command that is given another to run."""
     environment = os.environ | {
         "XDG_DATA_HOME": str(folder / "data"),
         "XDG_CACHE_HOME": str(folder / "cache"),
@@ -33,10 +47,16 @@ def _run(folder: Path, *before: str) -> Run:
         done = subprocess.run(
             arguments, capture_output=True, check=False, text=True, env=environment, cwd=folder
         )
-        assert all(line.startswith("imgfs: ") for line in done.stderr.splitlines())
-        return done
+        return _with_lines(arguments, done.returncode, done.stdout, done.stderr)
 
     return run
+
+
+def _with_lines(
+    arguments: Sequence[str], status: int, output: str, errors: str
+) -> "subprocess.CompletedProcess[str]":
+    assert all(line.startswith("imgfs: ") for line in errors.splitlines())
+    return subprocess.CompletedProcess(arguments, status, output, errors)
 
 
 def _fill(folder: Path, imgfs: Imgfs) -> None:
@@ -54,10 +74,12 @@ def _check(run: Run, why: str) -> None:
         assert (done.returncode, done.stdout, why in last) == (1, "", True)
 
 
-def test_on_a_file_system_that_is_read_only(imgfs: Imgfs, small_disk: Path) -> None:
+def test_on_a_file_system_that_is_read_only(
+    imgfs: Imgfs, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     _fill(small_disk, imgfs)
     subprocess.run(["mount", "-o", "remount,ro", small_disk], check=True)
-    _check(_run(small_disk), "Read-only file system")
+    _check(_run(imgfs, small_disk, monkeypatch), "Read-only file system")
 
 
 def test_as_a_user_who_may_only_read(imgfs: Imgfs, tmp_path: Path) -> None:
@@ -65,16 +87,19 @@ def test_as_a_user_who_may_only_read(imgfs: Imgfs, tmp_path: Path) -> None:
     _fill(tmp_path, imgfs)
     user = ["--reuid=65534", "--regid=65534", "--clear-groups"]
     reads = ["--inh-caps=+dac_read_search", "--ambient-caps=+dac_read_search"]  # wherever the checkout lies
-    _check(_run(tmp_path, require_tool("setpriv"), *user, *reads), "Permission denied")
+    _check(_run_by(tmp_path, require_tool("setpriv"), *user, *reads), "Permission denied")
 
 
 @pytest.mark.parametrize("command", ["import", "load"])
-def test_on_a_disk_that_is_full(imgfs: Imgfs, tmp_path: Path, small_disk: Path, command: str) -> None:
+def test_on_a_disk_that_is_full(
+    imgfs: Imgfs, tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch, command: str
+) -> None:
     _fill(small_disk, imgfs)
     large = TestImage([layer_tar({"large": os.urandom(8 << 20)})], ["large:1"])
     archive = docker_archive(tmp_path / "large.tar", [large])
-    done = _run(small_disk)([command, str(archive)])
+    run = _run(imgfs, small_disk, monkeypatch)
+    done = run([command, str(archive)])
     assert (done.returncode, done.stdout) == (1, "")
     assert "No space left on device" in done.stderr.splitlines()[-1]
-    assert _run(small_disk)(["verify", "-q", "imgfs:"]).returncode == 0
+    assert run(["verify", "-q", "imgfs:"]).returncode == 0
     assert os.listdir(small_disk / "data/imgfs/tmp") == []
