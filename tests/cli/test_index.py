@@ -190,3 +190,12 @@ def test_two_processes_index_the_same_layers_at_once(
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert kept(tmp_path) == [".index"] * 3
     imgfs("index", big[1])
+
+
+def test_clearing_a_cache_that_cannot_be_used_fails(imgfs: Imgfs, tmp_path: Path) -> None:
+    cache = tmp_path / "cache/imgfs"
+    if cache.exists():
+        cache.rename(tmp_path / "elsewhere")
+    cache.parent.mkdir(exist_ok=True)
+    cache.write_text("not a directory")
+    assert imgfs("cache", "clear", status=1).stderr.count(b"\n") == 1

@@ -254,7 +254,9 @@ def test_what_docker_save_compatible_tools_write_is_loaded(
 def test_import_refuses_a_tar_that_goes_on_behind_a_lone_block_of_zeros(imgfs: Imgfs, tmp_path: Path) -> None:
     """As docker import and podman import do."""
     (tmp_path / "x.tar").write_bytes(layer_tar({"a": b"1"})[:1024] + bytes(512) + layer_tar({"b": b"2"}))
-    error = _last_line(imgfs("import", tmp_path / "x.tar", status=1).stderr)
+    stderr = imgfs("import", tmp_path / "x.tar", status=1).stderr
+    assert stderr.count(b"\n") == 1
+    error = _last_line(stderr)
     assert "not a sound tar: data follows the block of zeros that ends it, at offset 1024" in error
     assert not _ids(imgfs)
 
