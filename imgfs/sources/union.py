@@ -1,6 +1,6 @@
 """Several sources seen as one: the same image in two of them is one image.
 
-What is seen is a `Snapshot`, replaced as a whole when a source changes, so that whoever walks one sees one
+What is seen is a `Snapshot`, replaced as a whole when a source changes, so that a reader of one sees one
 moment of all sources.
 """
 
@@ -97,14 +97,14 @@ class Union:
 
     @property
     def refreshers(self) -> Sequence[Callable[[], bool]]:
-        """For each source what follows its changes and answers whether there were any; one waits for no other.
+        """For each source what follows its changes and returns whether there were any; one waits for no other.
 
         A source that fails keeps what it had.
         """
         return [partial(self._follow, source) for source in self.sources]
 
     def refresh(self) -> bool:
-        """Follow changes in all sources; answers whether there were any."""
+        """Follow changes in all sources; returns whether there were any."""
         changed = [refresh() for refresh in self.refreshers]
         return any(changed)
 

@@ -24,7 +24,7 @@ class DigestIndex:
             insort(self._entries, _entry(digest))
 
     def remove(self, digest: Digest) -> None:
-        """Remove a digest; one that is not there is none the less gone."""
+        """Remove a digest; does nothing if it is not there."""
         if digest in self:
             del self._entries[bisect_left(self._entries, _entry(digest))]
 

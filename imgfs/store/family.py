@@ -1,6 +1,6 @@
-"""Who is based on whom.
+"""Which image is based on which.
 
-Parents are as recorded, so a parent may be an image that is not there. Nobody may be their own ancestor, so
+Parents are as recorded, so a parent may be an image that is not there. No image may be its own ancestor, so
 that walking a family ends. Knows IDs only; its users do the locking.
 """
 

@@ -5,7 +5,7 @@
     staging/                         what is being written
 
 A config appears by one rename, after the values that come with it, and disappears by one unlink, before them:
-values without a config are nobody's. Many processes may read at once; one writes at a time.
+values without a config belong to no image. Many processes may read at once; one writes at a time.
 """
 
 import logging
@@ -29,7 +29,7 @@ logger = logging.getLogger("imgfs")
 _CONTENT, _METADATA, _STAGING = "content/sha256", "metadata/sha256", "staging"
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 _MAX_METADATA_SIZE = 64 << 10
-_ABANDONED = 3600  # seconds: whoever stages a file is done with it in a moment
+_ABANDONED = 3600  # seconds: a file that is being staged is done in a moment
 
 
 class FSBackend:

@@ -93,7 +93,7 @@ class ImageStore:
         return image.id
 
     def get(self, image_id: ImageID) -> Image:
-        """An image, its config read and verified anew.
+        """An image, its config read and verified again.
 
         Raises NotFound ("failed to get digest"), Corrupt ("failed to verify") or InvalidImage.
         """
@@ -126,7 +126,7 @@ class ImageStore:
         return self._stack(image_id).known_size
 
     def delete(self, image_id: ImageID) -> list[LayerMetadata]:
-        """Remove an image; its children have no parent then. Answers the layers that nobody refers to now.
+        """Remove an image; its children have no parent then. Returns the layers that are not referred to any more.
 
         Raises ImageNotFound.
         """
@@ -135,7 +135,7 @@ class ImageStore:
             try:
                 self._backend.delete(image_id)
             except NotFound:
-                logger.debug("image %s: somebody else deleted it", image_id)
+                logger.debug("image %s: another process deleted it", image_id)
             for child in self._family.children(image_id):
                 self._family.set_parent(child, None)
                 try:
@@ -202,7 +202,7 @@ class ImageStore:
         return self._read(image_ids)
 
     def refresh(self) -> bool:
-        """Follow what others did to the backend and the layers; answers whether that changed anything here.
+        """Follow what others did to the backend and the layers; returns whether that changed anything here.
 
         Raises StoreError if the backend cannot be walked.
         """
@@ -253,7 +253,7 @@ class ImageStore:
         return image is not None
 
     def _complete(self, image_id: ImageID) -> bool:
-        """Take the layers of an image, if they are there; answers whether that is new."""
+        """Take the layers of an image, if they are there; returns whether that is new."""
         try:
             return self._images[image_id].take()
         except (ImgfsError, OSError) as error:

@@ -1,4 +1,4 @@
-"""Where podman, buildah and CRI-O keep images when nobody says where.
+"""Where podman, buildah and CRI-O keep images when no place is given.
 
 Format: containers-storage.conf(5). Root has `/var/lib/containers/storage`, others `$XDG_DATA_HOME/containers/storage`,
 unless a configuration file says otherwise.
@@ -30,7 +30,7 @@ class StorageConf:
 
 
 def default_storage() -> StorageConf:
-    """What goes for this user. A configuration file that cannot be read is logged and says nothing."""
+    """The configuration of this user. A file that cannot be read is logged and ignored."""
     home = os.path.expanduser("~")
     if os.geteuid() == 0:
         storage, graph_root = _read(_system_file()), "/var/lib/containers/storage"

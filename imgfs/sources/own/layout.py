@@ -8,7 +8,7 @@
     tmp/<random>/            what one writer is staging; it holds a lock on the folder while it lives
     lock                     held exclusively while a change is made visible; readers take no lock
 
-A change becomes visible bottom up: blobs, layer records, image, names. Whoever is killed on the way leaves
+A change becomes visible bottom up: blobs, layer records, image, names. A writer that is killed on the way leaves
 files that nothing refers to, and the next writer sweeps them away.
 """
 
@@ -76,7 +76,7 @@ class Layout:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Hold the store's exclusive lock, waiting for whoever else does."""
+        """Hold the store's exclusive lock, waiting for another process that does."""
         with self.files.folder() as top:
             lock = top.open_lock("lock")
         with lock:

@@ -1,7 +1,6 @@
 """Stores of containers/storage as they may be found: with additional ones, damaged, changing."""
 
 import json
-import os
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
 from imgfs.sources import Source, open_source
-from imgfs.sources.containers_storage.storage_conf import default_storage
 from tests.images import TestImage, digest
 from tests.indexing import indexing
 from tests.splitting import graph_root
@@ -44,27 +42,6 @@ def conf(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The configuration file that goes for this test."""
     monkeypatch.setenv("CONTAINERS_STORAGE_CONF", str(tmp_path / "storage.conf"))
     return tmp_path / "storage.conf"
-
-
-@pytest.mark.parametrize(
-    "text",
-    [
-        "a = " + "[" * 30_000 + "]" * 30_000,
-        "a" + ".a" * 30_000 + " = 1",
-        "[storage]\ngraphroot = " + "9" * 10_000,
-        "[storage]\n" + "a = 1\n" * 100_000,
-        "\xff",
-        "x = '" + "x" * 100_000 + "'",
-    ],
-    ids=["nested", "dotted", "digits", "repeated", "no text", "large"],
-)
-def test_a_configuration_that_is_absurd_says_nothing(
-    conf: Path, text: str, caplog: pytest.LogCaptureFixture
-) -> None:
-    conf.write_bytes(text.encode("latin-1"))
-    assert default_storage().graph_root.endswith("/containers/storage")
-    (record,) = caplog.records
-    assert str(conf) in record.getMessage()
 
 
 def test_the_default_is_what_the_configuration_says(
@@ -111,46 +88,6 @@ def test_one_driver_of_several_is_chosen_as_skopeo_writes_it(tmp_path: Path, ima
             assert set(source.store.map()) == {image.id for image in expected}
     with pytest.raises(ImgfsError, match="btrfs"), _opened(f"[btrfs@{root}]", tmp_path):
         pass
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", "/var/lib/containers/storage"),
-        ("[storage]\ngraphroot = 5\n", "/var/lib/containers/storage"),
-        ('[storage]\ngraphroot = "/a//b/"\nrootless_storage_path = "/c"\n', "/a/b"),
-        ("nonsense", "/var/lib/containers/storage"),
-        ("storage = 5", "/var/lib/containers/storage"),
-    ],
-)
-def test_root_has_the_graph_root(
-    conf: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    conf.write_text(text)
-    assert default_storage().graph_root == expected
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        ("", "/data/containers/storage"),
-        ('[storage]\ngraphroot = "/a"\n', "/a"),
-        (
-            '[storage]\ngraphroot = "/a"\nrootless_storage_path = "$HOME/${USER}/$UID/x"\n',
-            "/home/me/me/1000/x",
-        ),
-    ],
-)
-def test_others_have_a_store_of_their_own(
-    conf: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str
-) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "getuid", lambda: 1000)
-    for name, value in (("HOME", "/home/me"), ("USER", "me"), ("XDG_DATA_HOME", "/data")):
-        monkeypatch.setenv(name, value)
-    conf.write_text(text)
-    assert default_storage().graph_root == expected
 
 
 @pytest.mark.parametrize(
