@@ -20,7 +20,7 @@ from imgfs.blob.stream import BlobStream
 from imgfs.cache import Cache
 from imgfs.digest import DiffID
 from imgfs.errors import ImgfsError
-from imgfs.rootfs import Difference, RootFS, TreeCache, differences
+from imgfs.rootfs import Difference, RootFS, differences
 from imgfs.sources.lookup import ChosenImage, choose_images
 from imgfs.sources.opening import open_union
 from imgfs.store import LayerStack
@@ -106,13 +106,8 @@ class Image:
     @cached_property
     def layers(self) -> Sequence[Layer]:
         """Its layers, the lowest first."""
-        chosen = self._chosen
-        stack, name = chosen.layers, f"image {chosen.image_id}"
-        trees = TreeCache(chosen.cache.of(chosen.snapshot.writers))
-        return [
-            Layer(stack, number, RootFS.of(stack, trees, name, only=number))
-            for number in range(len(stack.diff_ids))
-        ]
+        stack = self._chosen.layers
+        return [Layer(stack, number, root) for number, root in enumerate(self._chosen.layer_trees())]
 
     @cached_property
     def _root(self) -> RootFS:

@@ -43,6 +43,7 @@ _COMMANDS = {
     "find": "look.find",
     "which": "look.which",
     "diff": "look.diff",
+    "layers": "layers.layers",
     "export": "export.export",
     "save": "save.save",
     "load": "own_store.load",

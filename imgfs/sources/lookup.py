@@ -52,8 +52,21 @@ class ChosenImage:
 
     def root_fs(self) -> RootFS:
         """What a container of it would see; a context manager."""
-        trees = TreeCache(self.cache.of(self.snapshot.writers))
-        return RootFS.of(self.layers, trees, f"image {self.image_id}")
+        return RootFS.of(self.layers, self._trees, self._label)
+
+    def layer_trees(self) -> Iterator[RootFS]:
+        """The tree of each of its layers alone, the lowest first."""
+        layers, trees = self.layers, self._trees
+        for number in range(len(layers.diff_ids)):
+            yield RootFS.of(layers, trees, self._label, only=number)
+
+    @property
+    def _trees(self) -> TreeCache:
+        return TreeCache(self.cache.of(self.snapshot.writers))
+
+    @property
+    def _label(self) -> str:
+        return f"image {self.image_id}"
 
 
 @contextmanager

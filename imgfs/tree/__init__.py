@@ -9,18 +9,21 @@ from imgfs.tree.origins import Event, origins
 from imgfs.tree.overlay import Overlay, overlay_trees
 from imgfs.tree.tree import NO_LAYER, Paths, Tree
 from imgfs.tree.tree_file import dump_tree, load_tree
+from imgfs.tree.usage import LayerUsage, layer_usage
 
 __all__ = [
     "NO_LAYER",
     "Event",
     "FlatPlan",
     "FlatTar",
+    "LayerUsage",
     "Overlay",
     "Paths",
     "Tree",
     "TreeBuilder",
     "build_tree",
     "dump_tree",
+    "layer_usage",
     "load_tree",
     "origins",
     "overlay_trees",

@@ -27,29 +27,35 @@ from imgfs.tree.whiteouts import OverlaidLayer, Ref, place, ref
 _MAX_LINKS, _MAX_STEPS = 40, 5_000_000  # symbolic links on the way to one path; components looked up in all
 
 
+Watch = Callable[["MergedDir | Ref | None", "Ref | None"], None]
+
+
 class Overlay:
     """Takes the trees of layers, bottom first, and returns the tree that they make. They must not change any more.
 
-    `report` is called with a line for each hard link that leads nowhere, which is skipped.
+    `report` is called with a line for each hard link that leads nowhere, which is skipped. `watch` is called for each
+    name that a layer has or hides: with what was there, and the entry that is there now, None for nothing.
     """
 
-    def __init__(self, report: Callable[[str], None]) -> None:
+    def __init__(self, report: Callable[[str], None], watch: Watch | None = None) -> None:
         self._report = report
-        self._layers: list[OverlaidLayer] = []
+        self._watch = watch
+        self.layers: list[OverlaidLayer] = []
+        """The layers so far, bottom first."""
         self._root = MergedDir(0, {})
         self._entries = self._text = self._steps = 0
 
     def apply(self, tree: Tree) -> None:
         """Lay the next layer's tree over those so far. Raises InvalidImage if that takes absurdly much memory."""
         self._entries += len(tree)
-        number = len(self._layers)
+        number = len(self.layers)
         if self._entries > MAX_ENTRIES:
             raise InvalidImage(f"layer {number}: more than {MAX_ENTRIES} entries with those below")
         self._text += len(tree.names_text) + len(tree.targets_text)
         if self._text > MAX_TEXT:
             raise InvalidImage(f"layer {number}: more than {MAX_TEXT >> 20} MiB of names with those below")
         layer = OverlaidLayer(tree, self._links(number, tree))
-        self._layers.append(layer)
+        self.layers.append(layer)
         self._merge(number, layer)
 
     def find(self, path: bytes) -> tuple[int, int] | None:
@@ -67,9 +73,9 @@ class Overlay:
 
     def tree(self) -> Tree:
         """The tree that all layers so far make."""
-        if len(self._layers) == 1 and self._layers[0].is_itself:
-            return self._layers[0].tree
-        return merged_tree(self._root, self._layers)
+        if len(self.layers) == 1 and self.layers[0].is_itself:
+            return self.layers[0].tree
+        return merged_tree(self._root, self.layers)
 
     def _links(self, number: int, tree: Tree) -> dict[int, Ref | None]:
         """What the hard links of a layer to lower ones lead to."""
@@ -84,7 +90,7 @@ class Overlay:
                 )
                 continue
             below, of = place(found)
-            self._layers[below].special.add(of)  # it has several names from now on
+            self.layers[below].special.add(of)  # it has several names from now on
         return links
 
     def _merge(self, number: int, layer: OverlaidLayer) -> None:
@@ -95,8 +101,12 @@ class Overlay:
             if directory or tree.layers[0] != NO_LAYER:
                 node.ref = ref(number, directory)
             for name in layer.hidden(directory):
-                node.children.pop(name, None)
+                before = node.children.pop(name, None)
+                if self._watch is not None:
+                    self._watch(before, None)
             for name, entry in layer.visible(directory):
+                if self._watch is not None:
+                    self._watch(node.children.get(name), ref(number, entry))
                 if tree.is_directory(entry) and not layer.is_opaque(entry):
                     merged = self._opened(node.children.get(name))
                     if merged is not None:
@@ -110,7 +120,7 @@ class Overlay:
         if node is None or isinstance(node, MergedDir):
             return node
         number, entry = place(node)
-        layer = self._layers[number]
+        layer = self.layers[number]
         if not layer.tree.is_directory(entry):
             return None
         return MergedDir(node, {name: ref(number, child) for name, child in layer.visible(entry)})
@@ -121,7 +131,7 @@ class Overlay:
         if found is None or isinstance(found, MergedDir):
             return None
         number, entry = place(found)
-        return None if self._layers[number].tree.is_directory(entry) else found
+        return None if self.layers[number].tree.is_directory(entry) else found
 
     def _resolve(self, parts: list[bytes]) -> MergedDir | Ref | None:
         """What is at a path, links on the way followed; of a file with several names, the first."""
@@ -143,7 +153,7 @@ class Overlay:
                 way.append(node)
                 continue
             number, entry = place(node)
-            tree = self._layers[number].tree
+            tree = self.layers[number].tree
             if tree.is_directory(entry):
                 way.append(node)
                 continue
@@ -167,11 +177,11 @@ class Overlay:
             number, entry = place(child)
         else:
             number, directory = place(node)
-            found = self._layers[number].child(directory, name)
+            found = self.layers[number].child(directory, name)
             if found is None:
                 return None
             entry = found
-        layer = self._layers[number]
+        layer = self.layers[number]
         inode = layer.tree.inode(entry)
         linked = layer.links.get(inode)
         return ref(number, inode) if linked is None else linked
