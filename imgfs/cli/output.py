@@ -1,4 +1,7 @@
-"""What a command writes data to: standard output, or a file that appears only once it is complete."""
+"""What a command writes data to: standard output, or a file that appears only once it is complete.
+
+Tried by the tests of `imgfs export`.
+"""
 
 import errno
 import os

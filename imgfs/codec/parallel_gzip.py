@@ -3,7 +3,7 @@
 rapidgzip is fast, but it ends its process where it gets no memory or no thread, reports some cut-off streams as
 complete and rejects trailing garbage. So it runs in a process of its own, and any failure of it is Unreliable: the
 caller decodes in another way, which finds what is wrong. Stored blocks and decoded chunks are exchanged in slots of
-shared memory. On one socket the child asks for blocks; on another it announces chunks, and is told of free slots.
+shared memory. On one socket the child asks for blocks; on another it announces chunks, and learns which slots are free.
 """
 
 import ctypes

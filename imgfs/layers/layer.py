@@ -1,4 +1,7 @@
-"""What a layer is and how the store takes and releases one."""
+"""What a layer is and how the store takes and releases one.
+
+What it promises is tried by the tests of each kind of layer.
+"""
 
 from dataclasses import dataclass
 from typing import Protocol

@@ -2,6 +2,7 @@
 
 Format: OCI image specification, image-layout.md and manifest.md; the name that containerd and Docker load an image
 under is in an annotation of containerd's.
+Tried by the tests of `imgfs save`, and with engines.
 """
 
 from collections.abc import Iterable, Iterator

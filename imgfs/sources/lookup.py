@@ -1,4 +1,7 @@
-"""Finding the image that a person means, among those of some sources or in any store of the machine."""
+"""Finding the image that a person means, among those of some sources or in any store of the machine.
+
+Tried by the tests of names on the command line.
+"""
 
 import difflib
 import os

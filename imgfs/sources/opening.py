@@ -1,4 +1,7 @@
-"""Opening several sources as one, for as long as they are used."""
+"""Opening several sources as one, for as long as they are used.
+
+Tried by the tests of the commands that open several, and of the Python API.
+"""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager

@@ -2,6 +2,7 @@
 
 Format: OCI image specification, config.md, and moby's image/spec, which share their fields. Parsing follows
 moby where the two leave a choice. Only what imgfs shows is kept besides the exact bytes.
+Tried by the tests of the image store.
 """
 
 from collections.abc import Sequence

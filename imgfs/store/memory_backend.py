@@ -1,4 +1,7 @@
-"""A store backend in memory, for sources that are read-only and find their configs when they are opened."""
+"""A store backend in memory, for sources that are read-only and find their configs when they are opened.
+
+Tried by the tests that every backend runs through.
+"""
 
 from collections.abc import Collection, Mapping
 from threading import Lock

@@ -1,4 +1,7 @@
-"""One member of a tar, as its headers describe it."""
+"""One member of a tar, as its headers describe it.
+
+Tried by the tests of the scanner.
+"""
 
 import msgspec
 
