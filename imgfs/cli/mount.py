@@ -48,6 +48,8 @@ def mount(
       umask=OCTAL             permissions to remove from all files
       tar=joined|verbatim     show rootfs.tar as one tar that tools read to its
                               end, or as the layer tars end to end byte for byte
+      symlinks=asis|inside    show absolute symbolic links of images as they are,
+                              which lead to this machine, or leading inside
       noxattr                 show no extended attributes, which makes ls -l faster
       size=exact|lazy         whether a stat of a tar of unknown size waits for
                               the size, or shows 0
@@ -73,7 +75,7 @@ def mount(
             for source in union.sources:
                 _check_cover(target, source.folder, source.reference)
             _check_cover(target, cache().folder, "the cache")
-            options = ViewOptions(verbatim_tar=parsed.verbatim_tar)
+            options = ViewOptions(verbatim_tar=parsed.verbatim_tar, links_inside=parsed.links_inside)
             root = RootDirectory(union, options, cache().of(union.writers))
             try:
                 serve(

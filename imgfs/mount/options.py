@@ -32,6 +32,7 @@ class MountOptions:
     verbatim_tar: bool = False
     lazy_size: bool = False
     no_xattrs: bool = False
+    links_inside: bool = False
 
     @property
     def for_kernel(self) -> set[str]:
@@ -85,4 +86,5 @@ _VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
     "fsname": ("fsname", str),
     "tar": ("verbatim_tar", {"joined": False, "verbatim": True}.__getitem__),
     "size": ("lazy_size", {"exact": False, "lazy": True}.__getitem__),
+    "symlinks": ("links_inside", {"asis": False, "inside": True}.__getitem__),
 }

@@ -18,9 +18,13 @@ from imgfs.view.trees import Trees, TreeTable
 
 @dataclass(frozen=True, slots=True)
 class ViewOptions:
-    """`verbatim_tar` shows rootfs.tar as the plain concatenation of the layer tars, instead of joined."""
+    """`verbatim_tar` shows rootfs.tar as the plain concatenation of the layer tars, instead of joined.
+
+    `links_inside` shows absolute symbolic links of root file systems and layers as relative ones, which lead inside.
+    """
 
     verbatim_tar: bool = False
+    links_inside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,9 +61,13 @@ class Node(ABC):
 
 
 class NodeTable(ABC):
-    """Very many nodes that are numbered from 0, the directory that holds the others, and made when they are wanted."""
+    """Very many nodes that are numbered from 0, the directory that holds the others, and made when they are wanted.
+
+    With `links_inside`, absolute symbolic links are shown as relative ones that lead to the same path below the top.
+    """
 
     key: str
+    links_inside: bool = False
 
     @property
     def origins(self) -> tuple["Origin", ...]:

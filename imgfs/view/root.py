@@ -19,7 +19,7 @@ class RootDirectory(Directory):
     key = "/"
 
     def __init__(self, union: Union, options: ViewOptions, cache: Cache | None = None) -> None:
-        self._trees = Trees(TreeCache(cache))
+        self._trees = Trees(TreeCache(cache), links_inside=options.links_inside)
         self._union = union
         self._seen = union.snapshot  # that names which are gone were last reported for
         self._reporting = Lock()

@@ -72,18 +72,24 @@ class TreeDirectory(TreeNode, TableDirectory):
             tree.mtimes[part],
             strict=False,
         )
-        if tree.same.keys().isdisjoint(children) and tree.devices.keys().isdisjoint(children):
+        special = self.table.links_inside or not tree.same.keys().isdisjoint(children)
+        if not special and tree.devices.keys().isdisjoint(children):
             return rows
-        return [
-            self._listed(row[1]) if row[1] in tree.same or row[1] in tree.devices else row for row in rows
-        ]
+        return [self._listed(row[1]) if self._is_special(row[1]) else row for row in rows]
+
+    def _is_special(self, entry: int) -> bool:
+        """Whether what is listed of an entry is not all in its columns."""
+        tree = self._root.tree
+        is_link = self.table.links_inside and stat.S_ISLNK(tree.modes[entry])
+        return is_link or entry in tree.same or entry in tree.devices
 
     def _listed(self, entry: int) -> Listed:
         tree = self._root.tree
         node = tree_node(self.table, self._root, entry)
         inode = node.number
         owner = (tree.uids[inode], tree.gids[inode])
-        name, size = tree.name(entry), tree.sizes[inode]
+        name = tree.name(entry)
+        size = len(node.target) if isinstance(node, TreeSymlink) else tree.sizes[inode]
         return name, inode, node.mode, node.links, *owner, node.device, size, node.mtime_ns
 
 
@@ -105,7 +111,14 @@ class TreeFile(TreeNode, File):
 class TreeSymlink(TreeNode, Symlink):
     def __init__(self, table: NodeTable, root: RootFS, entry: int) -> None:
         super().__init__(table, root, entry)
-        self.target = root.tree.target(self.number)
+        tree = root.tree
+        self.target = tree.target(self.number)
+        # what has several names may be at several depths, and has one target
+        if table.links_inside and self.target.startswith(b"/") and self.links == 1:
+            directory, up = tree.parents[self.number], 0
+            while directory:
+                directory, up = tree.parents[directory], up + 1
+            self.target = b"../" * up + self.target.lstrip(b"/") or b"."
 
 
 class TreeSpecial(TreeNode, Special):

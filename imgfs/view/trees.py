@@ -18,11 +18,12 @@ _ENTRIES = 4_000_000  # kept in all; some 100 bytes each
 class Trees:
     """The tables of one mount, and the trees that are loaded: at most `limit` entries, or one tree that has more.
 
-    `cache` makes trees. No lock here is held while anything blocks.
+    `cache` makes trees; `links_inside` is that of all tables. No lock here is held while anything blocks.
     """
 
-    def __init__(self, cache: TreeCache, limit: int = _ENTRIES) -> None:
+    def __init__(self, cache: TreeCache, limit: int = _ENTRIES, *, links_inside: bool = False) -> None:
         self.cache = cache
+        self.links_inside = links_inside
         self.loaded: LRU[TreeTable, RootFS] = LRU(limit, weigh=lambda root: len(root.tree))
         self._known: LRU[str, TreeTable] = LRU(_KNOWN)
         self._open_layers: defaultdict[Hashable, OpenLayers] = defaultdict(OpenLayers)
@@ -80,6 +81,7 @@ class TreeTable(NodeTable):
     ) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
+        self.links_inside = trees.links_inside
         self._trees = trees
         self._origin = origin
         self._only = only

@@ -9,7 +9,7 @@ def test_without_options_nothing_is_chosen() -> None:
 
 
 def test_every_option_is_understood() -> None:
-    text = "allow_other,noexec,uid=1000,gid=0,umask=027,fsname=images,tar=verbatim,size=lazy"
+    text = "allow_other,noexec,uid=1000,gid=0,umask=027,fsname=images,tar=verbatim,size=lazy,symlinks=inside,noxattr"
     assert parse_options(text) == MountOptions(
         allow_other=True,
         noexec=True,
@@ -19,6 +19,8 @@ def test_every_option_is_understood() -> None:
         fsname="images",
         verbatim_tar=True,
         lazy_size=True,
+        links_inside=True,
+        no_xattrs=True,
     )
 
 

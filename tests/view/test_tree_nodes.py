@@ -43,6 +43,34 @@ class Table(NodeTable):
         return node
 
 
+def test_absolute_links_can_be_shown_leading_inside() -> None:
+    links = {"top": "/etc/x", "d/link": "/etc/../x", "d/e/link": "/", "d/relative": "../x", "root": "/"}
+    table = Table(root_fs(tar([Entry(name, tarfile.SYMTYPE, target) for name, target in links.items()])))
+    for table.links_inside in (False, True):
+        for name, target in links.items():
+            *folders, last = name.encode().split(b"/")
+            directory: Node | None = table.top()
+            for folder in folders:
+                assert isinstance(directory, TreeDirectory)
+                directory = directory.lookup(folder)
+            assert isinstance(directory, TreeDirectory)
+            node = directory.lookup(last)
+            assert isinstance(node, TreeSymlink)
+            inside = os.fsencode("../" * len(folders) + target.lstrip("/")) or b"."
+            assert node.target == (inside if table.links_inside and target[0] == "/" else target.encode())
+            (listed,) = [row for row in directory.listed(0, 9) if row[0] == last]
+            assert listed[7] == len(node.target)
+
+
+def test_a_link_with_several_names_is_shown_as_it_is() -> None:
+    links = [Entry("a", tarfile.SYMTYPE, "/x"), Entry("d/b", tarfile.LNKTYPE, "a")]
+    table = Table(root_fs(tar(links)))
+    table.links_inside = True
+    node = table.top().lookup(b"a")
+    assert isinstance(node, TreeSymlink)
+    assert node.target == b"/x"
+
+
 @pytest.fixture
 def top() -> Directory:
     return Table(root_fs(LAYER)).top()
