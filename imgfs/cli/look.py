@@ -4,7 +4,7 @@ import base64
 import os
 import stat
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 import click
@@ -14,7 +14,8 @@ from imgfs.cli.messages import tell
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
 from imgfs.errors import printable
-from imgfs.rootfs import Change, Difference, Stat, differences
+from imgfs.rootfs import Change, Difference, RootFS, Stat, differences
+from imgfs.sources.lookup import ChosenImage
 from imgfs.tree import Event, Tree
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
@@ -24,9 +25,26 @@ _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 @click.argument("image")
 @click.argument("pattern")
 @click.option("-0", "--print0", is_flag=True, help="End each path with a NUL, for xargs -0.")
+@click.option(
+    "--layers",
+    "in_layers",
+    is_flag=True,
+    help="Find what lies in any layer; the layer comes first.",
+)
+@click.option(
+    "--deleted", is_flag=True, help="Find only what lies in a layer and later ones delete or replace."
+)
 @source_option
 @store_option
-def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store: str | None) -> None:
+def find(
+    image: str,
+    pattern: str,
+    print0: bool,
+    in_layers: bool,
+    deleted: bool,
+    sources: tuple[str, ...],
+    store: str | None,
+) -> None:
     """Print each path of IMAGE's root file system that matches PATTERN, with wildcards as the shell has them.
 
     A PATTERN without a slash is matched against names, any other against whole paths, where `*` stops at a slash and
@@ -34,18 +52,43 @@ def find(image: str, pattern: str, print0: bool, sources: tuple[str, ...], store
     status 1 if nothing matches, 2 for an error.
 
     \b
-    Example:
+    Examples:
       imgfs find debian '/etc/**/*.conf'
+      imgfs find --deleted app:1 '*.pem'
     """
     found = False
-    with named_image(image, sources, store) as named, named.root_fs() as root:
-        for path in root.find(pattern):
+    with named_image(image, sources, store) as named:
+        for line in (
+            _found_in_layers(named, pattern, deleted) if in_layers or deleted else _found(named, pattern)
+        ):
             found = True
             if print0:
-                sys.stdout.buffer.write(os.fsencode(path) + b"\0")
+                sys.stdout.buffer.write(os.fsencode(line) + b"\0")
             else:
-                click.echo(_shown(path))
+                click.echo(_shown(line))
     click.get_current_context().exit(not found)
+
+
+def _found(named: ChosenImage, pattern: str) -> Iterator[str]:
+    with named.root_fs() as root:
+        yield from root.find(pattern)
+
+
+def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterator[str]:
+    """The layer, two spaces and the path of what is in layers, or only of what is not seen in the end."""
+    with named.root_fs() as seen:
+        places = {seen.place(seen.tree.inode(entry)) for entry in seen.tree.walk()} if deleted else set()
+
+        def is_seen(root: RootFS, path: str) -> bool:
+            entry = root.lookup(path, follow=False)
+            if not root.tree.is_directory(entry):
+                return root.place(entry) in places or os.path.basename(path).startswith(".wh.")
+            return seen.exists(path, follow=False) and stat.S_ISDIR(seen.stat(path, follow=False).mode)
+
+        for number, (diff_id, root) in enumerate(zip(named.image.diff_ids, named.layer_trees(), strict=True)):
+            for path in root.find(pattern):
+                if not (deleted and is_seen(root, path)):
+                    yield f"{number:02}-{diff_id.short}  {path}"
 
 
 @click.command(short_help="Show which layer a path comes from.")

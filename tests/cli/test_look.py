@@ -51,6 +51,23 @@ def test_find_matches_names_and_with_a_slash_whole_paths(imgfs: Imgfs, source: l
     assert imgfs("find", *source, "none:1", "*", status=2).stderr
 
 
+def test_find_looks_into_layers_and_for_what_later_ones_hide(imgfs: Imgfs, source: list[str]) -> None:
+    def find(*arguments: str) -> list[tuple[str, str]]:
+        return [(line[:2], line[15:].strip()) for line in lines(imgfs, "find", *source, "two:1", *arguments)]
+
+    assert find("passwd", "--layers") == [("00", "/etc/passwd"), ("01", "/etc/passwd")]
+    assert find("passwd", "--deleted") == [("00", "/etc/passwd")]
+    assert find("*", "--deleted") == [
+        *(
+            ("00", path)
+            for path in ("/etc/passwd", "/etc/same", "/etc/shadow", "/opt/tool", "/opt/tool/file")
+        ),
+        *(("00", path) for path in ("/usr/lib", "/usr/lib/libc.so")),
+    ]
+    assert lines(imgfs, "find", *source, "one:1", "*", "--deleted", status=1) == []
+    assert imgfs("find", "-0", *source, "two:1", "shadow", "--deleted").stdout.endswith(b"  /etc/shadow\0")
+
+
 def test_find_does_not_break_lines_or_terminals(imgfs: Imgfs, source: list[str]) -> None:
     assert lines(imgfs, "find", *source, "two:1", "new*") == ["/new\\nline"]
     assert imgfs("find", "-0", *source, "two:1", "new*").stdout == b"/new\nline\0"
