@@ -1,4 +1,7 @@
-"""Making an image from a tar: its layer on top of an optional parent, and the config that says so."""
+"""Making an image from a tar: its layer on top of an optional parent, and the config that says so.
+
+Tried by the tests of `imgfs import`.
+"""
 
 import datetime
 import os

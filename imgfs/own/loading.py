@@ -1,6 +1,7 @@
 """Copying images from any source into our own store, layers' bytes as they are stored there.
 
 Every layer is decoded on the way and must have the diff ID that its config gives.
+Tried by the tests of `imgfs load`.
 """
 
 import logging

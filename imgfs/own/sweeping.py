@@ -2,6 +2,7 @@
 
 A writer that is killed leaves its staging folder, unlocked; so while there is no such folder, there is nothing to sweep
 but what the caller knows of.
+Tried by the tests of the writer, and by those that kill it.
 """
 
 import fcntl

@@ -2,6 +2,7 @@
 
 Nothing vouches for some values, such as the spelling of a name or which image it leads to: if such a value changes to
 another that is valid, no check notices.
+Tried by the tests that flip bits in each kind of store.
 """
 
 import hashlib

@@ -2,6 +2,7 @@
 
 A finder knows where a place keeps its images and reads their descriptions; it keeps no store, opens no layer and
 writes nothing.
+Tried by the tests that every source runs through.
 """
 
 from abc import ABC, abstractmethod

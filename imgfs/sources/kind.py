@@ -1,4 +1,7 @@
-"""Kinds of sources: what stands behind a scheme, and how a bare path is recognised as one."""
+"""Kinds of sources: what stands behind a scheme, and how a bare path is recognised as one.
+
+Tried by the tests of the table in `__init__`, and by those of bare paths.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass

@@ -1,6 +1,7 @@
 """What a source is, once open: an image store, names for its images, and the layers that the store holds.
 
 Everything is derived from what a `Finder` finds and follows that when the place changes.
+Tried by the tests that every source runs through.
 """
 
 import logging

@@ -3,6 +3,7 @@
 Format: containerd, metadata/buckets.go: buckets `v1/<namespace>/images/<name>/target`, which hold a descriptor
 under `digest`, `mediatype` and `size`, and `labels` beside them. Docker's builder records an image's parent as a
 label, `org.mobyproject.image.parent`.
+Tried by the tests of the store, and with a containerd that runs.
 """
 
 from collections.abc import Callable, Sequence

@@ -7,6 +7,7 @@
     overlay/<id>/diff/, vfs/dir/<id>/     a layer's files
 
 Format: containers/storage, `images.go`, `layers.go`. The lists are replaced by rename.
+Tried by the tests of the store.
 """
 
 import base64

@@ -7,6 +7,7 @@
 
 Format: moby, `image/fs.go`, `layer/filestore.go`, `reference/store.go`. Everything is read without locks while the
 engine writes: a file appears by rename.
+Tried by the tests of the store.
 """
 
 import re

@@ -10,6 +10,7 @@
 
 A change becomes visible bottom up: blobs, layer records, image, names. A writer that is killed on the way leaves
 files that nothing refers to, and the next writer sweeps them away.
+Tried by the tests of the store and of its writer.
 """
 
 import fcntl
