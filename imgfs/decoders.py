@@ -18,15 +18,17 @@ _msgpack: dict[object, msgspec.msgpack.Decoder[Any]] = {}
 
 def json_decoder(kind: type[T]) -> msgspec.json.Decoder[T]:
     """A decoder of JSON to a `kind`: raises msgspec.MsgspecError, UnicodeDecodeError and RecursionError."""
+    made = _json.get(kind)
+    if made is not None:
+        return made
     with _making:
-        if kind not in _json:
-            _json[kind] = msgspec.json.Decoder(kind)
-        return _json[kind]
+        return _json.setdefault(kind, msgspec.json.Decoder(kind))
 
 
 def msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
     """A decoder of MessagePack to a `kind`: raises msgspec.MsgspecError."""
+    made = _msgpack.get(kind)
+    if made is not None:
+        return made
     with _making:
-        if kind not in _msgpack:
-            _msgpack[kind] = msgspec.msgpack.Decoder(kind)
-        return _msgpack[kind]
+        return _msgpack.setdefault(kind, msgspec.msgpack.Decoder(kind))

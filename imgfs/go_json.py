@@ -22,6 +22,7 @@ MAX_VALUES = 2_000_000
 """Values in one JSON document; once decoded, each may take some 100 bytes, and be written in two."""
 
 _READ_BY_FIELD = 50_000  # values; a document with more is as msgspec reads it
+_REMEMBERED, _MOST_KEYS, _LONGEST_KEY = 64, 32, 64  # of sets of keys that were compared with the fields
 _Object = dict[str, msgspec.Raw]
 _BEYOND_ASCII = {0x17F: "s", 0x212A: "k"}
 _EMPTY: Mapping[object, object] = {str: "", int: 0, float: 0.0, bool: False}
@@ -76,20 +77,30 @@ class _Objects:
         self._exact, self._folded = frozenset(exact), frozenset(folded)
         inside = ((key, _objects(field.kind)) for key, field in exact.items())
         self._inside = [(key, objects) for key, objects in inside if objects]
+        self._remembered: set[tuple[str, ...]] = (
+            set()
+        )  # keys in known case: thousands of documents have the same
 
     def are_in_known_case(self, found: Any) -> bool:
         """Whether no key in them differs from a field's only in case."""
         for each in (found or ()) if self._is_list else (found,):
             if each is None:
                 continue
-            if not self._exact.issuperset(each):
+            keys = tuple(each)
+            if keys not in self._remembered:
                 others = _folded("\0".join(each.keys() - self._exact)).split("\0")  # faster than one by one
                 if not self._folded.isdisjoint(others):
                     return False
+                self._remember(keys)
             for key, objects in self._inside:
                 if key in each and not objects.are_in_known_case(each[key]):
                     return False
         return True
+
+    def _remember(self, keys: tuple[str, ...]) -> None:
+        is_short = len(keys) <= _MOST_KEYS and max(map(len, keys), default=0) <= _LONGEST_KEY
+        if is_short and len(self._remembered) < _REMEMBERED:
+            self._remembered.add(keys)
 
 
 @cache

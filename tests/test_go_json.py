@@ -1,12 +1,13 @@
 """JSON as Go reads it: keys in any case, null anywhere, and fields of little use that are of a wrong type."""
 
 import json
+import sys
 
 import msgspec
 import pytest
 
 from imgfs.errors import InvalidImage
-from imgfs.go_json import parse_json
+from imgfs.go_json import _objects, parse_json
 
 
 class Inner(msgspec.Struct, rename="camel"):
@@ -116,3 +117,19 @@ def test_a_document_of_very_many_values_is_read_quickly_or_not_at_all() -> None:
         parse_json(many, Outer, "x")
     with pytest.raises(InvalidImage, match="more than"):
         parse_json(b"[" + b"1," * 2_000_001 + b"1]", Outer, "x")
+
+
+def test_keys_are_compared_in_each_document_however_many_had_the_same_before() -> None:
+    for _ in range(2):
+        assert _read({"must": "a", "Other": 1, "inner": {"someName": "b"}}).inner == Inner("b")
+        assert _read({"must": "a", "Inner": {"SomeName": "b"}}).inner == Inner("b")
+        assert _read({"must": "a", "Other": 1, "inner": {"somename": "b"}}).inner == Inner("b")
+
+
+def test_what_is_remembered_of_keys_is_bounded() -> None:
+    for number in range(1000):
+        _read({"must": "a", str(number): 1, "x" * 10_000: 1})
+        _read({"must": "a", str(number): 1})
+    objects = _objects(Outer)
+    assert objects is not None
+    assert 0 < sys.getsizeof(objects._remembered) + sum(map(sys.getsizeof, objects._remembered)) < 100_000

@@ -40,8 +40,8 @@ class FileBlob(Descriptor, Blob):
     """A blob over a regular file, opened read-only.
 
     `fd` is a descriptor that is open already and is now this blob's to close. Without one, `path` is opened as a user
-    gives it on the command line, following links, so a file in a store is opened by `Root.open` instead. `writer` is
-    as `writer_of` returns it.
+    gives it on the command line, following links, so a file in a store is opened by `Root.open` instead. `status` is
+    that of the file as it was opened, and `writer` is as `writer_of` returns it.
 
     Raises StoreError if it is not a regular file, OSError if it cannot be opened.
     """
@@ -49,7 +49,7 @@ class FileBlob(Descriptor, Blob):
     def __init__(self, path: str | os.PathLike[str], fd: int | None = None) -> None:
         self.path = os.fspath(path)
         self._fd = os.open(self.path, READ_FLAGS) if fd is None else fd
-        status = os.fstat(self._fd)
+        self.status = status = os.fstat(self._fd)
         if not stat.S_ISREG(status.st_mode):
             self.close()
             raise StoreError(f"{self.path}: not a regular file")

@@ -35,22 +35,22 @@ class Root:
         self.path = os.path.abspath(path)
         self.links = links
         self._top = _Top(self.path)
-        self._prefix = ""
+        self._prefix = ""  # or a path that ends in a slash
 
     def below(self, name: str) -> Self:
         """The directory `name` as a root; links on the way to it are treated as in this one."""
         inner = type(self)(self.path_of(name), self.links)
-        inner._top, inner._prefix = self._top, posixpath.join(self._prefix, name)
+        inner._top, inner._prefix = self._top, posixpath.join(self._prefix, name, "")
         return inner
 
     def path_of(self, name: str) -> str:
         """The path of the file `name`, for messages."""
-        return os.path.join(self.path, name) if name else self.path
+        return f"{self.path.rstrip('/')}/{name}" if name else self.path
 
     def open(self, name: str) -> FileBlob:
         """The regular file `name`. Raises StoreError if it is anything else, or not readable by the store's owner."""
         file = FileBlob(self.path_of(name), self.descriptor(name, READ_FLAGS))
-        if not self._top.may_show(os.fstat(file.fileno())):
+        if not self._top.may_show(file.status):
             file.close()
             raise StoreError(
                 f"{file.path}: another user's file, which the owner of {self._top.path} may not read"
@@ -141,7 +141,7 @@ class Root:
 
     def descriptor(self, name: str, flags: int) -> int:
         """A descriptor of `name`, opened with `flags` of open(2); the caller closes it, and checks what it is."""
-        relative = os.fsencode(posixpath.join(self._prefix, name) or ".")
+        relative = os.fsencode(posixpath.join(self._prefix, name) if self._prefix else name or ".")
         try:
             return self._top.descriptor(relative, flags, self.links)
         except OSError as error:

@@ -67,14 +67,13 @@ class FSBackend:
                 with self._files.open(_config(image_id)) as file:
                     if file.size > MAX_CONFIG_SIZE:
                         raise StoreError(f"{file.path}: larger than {MAX_CONFIG_SIZE} bytes")
-                    status = os.fstat(file.fileno())
                     data = file.pread(file.size, 0)
             except FileNotFoundError:
                 raise _no_such(image_id) from None
         if ImageID.of(data) != image_id:
             raise Corrupt(f"failed to verify image: {image_id}")
-        if not recently_modified([status.st_mtime_ns]):
-            self._verified[image_id] = FileStamp.of(status)
+        if not recently_modified([file.status.st_mtime_ns]):
+            self._verified[image_id] = FileStamp.of(file.status)
         return data
 
     def has(self, image_id: ImageID) -> bool:
