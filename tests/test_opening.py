@@ -83,11 +83,11 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
     ),
     "cli/export.py": (
         "the directory that the user wants made",
-        "os.makedirs os.open",
+        "os.makedirs",
     ),
     "cli/files.py": (
         "the directory that the user wants files in",
-        "os.mkdir os.open os.path.isdir",
+        "os.mkdir os.path.exists os.path.isdir os.path.isfile",
     ),
     "sources/lookup.py": (
         "to suggest a file of the name that the user gave",
@@ -95,15 +95,15 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
     ),
     "rootfs/copy_out.py": (
         "files are made here, beneath the descriptor of the user's directory",
-        "open os.chown os.link os.mkdir os.mknod os.symlink os.utime",
+        "open os.chmod os.chown os.link os.mkdir os.mknod os.open os.symlink os.utime",
     ),
     "sources/image_reference.py": (
         "whether what the user named exists",
         "os.path.isdir os.path.lexists",
     ),
     "cli/output.py": (
-        "the file that the user wants written",
-        "open os.path.exists os.path.isfile os.path.realpath os.replace os.stat os.unlink",
+        "the file or the directory that the user wants written",
+        "open os.open os.path.exists os.path.isfile os.path.realpath os.replace os.stat os.unlink",
     ),
     "cli/save.py": (
         "the directory that the user wants written",

@@ -6,16 +6,14 @@ from contextlib import ExitStack
 
 import click
 
-from imgfs.blob import Folder, blob_chunks
+from imgfs.blob import blob_chunks
 from imgfs.cli.messages import progress_bar, tell
 from imgfs.cli.naming import named_image
 from imgfs.cli.opening import source_option, store_option
-from imgfs.cli.output import output_file
+from imgfs.cli.output import output_file, output_folder
 from imgfs.rootfs.copy_out import CopyOut
 from imgfs.sources.lookup import ChosenImage
 from imgfs.view.tars import open_rootfs_tar
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @click.command(short_help="Write the root file system of an image as a tar.")
@@ -63,7 +61,7 @@ def export(
 
 def _unpack(named: ChosenImage, path: str) -> None:
     os.makedirs(path, exist_ok=True)
-    with named.root_fs() as root, Folder(os.open(path, _FOLDER), path) as folder:
+    with named.root_fs() as root, output_folder(path) as folder:
         CopyOut(root, folder, tell, archive=os.geteuid() == 0).copy(0, "")
 
 

@@ -9,16 +9,14 @@ from datetime import datetime
 
 import click
 
-from imgfs.blob import Folder
-from imgfs.cli.messages import tell
+from imgfs.cli.messages import shown, tell
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
-from imgfs.errors import NotFound, printable
+from imgfs.cli.output import output_file, output_folder
+from imgfs.errors import NotFound, StoreError
 from imgfs.rootfs import RootFS, Stat
 from imgfs.rootfs.copy_out import CopyOut, tar_of
 from imgfs.sources.lookup import ChosenImage
-
-_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
 @click.command(short_help="Print files of images.")
@@ -35,12 +33,12 @@ def cat(files: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> 
       imgfs cat debian:/etc/os-release
     """
     failed = False
-    with named_images(files, sources, store) as found:
+    with named_images(files, sources, store) as found, output_file("-") as output:
         for named in found:
             with named.root_fs() as root:
                 try:
                     with root.open(_path(named)) as file:
-                        shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+                        shutil.copyfileobj(file, output, 1 << 20)
                 except OSError as error:
                     if error.filename is None:  # of standard output
                         raise
@@ -89,15 +87,19 @@ def cp(
         only_content = wanted.endswith("/.") or wanted == "/"
         name = "" if only_content else os.path.basename(os.path.normpath(wanted))
         if destination == "-":
-            for chunk in tar_of(root, entry, os.fsencode(name)):
-                sys.stdout.buffer.write(chunk)
+            with output_file("-") as output:
+                output.writelines(tar_of(root, entry, os.fsencode(name)))
         else:
             _copy(root, entry, name, destination, archive=archive)
 
 
 def _copy(root: RootFS, entry: int, name: str, destination: str, *, archive: bool) -> None:
+    if not destination:
+        raise click.UsageError("DESTINATION is empty")
     if os.path.isdir(destination):
         place = destination
+    elif os.path.exists(destination) and not os.path.isfile(destination):
+        raise StoreError(f"{destination}: a pipe or a device is not replaced (imgfs cat writes into one)")
     else:
         place, last = os.path.split(destination.rstrip("/") or "/")
         if root.tree.is_directory(entry) and not name and last:
@@ -107,7 +109,7 @@ def _copy(root: RootFS, entry: int, name: str, destination: str, *, archive: boo
             raise NotFound(f"{destination}: no such directory")
         else:
             name = last
-    with Folder(os.open(place or ".", _FOLDER), place or ".") as folder:
+    with output_folder(place or ".") as folder:
         CopyOut(root, folder, tell, archive=archive).copy(entry, name)
 
 
@@ -128,8 +130,8 @@ def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool) -> bool
                 continue
             for inside, folder in _directories(root, entry, path.rstrip("/"), recursive=recursive):
                 if len(found) > 1 or recursive:
-                    head = f"{named.term.removesuffix(path)}{inside or '/'}:"
-                    click.echo(f"{head}" if not number and folder == entry else f"\n{head}")
+                    head = shown(f"{named.term.removesuffix(path)}{inside or '/'}:")
+                    click.echo(head if not number and folder == entry else f"\n{head}")
                 _print_entries(list(_children(root, folder)), long=long)
     return complete
 
@@ -137,13 +139,13 @@ def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool) -> bool
 def _directories(root: RootFS, entry: int, path: str, *, recursive: bool) -> Iterator[tuple[str, int]]:
     """A directory, and with `recursive` all that are below it, with their paths, in the order of ls -R."""
     tree = root.tree
-    waiting = [(path, entry)]
+    top = len(tree.path(entry)) + (entry > 0)
+    waiting = [entry]
     while waiting:
-        path, entry = waiting.pop()
-        yield path, entry
+        at = waiting.pop()
+        yield path if at == entry else f"{path}/{os.fsdecode(tree.path(at)[top:])}", at
         if recursive:
-            below = [at for at in tree.children(entry) if tree.is_directory(at)]
-            waiting += [(f"{path}/{os.fsdecode(tree.name(at))}", at) for at in reversed(below)]
+            waiting += [child for child in reversed(tree.children(at)) if tree.is_directory(child)]
 
 
 def _children(root: RootFS, folder: int) -> Iterator[tuple[str, Stat]]:
@@ -155,14 +157,14 @@ def _children(root: RootFS, folder: int) -> Iterator[tuple[str, Stat]]:
 def _print_entries(entries: list[tuple[str, Stat]], *, long: bool) -> None:
     if not long:
         for name, _ in entries:
-            click.echo(_shown(name))
+            click.echo(shown(name))
         return
     rows = [_columns(found) for _, found in entries]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for (name, found), (mode, *numbers, when) in zip(entries, rows, strict=True):
         right = " ".join(text.rjust(width) for text, width in zip(numbers, widths[1:], strict=False))
-        arrow = f" -> {_shown(found.target)}" if stat.S_ISLNK(found.mode) else ""
-        click.echo(f"{mode} {right} {when} {_shown(name)}{arrow}")
+        arrow = f" -> {shown(found.target)}" if stat.S_ISLNK(found.mode) else ""
+        click.echo(f"{mode} {right} {when} {shown(name)}{arrow}")
 
 
 def _columns(found: Stat) -> tuple[str, ...]:
@@ -185,7 +187,3 @@ def _path(named: ChosenImage) -> str:
     if named.path is None:
         raise click.UsageError(f"{named.term!r} has no path (IMAGE:/PATH)")
     return named.path
-
-
-def _shown(name: str) -> str:
-    return printable(os.fsencode(name).decode(errors="backslashreplace"))

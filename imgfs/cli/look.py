@@ -10,12 +10,13 @@ from contextlib import ExitStack
 import click
 import msgspec
 
-from imgfs.cli.messages import tell
+from imgfs.cli.messages import shown, tell, utf8
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
 from imgfs.errors import printable
 from imgfs.rootfs import Change, Difference, RootFS, Stat, differences
 from imgfs.sources.lookup import ChosenImage
+from imgfs.tar.paths import steps
 from imgfs.tree import Event, Tree
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
@@ -65,7 +66,7 @@ def find(
             if print0:
                 sys.stdout.buffer.write(os.fsencode(line) + b"\0")
             else:
-                click.echo(_shown(line))
+                click.echo(shown(line))
     click.get_current_context().exit(not found)
 
 
@@ -83,12 +84,20 @@ def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterato
             entry = root.lookup(path, follow=False)
             if not root.tree.is_directory(entry):
                 return root.place(entry) in places or os.path.basename(path).startswith(".wh.")
-            return seen.exists(path, follow=False) and stat.S_ISDIR(seen.stat(path, follow=False).mode)
+            return _has_directory(seen.tree, path)
 
         for number, (diff_id, root) in enumerate(zip(named.image.diff_ids, named.layer_trees(), strict=True)):
             for path in root.find(pattern):
                 if not (deleted and is_seen(root, path)):
                     yield f"{number:02}-{diff_id.short}  {path}"
+
+
+def _has_directory(tree: Tree, path: str) -> bool:
+    """Whether a tree has a directory at a path, no part of which is a link."""
+    entry: int | None = 0
+    for name in steps(os.fsencode(path)):
+        entry = None if entry is None else tree.lookup(entry, name)
+    return entry is not None and tree.is_directory(entry)
 
 
 @click.command(short_help="Show which layer a path comes from.")
@@ -145,7 +154,7 @@ def _print_lines(found: Iterable[Difference]) -> int:
     for count, of in enumerate(found, 1):  # noqa: B007  # the last one is what is returned
         size = (of.after.size if of.after else 0) - (of.before.size if of.before else 0)
         why = f"  ({', '.join(of.differs)})" if of.differs else ""
-        click.echo(f"{_LETTERS[of.change]} {size:>+12}  {_shown(of.path)}{why}")
+        click.echo(f"{_LETTERS[of.change]} {size:>+12}  {shown(of.path)}{why}")
     return count
 
 
@@ -177,7 +186,7 @@ def _print_json(found: Iterable[Difference]) -> int:
 
 def _row(of: Difference) -> _Row:
     path = os.fsencode(of.path)
-    text = _escaped(of.path)
+    text = utf8(of.path)
     exact = None if text.encode() == path else base64.b64encode(path).decode()
     return _Row(text, of.change.value, _state(of.before), _state(of.after), list(of.differs), exact)
 
@@ -185,7 +194,7 @@ def _row(of: Difference) -> _Row:
 def _state(state: Stat | None) -> _State | None:
     if state is None:
         return None
-    target = _escaped(state.target) if stat.S_ISLNK(state.mode) else None
+    target = utf8(state.target) if stat.S_ISLNK(state.mode) else None
     mode = f"{stat.S_IMODE(state.mode):04o}"
     return _State(_type(state.mode), mode, state.uid, state.gid, state.size, target)
 
@@ -199,7 +208,7 @@ def _described(tree: Tree, entry: int) -> str:
     if stat.S_ISREG(mode):
         return f"file of {tree.sizes[entry]} bytes"
     if stat.S_ISLNK(mode):
-        return f"symbolic link to {_shown(os.fsdecode(tree.target(entry)))}"
+        return f"symbolic link to {shown(os.fsdecode(tree.target(entry)))}"
     return _type(mode)
 
 
@@ -207,12 +216,3 @@ def _type(mode: int) -> str:
     kinds = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFIFO: "pipe"}
     devices = {stat.S_IFCHR: "character device", stat.S_IFBLK: "block device"}
     return (kinds | devices).get(stat.S_IFMT(mode), "unknown")
-
-
-def _shown(path: str) -> str:
-    """A path for people: what could steer their terminal, and what is not UTF-8, as escapes."""
-    return printable(_escaped(path))
-
-
-def _escaped(path: str) -> str:
-    return os.fsencode(path).decode(errors="backslashreplace")

@@ -55,6 +55,11 @@ def utf8(text: str) -> str:
     return text.encode(errors="surrogateescape").decode(errors="backslashreplace")
 
 
+def shown(path: str) -> str:
+    """A path for people: what could steer their terminal, and what is not UTF-8, as escapes."""
+    return printable(utf8(path))
+
+
 def human_size(size: int | None) -> str:
     """A size in powers of 1000, with three digits as docker prints it; `-` if it is unknown."""
     if size is None:

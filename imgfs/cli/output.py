@@ -1,6 +1,6 @@
-"""What a command writes data to: standard output, or a file that appears only once it is complete.
+"""What a command writes to: standard output, a file that appears only once it is complete, or a directory.
 
-Tried by the tests of `imgfs export`.
+Tried by the tests of `imgfs export` and `imgfs cp`.
 """
 
 import errno
@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
+from imgfs.blob import Folder
 from imgfs.cli.messages import ClosedStream
 
 _FULL = (
@@ -39,6 +40,11 @@ def output_file(path: str) -> Iterator[BinaryIO]:
         if error.errno in _FULL:
             error.filename = "standard output" if path == "-" else path
         raise
+
+
+def output_folder(path: str) -> Folder:
+    """The directory at `path`, to which links may lead, as it is the user's own path. Raises OSError."""
+    return Folder(os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC), path)
 
 
 @contextmanager

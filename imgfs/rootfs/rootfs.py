@@ -24,6 +24,7 @@ from imgfs.tree import Event, FlatPlan, FlatTar, Paths, Tree, origins
 
 T = TypeVar("T")
 Path = str | bytes | os.PathLike[str]
+_ABSENT = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)
 _MAX_LINKS = 40  # symbolic links followed in one path, as Linux has it
 
 
@@ -133,10 +134,13 @@ class RootFS:
         return self.stat_entry(self.lookup(path, follow=follow))
 
     def exists(self, path: Path, *, follow: bool = True) -> bool:
-        """Whether there is something at a path."""
+        """Whether there is something at a path; not at one whose links lead in a circle."""
+        _ = self.tree  # which raises if the layers cannot be read
         try:
             self.lookup(path, follow=follow)
-        except (FileNotFoundError, NotADirectoryError):
+        except OSError as error:
+            if error.errno not in _ABSENT:
+                raise
             return False
         return True
 
@@ -240,6 +244,11 @@ class RootFS:
     def content(self, entry: int) -> Blob:
         """The content of the regular file `entry`, the first name of its file; the caller closes it."""
         return self._content(entry, self._layer(self.tree.layers[entry]))
+
+    def data_parts(self, entry: int) -> list[tuple[int, int]]:
+        """Where the content of a regular file has data, as (offset, length) in order; the rest is zeros."""
+        parts = self.tree.sparse.get(entry)
+        return [(0, self.tree.sizes[entry])] if parts is None else parts
 
     def try_content(self, entry: int) -> Blob | None:
         """Do as `content` does if the layer is open and its size known, so that nothing blocks, else return None."""

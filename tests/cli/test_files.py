@@ -1,14 +1,24 @@
 """`imgfs cat`, `imgfs cp` and paths of `imgfs ls`, compared with what GNU tar and ls make of the same tree."""
 
+import errno
 import os
+import stat
 import subprocess
+import sys
 import tarfile
+import tracemalloc
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from imgfs.blob import SparseBlob
+from imgfs.cli.files import _directories
+from imgfs.cli.output import output_folder
+from imgfs.rootfs.copy_out import CopyOut, tar_of
 from tests.conftest import Imgfs
 from tests.images import TestImage, docker_archive
+from tests.rootfs.roots import root_fs
 from tests.tree.stacks import Entry, tar
 
 FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -135,3 +145,143 @@ def test_ls_lists_as_ls_does(
     )
     assert imgfs("ls", f"{image}:/none", status=1).stderr.decode().endswith("No such file or directory\n")
     assert b"for paths" in imgfs("ls", "-l", status=2).stderr
+
+
+def made(path: Path, *entries: Entry) -> str:
+    """An image of one layer, as users name it."""
+    return str(docker_archive(path, [TestImage([tar(list(entries))], ["x:1"])]))
+
+
+def test_ls_prints_no_name_that_could_steer_a_terminal(imgfs: Imgfs, tmp_path: Path) -> None:
+    image = made(tmp_path / "image.tar", Entry("a\x1b[2J\nb/c\n", FILE, "x"))
+    for options in ([], ["-l"], ["-R"], ["-l", "-R"]):
+        output = imgfs("ls", *options, f"{image}:/").stdout
+        assert b"\\x1b" in output
+        assert b"\x1b" not in output
+        assert b"\nb" not in output
+    assert imgfs("ls", "-R", f"{image}:/").stdout.decode().splitlines() == [
+        f"{image}:/:",
+        "a\\x1b[2J\\nb",
+        "",
+        f"{image}:/a\\x1b[2J\\nb:",
+        "c\\n",
+    ]
+
+
+def test_cp_writes_nothing_to_the_root_when_the_destination_is_empty(imgfs: Imgfs, image: str) -> None:
+    for path in ("/etc/deep", "/etc/motd"):
+        assert b"DESTINATION is empty" in imgfs("cp", f"{image}:{path}", "", status=2).stderr
+
+
+def test_cp_replaces_no_pipe_or_device(imgfs: Imgfs, image: str, tmp_path: Path) -> None:
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link):
+        done = imgfs("cp", f"{image}:/etc/motd", path, status=1)
+        assert done.stderr.decode().startswith(f"imgfs: {path}: a pipe or a device is not replaced")
+    assert pipe.is_fifo()
+    assert link.is_symlink()
+
+
+def test_output_that_cannot_be_written_is_named(image: str) -> None:
+    for arguments in (["cat", f"{image}:/etc/motd"], ["cp", f"{image}:/etc", "-"]):
+        command = [sys.executable, "-m", "imgfs", *arguments]
+        with open("/dev/full", "wb") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (1, b"imgfs: standard output: No space left on device\n")
+        closed = ["sh", "-c", 'exec "$@" >&-', "sh", *command]
+        done = subprocess.run(closed, stderr=subprocess.PIPE, check=False)
+        assert (done.returncode, done.stderr) == (1, b"imgfs: standard output: Bad file descriptor\n")
+
+
+def test_cp_keeps_modes_and_owners_of_pipes(imgfs: Imgfs, tmp_path: Path) -> None:
+    image = made(tmp_path / "image.tar", Entry("pipe", tarfile.FIFOTYPE, mode=0o666, owner=7))
+    imgfs("cp", f"{image}:/pipe", tmp_path / "plain")
+    assert stat.S_IMODE(os.stat(tmp_path / "plain").st_mode) == 0o666
+    imgfs("cp", "-a", f"{image}:/pipe", tmp_path / "archive")
+    found = os.stat(tmp_path / "archive")
+    assert (stat.S_IMODE(found.st_mode), found.st_uid) == (0o666, 7)
+
+
+def test_cp_takes_no_time_for_holes_of_sparse_files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    layer = tar([Entry("sparse", FILE, "data", sparse="pax"), Entry("hole", FILE, "", sparse="pax")])
+    read: list[tuple[int, int]] = []
+    pread = SparseBlob.pread
+
+    def noted(self: SparseBlob, size: int, offset: int) -> bytes:
+        read.append((offset, size))
+        return pread(self, size, offset)
+
+    monkeypatch.setattr(SparseBlob, "pread", noted)
+    with root_fs(layer) as root, output_folder(str(tmp_path)) as folder:
+        expected = {name: root.stat(name).size for name in ("sparse", "hole")}
+        whole = {name: root.open(name).read() for name in expected}
+        read.clear()
+        CopyOut(root, folder, pytest.fail).copy(0, "")
+    assert sum(size for _, size in read) < sum(expected.values())
+    for name, size in expected.items():
+        assert os.stat(tmp_path / name).st_size == size
+        assert (tmp_path / name).read_bytes() == whole[name]
+
+
+def test_deep_trees_are_copied_and_listed(imgfs: Imgfs, tmp_path: Path) -> None:
+    path = "/".join("d" * 200)
+    entries = [Entry(f"{path}/file", FILE, "deep"), Entry("again", HARDLINK, f"{path}/file")]
+    image = made(tmp_path / "image.tar", *entries)
+    imgfs("cp", f"{image}:/", tmp_path / "copy")
+    assert (tmp_path / "copy/again").read_text() == "deep"
+    assert os.stat(tmp_path / "copy/again").st_nlink == 2
+    assert len(imgfs("ls", "-R", f"{image}:/d").stdout.splitlines()) == 3 * 200 - 1
+    names = subprocess.run(
+        ["tar", "tf", "-"], input=imgfs("cp", f"{image}:/", "-").stdout, capture_output=True, check=True
+    ).stdout.decode()
+    assert names.splitlines()[-1] == f"{path}/file"
+
+
+def test_paths_take_no_memory_in_directories_with_many_entries() -> None:
+    path = "/".join(["d" * 200] * 15)
+    entries = [Entry(f"{path}/{number}", DIRECTORY) for number in range(2000)]
+    with root_fs(tar(entries)) as root:
+        root.tree  # noqa: B018  # made before memory is measured
+        for work in (lambda: tar_of(root, 0, b""), lambda: _directories(root, 0, "", recursive=True)):
+            tracemalloc.start()
+            for _ in work():
+                pass
+            assert tracemalloc.get_traced_memory()[1] < 2 << 20
+            tracemalloc.stop()
+
+
+def test_a_link_put_on_the_way_to_a_file_does_not_become_a_name_of_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    victim, target = tmp_path / "victim", tmp_path / "target"
+    victim.mkdir()
+    target.mkdir()
+    (victim / "file").write_text("secret")
+    link = os.link
+
+    def race(*arguments: Any, **named: Any) -> None:
+        os.rename(target / "a", tmp_path / "away")
+        (target / "a").symlink_to(victim)
+        link(*arguments, **named)
+
+    monkeypatch.setattr(os, "link", race)
+    layer = tar([Entry("a/file", FILE, "mine"), Entry("b/file", HARDLINK, "a/file")])
+    with root_fs(layer) as root, output_folder(str(target)) as folder:
+        CopyOut(root, folder, pytest.fail).copy(0, "")
+    assert (target / "b/file").read_text() == "mine"
+    assert os.stat(victim / "file").st_nlink == 1
+
+
+def test_names_of_a_file_are_copies_where_no_link_can_be_made(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*arguments: Any, **named: Any) -> None:
+        raise OSError(errno.EMLINK, os.strerror(errno.EMLINK))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with root_fs(LAYER) as root, output_folder(str(tmp_path)) as folder:
+        CopyOut(root, folder, pytest.fail).copy(0, "")
+    for name in ("motd", "again"):
+        assert (tmp_path / "etc" / name).read_text() == "welcome"

@@ -182,3 +182,17 @@ def test_find_and_diff_show_layers_that_meet_as_an_overlay(imgfs: Imgfs, meeting
         ["C", "-7", "/lib  (type)"],
         ["A", "+5", "/lib/foo"],
     ]
+
+
+def test_find_deleted_follows_no_links_of_later_layers(imgfs: Imgfs, tmp_path: Path) -> None:
+    below = tar(
+        [
+            Entry("circle/inside/file", FILE),
+            Entry("moved/inside/file", FILE),
+            Entry("other/inside", DIRECTORY),
+        ]
+    )
+    above = tar([Entry("circle", SYMLINK, "circle"), Entry("moved", SYMLINK, "other")])
+    image = docker_archive(tmp_path / "image.tar", [TestImage([below, above], ["x:1"])])
+    found = lines(imgfs, "find", "--deleted", str(image), "inside")
+    assert [line[15:].strip() for line in found] == ["/circle/inside", "/moved/inside"]

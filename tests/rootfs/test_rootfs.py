@@ -9,6 +9,7 @@ import tempfile
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Event
+from typing import NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -252,3 +253,19 @@ def test_layers_that_cannot_be_read_yet_keep_no_other_root_file_system_waiting()
         finally:
             go_on.set()
         assert first.result().size == 4
+
+
+def test_nothing_exists_where_links_lead_in_a_circle() -> None:
+    with root_fs(tar([Entry("a", tarfile.SYMTYPE, "b"), Entry("b", tarfile.SYMTYPE, "a")])) as root:
+        assert not root.exists("/a")
+        assert not root.exists("/a/below")
+        assert root.exists("/a", follow=False)
+
+
+def test_layers_that_cannot_be_read_are_an_error_whatever_is_asked_for() -> None:
+    def fail(work: object) -> NoReturn:
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory", "layer")
+
+    root = RootFS(fail, TreeCache(None), "image")
+    with pytest.raises(FileNotFoundError, match="layer"):
+        root.exists("/etc")
