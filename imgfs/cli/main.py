@@ -6,6 +6,7 @@ closed it, 143 after SIGTERM. Where 1 is a result, as with `verify`, an error is
 """
 
 import difflib
+import gc
 import logging
 import os
 import resource
@@ -26,6 +27,9 @@ from imgfs.version import __version__
 
 _SWITCH_SECONDS = (
     0.00005  # before a thread gives up the interpreter; Python's 5 ms let readers wait for scans
+)
+_NEW_OBJECTS = (
+    20_000  # until the garbage collector looks: opening thousands of images makes objects and no garbage
 )
 _STACK_SIZE = 1 << 20  # of a thread; the default of 8 MiB soon reaches a limit on address space
 
@@ -146,6 +150,7 @@ def _set_up_process() -> None:
     """Set what holds for the whole process, here and nowhere else (but for a mount's, in `mount.tuning`)."""
     _open_standard_streams()
     sys.setswitchinterval(_SWITCH_SECONDS)
+    gc.set_threshold(_NEW_OBJECTS)
     threading.stack_size(_STACK_SIZE)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # a limit of the whole machine may be lower by now

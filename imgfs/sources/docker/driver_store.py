@@ -12,6 +12,7 @@ Tried by the tests of the store.
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID, ImageID
@@ -75,27 +76,42 @@ class DriverStore:
             return {}
         return parse_repositories(data, self._root.path_of(self._names), report)
 
-    def layer(self, chain_id: ChainID, splits: Splits) -> SplitLayer:
-        """A layer. Raises LayerNotFound if there is none, StoreError or Corrupt if its records are wrong."""
+    def layer(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, splits: Splits) -> SplitLayer:
+        """A layer, whose records are read each time it is opened. Raises LayerNotFound if there is none, or OSError.
+
+        Opening it raises LayerNotFound, StoreError or Corrupt if its records are missing or wrong.
+        """
+        # thousands are looked for at once; one that came since the listing is found by its name
+        if chain_id.hex not in self._listed and not self._root.exists(self._record_name(chain_id, "diff")):
+            raise self._no_layer(chain_id)
+        return SplitLayer(chain_id, diff_id, parent, lambda: self._locate(chain_id), splits)
+
+    @cached_property
+    def _listed(self) -> set[str]:
+        """The hex of the chain IDs of all layers there are."""
+        try:
+            return set(self._root.names(f"{self._folder}/layerdb/sha256"))
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+    def _locate(self, chain_id: ChainID) -> SplitPlace:
         diff, below = self._record(chain_id, "diff"), self._record(chain_id, "parent")
-        if diff is None:
-            raise LayerNotFound(f"{self._path}: no layer with chain ID {chain_id}")
+        cache_id = self._record(chain_id, "cache-id")
+        if diff is None or cache_id is None:
+            raise self._no_layer(chain_id)
         try:
             diff_id, parent = DiffID(diff), ChainID(below) if below else None
         except InvalidDigest as error:
             raise Corrupt(f"{self._path}: layer {chain_id}: {error}") from None
         if stacked(parent, diff_id) != chain_id:
             raise Corrupt(f"{self._path}: layer {chain_id}: failed to verify, it is {diff_id} on {parent}")
-        return SplitLayer(chain_id, diff_id, parent, lambda: self._locate(chain_id), splits)
-
-    def _locate(self, chain_id: ChainID) -> SplitPlace:
-        cache_id = self._record(chain_id, "cache-id")
-        if cache_id is None:
-            raise LayerNotFound(f"{self._path}: no layer with chain ID {chain_id}")
         if not _CACHE_ID.fullmatch(cache_id):
             raise Corrupt(f"{self._path}: layer {chain_id}: {cache_id[:64]!r} is no cache ID")
         tar_split = self._record_name(chain_id, "tar-split.json.gz")
         return SplitPlace(self._root, tar_split, FILES[self.driver].format(cache_id))
+
+    def _no_layer(self, chain_id: ChainID) -> LayerNotFound:
+        return LayerNotFound(f"{self._path}: no layer with chain ID {chain_id}")
 
     def _record(self, chain_id: ChainID, name: str) -> str | None:
         try:

@@ -44,7 +44,7 @@ class _LayerRef:
         errors: list[Exception] = []
         for store in self.stores:
             try:
-                found.append(store.layer(chain_id, self.splits))
+                found.append(store.layer(chain_id, diff_id, parent, self.splits))
             except LayerNotFound as error:
                 errors.append(error)
             except (ImgfsError, OSError) as error:  # another driver may have it, too

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from imgfs.blob import Root
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, SourceNotFound
 from imgfs.sources import Source, open_source
@@ -105,6 +106,25 @@ def test_a_layer_whose_records_are_wrong_cannot_be_read_and_says_so(
         with pytest.raises((ImgfsError, OSError)) as caught:
             _tar(source, images[0])
         assert digest(images[0].layers[0])[7:20] in str(caught.value) or "gone" in str(caught.value)
+
+
+def test_opening_reads_no_record_of_a_layer_and_misses_those_that_are_gone(
+    tmp_path: Path, images: list[TestImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = docker_root(tmp_path / "root", images)
+    read, names = Root.read, list[str]()
+
+    def note(self: Root, name: str, limit: int) -> bytes:
+        names.append(name)
+        return read(self, name, limit)
+
+    monkeypatch.setattr(Root, "read", note)
+    with _opened(tmp_path) as source:
+        assert not source.problems
+    assert not [name for name in names if "layerdb" in name]
+    shutil.rmtree(_layer(root, images[0]))
+    with _opened(tmp_path) as source:
+        assert any("its layers are missing" in problem for problem in source.problems)
 
 
 def test_images_come_and_go_and_names_move(tmp_path: Path, images: list[TestImage]) -> None:
