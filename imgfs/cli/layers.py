@@ -54,8 +54,7 @@ def layers(image: str, as_json: bool, sources: tuple[str, ...], store: str | Non
     """
     with named_image(image, sources, store) as named:
         found = named.image
-        trees = (root.tree for root in named.layer_trees())
-        usage = layer_usage(trees)
+        usage = layer_usage(named.trees())
     steps = [entry.created_by or entry.comment or "" for entry in found.history if not entry.empty_layer]
     steps += [""] * (len(usage) - len(steps))
     rows = [

@@ -191,8 +191,7 @@ class RootFS:
         """
 
         def events(layers: LayerStack) -> list[Event]:
-            numbers = range(len(layers.diff_ids))
-            return origins(os.fsencode(path), (self._trees.layer(layers, at, self.name) for at in numbers))
+            return origins(os.fsencode(path), self._trees.each(layers, self.name))
 
         return self._use_layers(events)
 

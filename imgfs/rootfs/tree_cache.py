@@ -6,12 +6,13 @@ under the layer itself, for as long as it is in use.
 """
 
 import logging
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 
+from imgfs.budget import SMALL
 from imgfs.cache import Cache
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, InvalidImage
-from imgfs.layers import Layer
+from imgfs.layers import Layer, stored_size
 from imgfs.lru import LRU
 from imgfs.store import LayerStack
 from imgfs.tree import Tree, dump_tree, load_tree, overlay_trees
@@ -19,6 +20,9 @@ from imgfs.tree import Tree, dump_tree, load_tree, overlay_trees
 logger = logging.getLogger("imgfs")
 
 _WORTH_IT = 1000  # entries; fewer are made in a few milliseconds
+_MOST_OF_SMALL = (
+    1_500_000  # entries of all layers of an image that is stored in fewer bytes than `budget.SMALL`
+)
 _KEPT = 250_000  # entries of layers' trees that are kept in memory for other images
 
 
@@ -40,10 +44,27 @@ class TreeCache:
         key = layers.chain_ids[-1] if len(numbers) > 1 and layers.has_tars else None
         tree = self._find(key, "tree", name, len(numbers)) if key is not None else None
         if tree is None:
-            tree = overlay_trees((self.layer(layers, number, name) for number in numbers), name)
+            tree = overlay_trees(self.each(layers, name), name)
             if key is not None and not tree.copies and all(map(layers.is_verified, numbers)):
                 self._keep(key, "tree", tree)
         return tree
+
+    def each(self, layers: LayerStack, name: str) -> Iterator[Tree]:
+        """The tree of each layer alone, bottom first.
+
+        Several layers that are small each could make a large process, so there is a limit on all together.
+        """
+        sizes = [layers.use(number, stored_size) for number in range(len(layers.diff_ids))]
+        small = [size for size in sizes if size is not None and size < SMALL]
+        left = _MOST_OF_SMALL if len(small) == len(sizes) and sum(small) < SMALL else None
+        for number in range(len(sizes)):
+            tree = self.layer(layers, number, name)
+            if left is not None and (left := left - len(tree)) < 0:
+                raise InvalidImage(
+                    f"{name}: layer {number}: more than {_MOST_OF_SMALL} entries in all layers, which are stored in "
+                    f"{sum(small)} bytes"
+                )
+            yield tree
 
     def layer(self, layers: LayerStack, number: int, name: str) -> Tree:
         """The tree of one layer alone, counted from the bottom, with whiteouts as files."""

@@ -20,6 +20,7 @@ from imgfs.sources.reference import spellings
 from imgfs.sources.source import Source
 from imgfs.sources.union import Snapshot, Union
 from imgfs.store import Image, ImageStore, LayerStack
+from imgfs.tree import Tree
 
 _LISTED = 10  # names in an error
 
@@ -56,6 +57,10 @@ class ChosenImage:
     def root_fs(self) -> RootFS:
         """What a container of it would see; a context manager."""
         return RootFS.of(self.layers, self._trees, self._label)
+
+    def trees(self) -> Iterator[Tree]:
+        """The tree of each of its layers alone in columns, the lowest first. Raises what reading the layers raises."""
+        return self._trees.each(self.layers, self._label)
 
     def layer_trees(self) -> Iterator[RootFS]:
         """The tree of each of its layers alone, the lowest first."""

@@ -153,3 +153,19 @@ def test_a_tree_beyond_a_limit_is_named_with_its_image_and_its_layer(
     stack = CountedStack(ABOVE, MANY)
     with pytest.raises(InvalidImage, match=f"^image x: layer {stack.diff_ids[1]}: more than 100 entries"):
         TreeCache(None).merged(stack, "image x")
+
+
+def test_small_layers_have_a_limit_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes: list[int | None] = [1000]
+    monkeypatch.setattr("imgfs.rootfs.tree_cache.stored_size", lambda layer: sizes[0])
+    monkeypatch.setattr("imgfs.rootfs.tree_cache._MOST_OF_SMALL", 2000)
+    trees = TreeCache(None)
+    assert len(trees.merged(CountedStack(MANY), "x")) == 1202
+    stack = CountedStack(MANY, ABOVE, MANY)
+    for make in (lambda: trees.merged(stack, "x"), lambda: list(trees.each(stack, "x"))):
+        with pytest.raises(
+            InvalidImage, match=r"x: layer 2: more than 2000 entries in all layers.* in 3000 bytes"
+        ):
+            make()
+    for sizes[0] in (10 << 20, None):
+        assert len(trees.merged(stack, "x")) == 1202
