@@ -18,6 +18,9 @@ _AT_ONCE = 1000  # entries; more than the kernel has room for when programs ask 
 class Listing(Protocol):
     """A directory as it was when it was opened."""
 
+    outdated: bool
+    """Set when names are gone or lead elsewhere: the kernel keeps what it is sent, so it is sent what is so by now."""
+
     def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
         """Send as many entries as there is room for, from position `start` on."""
 
@@ -30,15 +33,22 @@ def listing(directory: Directory, inodes: Inodes, attributes: Attributes) -> Lis
 
 
 class _NodeListing:
+    outdated = False
+
     def __init__(self, directory: Directory, inodes: Inodes, attributes: Attributes) -> None:
         self._inodes = inodes
         self._attributes = attributes
         dots: list[tuple[bytes, Node]] = [(b".", directory), (b"..", directory)]
-        self._entries = [*dots, *directory.entries()]
+        self._directory = directory
+        self._entries: list[tuple[bytes, Node | None]] = [*dots, *directory.entries()]
 
     def reply(self, start: int, token: pyfuse3.ReaddirToken) -> None:
+        if self.outdated:
+            self._update()
         for position in range(start, len(self._entries)):
             name, node = self._entries[position]
+            if node is None:
+                continue
             number = self._inodes.number(node)
             entry = self._attributes.of(node, number, known_size(node))
             if not pyfuse3.readdir_reply(token, name, entry, position + 1):
@@ -46,9 +56,17 @@ class _NodeListing:
             if position >= 2:
                 self._inodes.add_reference(node)
 
+    def _update(self) -> None:
+        """Take what each name leads to by now, nothing where it is gone; all keep their positions."""
+        self.outdated = False
+        present = dict(self._directory.entries())
+        self._entries[2:] = [(name, present.get(name)) for name, _ in self._entries[2:]]
+
 
 class _TableListing:
     """For directories with very many entries: makes no nodes, and reuses one object for the attributes of all."""
+
+    outdated = False
 
     def __init__(self, directory: TableDirectory, inodes: Inodes, attributes: Attributes) -> None:
         self._directory = directory

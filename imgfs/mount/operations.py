@@ -85,6 +85,8 @@ class Operations(pyfuse3.Operations):
 
     def forget_names(self, names: Iterable[tuple[str, bytes]]) -> None:
         """Make the kernel forget names, which it may keep for good otherwise; each comes after its directory's key."""
+        for listed in self._directories.values():
+            listed.outdated = True
         for key, name in names:
             pyfuse3.invalidate_entry_async(self._inodes.number_of(key), name, ignore_enoent=True)
 

@@ -86,7 +86,11 @@ class ImageDirectory(Directory):
 
         # live, as the same image may be stored again with its layers in other blobs
         key = f"{self.key}/manifest.json"
-        return None if content() is None else LiveText(key, lambda: content() or b"", self.mtime_ns)
+        if content() is None:
+            return None
+        manifest = LiveText(key, lambda: content() or b"", self.mtime_ns)
+        manifest.name_may_change = True  # gone once no source has one, which is not reported
+        return manifest
 
     def _parent(self) -> Node:
         def text() -> str:

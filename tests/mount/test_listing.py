@@ -119,6 +119,23 @@ def test_what_is_added_later_is_not_in_a_listing_that_is_open(kernel: Kernel) ->
     assert kernel.names(entries, 100) == [b".", b"..", b"a"]
 
 
+def test_what_is_gone_or_another_by_now_is_not_sent_as_it_was(kernel: Kernel) -> None:
+    folder = Folder("/d", {name: Text(f"/{name.decode()}", b"old") for name in (b"a", b"b", b"c")})
+    inodes, entries = made(folder)
+    kernel.room = 3
+    entries.reply(0, TOKEN)
+    folder.children[b"c"] = Text("/c", b"newer")
+    del folder.children[b"b"]
+    entries.outdated = True
+    kernel.sent.append((b"the place of b", 0, 0, 0.0))
+    kernel.room = 100
+    entries.reply(3, TOKEN)
+    assert [(name, size) for name, _, size, _ in kernel.sent[4:]] == [(b"c", 5)]
+    node = inodes[kernel.sent[-1][1]]
+    assert isinstance(node, Text)
+    assert node.content == b"newer"
+
+
 def test_a_directory_that_cannot_be_listed_says_so_at_once() -> None:
     class Damaged(Folder):
         def entries(self) -> Iterator[tuple[bytes, Node]]:

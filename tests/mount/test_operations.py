@@ -178,6 +178,24 @@ def test_names_that_are_gone_are_to_be_forgotten(monkeypatch: pytest.MonkeyPatch
     assert forgotten == [(number, b"a"), (ROOT, b"d")]
 
 
+def test_a_directory_that_is_open_lists_no_name_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[bytes] = []
+
+    def reply(token: object, name: bytes, entry: object, position: int) -> bool:
+        sent.append(name)
+        return True
+
+    monkeypatch.setattr(pyfuse3, "invalidate_entry_async", lambda *_, **__: None)
+    monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
+    top = Folder("/", {b"a": Text("/a", b""), b"b": Text("/b", b"")})
+    operations = Operations(top, MountOptions())
+    handle = call(lambda: operations.opendir(ROOT, CONTEXT))
+    del top.children[b"a"]
+    operations.forget_names([("/", b"a")])
+    call(lambda: operations.readdir(handle, 0, pyfuse3.ReaddirToken()))
+    assert sent == [b".", b"..", b"b"]
+
+
 def test_extended_attributes_can_be_refused_for_good() -> None:
     operations = Operations(Folder("/", {}), MountOptions(no_xattrs=True))
     assert refused(lambda: operations.getxattr(ROOT, b"user.a", CONTEXT)) == errno.ENOSYS
