@@ -6,11 +6,15 @@ stay readable. Only `share` and `close` block, as opening and closing files may.
 
 from collections.abc import Callable, Hashable
 from threading import Lock
+from typing import TypeVar
 
-from imgfs.blob import Blob, SharedBlob
+from imgfs.blob import Blob, SharedBlob, WrappedBlob
+from imgfs.errors import ImgfsError, is_lost
 from imgfs.lru import LRU
 
 _MOST = 64
+
+T = TypeVar("T")
 
 
 class OpenLayers:
@@ -26,7 +30,9 @@ class OpenLayers:
         share = self.shared(owner, number)
         if share is not None:
             return share
-        opened = SharedBlob(open_layer(number))
+        opened = SharedBlob(
+            _Layer(open_layer(number), lambda: self._drop(lambda key: key == (owner, number)))
+        )
         share = opened.share()
         with self._lock:  # another thread may have been as quick: its own is among those dropped
             self._dropped += self._open.put((owner, number), opened)
@@ -41,8 +47,11 @@ class OpenLayers:
 
     def drop(self, owner: Hashable) -> None:
         """Let go of all layers of one owner; they are closed when the next one is opened, or by `close`."""
+        self._drop(lambda key: key[0] is owner)
+
+    def _drop(self, where: Callable[[tuple[Hashable, int]], bool]) -> None:
         with self._lock:
-            self._dropped += self._open.pop_all(lambda key: key[0] is owner)
+            self._dropped += self._open.pop_all(where)
 
     def leave(self, share: Blob) -> None:
         """Close a share without blocking: if that is the last, when the next layer is opened, or by `close`."""
@@ -56,3 +65,25 @@ class OpenLayers:
             dropped, self._dropped = self._dropped, []
         for shared in dropped:
             shared.close()
+
+
+class _Layer(WrappedBlob[Blob]):
+    """A layer that calls `lost` when what it lies on is gone: the next file opens it again, where that may be back."""
+
+    def __init__(self, blob: Blob, lost: Callable[[], None]) -> None:
+        super().__init__(blob)
+        self._lost = lost
+
+    def pread(self, size: int, offset: int) -> bytes:
+        return self._reading(super().pread, size, offset)
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        return self._reading(super().try_pread, size, offset)
+
+    def _reading(self, read: Callable[[int, int], T], size: int, offset: int) -> T:
+        try:
+            return read(size, offset)
+        except (ImgfsError, OSError) as error:
+            if is_lost(error):
+                self._lost()
+            raise

@@ -1,5 +1,7 @@
 """Layers that trees have open."""
 
+import errno
+import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -104,3 +106,22 @@ def test_the_last_share_is_left_to_be_closed_when_that_may_block() -> None:
     assert layers.now == 1
     open_layers.share("a", 2, layers.open).close()
     assert layers.now == 1, "that of the next"
+
+
+def test_a_layer_that_was_lost_is_opened_again_for_the_next_file() -> None:
+    class Lost(MemoryBlob):
+        def pread(self, size: int, offset: int) -> bytes:
+            raise OSError(errno.ENOTCONN, os.strerror(errno.ENOTCONN))
+
+        try_pread = pread
+
+    opened = iter([Lost(b"0"), Lost(b"0"), MemoryBlob(b"0")])
+    open_layers = OpenLayers()
+    for read in ("pread", "try_pread"):
+        with (
+            open_layers.share("a", 0, lambda _: next(opened)) as blob,
+            pytest.raises(OSError, match="not conn"),
+        ):
+            getattr(blob, read)(1, 0)
+    with open_layers.share("a", 0, lambda _: next(opened)) as blob:
+        assert blob.pread(1, 0) == b"0"
