@@ -44,11 +44,11 @@ def test_changes_are_seen_and_layers_read_whatever_the_clock_does(
                 file.write_text(f"{jump:+}")
                 time.sleep(0.5)  # several polls
                 imgfs("load", "--store", store, docker_archive(tmp_path / f"{number}.tar", [images[number]]))
-                image = top / "tags" / f"x:{number}"
+                image = top / "tags/x" / f"{number}"
                 assert eventually(image.exists, 5)
                 (tar,) = (image / "layers").glob("*.tar")
                 assert digest(tar.read_bytes()) == digest(images[number].layers[0])
-            assert {path.name for path in (top / "tags").iterdir()} == {"x:0", "x:1", "x:2"}
+            assert {path.name for path in (top / "tags/x").iterdir()} == {"0", "1", "2"}
         finally:
             daemon.terminate()
             assert daemon.communicate(timeout=20)[1] == b""
