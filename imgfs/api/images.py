@@ -70,6 +70,7 @@ class Image:
 
     def __init__(self, chosen: ChosenImage) -> None:
         self._chosen = chosen
+        self._opened = ExitStack()
 
     @property
     def id(self) -> str:
@@ -107,11 +108,12 @@ class Image:
     def layers(self) -> Sequence[Layer]:
         """Its layers, the lowest first."""
         stack = self._chosen.layers
-        return [Layer(stack, number, root) for number, root in enumerate(self._chosen.layer_trees())]
+        roots = map(self._opened.enter_context, self._chosen.layer_trees())
+        return [Layer(stack, number, root) for number, root in enumerate(roots)]
 
     @cached_property
     def _root(self) -> RootFS:
-        return self._chosen.root_fs()
+        return self._opened.enter_context(self._chosen.root_fs())
 
     @property
     def rootfs(self) -> ImagePath:
@@ -136,8 +138,7 @@ class Image:
 
     def close(self) -> None:
         """Close what was opened of it; files and tars that are open stay readable."""
-        if "_root" in self.__dict__:
-            self._root.close()
+        self._opened.close()
 
     def __repr__(self) -> str:
         return f"<imgfs.Image {self._chosen.image_id.short} {' '.join(self.tags)}>".replace(" >", ">")

@@ -116,7 +116,8 @@ def which(image: str, path: str | None, sources: tuple[str, ...], store: str | N
         if path is None:
             raise click.UsageError("no path is given (IMAGE:/PATH, or IMAGE PATH)")
         found = named.image
-        events = named.root_fs().which(path)
+        with named.root_fs() as root:
+            events = root.which(path)
     if not events:
         tell(f"{path}: no layer of {found.id.short} has it")
         click.get_current_context().exit(1)

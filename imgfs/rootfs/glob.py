@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Callable
+from itertools import pairwise
 
 
 def glob_matcher(pattern: str) -> Callable[[str], bool]:
@@ -11,6 +12,8 @@ def glob_matcher(pattern: str) -> Callable[[str], bool]:
     all that is in them. Names that begin with a dot are no exception.
     """
     *parts, last = pattern.split("/")
+    # of several `**` one is kept: two would match in very many ways
+    parts = [part for part, after in pairwise([*parts, last]) if part != "**" or after != "**"]
     text = "".join("(?:[^/]+/)*" if part == "**" else f"{_part(part)}/" for part in parts)
     matches = re.compile(text + (".+" if last == "**" else _part(last)), re.DOTALL).fullmatch
     return lambda path: matches(path) is not None

@@ -7,7 +7,7 @@ Tried by the tests of `imgfs save`, and with engines.
 from collections.abc import Iterator, Sequence
 
 from imgfs.digest import DiffID
-from imgfs.saving.entry import Entry, SavedImage, data_entry, json_entry, layer_entry
+from imgfs.saving.entry import Entry, SavedImage, data_entry, json_entry, layer_entry, loadable_name
 
 
 def docker_archive_entries(images: Sequence[SavedImage]) -> Iterator[Entry]:
@@ -23,7 +23,8 @@ def docker_archive_entries(images: Sequence[SavedImage]) -> Iterator[Entry]:
                 written.add(diff_id)
                 yield layer_entry(_name(diff_id), saved.layers, number)
         layers = [_name(diff_id) for diff_id in saved.layers.diff_ids]
-        item: dict[str, object] = {"Config": config, "RepoTags": list(saved.names) or None, "Layers": layers}
+        names = list(filter(None, map(loadable_name, saved.names)))
+        item: dict[str, object] = {"Config": config, "RepoTags": names or None, "Layers": layers}
         parent = saved.image.parent
         items.append(item | ({"Parent": parent} if parent in image_ids else {}))
     yield json_entry("manifest.json", items)

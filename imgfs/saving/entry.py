@@ -12,7 +12,8 @@ from typing import BinaryIO
 
 from imgfs.blob import blob_chunks
 from imgfs.digest import DiffID
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, InvalidImage
+from imgfs.sources.reference import full_name
 from imgfs.store import Image, LayerStack
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import member_header
@@ -38,6 +39,14 @@ class Entry:
     name: str
     size: int
     chunks: Callable[[], Iterator[bytes]]
+
+
+def loadable_name(name: str) -> str | None:
+    """A name with its tag, as engines take it, None for one that they do not take: they would refuse all images."""
+    try:
+        return full_name(name)
+    except InvalidImage:
+        return None
 
 
 def data_entry(name: str, data: bytes) -> Entry:

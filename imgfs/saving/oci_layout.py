@@ -8,7 +8,15 @@ Tried by the tests of `imgfs save`, and with engines.
 from collections.abc import Iterable, Iterator
 
 from imgfs.digest import Digest
-from imgfs.saving.entry import Entry, SavedImage, data_entry, encode_json, json_entry, layer_entry
+from imgfs.saving.entry import (
+    Entry,
+    SavedImage,
+    data_entry,
+    encode_json,
+    json_entry,
+    layer_entry,
+    loadable_name,
+)
 from imgfs.sources.reference import qualified_name
 
 _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -68,4 +76,5 @@ def _platform(saved: SavedImage) -> dict[str, str]:
 
 
 def _annotations(name: str) -> dict[str, str]:
-    return {_REF_NAME: name, _CONTAINERD_NAME: qualified_name(name)}
+    full = loadable_name(name)
+    return {_REF_NAME: name} | ({_CONTAINERD_NAME: qualified_name(full)} if full else {})

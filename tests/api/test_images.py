@@ -86,3 +86,16 @@ def test_importing_imports_neither_fuse_nor_what_is_not_used() -> None:
     subprocess.run([sys.executable, "-c", program], check=True)
     with pytest.raises(AttributeError):
         _ = imgfs.nothing
+
+
+def test_no_file_of_a_source_stays_open_when_images_are_closed(archive: Path) -> None:
+    with imgfs.open_image(f"{archive}:example/child:1") as image:
+        assert (image.rootfs / "etc/passwd").read_bytes()
+        assert [path.read_bytes() for layer in image.layers for path in layer.files.glob("etc/passwd")]
+        assert archive.resolve() in open_files()
+    assert archive.resolve() not in open_files()
+
+
+def open_files() -> list[Path]:
+    """The files that this process has open."""
+    return [path.resolve() for path in Path("/proc/self/fd").iterdir() if path.exists()]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import stat
 import subprocess
 import tarfile
@@ -121,3 +122,26 @@ def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
     return mask
+
+
+def test_a_name_of_a_layout_that_is_a_tag_alone_is_one_that_engines_take(
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage]
+) -> None:
+    layout = oci_layout(tmp_path / "layout", images[:1], "none")
+    index = json.loads((layout / "index.json").read_text())
+    for name, tags in {"v1": ["v1:latest"], "No Name": None}.items():
+        index["manifests"] = index["manifests"][:1]
+        index["manifests"][0]["annotations"] = {"org.opencontainers.image.ref.name": name}
+        (layout / "index.json").write_text(json.dumps(index))
+        imgfs("save", "-o", tmp_path / "out.tar", f"oci:{layout}")
+        with tarfile.open(tmp_path / "out.tar") as saved:
+            manifest = saved.extractfile("manifest.json")
+            assert manifest is not None
+            assert json.load(manifest)[0]["RepoTags"] == tags
+        imgfs("save", "--format", "oci", "-o", tmp_path / "out", f"oci:{layout}")
+        saved_index = json.loads((tmp_path / "out/index.json").read_text())
+        annotations = saved_index["manifests"][0]["annotations"]
+        assert annotations["org.opencontainers.image.ref.name"] == name
+        full = annotations.get("io.containerd.image.name")
+        assert full == (f"docker.io/library/{tags[0]}" if tags else None)
+        shutil.rmtree(tmp_path / "out")

@@ -49,3 +49,9 @@ def test_a_pattern_matches_what_bash_expands_it_to(tmp_path: Path, pattern: str)
 def test_stars_take_no_longer_than_their_path() -> None:
     matches = glob_matcher("*" * 1000 + "b")
     assert not matches("a" * 1000)
+
+
+def test_stars_one_after_the_other_take_no_longer_than_one() -> None:
+    path = "a/" * 200 + "b"
+    assert glob_matcher("**/" * 20 + "b")(path)
+    assert not glob_matcher("**/" * 20 + "c")(path)

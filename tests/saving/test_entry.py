@@ -8,7 +8,7 @@ import pytest
 
 from imgfs.errors import Corrupt
 from imgfs.saving import Entry, write_directory, write_tar
-from imgfs.saving.entry import data_entry, json_entry
+from imgfs.saving.entry import data_entry, json_entry, loadable_name
 
 
 def test_a_tar_has_the_files_in_order_and_nothing_of_who_wrote_it_when() -> None:
@@ -59,3 +59,13 @@ def test_a_directory_has_the_files(tmp_path: Path) -> None:
 def test_a_file_of_another_size_than_it_said_is_an_error() -> None:
     with pytest.raises(Corrupt, match="a: 3 bytes where 4"):
         write_tar([Entry("a", 4, lambda: iter([b"123"]))], io.BytesIO(), lambda _: None)
+
+
+def test_names_are_given_to_engines_as_they_take_them() -> None:
+    for name, taken in {
+        "app:1": "app:1",
+        "v1": "v1:latest",
+        "Not A Name": None,
+        "app@sha256:00": None,
+    }.items():
+        assert loadable_name(name) == taken
