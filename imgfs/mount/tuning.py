@@ -30,6 +30,7 @@ _CMD_CREATE, _CLOEXEC = 6, 1  # linux/mount.h
 def tuned_process() -> Iterator[None]:
     """Set what serving a mount needs of this process; undone at the end."""
     gc.freeze()
+    release_freed_memory()  # opening thousands of images takes more than keeping them
     try:
         with eager_requests():
             yield

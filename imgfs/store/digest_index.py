@@ -16,24 +16,24 @@ class DigestIndex:
     """A set of digests of any algorithm, searched by prefix. Its users do their own locking."""
 
     def __init__(self, digests: Iterable[Digest] = ()) -> None:
-        self._entries = sorted({_entry(digest) for digest in digests})
+        self._digests = sorted(set(digests), key=_entry)
 
     def add(self, digest: Digest) -> None:
         """Add a digest; one that is there already is left as it is."""
         if digest not in self:
-            insort(self._entries, _entry(digest))
+            insort(self._digests, digest, key=_entry)
 
     def remove(self, digest: Digest) -> None:
         """Remove a digest; does nothing if it is not there."""
         if digest in self:
-            del self._entries[bisect_left(self._entries, _entry(digest))]
+            del self._digests[self._place(_entry(digest))]
 
     def __contains__(self, digest: Digest) -> bool:
-        place = bisect_left(self._entries, _entry(digest))
-        return self._entries[place : place + 1] == [_entry(digest)]
+        place = self._place(_entry(digest))
+        return self._digests[place : place + 1] == [digest]
 
     def __len__(self) -> int:
-        return len(self._entries)
+        return len(self._digests)
 
     def search(self, term: str) -> Digest:
         """The one digest that `term` means: `algorithm:` and some hex digits, or hex digits alone.
@@ -53,12 +53,15 @@ class DigestIndex:
 
     def _matches(self, algorithm: str, prefix: str) -> Iterator[Digest]:
         """Digests whose hex begins so, shorter before longer ones; of any algorithm if that is empty."""
-        for place in range(bisect_left(self._entries, (prefix, "")), len(self._entries)):
-            text, name = self._entries[place]
-            if not text.startswith(prefix):
+        for place in range(self._place((prefix, "")), len(self._digests)):
+            digest = self._digests[place]
+            if not digest.hex.startswith(prefix):
                 break
-            if algorithm in ("", name):
-                yield Digest(f"{name}:{text}")
+            if algorithm in ("", digest.algorithm):
+                yield digest
+
+    def _place(self, entry: tuple[str, str]) -> int:
+        return bisect_left(self._digests, entry, key=_entry)
 
 
 def _entry(digest: Digest) -> tuple[str, str]:

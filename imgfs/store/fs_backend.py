@@ -62,14 +62,15 @@ class FSBackend:
                 return set()
 
     def get(self, image_id: ImageID) -> bytes:
-        with _failing_as(f"failed to get digest {image_id}"):
-            try:
-                with self._files.open(_config(image_id)) as file:
-                    if file.size > MAX_CONFIG_SIZE:
-                        raise StoreError(f"{file.path}: larger than {MAX_CONFIG_SIZE} bytes")
-                    data = file.pread(file.size, 0)
-            except FileNotFoundError:
-                raise _no_such(image_id) from None
+        try:
+            with self._files.open(_config(image_id)) as file:
+                if file.size > MAX_CONFIG_SIZE:
+                    raise StoreError(f"{file.path}: larger than {MAX_CONFIG_SIZE} bytes")
+                data = file.pread(file.size, 0)
+        except FileNotFoundError:
+            raise _no_such(image_id) from None
+        except (OSError, StoreError) as error:
+            raise _failure(f"failed to get digest {image_id}", error) from error
         if ImageID.of(data) != image_id:
             raise Corrupt(f"failed to verify image: {image_id}")
         if not recently_modified([file.status.st_mtime_ns]):
@@ -220,10 +221,13 @@ def _failing_as(doing: str) -> Iterator[None]:
     """Turns what the operating system refuses into a StoreError that says what failed."""
     try:
         yield
-    except OSError as error:
-        raise StoreError(f"{doing}: {error.filename}: {error.strerror}") from error
-    except StoreError as error:
-        raise StoreError(f"{doing}: {error}") from None
+    except (OSError, StoreError) as error:
+        raise _failure(doing, error) from error
+
+
+def _failure(doing: str, error: OSError | StoreError) -> StoreError:
+    why = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+    return StoreError(f"{doing}: {why}")
 
 
 def _is_directory(folder: Folder, name: str) -> bool:

@@ -213,6 +213,8 @@ class ImageStore:
             for image_id in gone:
                 self._forget(image_id)
             restored = sum(self._restore(image_id) for image_id in there if image_id not in self._images)
+            if restored:
+                self._index = DigestIndex(self._images)  # sooner made than added to thousands of times
             completed = sum(self._complete(image_id) for image_id in self._images)
             family, before = Family(self._restorer.parents(self._images)), self._family
             self._family = family
@@ -248,7 +250,7 @@ class ImageStore:
     def _restore(self, image_id: ImageID) -> bool:
         image = self._restorer.image(image_id)
         if image is not None:
-            self._add(image_id, LayerStack(self._layers, image.diff_ids))
+            self._images[image_id] = LayerStack(self._layers, image.diff_ids)
             self._restored[image_id] = image
         return image is not None
 

@@ -48,7 +48,11 @@ class _Places:
     """
 
     splits: Splits = field(default_factory=Splits)
-    places: dict[tuple[ChainID, int], SplitPlace] = field(default_factory=dict)
+    refs: dict[tuple[ChainID, int], "_LayerRef"] = field(default_factory=dict)
+
+    def locate(self, chain_id: ChainID, number: int) -> SplitPlace:
+        ref = self.refs[chain_id, number]
+        return ref.driver.place(ref.record)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +61,7 @@ class _LayerRef:
 
     driver: GraphDriver
     record: LayerRecord
-    known: _Places
+    known: _Places = field(compare=False)
     number: int
 
     @property
@@ -69,28 +73,29 @@ class _LayerRef:
             raise Corrupt(
                 f"layer {self.record.id[:64]}: is {self.record.diff_digest[:80]} where {diff_id} is wanted"
             )
-        place = chain_id, self.number
-        self.known.places[place] = self.driver.place(self.record)
-        return SplitLayer(chain_id, diff_id, parent, lambda: self.known.places[place], self.known.splits)
+        self.driver.place(self.record)  # which has to be readable
+        self.known.refs[chain_id, self.number] = self
+        locate = partial(self.known.locate, chain_id, self.number)
+        return SplitLayer(chain_id, diff_id, parent, locate, self.known.splits)
 
 
 @dataclass(frozen=True, slots=True)
 class _Documents:
-    """What was read of an image, and the record that names it."""
+    """What was read of an image, and how its record names the documents: `manifest` by its digest."""
 
-    record: ImageRecord
+    names: tuple[str, ...]
+    manifest: str
     image: Image
     packed_manifest: bytes | None
     parent: ImageID | None
 
     def is_of(self, record: ImageRecord) -> bool:
         """Whether the same documents are named, each by its digest."""
-        known = self.record
         return (
             self.image.id == f"sha256:{record.id}"
-            and record.big_data_names == known.big_data_names
-            and bool(record.digest_of(MANIFEST)) >= (MANIFEST in (record.big_data_names or ()))
-            and record.digest_of(MANIFEST) == known.digest_of(MANIFEST)
+            and tuple(record.big_data_names or ()) == self.names
+            and bool(record.digest_of(MANIFEST)) >= (MANIFEST in self.names)
+            and record.digest_of(MANIFEST) == self.manifest
         )
 
 
@@ -192,7 +197,8 @@ def _read_documents(driver: GraphDriver, record: ImageRecord, report: Report) ->
     config = driver.read_document(record, configs[0])
     image = Image.from_config(config)
     manifest = _manifest(driver, record, report) if MANIFEST in names else None
-    return _Documents(record, image, None if manifest is None else pack(manifest), _parent(config))
+    packed = None if manifest is None else pack(manifest)
+    return _Documents(tuple(names), record.digest_of(MANIFEST), image, packed, _parent(config))
 
 
 def _image(

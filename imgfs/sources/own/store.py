@@ -3,7 +3,7 @@
 `layout` says what lies where; `imgfs.own` changes a store.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
@@ -28,8 +28,10 @@ class _LayerRef:
     layout: Layout
 
     def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        record = self.layout.read_record(chain_id)
-        return layer_of(record, chain_id, indexer, partial(self.layout.open_blob, Digest(record.blob)))
+        record = self.layout.read_record(chain_id)  # which says the same of the diff ID and of what is below
+        stored = Digest(record.blob)
+        open_blob = partial(self.layout.open_blob, stored)
+        return BlobLayer(chain_id, diff_id, parent, open_blob, indexer, stored, record.size)
 
 
 class OwnFinder(Finder):
@@ -41,9 +43,11 @@ class OwnFinder(Finder):
         self.writers = frozenset({layout.files.writer})
         self._layout = layout
         self._images = ImageDatabase()
+        self._refs: dict[ChainID, _LayerRef] = {}  # images share them
 
     def find(self, report: Report) -> Iterable[FoundImage]:
         backend = FSBackend(self._layout.imagedb, read_only=True)
+        self._refs = {}
         return self._images.find(backend, self._read_names, self._layers, report)
 
     def stamp(self) -> object:
@@ -56,8 +60,11 @@ class OwnFinder(Finder):
     def close(self) -> None:
         self._layout.files.close()
 
-    def _layers(self, image: Image) -> list[LayerRef]:
-        return [_LayerRef(chain_id, self._layout) for chain_id in chain_ids(image.diff_ids)]
+    def _layers(self, image: Image) -> Sequence[LayerRef]:
+        return tuple(
+            self._refs.setdefault(chain_id, _LayerRef(chain_id, self._layout))
+            for chain_id in chain_ids(image.diff_ids)
+        )
 
     def _read_names(self, report: Report) -> dict[str, ImageID]:
         try:
