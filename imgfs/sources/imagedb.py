@@ -60,7 +60,8 @@ class ImageDatabase:
         images, damaged = {}, set[str]()
         for image_id in backend.walk():
             try:
-                images[image_id] = self._images.get(image_id) or Image.from_config(backend.get(image_id))
+                image = self._images.get(image_id) or Image.from_config(backend.get(image_id))
+                images[image.id] = image  # the backend returns it only if that is its ID
             except NotFound:  # removed since
                 continue
             except ImgfsError as error:

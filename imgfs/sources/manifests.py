@@ -106,17 +106,17 @@ class ManifestWalk:
         self._stored: Container[str] = ()
         self._known: Mapping[str, Found] = {}
         self._found: dict[str, Found] = {}  # by the digest of the manifest
-        self._layers = WeakValueDictionary[tuple[Digest, int | None], BlobRef]()  # images share them
+        self._layers = WeakValueDictionary[tuple[str, int | None], BlobRef]()  # images share them
 
-    def begin(self, report: Report, stored: Container[str]) -> None:
+    def begin(self, report: Report, stored: Callable[[], Container[str]]) -> None:
         """Look again: what is broken is reported and left out.
 
-        Manifests found by the look before are not read again if they and their configs are in `stored`, the digests
-        of the blobs that are there.
+        Manifests found by the look before are not read again if they and their configs are in what `stored`
+        returns, the digests of the blobs that are there.
         """
         self._report = report
         self._budget = reading_budget(self._place)
-        self._stored = stored
+        self._stored = stored() if self._found else ()
         self._known, self._found = self._found, {}
 
     def images(self, top: Descriptor, tags: Sequence[str]) -> Iterator[Found]:
@@ -217,6 +217,9 @@ class ManifestWalk:
         return FoundImage(image, tuple(map(self._layer, layers)), tags, packed_manifest=pack(data))
 
     def _layer(self, descriptor: Descriptor) -> BlobRef:
+        known = self._layers.get((descriptor.digest, descriptor.size))
+        if known is not None:
+            return known
         digest = Digest(descriptor.digest)
         key = digest, descriptor.size
         return self._layers.setdefault(key, BlobRef(partial(self._open_layer, *key), digest, key))

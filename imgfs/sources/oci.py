@@ -33,7 +33,7 @@ class LayoutFinder(Finder):
     def find(self, report: Report) -> Iterator[Found]:
         """As of `Finder`. Raises InvalidImage if there is no readable index, or nothing that the tag means."""
         described = _by_digest(this_platform_first(self._named(report)))
-        self._walk.begin(report, self._stored())
+        self._walk.begin(report, self._stored)
         for descriptor, tags in described:
             yield from self._walk.images(descriptor, tags)
 

@@ -56,7 +56,7 @@ def blobs() -> _Blobs:
 @pytest.fixture
 def walk(blobs: _Blobs) -> ManifestWalk:
     walk = ManifestWalk(blobs.open, "place")
-    walk.begin(blobs.report, ())
+    walk.begin(blobs.report, set)
     return walk
 
 
@@ -77,7 +77,7 @@ def test_a_second_look_reads_only_what_is_new(blobs: _Blobs, walk: ManifestWalk)
     one, two = blobs.put_image(ONE), blobs.put_image(TWO)
     (first,) = walk.images(Descriptor(one), ["a:1"])
     blobs.opened.clear()
-    walk.begin(blobs.report, blobs.data.keys())
+    walk.begin(blobs.report, blobs.data.keys)
     (again,) = walk.images(Descriptor(one), ["b:1"])
     assert isinstance(first, FoundImage)
     assert isinstance(again, FoundImage)
@@ -92,7 +92,7 @@ def test_what_has_gone_since_is_not_found_again(blobs: _Blobs, walk: ManifestWal
     one = blobs.put_image(ONE)
     list(walk.images(Descriptor(one), ["a:1"]))
     del blobs.data[{"manifest": one, "config": ONE.id}[gone]]
-    walk.begin(blobs.report, blobs.data.keys())
+    walk.begin(blobs.report, blobs.data.keys)
     assert list(walk.images(Descriptor(one), ["a:1"])) == []
     assert len(blobs.reported) == 1
 

@@ -65,7 +65,7 @@ class ContainerdFinder(Finder):
 
     def find(self, report: Report) -> Iterator[Found]:
         names = self._read()
-        self._walk.begin(report, self._stored())
+        self._walk.begin(report, self._stored)
         if isinstance(names, str):
             report(f"its names cannot be read, so images are found by scanning its blobs: {names}")
             for digest in self._scan():

@@ -7,6 +7,7 @@ are seen. A Docker that keeps its images in containerd is read as that.
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID, ImageID
@@ -77,8 +78,12 @@ class DockerFinder(Finder):
         def read_names(report: Report) -> dict[str, ImageID]:
             return _read_names(stores, report)
 
-        def layers(image: Image) -> list[LayerRef]:
-            return [_LayerRef((each, names), stores, self._splits) for each in chain_ids(image.diff_ids)]
+        @cache
+        def layer(chain_id: ChainID) -> LayerRef:
+            return _LayerRef((chain_id, names), stores, self._splits)
+
+        def layers(image: Image) -> Sequence[LayerRef]:
+            return tuple(map(layer, chain_ids(image.diff_ids)))
 
         return self._images.find(JoinedBackend(backends), read_names, layers, report)
 

@@ -5,7 +5,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 
 import platformdirs
 
@@ -43,12 +43,18 @@ class OwnFinder(Finder):
         self.writers = frozenset({layout.files.writer})
         self._layout = layout
         self._images = ImageDatabase()
-        self._refs: dict[ChainID, _LayerRef] = {}  # images share them
 
     def find(self, report: Report) -> Iterable[FoundImage]:
         backend = FSBackend(self._layout.imagedb, read_only=True)
-        self._refs = {}
-        return self._images.find(backend, self._read_names, self._layers, report)
+
+        @cache
+        def layer(chain_id: ChainID) -> LayerRef:
+            return _LayerRef(chain_id, self._layout)
+
+        def layers(image: Image) -> Sequence[LayerRef]:
+            return tuple(map(layer, chain_ids(image.diff_ids)))
+
+        return self._images.find(backend, self._read_names, layers, report)
 
     def stamp(self) -> object:
         self._layout.files.follow()
@@ -59,12 +65,6 @@ class OwnFinder(Finder):
 
     def close(self) -> None:
         self._layout.files.close()
-
-    def _layers(self, image: Image) -> Sequence[LayerRef]:
-        return tuple(
-            self._refs.setdefault(chain_id, _LayerRef(chain_id, self._layout))
-            for chain_id in chain_ids(image.diff_ids)
-        )
 
     def _read_names(self, report: Report) -> dict[str, ImageID]:
         try:
