@@ -96,7 +96,11 @@ class _LowLevel:
         return _DONE
 
     async def _sleep(self, fd: int, start: int) -> None:
+        is_readable = self._polls[fd]
         await trio.lowlevel.wait_readable(fd)
+        # the kernel may have withdrawn the request since, as that of a program that was killed: reading would block
+        while not is_readable(0):
+            await trio.lowlevel.wait_readable(fd)
         if self._is_busy_elsewhere():
             self._polling_ns = 0
         elif time.monotonic_ns() - start < _MOST_NS:

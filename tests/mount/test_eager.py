@@ -1,6 +1,7 @@
 """The substitutes for trio's lock and its waiting for files."""
 
 import os
+import select
 from collections.abc import Callable
 from contextlib import suppress
 from threading import Event, Thread
@@ -133,6 +134,29 @@ def test_polling_lasts_longer_if_it_would_have_paid_and_less_long_if_not(
         assert low_level._polling_ns == before * factor
 
     monkeypatch.setattr(eager, "_MOST_NS", most)
+    _with_pipe(main)
+
+
+def test_what_has_been_taken_away_since_is_waited_for_again() -> None:
+    """As a request of a program that is killed: pyfuse3 would block the event loop reading what is not there."""
+
+    async def take_away(reading: int) -> None:
+        await trio.lowlevel.wait_readable(reading)
+        os.read(reading, 1)
+
+    async def main(low_level: _LowLevel, reading: int, writing: int) -> None:
+        for _ in range(30):  # which task is run first is left to chance
+            low_level._polling_ns = 0
+            other = os.dup(reading)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(take_away, other)
+                nursery.start_soon(_write_later, writing, 0.001)
+                nursery.start_soon(_write_later, writing, 0.01)
+                await low_level.wait_readable(reading)
+                assert select.select([reading], [], [], 0)[0]
+            os.read(reading, 1)
+            os.close(other)
+
     _with_pipe(main)
 
 
