@@ -86,7 +86,7 @@ class Image:
     packed_config: bytes = field(repr=False)
     parent: ImageID | None
     created: datetime | None
-    diff_ids: list[DiffID]
+    diff_ids: tuple[DiffID, ...]
 
     @classmethod
     def from_config(cls, data: bytes, parent: ImageID | None = None) -> "Image":
@@ -167,9 +167,9 @@ def _parse(data: bytes, image_id: ImageID) -> _Config:
     return parse_json(data, _Config, f"config of image {image_id}")
 
 
-def _diff_ids(texts: Sequence[str], image_id: ImageID) -> list[DiffID]:
+def _diff_ids(texts: Sequence[str], image_id: ImageID) -> tuple[DiffID, ...]:
     try:
-        return [_diff_id(text) for text in texts]
+        return tuple(map(_diff_id, texts))
     except InvalidDigest as error:
         raise InvalidImage(f"image {image_id}: diff ID: {error}") from None
 

@@ -31,7 +31,7 @@ class LayerStack:
         self.diff_ids = tuple(diff_ids)
         self._chain_ids = tuple(chain_ids(self.diff_ids))
         self._top: Layer | None = None
-        self._sizes: list[int | None] = [None] * len(self._chain_ids)  # as far as known; they never change
+        self._sizes: dict[int, int] = {}  # by number, as far as known; they never change
         self.has_looked_for_sizes = False
 
     def take(self) -> bool:
@@ -128,19 +128,23 @@ class LayerStack:
 
     def size_of(self, number: int) -> int | None:
         """The size in bytes of one layer's tar if it is in memory. Never blocks."""
-        if self._sizes[number] is None:
+        if number not in self._sizes:
             layer = self._provider.taken(self._chain_ids[number])
-            self._sizes[number] = layer.known_size if layer else None
-        return self._sizes[number]
+            self._note_size(number, layer.known_size if layer else None)
+        return self._sizes.get(number)
 
     def look_for_size_of(self, number: int) -> int | None:
         """The size in bytes of one layer's tar if it is known without reading it; looks for it, so may block."""
         if self.size_of(number) is None:
             try:
-                self._sizes[number] = self.use(number, lambda layer: layer.look_for_size())
+                self._note_size(number, self.use(number, lambda layer: layer.look_for_size()))
             except (ImgfsError, OSError) as error:  # raised again when it is opened
                 logger.debug("no size of %s: %s", self._chain_ids[number], describe(error))
-        return self._sizes[number]
+        return self._sizes.get(number)
+
+    def _note_size(self, number: int, size: int | None) -> None:
+        if size is not None:
+            self._sizes[number] = size
 
     @contextmanager
     def _taken(self, number: int) -> Iterator[Layer]:

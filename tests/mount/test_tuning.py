@@ -30,7 +30,7 @@ def test_importing_the_package_changes_nothing_of_the_process() -> None:
 import gc, resource, sys, threading
 import pyfuse3, trio
 def state():
-    return (pyfuse3.trio, gc.get_freeze_count(), sys.getswitchinterval(), threading.stack_size(),
+    return (pyfuse3.trio, gc.get_freeze_count(), gc.get_threshold(), sys.getswitchinterval(), threading.stack_size(),
             resource.getrlimit(resource.RLIMIT_NOFILE), sys.getrecursionlimit())
 before = state()
 import imgfs.cli.main, imgfs.mount.operations, imgfs.mount.session
