@@ -5,7 +5,7 @@ its builder wrote into the config.
 """
 
 import re
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -125,7 +125,12 @@ class GraphFinder(Finder):
                 numbers[layer.diff_digest] += 1
         known, self._read = self._read, {}
         for driver, _, images in listed:
-            reachable = ChainMap(layers[driver], *layers.values())  # those of its own store before any others
+            reachable: dict[str, _LayerRef] = {}
+            for store in (
+                *reversed(layers.values()),
+                layers[driver],
+            ):  # those of its own store before any others
+                reachable |= store
             if driver.name not in FILES and images:
                 report(f"layers of driver {driver.name} cannot be read")
             for record in images:
