@@ -26,6 +26,8 @@ class LayerStack:
     Its user does the locking of `take` and `release`; the rest may be called at any time.
     """
 
+    __slots__ = ("_chain_ids", "_provider", "_sizes", "_top", "diff_ids", "has_looked_for_sizes")
+
     def __init__(self, provider: LayerProvider, diff_ids: Iterable[DiffID]) -> None:
         self._provider = provider
         self.diff_ids = tuple(diff_ids)
