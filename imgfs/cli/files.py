@@ -52,7 +52,9 @@ def cat(files: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> 
 @click.argument("destination")
 @click.option("-a", "--archive", is_flag=True, help="Keep owners, set-user-ID bits and extended attributes.")
 @click.option("-L", "--follow-link", is_flag=True, help="Copy what a symbolic link at PATH leads to.")
-@click.option("-q", "--quiet", is_flag=True, help="Accepted as docker cp has it; nothing is printed anyway.")
+@click.option(
+    "-q", "--quiet", is_flag=True, help="Accepted, as docker cp has it; there is no progress to leave out."
+)
 @source_option
 @store_option
 def cp(
