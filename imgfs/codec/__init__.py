@@ -4,13 +4,14 @@ from imgfs.codec.codec import Codec, DecodePass
 from imgfs.codec.compression import Compression
 from imgfs.codec.detect import begins_tar, describe_unread, detect
 from imgfs.codec.forward import open_forward
-from imgfs.codec.random_access import open_random
+from imgfs.codec.random_access import RandomBlob, open_random
 from imgfs.codec.seek_table import SeekTable
 
 __all__ = [
     "Codec",
     "Compression",
     "DecodePass",
+    "RandomBlob",
     "SeekTable",
     "begins_tar",
     "describe_unread",

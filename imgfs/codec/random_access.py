@@ -22,14 +22,14 @@ _KEPT_SIZE = 2 << 20  # decoded bytes kept by each decoder
 _START_COST = 256 << 10  # decoded bytes that may be skipped in the time a new decoder takes to start
 
 
-def open_random(blob: Blob, compression: Compression, table: SeekTable) -> Blob:
+def open_random(blob: Blob, compression: Compression, table: SeekTable) -> "RandomBlob":
     """The decoded bytes of `blob`, which closes with the view; it holds at most about 10 MiB.
 
     Raises Corrupt if the blob is shorter than the table says, and from reads that cannot be made correctly.
     """
     if blob.size < table.stored_size:
         raise Corrupt(f"compressed blob is {blob.size} bytes, its seek table says {table.stored_size}")
-    return _RandomBlob(blob, compression.codec, table)
+    return RandomBlob(blob, compression.codec, table)
 
 
 class Ticket:
@@ -92,13 +92,16 @@ class _SharedDecoder:
         self.reach = window.position
 
 
-class _RandomBlob(Blob):
+class RandomBlob(Blob):
+    """The decoded bytes of a blob, read at random; `decoded` is how many were decoded for that by now."""
+
     def __init__(self, blob: Blob, codec: Codec, table: SeekTable) -> None:
         self._blob = blob
         self._codec = codec
         self._table = table
         self._lock = Lock()  # of the list only; held for no longer than choosing takes
         self._decoders: list[_SharedDecoder] = []  # the most recently used is last
+        self.decoded = 0
 
     @property
     def size(self) -> int:
@@ -114,7 +117,9 @@ class _RandomBlob(Blob):
                 # while other threads used it, it may have moved too far
                 if decoder.window.failed or offset < decoder.window.kept_from:
                     continue
+                before = decoder.window.position
                 data = decoder.window.read(size, offset)
+                self.decoded += decoder.window.position - before
             if len(data) < size:
                 raise Corrupt(f"compressed blob ends at {offset + len(data)} of {self.size} decoded bytes")
             return data

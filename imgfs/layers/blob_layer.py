@@ -2,7 +2,8 @@
 
 What compression it has is decided from its first bytes, never from a media type. Its tar is read from
 
-index known       a decoded copy if one is kept, else from the nearest seek point
+index known       a decoded copy if one is kept, else from the nearest seek point, unless that has become so wasteful
+                  that a copy is worth being made
 not yet           the copy that the running pass makes, as far as it has come; if there is none, or the pass waits for
                   that of another layer, a decoder that follows the reader
 not compressed    the stored bytes
@@ -17,9 +18,17 @@ from threading import Lock
 from typing import ClassVar
 
 from imgfs.blob import Blob
-from imgfs.codec import Compression, begins_tar, describe_unread, detect, open_forward, open_random
+from imgfs.codec import (
+    Compression,
+    RandomBlob,
+    begins_tar,
+    describe_unread,
+    detect,
+    open_forward,
+    open_random,
+)
 from imgfs.digest import ChainID, DiffID, Digest
-from imgfs.errors import Corrupt, ImgfsError
+from imgfs.errors import Corrupt, ImgfsError, StoreError
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.layers.content import LayerContent, Place
 from imgfs.layers.index_build import IndexBuild
@@ -31,6 +40,7 @@ from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
 from imgfs.tree import Tree, build_tree
 
 _SAMPLE = 4096
+_WASTEFUL = 4  # times the size of a tar that decoders may decode for one reader before a copy is made
 
 
 @dataclass(slots=True)
@@ -167,6 +177,7 @@ class BlobTar(TarBlob):
         # decoders read from what the content holds open: dropped, and never closed
         self._indexed: Blob | None = None
         self._forward: TarBlob | None = None
+        self._may_copy = True
         self._is_closed = False
 
     @property
@@ -249,6 +260,12 @@ class BlobTar(TarBlob):
                 index = content.wait_for_index()
             if index is not None:
                 reader = content.copy or self._indexed or self._open_indexed(index)
+                decoded = reader.decoded if self._may_copy and isinstance(reader, RandomBlob) else 0
+                if decoded > _WASTEFUL * index.header.size:
+                    data = self._copied(size, offset, index)
+                    if data is not None:
+                        return data
+                    continue
                 if reader is not None:
                     try:
                         return reader.pread(size, offset)
@@ -267,6 +284,16 @@ class BlobTar(TarBlob):
             data = build.pread(size, offset)
             if data is not None:
                 return data
+
+    def _copied(self, size: int, offset: int, index: LayerIndex) -> bytes | None:
+        """Bytes of a copy that is being made; None if it is complete, or none can be kept."""
+        data = None
+        with suppress(StoreError, OSError):  # without room or threads for it, reading goes on as before
+            build = self._content.copying(index)
+            data = build.pread(size, offset) if build is not None else None
+        if data is None:
+            self._may_copy = self._content.find_copy(index) is not None
+        return data
 
     def _build_to_follow(self, limit: int) -> IndexBuild | None:
         """The pass to follow up to `limit`; None where there is none to follow, or this reader's decoder is ahead."""

@@ -9,8 +9,10 @@ from pathlib import Path
 import pytest
 
 from imgfs.cache import Cache
+from imgfs.codec import RandomBlob
 from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers import Indexer
+from imgfs.layers.blob_layer import BlobTar
 from imgfs.tar import TarBlob
 from tests.conftest import eventually
 from tests.indexing import indexing
@@ -47,6 +49,30 @@ def test_random_reads_by_several_threads_are_the_plain_bytes(
             done = pool.map(read_at_random, tars, range(4), [50] * 4)
             assert sum(done) == 200
             assert shared.size == own.size == len(DATA)
+
+
+@pytest.mark.parametrize("limit", [1 << 30, 0], ids=["room for a copy", "no room"])
+@pytest.mark.parametrize("encoder", ["gzip", "zstd frames"])
+def test_reads_that_decode_the_same_again_and_again_get_a_copy(
+    tmp_path: Path, encoder: str, limit: int
+) -> None:
+    """As of a tar in another order: each read starts behind the one before, farther than decoders keep bytes."""
+    data = big_tar(12_000_000)
+    with indexing(tmp_path, limit) as indexer:
+        layer = stored_layer(indexer, tmp_path / "layer", data, encoder)
+        index_of(layer, with_copy=False)
+        with layer.open() as tar:
+            assert isinstance(tar, BlobTar)
+            for turn in range(24):
+                for offset in range(turn * 1000, len(data), 1_000_000):
+                    assert tar.pread(500, offset) == data[offset : offset + 500]
+            decoded = tar._indexed.decoded if isinstance(tar._indexed, RandomBlob) else 0
+            if limit:
+                assert eventually(lambda: tar._content.copy is not None, 10)
+                assert decoded < 7 * len(data)
+            else:
+                assert decoded > 9 * len(data)
+                assert tar._content.copy is None
 
 
 def places(size: int) -> list[int]:
