@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from imgfs.version import __version__
 
 if TYPE_CHECKING:
-    from imgfs.api.images import Image, Images, Layer, open, open_image  # noqa: A004
+    from imgfs.api.opened import Image, Images, Layer, open, open_image  # noqa: A004
     from imgfs.api.path import ImagePath
 
 __all__ = ["Image", "ImagePath", "Images", "Layer", "__version__", "open", "open_image"]
@@ -30,6 +30,6 @@ def __getattr__(name: str) -> object:
     """The public names, imported when the first of them is used: commands start without them."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from imgfs.api import images, path
+    from imgfs.api import opened, path
 
-    return getattr(path if name == "ImagePath" else images, name)
+    return getattr(path if name == "ImagePath" else opened, name)

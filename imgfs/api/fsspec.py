@@ -16,7 +16,7 @@ from urllib.parse import unquote
 
 from fsspec import AbstractFileSystem
 
-from imgfs.api.images import OpenImage, open_image
+from imgfs.api.opened import OpenImage, open_image
 from imgfs.api.path import ImagePath
 
 _TYPES = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "link"}

@@ -15,7 +15,7 @@ from imgfs.cli.opening import cache, indexing
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sources import default_sources, open_source
-from imgfs.sources.opening import is_absence
+from imgfs.sources.open_union import is_absence
 from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
 from imgfs.view import RootDirectory, ViewOptions

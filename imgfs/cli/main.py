@@ -39,8 +39,8 @@ _COMPLETION = "_IMGFS_COMPLETE"  # set by shells to ask for completions
 _COMMANDS = {
     "mount": "mount.mount",
     "umount": "mount.umount",
-    "ls": "images.ls",
-    "tree": "images.tree",
+    "ls": "ls.ls",
+    "tree": "ls.tree",
     "inspect": "inspect.inspect",
     "cat": "files.cat",
     "cp": "files.cp",

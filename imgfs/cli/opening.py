@@ -11,7 +11,7 @@ from imgfs.cache import Cache
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
-from imgfs.sources.opening import open_union
+from imgfs.sources.open_union import open_union
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union

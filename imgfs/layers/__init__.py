@@ -8,7 +8,7 @@ from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.provider import LayerRegistry
 from imgfs.layers.split_layer import SplitLayer, SplitPlace, Splits
-from imgfs.layers.verify import check_stored, index_layer, stored_size, verify_layer
+from imgfs.layers.verification import check_stored, index_layer, stored_size, verify_layer
 
 __all__ = [
     "BlobLayer",

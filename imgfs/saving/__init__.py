@@ -1,6 +1,6 @@
 """Images as archives that engines load: of Docker's form, and as OCI image layouts. IDs and diff IDs stay the same."""
 
-from imgfs.saving.docker_archive import docker_archive_entries
+from imgfs.saving.docker_save import docker_archive_entries
 from imgfs.saving.entry import Entry, SavedImage, write_directory, write_tar
 from imgfs.saving.oci_layout import oci_layout_entries
 

@@ -15,7 +15,7 @@ from imgfs.errors import AmbiguousName, ImageNotFound, InvalidImage, NotFound, S
 from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import SCHEMES, default_sources
 from imgfs.sources.image_reference import ImageReference, parse_image_reference
-from imgfs.sources.opening import open_union
+from imgfs.sources.open_union import open_union
 from imgfs.sources.reference import spellings
 from imgfs.sources.source import Source
 from imgfs.sources.union import Snapshot, Union

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imgfs.cache import Cache
-from imgfs.sources.opening import open_union
+from imgfs.sources.open_union import open_union
 from imgfs.view import RootDirectory, ViewOptions
 from tests.images import TestImage, layer_tar, oci_layout
 

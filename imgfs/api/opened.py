@@ -22,7 +22,7 @@ from imgfs.digest import DiffID
 from imgfs.errors import ImgfsError
 from imgfs.rootfs import Difference, RootFS, differences
 from imgfs.sources.lookup import ChosenImage, choose_images
-from imgfs.sources.opening import open_union
+from imgfs.sources.open_union import open_union
 from imgfs.store import LayerStack
 from imgfs.tree import Event
 from imgfs.view.tars import open_rootfs_tar

@@ -8,7 +8,7 @@ from imgfs.sources.union import Union
 from imgfs.store import Image
 from imgfs.view.history import HistoryFile
 from imgfs.view.image_origin import ImageOrigin
-from imgfs.view.layers import LayersDirectory
+from imgfs.view.layers_directory import LayersDirectory
 from imgfs.view.links import ChildrenDirectory
 from imgfs.view.node import Directory, Node
 from imgfs.view.tars import FlatTarFile, RootfsTar

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
 from imgfs.sources.union import Snapshot
-from imgfs.view.image import Context, ImageDirectory
+from imgfs.view.image_directory import Context, ImageDirectory
 from imgfs.view.links import ImageLink
 from imgfs.view.node import Directory, Node
 

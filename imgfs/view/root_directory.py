@@ -6,8 +6,8 @@ from threading import Lock
 from imgfs.cache import Cache
 from imgfs.rootfs import TreeCache
 from imgfs.sources.union import Snapshot, Union
-from imgfs.view.image import Context, ViewOptions
-from imgfs.view.images import ImagesDirectory
+from imgfs.view.image_directory import Context, ViewOptions
+from imgfs.view.images_directory import ImagesDirectory
 from imgfs.view.links import HeadsDirectory, TagsDirectory, vanished_tags
 from imgfs.view.node import Directory, Node
 from imgfs.view.trees import Trees
