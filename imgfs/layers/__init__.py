@@ -10,6 +10,9 @@ from imgfs.layers.provider import LayerRegistry
 from imgfs.layers.split_layer import SplitLayer, SplitPlace, Splits
 from imgfs.layers.verification import check_stored, index_layer, stored_size, verify_layer
 
+StoredLayer = BlobLayer
+"""The name that BlobLayer had before, for programs that use it."""
+
 __all__ = [
     "BlobLayer",
     "Cache",
@@ -23,6 +26,7 @@ __all__ = [
     "SplitLayer",
     "SplitPlace",
     "Splits",
+    "StoredLayer",
     "chain_id",
     "chain_ids",
     "check_stored",
