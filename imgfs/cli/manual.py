@@ -97,7 +97,9 @@ def man_page(page: str, group: click.Group) -> str:
 
 def _commands(group: click.Group) -> Iterator[str]:
     yield ".SH COMMANDS"
-    with click.Context(group, info_name="imgfs", max_content_width=100, terminal_width=100) as context:
+    # with the settings of the command itself, such as the names of its option for help
+    names = group.context_settings["help_option_names"]
+    with click.Context(group, info_name="imgfs", help_option_names=names) as context:
         for name in group.list_commands(context):
             command = group.get_command(context, name)
             if command is None or command.hidden:
