@@ -140,10 +140,13 @@ class TagTree:
         return self._names
 
 
-def vanished_tags(before: Snapshot, after: Snapshot) -> Iterator[tuple[str, bytes]]:
-    """The names in directories of tags that are gone or lead elsewhere, each after the key of its directory."""
+def vanished_tags(tags: TagTree, before: Snapshot, after: Snapshot) -> Iterator[tuple[str, bytes]]:
+    """The names in directories of tags that are gone or lead elsewhere, each after the key of its directory.
+
+    `tags` is that of the directories, which has the names of one of the two already if they were looked into.
+    """
     waiting: list[tuple[tuple[bytes, ...], _Names, _Names]]
-    waiting = [((), TagTree().names(before), TagTree().names(after))]
+    waiting = [((), tags.names(before), tags.names(after))]
     while waiting:
         path, old, new = waiting.pop()
         for name, was in old.items():

@@ -1,14 +1,13 @@
 """The top of the mounted tree."""
 
 from collections.abc import Iterator
-from threading import Lock
 
 from imgfs.cache import Cache
 from imgfs.rootfs import TreeCache
 from imgfs.sources.union import Snapshot, Union
 from imgfs.view.image_directory import Context, ViewOptions
 from imgfs.view.images_directory import ImagesDirectory
-from imgfs.view.links import HeadsDirectory, TagsDirectory, vanished_tags
+from imgfs.view.links import HeadsDirectory, TagsDirectory, TagTree, vanished_tags
 from imgfs.view.node import Directory, Node
 from imgfs.view.trees import Trees
 
@@ -20,12 +19,12 @@ class RootDirectory(Directory):
 
     def __init__(self, union: Union, options: ViewOptions, cache: Cache | None = None) -> None:
         self._trees = Trees(TreeCache(cache), links_inside=options.links_inside)
+        self._tags = TagTree()
         self._union = union
         self._seen = union.snapshot  # that names which are gone were last reported for
-        self._reporting = Lock()
         self._entries: dict[bytes, Node] = {
             b"images": ImagesDirectory(Context(union, options, self._trees)),
-            b"tags": TagsDirectory(union),
+            b"tags": TagsDirectory(union, self._tags),
             b"heads": HeadsDirectory(union),
         }
 
@@ -38,10 +37,9 @@ class RootDirectory(Directory):
 
         Each comes after the key of the directory that it was in.
         """
-        with self._reporting:
-            before, after = self._seen, self._union.snapshot
-            self._seen = after
-        return [] if after is before else list(_vanished(before, after))
+        before, self._seen = self._seen, self._union.snapshot
+        after = self._seen
+        return [] if after is before else list(_vanished(self._tags, before, after))
 
     def lookup(self, name: bytes) -> Node | None:
         return self._entries.get(name)
@@ -50,7 +48,7 @@ class RootDirectory(Directory):
         yield from self._entries.items()
 
 
-def _vanished(before: Snapshot, after: Snapshot) -> Iterator[tuple[str, bytes]]:
+def _vanished(tags: TagTree, before: Snapshot, after: Snapshot) -> Iterator[tuple[str, bytes]]:
     for image_id in before.images.keys() - after.images.keys():
         yield ImagesDirectory.key, image_id.hex.encode()
     for image_id in set(before.heads).difference(after.heads):
@@ -58,4 +56,4 @@ def _vanished(before: Snapshot, after: Snapshot) -> Iterator[tuple[str, bytes]]:
     for image_id, children in before.children.items():
         for child in set(children).difference(after.children.get(image_id, ())):
             yield f"{ImagesDirectory.key}/{image_id.hex}/children", child.hex.encode()
-    yield from vanished_tags(before, after)
+    yield from vanished_tags(tags, before, after)
