@@ -12,12 +12,10 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any, BinaryIO, Self, cast
 
-import platformdirs
-
 from imgfs.api.path import ImagePath
 from imgfs.blob import Blob
 from imgfs.blob.stream import BlobStream
-from imgfs.cache import Cache
+from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.digest import DiffID
 from imgfs.errors import ImgfsError
 from imgfs.rootfs import Difference, RootFS, differences
@@ -26,9 +24,6 @@ from imgfs.sources.open_union import open_union
 from imgfs.store import LayerStack
 from imgfs.tree import Event
 from imgfs.view.tars import open_rootfs_tar
-
-CACHE_SIZE = 8 << 30
-"""Bytes that the cache may have on disk where no size is given."""
 
 Reference = str | os.PathLike[str]
 
@@ -194,7 +189,7 @@ class Images:
             return False
 
 
-def open(*sources: Reference, cache: Reference | None = None, cache_size: int = CACHE_SIZE) -> Images:  # noqa: A001
+def open(*sources: Reference, cache: Reference | None = None, cache_size: int = DEFAULT_LIMIT) -> Images:  # noqa: A001
     """The images of some sources, such as `docker:`, `oci:PATH` or the path of an archive; close them at the end.
 
     What is learnt of compressed layers is kept in the directory `cache`, by default that of the command line.
@@ -224,7 +219,7 @@ class OpenImage(Image):
 
 
 def open_image(
-    image: Reference, *, cache: Reference | None = None, cache_size: int = CACHE_SIZE
+    image: Reference, *, cache: Reference | None = None, cache_size: int = DEFAULT_LIMIT
 ) -> OpenImage:
     """The image that is named as on the command line: by name or ID in any store of the machine, or with its source.
 
@@ -237,7 +232,7 @@ def open_image(
 
 
 def _cache(path: Reference | None, size: int) -> Cache:
-    return Cache(platformdirs.user_cache_dir("imgfs") if path is None else os.fspath(path), size)
+    return Cache(default_folder() if path is None else os.fspath(path), size)
 
 
 def _stream(blob: Blob) -> BinaryIO:

@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO
 
+import platformdirs
+
 from imgfs.blob import FileBlob, Folder
 from imgfs.cache.partial_file import PREFIX, Partial, left_behind
 from imgfs.cache.trusted_folder import is_ours, open_trusted_folder
@@ -26,8 +28,15 @@ logger = logging.getLogger("imgfs")
 
 _VERSION = "1"
 _NAME = re.compile(r"sha(256|384|512)-[0-9a-f]+(\.of[-0-9]+)?\.[a-z0-9-]+|" + PREFIX + "[a-z0-9_]+")
+DEFAULT_LIMIT = 8 << 30
+"""Bytes on disk that the cache may take where nothing else is asked for."""
 COPY = "copy"
 """The kind of files that are large, and that their readers can do without."""
+
+
+def default_folder() -> str:
+    """The cache directory of this user, `$XDG_CACHE_HOME/imgfs`."""
+    return platformdirs.user_cache_dir("imgfs")
 
 
 @dataclass(frozen=True, slots=True)

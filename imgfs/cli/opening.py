@@ -5,9 +5,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
 import click
-import platformdirs
 
-from imgfs.cache import Cache
+from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
@@ -29,7 +28,6 @@ source_option = click.option(
 )
 
 
-DEFAULT_CACHE_SIZE = 8 << 30
 _CACHE_SIZE, _CACHE = "imgfs.cache_size", "imgfs.cache"
 
 
@@ -60,8 +58,8 @@ def cache() -> Cache:
     """The cache of this command, `$XDG_CACHE_HOME/imgfs`; the same object at each call."""
     meta = click.get_current_context().meta
     if _CACHE not in meta:
-        limit = meta.get(_CACHE_SIZE, DEFAULT_CACHE_SIZE)
-        meta[_CACHE] = Cache(platformdirs.user_cache_dir("imgfs"), limit)
+        limit = meta.get(_CACHE_SIZE, DEFAULT_LIMIT)
+        meta[_CACHE] = Cache(default_folder(), limit)
     found: Cache = meta[_CACHE]
     return found
 
