@@ -10,7 +10,7 @@ from imgfs.blob import blob_chunks
 from imgfs.cli.messages import progress_bar, tell
 from imgfs.cli.naming import named_image
 from imgfs.cli.opening import source_option, store_option
-from imgfs.cli.output import output_file, output_folder
+from imgfs.cli.output import output_file, output_folder, output_option
 from imgfs.rootfs.copy_out import CopyOut
 from imgfs.sources.lookup import ChosenImage
 from imgfs.view.tars import open_rootfs_tar
@@ -18,7 +18,7 @@ from imgfs.view.tars import open_rootfs_tar
 
 @click.command(short_help="Write the root file system of an image as a tar.")
 @click.argument("image")
-@click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE instead of standard output.")
+@output_option
 @click.option(
     "-C", "--directory", metavar="DIR", help="Unpack into DIR, which is made, instead of writing a tar."
 )

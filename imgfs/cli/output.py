@@ -11,14 +11,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import BinaryIO
 
+import click
+
 from imgfs.blob import Folder
 from imgfs.cli.messages import ClosedStream
 
-_FULL = (
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EFBIG,
-)  # errors that only writing raises, and without the file's name
+# errors that only writing raises, and without the file's name
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+output_option = click.option(
+    "-o", "--output", metavar="FILE", default="-", help="Write to FILE instead of standard output."
+)
 
 
 @contextmanager

@@ -11,7 +11,7 @@ import click
 from imgfs.cli.messages import progress_bar
 from imgfs.cli.naming import named_images
 from imgfs.cli.opening import source_option, store_option
-from imgfs.cli.output import output_file
+from imgfs.cli.output import output_file, output_option
 from imgfs.digest import ImageID
 from imgfs.saving import (
     Entry,
@@ -26,7 +26,7 @@ from imgfs.sources.lookup import ChosenImage
 
 @click.command(short_help="Save images to an archive that docker and podman load.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
-@click.option("-o", "--output", metavar="FILE", default="-", help="Write to FILE instead of standard output.")
+@output_option
 @click.option(
     "--format",
     "form",
