@@ -116,16 +116,23 @@ def _found(
         (image_id,) = snapshot.images
         known = next(iter(snapshot.tags_of(image_id)), None)
         return ChosenImage(term, snapshot, cache, image_id, reference.path, known)
-    tagged = {source: _tagged(source, name) for source in union.sources}
-    by_source = {source.reference: of.short for source, of in tagged.items() if of is not None}
-    if len(set(by_source.values())) > 1:
-        which = ", ".join(f"{short} in {place}" for place, short in by_source.items())
-        raise AmbiguousName(f"{term} is the name of different images: {printable(which)}")
+    _check_unambiguous(term, name, union)
     try:
         image_id = snapshot.resolve(name)
     except ImageNotFound:
         raise _not_found(term, name, union, unreadable) from None
     return ChosenImage(term, snapshot, cache, image_id, reference.path, snapshot.name_meant(name))
+
+
+def _check_unambiguous(term: str, name: str, union: Union) -> None:
+    """Raises AmbiguousName if several sources have different images of a name."""
+    if len(union.sources) < 2:  # the tags of one are not read again for nothing
+        return
+    tagged = {source: _tagged(source, name) for source in union.sources}
+    by_source = {source.reference: of.short for source, of in tagged.items() if of is not None}
+    if len(set(by_source.values())) > 1:
+        which = ", ".join(f"{short} in {place}" for place, short in by_source.items())
+        raise AmbiguousName(f"{term} is the name of different images: {printable(which)}")
 
 
 def _tagged(source: Source, name: str) -> ImageID | None:
