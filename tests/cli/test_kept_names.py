@@ -81,7 +81,7 @@ def test_names_that_are_gone_are_gone_soon_for_those_who_hold_walk_and_open(
             for _ in range(4):
                 imgfs("load", archive)
                 assert eventually(lambda: all(os.path.lexists(name) for name in names), SOON), names
-                assert not os.path.lexists(top / "heads" / child.id[7:])
+                assert eventually(lambda: not os.path.lexists(top / "heads" / child.id[7:]), SOON)
                 held = (folder / "rootfs/data/file-0001").open("rb")
                 imgfs("rm", grandchild.id)
                 end = time.monotonic() + SOON
