@@ -4,6 +4,7 @@ A tree says where the content of its files lies; it knows nothing of how layers 
 """
 
 from imgfs.tree.build import TreeBuilder, build_tree
+from imgfs.tree.efficiency import Efficiency, Repeated, efficiency_of
 from imgfs.tree.flat import FlatPlan, FlatTar
 from imgfs.tree.origins import Event, origins
 from imgfs.tree.overlay import Overlay, overlay_trees
@@ -13,16 +14,19 @@ from imgfs.tree.usage import LayerUsage, layer_usage
 
 __all__ = [
     "NO_LAYER",
+    "Efficiency",
     "Event",
     "FlatPlan",
     "FlatTar",
     "LayerUsage",
     "Overlay",
     "Paths",
+    "Repeated",
     "Tree",
     "TreeBuilder",
     "build_tree",
     "dump_tree",
+    "efficiency_of",
     "layer_usage",
     "load_tree",
     "origins",
