@@ -30,6 +30,7 @@ PACKAGES = [
     "lru",
     "digest",
     "logs",
+    "sizes",
     "errors",
     "version",
 ]

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 
 import click
 
-from imgfs.cli.messages import human_size
 from imgfs.cli.opening import cache, indexing
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
+from imgfs.sizes import human_size
 from imgfs.sources import default_sources, open_source
 from imgfs.sources.open_union import is_absence
 from imgfs.sources.own.store import default_path

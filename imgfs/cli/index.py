@@ -8,11 +8,12 @@ import click
 
 from imgfs.cache import CacheEntry
 from imgfs.cache.partial_file import PREFIX
-from imgfs.cli.messages import human_size, progress_bar, tell
+from imgfs.cli.messages import progress_bar, tell
 from imgfs.cli.opening import cache, cache_size_option, opened
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
 from imgfs.layers import Layer, chain_ids, index_layer, stored_size
+from imgfs.sizes import human_size
 from imgfs.sources import Source
 from imgfs.sources.union import Snapshot
 

@@ -5,12 +5,14 @@ import sys
 import click
 import msgspec
 
-from imgfs.cli.messages import human_size
+from imgfs.cli.color import bad, color_option, good
 from imgfs.cli.naming import named_image
 from imgfs.cli.opening import source_option, store_option
+from imgfs.cli.table import print_table
 from imgfs.digest import DiffID
 from imgfs.errors import printable
-from imgfs.tree import layer_usage
+from imgfs.sizes import human_size
+from imgfs.tree import efficiency_of, layer_usage
 
 _BAR = 16  # characters
 
@@ -30,23 +32,27 @@ class _Layer(msgspec.Struct):
 
 
 class _Layers(msgspec.Struct):
-    """All layers of an image. `efficiency` is the share of all content that is seen in the end, 1 if there is none."""
+    """All layers of an image. `efficiency` and `wasted_size` are as dive has them."""
 
     id: str
     layers: list[_Layer]
     size: int
     hidden_size: int
+    wasted_size: int
     efficiency: float
 
 
 @click.command(short_help="Show what each layer adds, and what later ones hide.")
 @click.argument("image")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@click.option("--no-trunc", is_flag=True, help="On a terminal, print steps whole.")
+@color_option
 @source_option
 @store_option
-def layers(image: str, as_json: bool, sources: tuple[str, ...], store: str | None) -> None:
+def layers(image: str, as_json: bool, no_trunc: bool, sources: tuple[str, ...], store: str | None) -> None:
     """Show the layers of IMAGE, the lowest first: the size of their files, how many files they add (+), replace (~) and
-    remove (-), how much of it later layers delete or replace, and the step that made them.
+    remove (-), how much of it later layers delete or replace (on a terminal
+    red in the bar), and the step that made them.
 
     \b
     Example:
@@ -54,7 +60,8 @@ def layers(image: str, as_json: bool, sources: tuple[str, ...], store: str | Non
     """
     with named_image(image, sources, store) as named:
         found = named.image
-        usage = layer_usage(named.trees())
+        trees = list(named.trees())
+        usage, efficiency = layer_usage(trees), efficiency_of(trees)
     steps = [entry.created_by or entry.comment or "" for entry in found.history if not entry.empty_layer]
     steps += [""] * (len(usage) - len(steps))
     rows = [
@@ -72,32 +79,34 @@ def layers(image: str, as_json: bool, sources: tuple[str, ...], store: str | Non
         for number, (diff_id, step, of) in enumerate(zip(found.diff_ids, steps, usage, strict=False))
     ]
     size, hidden = sum(row.size for row in rows), sum(row.hidden_size for row in rows)
-    whole = _Layers(str(found.id), rows, size, hidden, 1 - hidden / size if size else 1.0)
+    whole = _Layers(str(found.id), rows, size, hidden, efficiency.wasted, efficiency.score)
     if as_json:
         text = msgspec.json.format(msgspec.json.encode(whole, enc_hook=str)).decode()
         sys.stdout.write(text + "\n")
     else:
-        _print(whole)
+        _print(whole, no_trunc=no_trunc)
 
 
-def _print(whole: _Layers) -> None:
+def _print(whole: _Layers, *, no_trunc: bool) -> None:
     largest = max((row.size for row in whole.layers), default=0) or 1
-    lines = [("LAYER", "SIZE", "", "+FILES", "~", "-", "HIDDEN", "STEP")]
+    lines = [["LAYER", "SIZE", "", "+FILES", "~", "-", "HIDDEN", "STEP"]]
     for row in whole.layers:
-        bar = "#" * round(_BAR * row.size / largest)
-        counts = (str(row.added), str(row.replaced), str(row.removed))
-        hidden = human_size(row.hidden_size) if row.hidden else ""
-        name = f"{row.number:02}-{row.diff_id.short}"
+        length, lost = (round(_BAR * size / largest) for size in (row.size, row.hidden_size))
         lines.append(
-            (name, human_size(row.size), bar, *counts, hidden, " ".join(printable(row.created_by).split()))
+            [
+                f"{row.number:02}-{row.diff_id.short}",
+                human_size(row.size),
+                good("#" * (length - lost)) + bad("#" * lost),
+                str(row.added),
+                str(row.replaced),
+                str(row.removed),
+                human_size(row.hidden_size) if row.hidden else "",
+                " ".join(printable(row.created_by).split()),
+            ]
         )
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    for name, size, bar, added, replaced, removed, hidden, step in lines:
-        numbers = (
-            f"{added:>{widths[3]}} {replaced:>{widths[4]}} {removed:>{widths[5]}}  {hidden:>{widths[6]}}"
-        )
-        click.echo(f"{name:<{widths[0]}}  {size:>{widths[1]}} {bar:<{widths[2]}}  {numbers}  {step}".rstrip())
+    print_table(lines, right=("SIZE", "+FILES", "~", "-", "HIDDEN"), cut=None if no_trunc else "STEP")
     click.echo(
         f"{human_size(whole.size)} in {len(whole.layers)} layer{'s' * (len(whole.layers) != 1)}, "
-        f"{human_size(whole.hidden_size)} hidden by later ones, efficiency {whole.efficiency:.1%}"
+        f"{human_size(whole.hidden_size)} hidden by later ones; "
+        f"wasted {human_size(whole.wasted_size)}, efficiency {whole.efficiency:.1%}"
     )

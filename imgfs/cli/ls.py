@@ -10,11 +10,12 @@ from rich.console import Console
 from rich.tree import Tree
 
 from imgfs.cli.files import list_paths
-from imgfs.cli.messages import end_of_list, human_size, tell, utf8
+from imgfs.cli.messages import end_of_list, tell, utf8
 from imgfs.cli.naming import named_images
 from imgfs.cli.opening import opened, store_option
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import printable
+from imgfs.sizes import human_size
 from imgfs.sources import SCHEMES, Source, default_sources
 from imgfs.sources.finder import Artifact
 from imgfs.sources.image_reference import parse_image_reference

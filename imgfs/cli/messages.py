@@ -9,6 +9,7 @@ from typing import NoReturn
 import click
 
 from imgfs.errors import printable
+from imgfs.sizes import human_size
 from imgfs.store import Problem
 
 
@@ -28,7 +29,7 @@ class ClosedStream(io.TextIOWrapper):
 
 @contextmanager
 def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A bar on standard error, if that is a terminal, with bytes, rate and time left.
+    """A bar on standard error, if that is a terminal, with what is done, the rate and the time left.
 
     Yields a function that takes the number of bytes done since its last call.
     """
@@ -39,15 +40,22 @@ def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None
     from rich.console import Console
 
     columns = (
-        progress.TextColumn("{task.description}"),
-        progress.BarColumn(),
-        progress.DownloadColumn(binary_units=True),
-        progress.TransferSpeedColumn(),
+        progress.TextColumn("{task.description}", markup=False),
+        progress.BarColumn(20),  # so that a line fits in 80 columns
+        progress.TextColumn("{task.fields[figures]}"),
         progress.TimeRemainingColumn(),
     )
     with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
-        task = bar.add_task(label, total=total)
-        yield lambda count: bar.advance(task, count)
+        number = bar.add_task(label, total=total, figures="")
+        (task,) = bar.tasks
+
+        def advance(count: int) -> None:
+            done = human_size(int(task.completed) + count)
+            of = "" if total is None else f"/{human_size(total)}"
+            rate = f"  {human_size(int(task.speed))}/s" if task.speed else ""
+            bar.update(number, advance=count, figures=f"{done}{of}{rate}")
+
+        yield advance
 
 
 def utf8(text: str) -> str:
@@ -58,15 +66,3 @@ def utf8(text: str) -> str:
 def shown(path: str) -> str:
     """A path for people: what could steer their terminal, and what is not UTF-8, as escapes."""
     return printable(utf8(path))
-
-
-def human_size(size: int | None) -> str:
-    """A size in powers of 1000, with three digits as docker prints it; `-` if it is unknown."""
-    if size is None:
-        return "-"
-    amount = float(size)
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if amount < 999.5 or unit == "TB":
-            break
-        amount /= 1000
-    return f"{amount:.3g}{unit}" if amount < 999.5 else f"{amount:.0f}{unit}"

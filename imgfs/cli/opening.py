@@ -1,6 +1,5 @@
 """Opening what a command works on, sources, our own store and the cache, and the options that choose them."""
 
-import re
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
@@ -10,6 +9,7 @@ from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
+from imgfs.sizes import parse_size
 from imgfs.sources.open_union import open_union
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
@@ -31,17 +31,12 @@ source_option = click.option(
 _CACHE_SIZE, _CACHE = "imgfs.cache_size", "imgfs.cache"
 
 
-def parse_size(text: str) -> int:
-    """A size in bytes from a number with an optional K, M, G or T. Raises click.BadParameter."""
-    match = re.fullmatch(r"(\d{1,18})(?:([KMGT])(?:i?B)?)?", text.strip(), re.IGNORECASE | re.ASCII)
-    if match is None:
-        raise click.BadParameter(f"{text!r} is not a size such as 500M or 8G")
-    return int(match[1]) << 10 * " KMGT".index((match[2] or " ").upper())
-
-
 def _take_cache_size(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
     if value is not None:
-        context.meta[_CACHE_SIZE] = parse_size(value)
+        try:
+            context.meta[_CACHE_SIZE] = parse_size(value)
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
 
 
 cache_size_option = click.option(

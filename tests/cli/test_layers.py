@@ -34,12 +34,13 @@ def test_json_has_numbers(imgfs: Imgfs, image: str) -> None:
     assert (first["size"], first["added"], first["hidden"], first["hidden_size"]) == (4000, 2, 1, 3000)
     assert (second["size"], second["replaced"], second["removed"], second["hidden"]) == (1000, 1, 0, 0)
     assert (first["created_by"], second["created_by"]) == ("COPY\ta b /", "RUN edit")
-    assert (found["size"], found["hidden_size"], found["efficiency"]) == (5000, 3000, 0.4)
+    assert (found["size"], found["hidden_size"], found["wasted_size"]) == (5000, 3000, 4000)
+    assert found["efficiency"] == 0.4
 
 
 def test_the_table_is_for_people(imgfs: Imgfs, image: str) -> None:
     lines = imgfs("layers", image).stdout.decode().splitlines()
     assert lines[0].split() == ["LAYER", "SIZE", "+FILES", "~", "-", "HIDDEN", "STEP"]
-    assert lines[1].split() == [lines[1][:15], "4kB", "#" * 16, "2", "0", "0", "3kB", "COPY\\ta", "b", "/"]
+    assert lines[1].split() == [lines[1][:15], "4.0K", "#" * 16, "2", "0", "0", "3.0K", "COPY\\ta", "b", "/"]
     assert lines[2].split()[2:] == ["####", "0", "1", "0", "RUN", "edit"]
-    assert lines[3] == "5kB in 2 layers, 3kB hidden by later ones, efficiency 40.0%"
+    assert lines[3] == "4.9K in 2 layers, 3.0K hidden by later ones; wasted 4.0K, efficiency 40.0%"

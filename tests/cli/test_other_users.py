@@ -62,4 +62,4 @@ def test_a_store_of_another_user_has_a_part_of_the_cache_of_its_own(imgfs: Imgfs
     kept = imgfs("cache", "ls").stdout.split()
     assert {name for name in kept if b"sha256" in name} == {name for name in kept if b".of65534." in name}
     imgfs("cache", "clear")
-    assert b"0B  in 0 files" in imgfs("cache", "ls").stdout
+    assert b" 0  in 0 files" in imgfs("cache", "ls").stdout

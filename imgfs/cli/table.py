@@ -1,0 +1,53 @@
+"""Tables: lines of cells in columns, which fit the terminal where one of them may be cut."""
+
+import shutil
+import sys
+from collections.abc import Collection, Sequence
+
+import click
+
+_WIDEST = 100  # characters of a column; a longer cell moves only the rest of its own line
+_NARROWEST = 12  # characters that are left of a column that is cut
+_GAP = "  "
+
+
+def print_table(
+    lines: Sequence[Sequence[str]], *, right: Collection[str] = (), cut: str | None = None
+) -> None:
+    """Print lines of cells, the first of which are the headings; cells may be colored.
+
+    The columns called so in `right` are aligned to the right. Where the terminal is too narrow, the cells of the column
+    called `cut`, which have no colors, are shortened; what goes to a pipe or a file is never cut.
+    """
+    headings = lines[0]
+    widths = [min(max(map(_width, column)), _WIDEST) for column in zip(*lines, strict=True)]
+    if cut is not None and sys.stdout.isatty():
+        place = list(headings).index(cut)
+        others = sum(widths) - widths[place] + len(_GAP) * (len(widths) - 1)
+        room = max(shutil.get_terminal_size().columns - others, _NARROWEST)
+        widths[place] = min(widths[place], room)
+        lines = [[*line[:place], _shortened(line[place], room), *line[place + 1 :]] for line in lines]
+    for line in lines:
+        cells = []
+        for heading, cell, width in zip(headings, line, widths, strict=True):
+            padding = " " * (width - _width(cell))
+            cells.append(padding + cell if heading in right else cell + padding)
+        click.echo(_GAP.join(cells).rstrip())
+
+
+def _width(cell: str) -> int:
+    """How many columns of a terminal a cell takes."""
+    text = click.unstyle(cell)
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # here, as it is seldom needed
+
+    return cell_len(text)
+
+
+def _shortened(cell: str, width: int) -> str:
+    if _width(cell) <= width:
+        return cell
+    from rich.cells import set_cell_size
+
+    return f"{set_cell_size(cell, width - 1).rstrip()}…"

@@ -1,0 +1,47 @@
+"""Tables: aligned whatever is in them, and cut only where a terminal is too narrow."""
+
+import io
+import sys
+
+import click
+import pytest
+
+from imgfs.cli.table import print_table
+
+LINES = [
+    ["NAME", "SIZE", "STEP"],
+    ["a", "1.5K", "RUN make and so on, at length"],
+    ["日本", "20", click.style("RUN", fg="red")],
+]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def printed(monkeypatch: pytest.MonkeyPatch, terminal: io.StringIO) -> list[str]:
+    monkeypatch.setattr(sys, "stdout", terminal)
+    print_table(LINES, right=["SIZE"], cut="STEP")
+    return terminal.getvalue().splitlines()
+
+
+def test_columns_are_aligned_by_what_a_terminal_shows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert printed(monkeypatch, io.StringIO()) == [
+        "NAME  SIZE  STEP",
+        "a     1.5K  RUN make and so on, at length",
+        "日本    20  RUN",
+    ]
+
+
+def test_a_column_is_cut_where_the_terminal_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "28")
+    lines = printed(monkeypatch, Terminal())
+    assert lines[1] == "a     1.5K  RUN make and so…"
+    monkeypatch.setenv("COLUMNS", "80")
+    assert printed(monkeypatch, Terminal())[1].endswith("at length")
+
+
+def test_a_column_is_never_cut_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "10")
+    assert printed(monkeypatch, Terminal())[1] == "a     1.5K  RUN make an…"
