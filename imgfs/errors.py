@@ -13,6 +13,7 @@
     ├── Corrupt (EIO)                 bytes that do not match their digest or format
     ├── StoreError (EIO)              a store, source or cache that cannot be read or written
     │   └── SourceNotFound (ENOENT)   a place where there is no source of that kind
+    ├── InvalidRules (EINVAL)         rules for `imgfs check` that do not parse
     ├── InUse (EBUSY)                 an image that others are based on, a database that keeps changing
     └── MountError (EIO)              the file system cannot be mounted or unmounted
 
@@ -84,6 +85,10 @@ class StoreError(ImgfsError):
 
 class SourceNotFound(StoreError):
     errno = errno.ENOENT
+
+
+class InvalidRules(ImgfsError):
+    errno = errno.EINVAL
 
 
 class InUse(ImgfsError):

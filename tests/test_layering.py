@@ -14,6 +14,7 @@ PACKAGES = [
     "view",
     "saving",
     "own",
+    "checking",
     "sources",
     "rootfs",
     "store",

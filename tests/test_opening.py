@@ -77,6 +77,10 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "this is how stores are read; the root's own path is the user's",
         "os.open os.scandir os.stat",
     ),
+    "checking/rule_file.py": (
+        "the user's own file of rules",
+        "open os.path.lexists",
+    ),
     "cli/doctor.py": (
         "/dev/fuse, fuse.conf, and a temporary mount point",
         "open os.open os.rmdir tempfile.mkdtemp",

@@ -14,9 +14,9 @@ from imgfs.cli.messages import shown, tell, utf8
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
 from imgfs.errors import printable
-from imgfs.rootfs import Change, Difference, RootFS, Stat, differences
+from imgfs.rootfs import Change, Difference, Stat, differences
+from imgfs.rootfs.hidden import hidden_paths
 from imgfs.sources.lookup import ChosenImage
-from imgfs.tar.paths import steps
 from imgfs.tree import Event, Tree
 
 _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
@@ -77,27 +77,15 @@ def _found(named: ChosenImage, pattern: str) -> Iterator[str]:
 
 def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterator[str]:
     """The layer, two spaces and the path of what is in layers, or only of what is not seen in the end."""
-    with named.root_fs() as seen:
-        places = {seen.place(seen.tree.inode(entry)) for entry in seen.tree.walk()} if deleted else set()
-
-        def is_seen(root: RootFS, path: str) -> bool:
-            entry = root.lookup(path, follow=False)
-            if not root.tree.is_directory(entry):
-                return root.place(entry) in places or os.path.basename(path).startswith(".wh.")
-            return _has_directory(seen.tree, path)
-
-        for number, (diff_id, root) in enumerate(zip(named.image.diff_ids, named.layer_trees(), strict=True)):
-            for path in root.find(pattern):
-                if not (deleted and is_seen(root, path)):
-                    yield f"{number:02}-{diff_id.short}  {path}"
-
-
-def _has_directory(tree: Tree, path: str) -> bool:
-    """Whether a tree has a directory at a path, no part of which is a link."""
-    entry: int | None = 0
-    for name in steps(os.fsencode(path)):
-        entry = None if entry is None else tree.lookup(entry, name)
-    return entry is not None and tree.is_directory(entry)
+    if deleted:
+        with named.root_fs() as seen:
+            found = [(number, path) for number, _, path in hidden_paths(seen, named.layer_trees(), [pattern])]
+    else:
+        found = [
+            (number, path) for number, root in enumerate(named.layer_trees()) for path in root.find(pattern)
+        ]
+    for number, path in found:
+        yield f"{number:02}-{named.image.diff_ids[number].short}  {path}"
 
 
 @click.command(short_help="Show which layer a path comes from.")

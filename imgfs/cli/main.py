@@ -19,6 +19,7 @@ from typing import NoReturn
 
 import click
 
+from imgfs.cli.color import color_by_default
 from imgfs.cli.messages import ClosedStream, tell
 from imgfs.cli.mount_helper import mount_arguments
 from imgfs.errors import ImgfsError, describe, is_shortage
@@ -48,6 +49,7 @@ _COMMANDS = {
     "which": "look.which",
     "diff": "look.diff",
     "layers": "layers.layers",
+    "check": "check.check",
     "export": "export.export",
     "save": "save.save",
     "load": "own_store.load",
@@ -62,7 +64,7 @@ _COMMANDS = {
     "completion": "manual.completion",
 }
 
-_WITH_RESULT = ("find", "which", "diff", "verify")
+_WITH_RESULT = ("find", "which", "diff", "check", "verify")
 """Commands whose exit status 1 is a result, so that an error is 2."""
 
 _OTHERS_CALL_IT = {
@@ -73,7 +75,6 @@ _OTHERS_CALL_IT = {
     "rmi": ["rm"],
     "copy": ["cp"],
     "unmount": ["umount"],
-    "check": ["verify"],
 }
 """Commands of other tools, and what does that here."""
 
@@ -125,6 +126,7 @@ def imgfs(debug: bool) -> None:
       PATH                   any of these, recognised by its contents
     """  # click expects the control character
     log_to_stderr(logging.DEBUG if debug else logging.WARNING)
+    color_by_default(click.get_current_context())
 
 
 def main() -> None:
