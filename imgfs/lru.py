@@ -26,6 +26,11 @@ class LRU(Generic[K, V]):
     def __len__(self) -> int:
         return len(self._values)
 
+    @property
+    def weight(self) -> int:
+        """What all values weigh together."""
+        return self._weight
+
     def get(self, key: K) -> V | None:
         """The value under a key, which counts as used now; None if there is none."""
         with self._lock:

@@ -2,15 +2,15 @@
 
 import logging
 import os
-import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import click
 
 from imgfs.cli.opening import cache, indexing
+from imgfs.cli.remedies import CONTAINER, INSTALL, FuseUnavailable, check_fuse, mount_as_root, mount_unshared
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sizes import human_size
@@ -20,7 +20,6 @@ from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
 from imgfs.view import RootDirectory, ViewOptions
 
-_INSTALL = "install it: apt install fuse3 (Debian, Ubuntu), dnf install fuse3 (Fedora)"
 _FUSE_CONF = "/etc/fuse.conf"
 
 
@@ -42,8 +41,8 @@ def doctor() -> None:
     click.get_current_context().exit(not works)
 
 
-def _look_at(reference: str, indexer: Indexer) -> tuple[str, str]:
-    """The state of a source at its default place, and the details."""
+def _look_at(reference: str, indexer: Indexer) -> Sequence[str]:
+    """The state of a source at its default place, the details, and what to do."""
     # given without a path, our own store would be created
     named = f"imgfs:{default_path()}" if reference == "imgfs:" else reference
     try:
@@ -51,46 +50,35 @@ def _look_at(reference: str, indexer: Indexer) -> tuple[str, str]:
     except (ImgfsError, OSError) as error:
         if is_absence(error):
             return "none", f"{reference} {describe(error)}"
-        as_root = " (try as root)" if isinstance(error, PermissionError) and os.geteuid() != 0 else ""
-        return "FAILS", f"{reference} cannot be read: {describe(error)}{as_root}"
+        denied = isinstance(error, PermissionError) and os.geteuid() != 0
+        hints = ["as root: " + mount_as_root([reference])] if denied else []
+        return "FAILS", f"{reference} cannot be read: {describe(error)}", *hints
     count, problems = len(source.store), len(source.problems)
     source.close()
     broken = f", {problems} problems (see imgfs verify {reference})" if problems else ""
-    return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{broken}"
+    is_rootless = reference == "containers-storage:" and count and os.geteuid() != 0
+    hints = [f"if files of an image cannot be read: {mount_unshared(reference)}"] if is_rootless else []
+    return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{broken}", *hints
 
 
 def _check_mounting() -> bool:
     """Whether mounting works, tried."""
-    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
-        _line("FAILS", "fusermount3 is not installed", _INSTALL)
-        return False
     try:
-        os.close(os.open("/dev/fuse", os.O_RDWR))
-    except OSError as error:
-        _line("FAILS", describe(error), *_device_hints(error))
-        return False
-    try:
+        check_fuse()
         _mount_nothing()
     except ImportError as error:
-        _line("FAILS", f"pyfuse3 cannot be loaded: {error}", _INSTALL)
+        _line("FAILS", f"pyfuse3 cannot be loaded: {error}", f"install it: {INSTALL}")
+        return False
+    except FuseUnavailable as error:
+        _line("FAILS", error.problem, *error.remedy.split("; "))
         return False
     except (ImgfsError, OSError) as error:
-        _line(
-            "FAILS", describe(error), "in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"
-        )
+        _line("FAILS", describe(error), CONTAINER)
         return False
     _line("ok", "an empty file system was mounted and unmounted")
     if os.geteuid() != 0 and not _others_allowed():
         _line("note", f"-o allow_other needs the line user_allow_other in {_FUSE_CONF}")
     return True
-
-
-def _device_hints(error: OSError) -> Iterator[str]:
-    if isinstance(error, PermissionError):
-        yield "let all users open it, as udev does: chmod 666 /dev/fuse"
-    else:
-        yield "load the kernel module: modprobe fuse"
-    yield "in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"
 
 
 def _mount_nothing() -> None:

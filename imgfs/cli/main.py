@@ -2,7 +2,7 @@
 
 Exit status: 0 for success, 1 for an error (one line on standard error), 2 for wrong usage, 3 for a list that is
 incomplete because something broken was skipped; as shells do, 130 after Ctrl-C, 141 when the reader of the output has
-closed it, 143 after SIGTERM. Where 1 is a result, as with `verify`, an error is 2.
+closed it, 143 after SIGTERM. Where 1 is a result, as with `verify`, an error is 2; as of mount(8), it is 32 of `mount`.
 """
 
 import difflib
@@ -64,8 +64,14 @@ _COMMANDS = {
     "completion": "manual.completion",
 }
 
-_WITH_RESULT = ("find", "which", "diff", "check", "verify")
-"""Commands whose exit status 1 is a result, so that an error is 2."""
+_ERROR_STATUS = {
+    **dict.fromkeys(("find", "which", "diff", "check", "verify"), 2),
+    **dict.fromkeys(("mount", "umount"), 32),
+}
+"""The exit status for an error where 1 is a result, and where mount(8) and umount(8) have another."""
+
+_INCORRECT = 1
+"""The exit status for wrong usage that mount(8) has."""
 
 _OTHERS_CALL_IT = {
     "images": ["ls"],
@@ -144,8 +150,9 @@ def mount_helper() -> None:
         arguments = mount_arguments(sys.argv[1:])
     except click.UsageError as error:
         error.show()
-        sys.exit(1)  # "incorrect invocation", as mount(8) has it
-    sys.exit(_run(arguments) if arguments else 0)
+        sys.exit(_INCORRECT)
+    status = _run(arguments) if arguments else 0
+    sys.exit(_INCORRECT if status == click.UsageError.exit_code else status)
 
 
 def _set_up_process() -> None:
@@ -188,7 +195,7 @@ def _run(arguments: list[str]) -> int:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
         internal = f"internal error: {error!r} (imgfs --debug shows where; please report it)"
         tell(describe(error) if is_shortage(error) else internal)
-    return 2 if context is not None and context.invoked_subcommand in _WITH_RESULT else 1
+    return _ERROR_STATUS.get(context.invoked_subcommand or "", 1) if context is not None else 1
 
 
 def _invoke(context: click.Context) -> int:

@@ -2,15 +2,22 @@
 
 import logging
 import os
-from collections.abc import Callable
-from contextlib import closing
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import replace
 from threading import Timer
 
 import click
 
+from imgfs.cli.messages import tell
+from imgfs.cli.notify import notify
 from imgfs.cli.opening import cache, cache_size_option, opened
-from imgfs.errors import MountError
+from imgfs.cli.remedies import check_fuse, mount_as_root
+from imgfs.errors import ImgfsError, MountError, describe
 from imgfs.layers.background import BackgroundVerifier
+from imgfs.sources import SCHEMES
+from imgfs.sources.reference import split_tag
+from imgfs.sources.union import Union
 from imgfs.view import RootDirectory, ViewOptions
 
 logger = logging.getLogger("imgfs")
@@ -62,21 +69,30 @@ def mount(
         )
     except ImportError as error:
         raise MountError(f"pyfuse3 cannot be loaded: {error} (see imgfs doctor)") from None
-    parsed = parse_options(",".join(options))
+    text = ",".join(options)
+    parsed = parse_options(text)
+    parsed = replace(parsed, fsname=parsed.fsname or ",".join(map(_with_whole_path, sources)))
     if not mountpoint:
         raise click.UsageError("MOUNTPOINT is empty")
     target = os.path.abspath(mountpoint)
+    check_fuse()
 
-    def run(ready: Callable[[], None]) -> None:
+    def run(ready: Callable[[Union], None]) -> None:
         watchdog = Timer(_CLOSING_SECONDS, _end_anyway)
         watchdog.daemon = True
         verifier = BackgroundVerifier()
-        with closing(verifier), opened(sources, verifier=verifier) as union:
+
+        def ended() -> None:
+            notify("STOPPING=1")
+            watchdog.start()
+
+        by_root = mount_as_root(sources, mountpoint, text)
+        with closing(verifier), _said_how(by_root), opened(sources, verifier=verifier) as union:
             for source in union.sources:
                 _check_cover(target, source.folder, source.reference)
             _check_cover(target, cache().folder, "the cache")
-            options = ViewOptions(verbatim_tar=parsed.verbatim_tar, links_inside=parsed.links_inside)
-            root = RootDirectory(union, options, cache().of(union.writers))
+            view = ViewOptions(verbatim_tar=parsed.verbatim_tar, links_inside=parsed.links_inside)
+            root = RootDirectory(union, view, cache().of(union.writers))
             try:
                 serve(
                     root,
@@ -84,17 +100,21 @@ def mount(
                     parsed,
                     polls=union.refreshers,
                     vanished=root.vanished,
-                    ready=ready,
-                    ended=watchdog.start,
+                    usage=root.usage,
+                    ready=lambda: ready(union),
+                    ended=ended,
                 )
             finally:
                 root.close()
         watchdog.cancel()
 
+    def report(union: Union) -> None:
+        notify("READY=1", f"STATUS={len(union.snapshot.images)} images at {target}")
+
     if foreground:
-        run(lambda: None)
+        run(report)
     else:
-        background(run, log_file)
+        background(lambda ready: run(lambda _: ready()), log_file)
 
 
 def _end_anyway() -> None:
@@ -102,6 +122,26 @@ def _end_anyway() -> None:
     logger.warning("a source hangs: ending without closing its files")
     logging.shutdown()
     os._exit(0)
+
+
+@contextmanager
+def _said_how(by_root: str) -> Iterator[None]:
+    """Makes an error that a source may not be read say by which command root mounts it."""
+    try:
+        yield
+    except (ImgfsError, OSError) as error:
+        if os.geteuid() == 0 or not isinstance(error.__cause__ or error, PermissionError):
+            raise
+        raise MountError(f"{describe(error)} (as root: {by_root})") from None
+
+
+def _with_whole_path(reference: str) -> str:
+    """A source as it is shown to processes that may have another working directory."""
+    scheme, colon, place = reference.partition(":")
+    if scheme not in SCHEMES or not colon:
+        scheme, colon, place = "", "", reference
+    path, _ = split_tag(place) if place else ("", None)
+    return f"{scheme}{colon}{os.path.abspath(place) if os.path.lexists(path) else place}"
 
 
 def _check_cover(mountpoint: str, folder: str | None, name: str) -> None:
@@ -114,9 +154,17 @@ def _check_cover(mountpoint: str, folder: str | None, name: str) -> None:
 
 @click.command(short_help="Unmount a mount of imgfs.")
 @click.argument("mountpoint")
-@click.option("-l", "--lazy", is_flag=True, help="Unmount even while it is in use.")
+@click.option("-l", "--lazy", is_flag=True, help="Detach it now, even while it is in use.")
 def umount(mountpoint: str, lazy: bool) -> None:
-    """Unmount the mount of imgfs at MOUNTPOINT."""
-    from imgfs.mount import unmount
+    """Unmount the mount of imgfs at MOUNTPOINT.
 
-    unmount(mountpoint, lazy=lazy)
+    If it is in use, the processes that use it are listed, and the exit status is 32, as of umount.
+    """
+    from imgfs.mount import MountBusy, unmount
+
+    try:
+        unmount(mountpoint, lazy=lazy)
+    except MountBusy as busy:
+        for reason in busy.reasons:
+            tell(reason)
+        raise

@@ -1,9 +1,12 @@
 """`mount.imgfs`: how mount(8) calls imgfs, for `mount -t imgfs` and for fstab.
 
 Format: mount(8), EXTERNAL HELPERS: `mount.TYPE SOURCE DIRECTORY [-sfnv] [-N NAMESPACE] [-o OPTIONS] [-t TYPE]`.
+SOURCE may be several with commas in between, as the table of mounts shows them.
 """
 
 import getopt
+import os
+import re
 
 import click
 
@@ -27,4 +30,9 @@ def mount_arguments(arguments: list[str]) -> list[str] | None:
         raise click.UsageError("mounting in another namespace is not possible")
     options = [option for flag, value in flags if flag == "-o" for option in value.split(",")]
     kept = ",".join(option for option in options if option not in _UNREQUESTED)
-    return None if "-f" in given else ["mount", "-o", kept, "--", *places]
+    source, mountpoint = places
+    return None if "-f" in given else ["mount", "-o", kept, "--", *_sources(source), mountpoint]
+
+
+def _sources(text: str) -> list[str]:
+    return [text] if os.path.lexists(text) else re.split(",(?=/|[a-z-]+:)", text)

@@ -2,6 +2,7 @@
 
 from imgfs.mount.daemon import background
 from imgfs.mount.options import MountOptions, parse_options
-from imgfs.mount.session import serve, unmount
+from imgfs.mount.session import serve
+from imgfs.mount.umount import MountBusy, unmount
 
-__all__ = ["MountOptions", "background", "parse_options", "serve", "unmount"]
+__all__ = ["MountBusy", "MountOptions", "background", "parse_options", "serve", "unmount"]

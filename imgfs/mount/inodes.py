@@ -120,6 +120,11 @@ class Inodes:
         table = self._tables[number >> _POSITION_BITS].table
         return table.node(number & _POSITION) or table
 
+    def lacks_xattrs(self, number: int) -> bool:
+        """Whether it is known, without making it, that a node has no extended attributes."""
+        entry = self._tables.get(number >> _POSITION_BITS)
+        return entry is not None and entry.table.lacks_xattrs(number & _POSITION)
+
     def _table_entry(self, table: NodeTable) -> _TableEntry:
         number = self._table_number(table)
         entry = self._tables.get(number)

@@ -6,7 +6,7 @@ the source that it belongs to: the event loop never blocks. Reading, opening and
 
 import errno
 import os
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from contextlib import suppress
 from functools import wraps
 from itertools import count
@@ -23,10 +23,12 @@ from imgfs.mount.listing import Listing, listing
 from imgfs.mount.options import MountOptions
 from imgfs.mount.tuning import release_freed_memory
 from imgfs.mount.workers import Workers
-from imgfs.view import Directory, File, Node, NodeTable, Symlink
+from imgfs.view import Directory, File, Node, NodeTable, Symlink, Usage
 
 _NAME_MAX = 255
 _SMALL = 128 << 10  # bytes
+_BLOCK = 4096  # bytes, in which statfs(2) counts
+_USAGE_SECONDS = 0.1  # that it waits at most for what is not known yet: a source may hang
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -64,8 +66,10 @@ class Operations(pyfuse3.Operations):
     create = link = mkdir = mknod = rename = rmdir = symlink = unlink = write = _refuse
     setattr = setxattr = removexattr = _refuse
 
-    def __init__(self, root: Directory, options: MountOptions) -> None:
+    def __init__(self, root: Directory, options: MountOptions, usage: Usage | None = None) -> None:
         super().__init__()
+        self._root = root
+        self._usage = usage
         self._attributes = Attributes(options)
         self._lazy_size = options.lazy_size
         self._no_xattrs = options.no_xattrs
@@ -199,17 +203,32 @@ class Operations(pyfuse3.Operations):
         if not blob.try_close():
             await self._workers.run(node, blob.close)
 
+    @_guarded
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
         data = pyfuse3.StatvfsData()
-        data.f_bsize = data.f_frsize = 4096
-        data.f_blocks = data.f_bfree = data.f_bavail = 0
-        data.f_files = data.f_ffree = data.f_favail = 0
+        data.f_bsize = data.f_frsize = _BLOCK
         data.f_namemax = _NAME_MAX
+        usage = self._usage
+        if usage is not None:
+            if not usage.is_current:
+                with trio.move_on_after(_USAGE_SECONDS):
+                    await self._workers.run(self._root, usage.look)
+            data.f_blocks = -(-usage.size // _BLOCK)
+            data.f_files = usage.files
         return data
 
-    @_guarded
-    async def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> bytes:
+    def getxattr(self, inode: int, name: bytes, ctx: pyfuse3.RequestContext) -> Awaitable[bytes]:  # type: ignore[override]
+        """The value of an extended attribute.
+
+        `ls -l` asks for one of every file, and hardly a file has any: that is replied without a coroutine or a node.
+        """
         self._refuse_xattrs()
+        if self._inodes.lacks_xattrs(inode):
+            raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
+        return self._getxattr(inode, name)
+
+    @_guarded
+    async def _getxattr(self, inode: int, name: bytes) -> bytes:
         value = (await self._node(inode)).xattrs.get(name)
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)

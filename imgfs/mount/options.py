@@ -1,5 +1,6 @@
 """The options of `-o`, written as mount(8) and sshfs take them."""
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -20,7 +21,7 @@ class MountOptions:
     with `no_xattrs` no file has extended attributes, which saves the kernel from asking for them.
 
     `uid` and `gid` own everything. Without them, files of images have the owners recorded in the image, and all else
-    belongs to the user who mounts.
+    belongs to the user who mounts. `fsname` is the source that mount(8) and df(1) show, any text.
     """
 
     allow_other: bool = False
@@ -28,7 +29,7 @@ class MountOptions:
     uid: int | None = None
     gid: int | None = None
     umask: int = 0
-    fsname: str = "imgfs"
+    fsname: str = ""
     verbatim_tar: bool = False
     lazy_size: bool = False
     no_xattrs: bool = False
@@ -37,7 +38,7 @@ class MountOptions:
     @property
     def for_kernel(self) -> set[str]:
         """The options as libfuse takes them."""
-        options = {*_ALWAYS, "subtype=imgfs", f"fsname={self.fsname}"}
+        options = {*_ALWAYS, "subtype=imgfs", f"fsname={_escaped(self.fsname or 'imgfs')}"}
         if self.allow_other:
             # other users are subject to file permissions; the user who mounts can read the images anyway
             options.add("default_permissions")
@@ -54,14 +55,32 @@ def parse_options(text: str) -> MountOptions:
                 key, convert = _VALUES[name]
                 chosen[key] = convert(value)
             except (ValueError, KeyError):
-                raise MountError(f"invalid value for option {name}: {value!r}") from None
+                known = f" ({name} is {' or '.join(_WORDS[name])})" if name in _WORDS else ""
+                raise MountError(f"invalid value for option {name}: {value!r}{known}") from None
         elif name in _FLAGS and not equals:
             chosen[_FLAGS[name]] = True
         elif option in ("rw", "suid", "dev"):
             raise MountError(f"option {option} is not possible: images are shown read-only, nosuid and nodev")
+        elif name == "remount":
+            raise MountError("options cannot be changed while it is mounted: unmount it first")
         elif option not in (*_ALWAYS, *_ACCEPTED, "exec") and not option.startswith("x-"):
-            raise MountError(f"unknown option: {option!r}")
+            raise MountError(f"unknown option: {option!r}{_suggestion(option)}")
     return MountOptions(**chosen)  # type: ignore[arg-type]  # each is converted to its field's type
+
+
+def _suggestion(option: str) -> str:
+    """The option that was probably meant."""
+    known = [*_FLAGS, *_ACCEPTED, *(f"{name}=" for name in _VALUES if name not in _WORDS)]
+    known += [f"{name}={word}" for name, words in _WORDS.items() for word in words]
+    near = difflib.get_close_matches(option.lower(), known, 1)
+    near = near or difflib.get_close_matches(option.partition("=")[0].lower() + "=", known, 1)
+    return f"; did you mean {near[0]}?" if near else ""
+
+
+def _escaped(text: str) -> str:
+    """Text as the value of an option of libfuse, which pyfuse3 takes in ASCII only."""
+    shown = text.encode("utf-8", "surrogateescape").decode("ascii", "backslashreplace")
+    return shown.replace("\\", "\\\\").replace(",", "\\,")
 
 
 def _number(text: str) -> int:
@@ -79,12 +98,17 @@ def _octal(text: str) -> int:
 
 
 _FLAGS = {"allow_other": "allow_other", "noexec": "noexec", "noxattr": "no_xattrs"}
+_WORDS = {
+    "tar": {"joined": False, "verbatim": True},
+    "size": {"exact": False, "lazy": True},
+    "symlinks": {"asis": False, "inside": True},
+}
 _VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
     "uid": ("uid", _number),
     "gid": ("gid", _number),
     "umask": ("umask", _octal),
     "fsname": ("fsname", str),
-    "tar": ("verbatim_tar", {"joined": False, "verbatim": True}.__getitem__),
-    "size": ("lazy_size", {"exact": False, "lazy": True}.__getitem__),
-    "symlinks": ("links_inside", {"asis": False, "inside": True}.__getitem__),
+    "tar": ("verbatim_tar", _WORDS["tar"].__getitem__),
+    "size": ("lazy_size", _WORDS["size"].__getitem__),
+    "symlinks": ("links_inside", _WORDS["symlinks"].__getitem__),
 }

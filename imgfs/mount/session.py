@@ -3,15 +3,11 @@
 import errno
 import logging
 import os
-import re
-import shutil
 import signal
 import stat
-import subprocess
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import pyfuse3
 import trio
@@ -20,7 +16,7 @@ from imgfs.errors import ImgfsError, MountError, describe
 from imgfs.mount.operations import Operations
 from imgfs.mount.options import MountOptions
 from imgfs.mount.tuning import raise_limits, tuned_process
-from imgfs.view import Directory
+from imgfs.view import Directory, Usage
 
 logger = logging.getLogger("imgfs")
 
@@ -35,6 +31,7 @@ def serve(
     *,
     polls: Sequence[Callable[[], bool]] = (),
     vanished: Callable[[], Iterable[tuple[str, bytes]]] = lambda: (),
+    usage: Usage | None = None,
     ready: Callable[[], None] = lambda: None,
     ended: Callable[[], None] = lambda: None,
 ) -> None:
@@ -43,11 +40,10 @@ def serve(
     `ready` is called once the file system can be used, `ended` once it is unmounted and before open files are closed,
     which may block. Each of `polls` is called in a thread several times a second, and returns whether anything changed;
     then `vanished` is called, which returns the names that are gone or lead elsewhere, each after the key of its
-    directory. Raises MountError if it cannot be mounted.
+    directory. `usage` is what statfs(2) shows. Raises MountError if it cannot be mounted.
     """
     _check_mountpoint(mountpoint)
-    _check_fuse()
-    operations = Operations(root, options)
+    operations = Operations(root, options, usage)
     with _captured_stderr() as messages:
         try:
             pyfuse3.init(operations, mountpoint, options.for_kernel)
@@ -64,45 +60,6 @@ def serve(
             logger.debug("unmounted %s %s", mountpoint, messages())
         ended()
         operations.close()
-
-
-def unmount(path: str, *, lazy: bool = False) -> None:
-    """Unmount the mount of imgfs at `path`; with `lazy` also while it is in use.
-
-    Raises MountError if no such mount is there, or it is busy.
-    """
-    kind = _mounted_type(path)
-    if kind not in (None, "fuse.imgfs"):
-        raise MountError(f"{path}: not mounted by imgfs, but {kind}")
-    if os.geteuid() == 0:
-        command = ["umount", *(["-l"] if lazy else []), "--", path]
-    else:
-        command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", check=False)
-    except FileNotFoundError:
-        raise MountError(f"{command[0]} not found") from None
-    if done.returncode:
-        lines = done.stderr.strip().splitlines()
-        why = lines[0].partition(": ")[2] if lines else f"{command[0]} failed"
-        raise MountError(why if path in why else f"{path}: {why}")
-
-
-def _mounted_type(path: str) -> str | None:
-    """The type of the file system mounted last at `path`, None if there is none.
-
-    Format: proc_pid_mountinfo(5).
-    """
-    mountpoint = os.fsencode(os.path.realpath(path))
-    kind = None
-    for line in Path("/proc/self/mountinfo").read_bytes().splitlines():
-        before, _, after = line.partition(b" - ")
-        if (
-            re.sub(rb"\\([0-7]{3})", lambda match: bytes([int(match[1], 8)]), before.split(b" ")[4])
-            == mountpoint
-        ):
-            kind = os.fsdecode(after.split(b" ")[0])
-    return kind
 
 
 class _Forgetter:
@@ -177,15 +134,6 @@ def _check_mountpoint(path: str) -> None:
         raise MountError(f"{path}: not a directory")
     if os.path.ismount(path):
         raise MountError(f"{path}: busy, something is mounted there already")
-
-
-def _check_fuse() -> None:
-    try:
-        os.close(os.open("/dev/fuse", os.O_RDWR))
-    except OSError as error:
-        raise MountError(f"/dev/fuse: {error.strerror} (is FUSE available here?)") from None
-    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
-        raise MountError("fusermount3 not found (install the package fuse3)")
 
 
 @contextmanager

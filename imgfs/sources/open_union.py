@@ -74,7 +74,8 @@ def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left:
         raise next(iter(missing.values()))
     if not any_left:
         reasons = "; ".join(f"{reference} {describe(error)}" for reference, error in missing.items())
-        raise StoreError(f"none of the sources can be opened: {reasons}")
+        denied = next((error for error in missing.values() if isinstance(error, PermissionError)), None)
+        raise StoreError(f"none of the sources can be opened: {reasons}") from denied
     problems = Problems()
     for reference, error in missing.items():
         if reference not in also or not is_absence(error):

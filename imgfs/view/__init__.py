@@ -3,6 +3,7 @@
 from imgfs.view.image_directory import ViewOptions
 from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Origin, Special, Symlink, TableDirectory
 from imgfs.view.root_directory import RootDirectory
+from imgfs.view.usage import Usage
 
 __all__ = [
     "Directory",
@@ -15,5 +16,6 @@ __all__ = [
     "Special",
     "Symlink",
     "TableDirectory",
+    "Usage",
     "ViewOptions",
 ]

@@ -83,6 +83,10 @@ class NodeTable(ABC):
     def node(self, number: int) -> Node | None:
         """A node; None while the table is not loaded, which it may cease to be at any time."""
 
+    def lacks_xattrs(self, number: int) -> bool:
+        """Whether it is known, without making it, that a node has no extended attributes. Raises nothing."""
+        return False
+
     @abstractmethod
     def load(self) -> None:
         """Make the nodes available; may block. Raises ImgfsError or OSError."""

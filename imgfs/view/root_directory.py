@@ -10,10 +10,11 @@ from imgfs.view.images_directory import ImagesDirectory
 from imgfs.view.links import HeadsDirectory, TagsDirectory, TagTree, vanished_tags
 from imgfs.view.node import Directory, Node
 from imgfs.view.trees import Trees
+from imgfs.view.usage import Usage
 
 
 class RootDirectory(Directory):
-    """Everything that `union` has; `cache` keeps what takes long to work out."""
+    """Everything that `union` has; `cache` keeps what takes long to work out. `usage` is how much that is."""
 
     key = "/"
 
@@ -21,6 +22,7 @@ class RootDirectory(Directory):
         self._trees = Trees(TreeCache(cache), links_inside=options.links_inside)
         self._tags = TagTree()
         self._union = union
+        self.usage = Usage(union, self._trees)
         self._seen = union.snapshot  # that names which are gone were last reported for
         self._entries: dict[bytes, Node] = {
             b"images": ImagesDirectory(Context(union, options, self._trees)),

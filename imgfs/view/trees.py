@@ -101,6 +101,10 @@ class TreeTable(NodeTable):
         root = self._trees.loaded.get(self)
         return None if root is None else tree_node(self, root, number)
 
+    def lacks_xattrs(self, number: int) -> bool:
+        root = self._trees.loaded.get(self)
+        return root is not None and number not in root.tree.xattrs
+
     def top(self) -> Directory:
         node = self.node(0)
         return node if isinstance(node, TreeDirectory) else _Unloaded(self)

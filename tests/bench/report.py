@@ -6,9 +6,12 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from rich.console import Console
 from rich.table import Table
+
+K = TypeVar("K")
 
 
 @dataclass(frozen=True)
@@ -40,9 +43,9 @@ def print_table(rows: Sequence[Row]) -> None:
     Console(width=140).print(table)
 
 
-def alternating(runs: Mapping[str, Callable[[], float]], repeats: int) -> dict[str, float]:
+def alternating(runs: Mapping[K, Callable[[], float]], repeats: int) -> dict[K, float]:
     """The median of what each run answers, all of them taking turns so that a busy machine is fair to them."""
-    results: dict[str, list[float]] = {name: [] for name in runs}
+    results: dict[K, list[float]] = {name: [] for name in runs}
     for _ in range(repeats):
         for name, run in runs.items():
             results[name].append(run())

@@ -1,4 +1,6 @@
-"""Root file systems, looked through and read, against ratarmount on the same tar and squashfuse on the same tree."""
+"""Root file systems, looked through and read, against ratarmount on the same tar, and squashfuse and bindfs on the same
+tree.
+"""
 
 import os
 import subprocess
@@ -6,8 +8,9 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -18,6 +21,13 @@ from tests.tools import require_tool
 _ENTRIES, _LARGEST = 62_000, 1 << 20
 _IMGFS = (sys.executable, "-m", "imgfs")
 _SMALL_FILES = "usr/include"
+_BY_PATH, _INSIDE = "by absolute path", "from inside"
+_WALKS = {
+    "find": ["find"],
+    "ls -lR": ["ls", "-lR"],
+    f"diff -rq of {_SMALL_FILES}": ["diff", "-rq"],
+}
+"""What is run by absolute path, and from inside."""
 
 
 def run(work: Path, repeats: int) -> Sequence[Row]:
@@ -25,15 +35,16 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
     ratarmount = rivals.environment(work) / "ratarmount"
     blob = material.layer(material.gzipped(_tar(work / "tree.tar")))
     layout = material.layout(work / "tree", [[blob]])
-    image = _squashfs(work / "tree.tar", work / "tree.squashfs")
+    unpacked = _unpacked(work / "tree.tar", work / "tree-unpacked")
+    image = _squashfs(unpacked, work / "tree.squashfs")
     cache = {"XDG_CACHE_HOME": str(work / "tree-cache")}
     subprocess.run([*_IMGFS, "index", str(layout)], check=True, env=os.environ | cache)
     with tempfile.TemporaryDirectory(dir=work) as folder:
         top = Path(folder)
 
         @contextmanager
-        def imgfs() -> Iterator[Path]:
-            with _mounted([*_IMGFS, "mount", str(layout), str(top)], top, cache):
+        def imgfs(options: str = "") -> Iterator[Path]:
+            with _mounted([*_IMGFS, "mount", "-o", options, str(layout), str(top)], top, cache):
                 (name,) = os.listdir(top / "images")
                 yield top / "images" / name / "rootfs"
 
@@ -48,7 +59,17 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
             with _mounted([require_tool("squashfuse_ll"), str(image), str(top)], top):
                 yield top
 
+        @contextmanager
+        def bind() -> Iterator[Path]:
+            with _mounted([require_tool("bindfs"), str(unpacked), str(top)], top):
+                yield top
+
         mounts = {"imgfs": imgfs, "ratarmount": ratar, "squashfuse_ll": squash}
+        every: dict[str, Callable[[], object]] = {
+            **mounts,
+            "imgfs -o noxattr": partial(imgfs, "noxattr"),
+            "bindfs": bind,
+        }
         with ratar():
             pass  # makes its index
         finds = alternating({name: _timed(mount, _find) for name, mount in mounts.items()}, repeats)
@@ -62,8 +83,36 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
             ratio_row(
                 f"tar of {_SMALL_FILES}, to squashfuse_ll", reads["imgfs"], reads["squashfuse_ll"], 1.3
             ),
+            *_walks(every, unpacked, repeats),
             _memory(layout, top, cache),
         ]
+
+
+def _walks(mounts: Mapping[str, Callable[[], object]], unpacked: Path, repeats: int) -> Iterator[Row]:
+    """How long walks take, which ask for the attributes of every file."""
+    for name, command in _WALKS.items():
+        ways = {
+            _BY_PATH: partial(_walk, command, unpacked, inside=False),
+            _INSIDE: partial(_walk, command, unpacked, inside=True),
+        }
+        runs = {
+            (mounted, way): _timed(mount, work)
+            for mounted, mount in mounts.items()
+            for way, work in ways.items()
+        }
+        found = alternating(runs, repeats)
+        yield ratio_row(
+            f"{name} {_BY_PATH}, to {_INSIDE}", found["imgfs", _BY_PATH], found["imgfs", _INSIDE], 1.1
+        )
+        for mounted in list(mounts)[1:]:
+            yield Row(f"the same, {mounted}", " to ".join(f"{found[mounted, way]:.2f} s" for way in ways))
+
+
+def _walk(command: Sequence[str], unpacked: Path, root: Path, inside: bool) -> object:
+    start, places = (str(root), ["."]) if inside else ("/", [str(root)])
+    if command[0] == "diff":
+        places = [os.path.join(places[0], _SMALL_FILES), str(unpacked / _SMALL_FILES)]
+    return subprocess.run([*command, *places], cwd=start, stdout=subprocess.DEVNULL, check=True)
 
 
 def _find(root: Path) -> object:
@@ -140,13 +189,20 @@ def _names() -> Iterator[str]:
                     yield path
 
 
-def _squashfs(tar: Path, path: Path) -> Path:
+def _unpacked(tar: Path, folder: Path) -> Path:
+    if not folder.exists():
+        unfinished = folder.with_suffix(".partial")
+        unfinished.mkdir()
+        subprocess.run(["tar", "xf", str(tar), "-C", str(unfinished)], check=True)
+        unfinished.rename(folder)
+    return folder
+
+
+def _squashfs(unpacked: Path, path: Path) -> Path:
     if not path.exists():
-        with tempfile.TemporaryDirectory(dir=path.parent) as folder:
-            subprocess.run(["tar", "xf", str(tar), "-C", folder], check=True)
-            subprocess.run(
-                [require_tool("mksquashfs"), folder, str(path), "-quiet", "-no-progress"],
-                check=True,
-                stdout=subprocess.DEVNULL,
-            )
+        subprocess.run(
+            [require_tool("mksquashfs"), str(unpacked), str(path), "-quiet", "-no-progress"],
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
     return path

@@ -6,6 +6,7 @@ import os
 import random
 import resource
 import shutil
+import socket
 import subprocess
 import sys
 import tarfile
@@ -330,7 +331,7 @@ def test_what_cannot_be_mounted_is_one_line(
 ) -> None:
     monkeypatch.chdir(archive.parent)
     (archive.parent / "mnt").mkdir()
-    stderr = imgfs("mount", *arguments, status=1).stderr.decode()
+    stderr = imgfs("mount", *arguments, status=32).stderr.decode()
     assert stderr.count("\n") == 1
     assert named in stderr
     assert not os.path.ismount(archive.parent / "mnt")
@@ -343,7 +344,7 @@ def test_what_is_read_to_serve_the_mount_is_not_covered_by_it(
     layout = oci_layout(tmp_path / "layout", images)
     imgfs("index", layout)
     (tmp_path / "link").symlink_to(tmp_path / place)
-    stderr = imgfs("mount", layout, tmp_path / "link", status=1).stderr.decode()
+    stderr = imgfs("mount", layout, tmp_path / "link", status=32).stderr.decode()
     assert stderr.startswith(f"imgfs: {tmp_path}/link: {named}")
     assert stderr.endswith("would be covered\n")
     with pytest.raises(subprocess.CalledProcessError):
@@ -367,7 +368,7 @@ def test_what_others_have_mounted_stays(imgfs: Imgfs, tmp_path: Path) -> None:
     subprocess.run([require_tool("squashfuse_ll"), tmp_path / "squash", top], check=True)
     try:
         for lazy in ([], ["-l"]):
-            stderr = imgfs("umount", *lazy, top, status=1).stderr.decode()
+            stderr = imgfs("umount", *lazy, top, status=32).stderr.decode()
             assert stderr == f"imgfs: {top}: not mounted by imgfs, but fuse.squashfuse_ll\n"
         assert os.path.ismount(top)
     finally:
@@ -407,6 +408,59 @@ def test_in_front_it_logs_to_standard_error_and_ends_on_sigterm(
     assert not os.path.ismount(top)
     assert "skipping manifest" in stderr
     assert "Traceback" not in stderr
+
+
+@pytest.mark.parametrize("kind", ["path", "abstract"])
+def test_in_front_it_reports_to_the_service_manager(
+    environment: None, tmp_path: Path, archive: Path, kind: str
+) -> None:
+    top = tmp_path / "mnt"
+    top.mkdir()
+    address = f"@imgfs-test-{os.getpid()}" if kind == "abstract" else str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(address.replace("@", "\0"))
+        manager.settimeout(20)
+        command = [sys.executable, "-m", "imgfs", "mount", "-f", str(archive), str(top)]
+        with subprocess.Popen(command, env=os.environ | {"NOTIFY_SOCKET": address}) as process:
+            assert manager.recv(1000).decode() == f"READY=1\nSTATUS=3 images at {top}"
+            assert os.path.ismount(top)
+            process.terminate()
+            assert manager.recv(1000) == b"STOPPING=1"
+            assert process.wait(10) == 0
+
+
+def test_the_table_of_mounts_shows_the_sources_as_they_were_given(
+    mount: Mount, archive: Path, tmp_path: Path, images: list[TestImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    layout = oci_layout(tmp_path / "a layout", images)
+    monkeypatch.chdir(tmp_path)
+    with mount("imgfs:", archive.name, f"oci:{layout.name}", archive) as top:
+        findmnt = [require_tool("findmnt"), "-rno", "SOURCE,FSTYPE", str(top)]
+        found = subprocess.run(findmnt, capture_output=True, text=True, check=True).stdout
+        shown = f"imgfs:,{archive},oci:{layout},{archive}".replace(" ", r"\x20")
+        assert found == f"{shown} fuse.imgfs\n"
+        (line,) = (line for line in Path("/proc/mounts").read_text().splitlines() if f" {top} " in line)
+        assert line.split()[0] == shown.replace(r"\x20", r"\040")
+
+
+def test_df_shows_the_bytes_of_all_layers_and_no_room(
+    mount: Mount, tmp_path: Path, images: list[TestImage]
+) -> None:
+    held = {layer: len(layer) for image in images for layer in image.layers}
+    with mount(oci_layout(tmp_path / "layout", images, "none")) as top:
+        shown = os.statvfs(top)
+        assert shown.f_blocks == -(-sum(held.values()) // 4096)
+        assert (shown.f_frsize, shown.f_bfree, shown.f_bavail, shown.f_ffree) == (4096, 0, 0, 0)
+        assert (shown.f_files, shown.f_namemax) == (len(images), 255)
+        os.listdir(top / "images" / images[0].id[7:] / "rootfs")
+        assert os.statvfs(top).f_files > len(images)
+
+
+def test_df_shows_sizes_once_they_are_known(mount: Mount, tmp_path: Path, images: list[TestImage]) -> None:
+    with mount(oci_layout(tmp_path / "layout", images)) as top:
+        assert os.statvfs(top).f_blocks == 0
+        (top / "images" / images[0].id[7:] / "rootfs.tar").stat()
+        assert os.statvfs(top).f_blocks == -(-len(images[0].verbatim) // 4096)
 
 
 def test_as_many_files_may_be_open_as_the_user_may_have(

@@ -23,6 +23,8 @@ from tests.tools import require_root, require_tool
             ["a", "/m", "-o", "uid=1", "-o", "gid=2", "-t", "imgfs"],
             ["mount", "-o", "uid=1,gid=2", "--", "a", "/m"],
         ),
+        (["docker:,containerd:", "/m"], ["mount", "-o", "", "--", "docker:", "containerd:", "/m"]),
+        (["oci:/a,b,/c,d.tar", "/m"], ["mount", "-o", "", "--", "oci:/a,b", "/c,d.tar", "/m"]),
         (["a", "/m", "-f"], None),
     ],
 )
@@ -34,6 +36,12 @@ def test_arguments_are_those_of_mount(given: list[str], understood: list[str] | 
 def test_what_is_no_such_call_is_refused(given: list[str]) -> None:
     with pytest.raises(click.UsageError):
         mount_arguments(given)
+
+
+def test_a_path_with_a_comma_is_one_source(tmp_path: Path) -> None:
+    (tmp_path / "a,").mkdir()
+    (tmp_path / "a," / "b").touch()
+    assert mount_arguments([f"{tmp_path}/a,/b", "/m"]) == ["mount", "-o", "", "--", f"{tmp_path}/a,/b", "/m"]
 
 
 def test_mount_mounts_by_type(imgfs: Imgfs, archive: Path, tmp_path: Path) -> None:
@@ -61,6 +69,6 @@ def test_mount_mounts_by_type(imgfs: Imgfs, archive: Path, tmp_path: Path) -> No
         assert os.stat(tmp_path / "mnt/images").st_uid == 7
         imgfs("umount", tmp_path / "mnt")
         failed = subprocess.run([*mount[:3], "/none", tmp_path / "mnt"], capture_output=True, check=False)
-        assert failed.returncode == 1 and failed.stderr.startswith(b"imgfs: /none: no such source")
+        assert failed.returncode == 32 and failed.stderr.startswith(b"imgfs: /none: no such source")
     finally:
         helper.unlink()

@@ -52,6 +52,34 @@ def test_an_unknown_option_is_named(option: str) -> None:
         parse_options(option)
 
 
+@pytest.mark.parametrize(
+    ("given", "meant"),
+    [
+        ("symlink=inside", "symlinks=inside"),
+        ("noxattrs", "noxattr"),
+        ("allow_others", "allow_other"),
+        ("allow_root", "allow_other"),
+        ("Size=lazy", "size=lazy"),
+        ("guid=5", "uid="),
+        ("oumask=022", "umask="),
+    ],
+)
+def test_the_option_that_was_meant_is_suggested(given: str, meant: str) -> None:
+    with pytest.raises(MountError, match=f"unknown option: '{given}'; did you mean {meant}\\?"):
+        parse_options(given)
+
+
+def test_words_that_an_option_takes_are_listed() -> None:
+    with pytest.raises(MountError, match="'insid' \\(symlinks is asis or inside\\)"):
+        parse_options("symlinks=insid")
+
+
+@pytest.mark.parametrize("option", ["remount", "remount,uid=3"])
+def test_a_remount_says_what_to_do(option: str) -> None:
+    with pytest.raises(MountError, match="unmount it first"):
+        parse_options(option)
+
+
 @pytest.mark.parametrize("option", ["rw", "suid", "dev"])
 def test_what_images_are_never_shown_with_is_refused(option: str) -> None:
     with pytest.raises(MountError, match=f"option {option} is not possible"):
@@ -61,6 +89,11 @@ def test_what_images_are_never_shown_with_is_refused(option: str) -> None:
 def test_the_kernel_is_always_told_to_be_careful() -> None:
     assert MountOptions().for_kernel == {*("ro", "nosuid", "nodev", "subtype=imgfs", "fsname=imgfs")}
     assert MountOptions(noexec=True).for_kernel >= {"ro", "noexec"}
+
+
+def test_any_text_can_be_shown_as_the_source() -> None:
+    assert "fsname=docker:\\,oci:/a b\\\\c" in MountOptions(fsname="docker:,oci:/a b\\c").for_kernel
+    assert "fsname=oci:/\\\\xc3\\\\xa9" in MountOptions(fsname="oci:/é").for_kernel
 
 
 def test_others_are_let_in_only_as_far_as_the_modes_in_the_tree_let_them() -> None:

@@ -1,0 +1,70 @@
+"""What to do where something cannot be read or mounted, as errors and `imgfs doctor` say it."""
+
+import grp
+import os
+import shlex
+import shutil
+import stat
+import sys
+from collections.abc import Sequence
+
+from imgfs.errors import MountError
+
+_FUSE = "/dev/fuse"
+_SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+INSTALL = "apt install fuse3 (Debian, Ubuntu), dnf install fuse3 (Fedora)"
+CONTAINER = "in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"
+
+
+class FuseUnavailable(MountError):
+    """The user cannot mount: `problem` says why, `remedy` what to do."""
+
+    def __init__(self, problem: str, remedy: str) -> None:
+        super().__init__(f"{problem} ({remedy})")
+        self.problem, self.remedy = problem, remedy
+
+
+def mount_as_root(sources: Sequence[str], mountpoint: str = "DIR", options: str = "") -> str:
+    """The command by which root mounts sources for the user who runs this."""
+    given = f"{options},allow_other,uid={os.getuid()}".lstrip(",")
+    return f"sudo {_program()} mount -o {shlex.quote(given)} {shlex.join([*sources, mountpoint])}"
+
+
+def mount_unshared(source: str) -> str:
+    """The command that shows a store of rootless Podman with all its files, in the user namespace of that store."""
+    return f"podman unshare {_program()} mount {source} DIR"
+
+
+def check_fuse() -> None:
+    """Raises FuseUnavailable if this user cannot mount."""
+    try:
+        os.close(os.open(_FUSE, os.O_RDWR))
+    except PermissionError:
+        raise FuseUnavailable(f"{_FUSE}: Permission denied", _permission(_FUSE)) from None
+    except OSError as error:
+        raise FuseUnavailable(f"{_FUSE}: {error.strerror}", f"modprobe fuse loads it; {CONTAINER}") from None
+    if os.geteuid() != 0 and shutil.which("fusermount3") is None:
+        path = shutil.which("fusermount3", mode=os.F_OK)
+        if path is None:
+            raise FuseUnavailable("fusermount3 not found", INSTALL)
+        raise FuseUnavailable(f"{path}: Permission denied", _permission(path))
+
+
+def _permission(path: str) -> str:
+    """How a user gets permission to use a file that is for a group, or for root."""
+    status = os.stat(path)
+    if status.st_gid != 0 and status.st_mode & (stat.S_IWGRP | stat.S_IXGRP):
+        return f"sudo usermod -aG {_group(status.st_gid)} $USER, and log in again"
+    return f"sudo chmod {'666' if path == _FUSE else '4755'} {path}"
+
+
+def _group(number: int) -> str:
+    try:
+        return grp.getgrgid(number).gr_name
+    except KeyError:
+        return str(number)
+
+
+def _program() -> str:
+    """A name by which root finds this program."""
+    return "imgfs" if shutil.which("imgfs", path=_SUDO_PATH) else shlex.quote(os.path.abspath(sys.argv[0]))

@@ -1,0 +1,62 @@
+"""Unmounting from outside, and why that is refused."""
+
+import os
+import subprocess
+
+from imgfs.errors import MountError
+from imgfs.mount.holders import holders
+from imgfs.mount.table import MountEntry, mounted_at, mounted_below
+
+_MOST = 10  # processes that are named
+
+
+class MountBusy(MountError):
+    """A mount that is in use; `reasons` has a line for each process that uses it."""
+
+    def __init__(self, path: str, entry: MountEntry) -> None:
+        super().__init__(f"{path}: target is busy (imgfs umount -l detaches it now)")
+        self.reasons = _reasons(path, entry)
+
+
+def unmount(path: str, *, lazy: bool = False) -> None:
+    """Unmount the mount of imgfs at `path`; with `lazy` also while it is in use.
+
+    Raises MountError if no such mount is there, MountBusy if it is in use.
+    """
+    entry = mounted_at(path)
+    if entry is not None and entry.kind != "fuse.imgfs":
+        raise MountError(f"{path}: not mounted by imgfs, but {entry.kind}")
+    if os.geteuid() == 0:
+        command = ["umount", *(["-l"] if lazy else []), "--", path]
+    else:
+        command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path]
+    try:
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            check=False,
+            env=os.environ | {"LC_ALL": "C"},
+        )
+    except FileNotFoundError:
+        raise MountError(f"{command[0]} not found") from None
+    if done.returncode:
+        lines = done.stderr.strip().splitlines()
+        why = lines[0].partition(": ")[2] if lines else f"{command[0]} failed"
+        if entry is not None and "busy" in why:
+            raise MountBusy(path, entry)
+        raise MountError(why if path in why else f"{path}: {why}")
+
+
+def _reasons(path: str, entry: MountEntry) -> list[str]:
+    found, hidden = holders(entry)
+    reasons = [f"{path}: {below.path} is mounted below" for below in mounted_below(entry)]
+    for holder in found[:_MOST]:
+        more = f" and {len(holder.uses) - 1} more" if len(holder.uses) > 1 else ""
+        reasons.append(f"{path}: used by {holder.command} (PID {holder.pid}): {holder.uses[0]}{more}")
+    if len(found) > _MOST:
+        reasons.append(f"{path}: used by {len(found) - _MOST} more processes")
+    if hidden:
+        reasons.append(f"{path}: {hidden} processes of other users cannot be looked into (root can)")
+    return reasons
