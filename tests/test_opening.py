@@ -105,6 +105,10 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "whether what the user named exists",
         "os.path.isdir os.path.lexists",
     ),
+    "cli/ls.py": (
+        "whether what the user wrote is the path of a source",
+        "os.path.lexists",
+    ),
     "cli/output.py": (
         "the file or the directory that the user wants written",
         "open os.open os.path.exists os.path.isfile os.path.realpath os.replace os.stat os.unlink",

@@ -60,7 +60,7 @@ class Cache:
         self._room = self._unseen = (
             0  # bytes that were free at the last look, and that this process has added since
         )
-        self._files = self._open_folder()
+        self._files: Folder | None = None  # until it is needed and there
         for entry in self.entries():
             if entry.name.startswith(PREFIX):
                 self._try_to_drop(entry)
@@ -80,10 +80,11 @@ class Cache:
 
     def open(self, digest: Digest, kind: str) -> FileBlob | None:
         """A kept file, marked as used now; None if there is none that can be trusted."""
-        if self._files is None:
+        files = self._existing()
+        if files is None:
             return None
         try:
-            blob = self._files.open(self._name(digest, kind))
+            blob = files.open(self._name(digest, kind))
         except (OSError, StoreError):
             return None
         status = os.fstat(blob.fileno())
@@ -122,8 +123,10 @@ class Cache:
             self.prune()
 
     def begin(self) -> Partial | None:
-        """A file to be filled bit by bit; None if none can be made."""
+        """A file to be filled bit by bit; None if none can be made. Makes the directory if it is missing."""
         try:
+            if self._existing() is None and not self._complained:
+                self._files = self._open_folder()
             try:
                 return Partial(self._files) if self._files else None
             except FileNotFoundError:  # the directory was removed
@@ -136,7 +139,7 @@ class Cache:
     @property
     def is_refused(self) -> bool:
         """Whether nothing is kept, as the directory cannot be used; the reason was logged."""
-        return self._files is None
+        return self._files is None and self._complained
 
     def entries(self) -> list[CacheEntry]:
         """What is kept, the least recently used first."""
@@ -169,7 +172,7 @@ class Cache:
         return sum(entry.size for entry in self._scan()) <= self.limit
 
     def _scan(self) -> Iterator[CacheEntry]:
-        folder = self._files
+        folder = self._existing()
         if folder is None:
             return
         try:
@@ -195,9 +198,19 @@ class Cache:
     def _name(self, digest: Digest, kind: str) -> str:
         return f"{digest.algorithm}-{digest.hex}{self._mark}.{kind}"
 
-    def _open_folder(self) -> Folder | None:
+    def _existing(self) -> Folder | None:
+        """The directory if it is there, made by this process or another, and can be used."""
+        if self._files is None and not self._complained:
+            self._files = self._open_folder(make=False)
+        return self._files
+
+    def _open_folder(self, *, make: bool = True) -> Folder | None:
         try:
-            return open_trusted_folder(self.folder, _VERSION)
+            return open_trusted_folder(self.folder, _VERSION, make=make)
+        except FileNotFoundError as error:
+            if make:
+                self._complain(error)
+            return None
         except (OSError, StoreError) as error:
             self._complain(error)
             return None

@@ -14,19 +14,20 @@ from imgfs.errors import StoreError
 _OPEN = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC
 
 
-def open_trusted_folder(path: str, name: str) -> Folder:
-    """The directory `name` in the directory `path`, both made if they are missing.
+def open_trusted_folder(path: str, name: str, *, make: bool = True) -> Folder:
+    """The directory `name` in the directory `path`, both made if they are missing and `make` is set.
 
     Raises StoreError if either belongs to another user or other users may write to it, OSError if it cannot be opened.
     """
     path = os.path.abspath(path)
     above, last = os.path.split(path)
-    with suppress(FileExistsError):
-        os.makedirs(above)
+    if make:
+        with suppress(FileExistsError):
+            os.makedirs(above)
     with Folder(os.open(above, _OPEN), above) as parent:
-        with _open_last(parent, last) as outer:
+        with _open_last(parent, last, make=make) as outer:
             _check(outer, may_be_shared=True)
-            inner = outer.folder(name, make=True, mode=0o700)
+            inner = outer.folder(name, make=make, mode=0o700)
     try:
         _check(inner)
     except StoreError:
@@ -48,8 +49,8 @@ def _check(folder: Folder, *, may_be_shared: bool = False) -> None:
         raise StoreError(f"{folder.path} may be written to by other users (chmod go-w)")
 
 
-def _open_last(parent: Folder, name: str) -> Folder:
-    """The directory `name`, or the target of a link that belongs to this user or root."""
+def _open_last(parent: Folder, name: str, *, make: bool) -> Folder:
+    """The directory `name`, or the target of a link that belongs to this user or root; with `make` it is made."""
     path = parent.path_of(name)
     try:
         link = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=parent.fileno())
@@ -57,7 +58,7 @@ def _open_last(parent: Folder, name: str) -> Folder:
         status = os.fstat(parent.fileno())
         if status.st_uid not in (os.geteuid(), 0) and not status.st_mode & stat.S_ISVTX:
             raise StoreError(f"{parent.path} belongs to another user") from None
-        return parent.folder(name, make=True, mode=0o700)
+        return parent.folder(name, make=make, mode=0o700)
     try:
         status = os.fstat(link)
         if not stat.S_ISLNK(status.st_mode):

@@ -4,11 +4,12 @@ import os
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
 
 import click
 
+from imgfs.cli.json_output import file_fields, path_fields, print_json_line
 from imgfs.cli.messages import shown, tell
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
@@ -115,7 +116,7 @@ def _copy(root: RootFS, entry: int, name: str, destination: str, *, archive: boo
         CopyOut(root, folder, tell, archive=archive).copy(entry, name)
 
 
-def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool) -> bool:
+def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool, as_json: bool) -> bool:
     """Print what is at the path of each image, as ls does; returns whether all is there."""
     complete = True
     for number, named in enumerate(found):
@@ -128,14 +129,28 @@ def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool) -> bool
                 complete = False
                 continue
             if not root.tree.is_directory(entry):
-                _print_entries([(path, root.stat_entry(entry))], long=long)
+                if as_json:
+                    _print_lines(named, "", [(path, root.stat_entry(entry))])
+                else:
+                    _print_entries([(path, root.stat_entry(entry))], long=long)
                 continue
             for inside, folder in _directories(root, entry, path.rstrip("/"), recursive=recursive):
+                if as_json:
+                    _print_lines(named, f"{inside}/", _children(root, folder))
+                    continue
                 if len(found) > 1 or recursive:
                     head = shown(f"{named.term.removesuffix(path)}{inside or '/'}:")
                     click.echo(head if not number and folder == entry else f"\n{head}")
                 _print_entries(list(_children(root, folder)), long=long)
     return complete
+
+
+def _print_lines(named: ChosenImage, above: str, entries: Iterable[tuple[str, Stat]]) -> None:
+    """Print a line of JSON for each entry of the directory whose path is `above`."""
+    for name, found in entries:
+        modified = datetime.fromtimestamp(found.mtime_ns // 1_000_000_000, UTC).isoformat()
+        fields = path_fields(above + name) | file_fields(found)
+        print_json_line({"id": named.image_id, **fields, "modified": modified})
 
 
 def _directories(root: RootFS, entry: int, path: str, *, recursive: bool) -> Iterator[tuple[str, int]]:

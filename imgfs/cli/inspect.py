@@ -1,67 +1,135 @@
-"""`imgfs inspect`: the details of an image, as JSON."""
+"""`imgfs inspect`: the details of images as JSON, in the words of `docker image inspect` and others beside them.
 
-import sys
+Format: Docker Engine API, ImageInspect; `Digest` and `History` are podman's, `ImageConfig` is the whole config.
+"""
 
 import click
 import msgspec
 
+from imgfs.cli.image_list import Listed
+from imgfs.cli.json_output import print_json
 from imgfs.cli.messages import utf8
-from imgfs.cli.opening import opened, source_option, store_option
-from imgfs.digest import ImageID
+from imgfs.cli.naming import named_images
+from imgfs.cli.opening import source_option, store_option
+from imgfs.cli.template import Template
+from imgfs.digest import Digest
 from imgfs.errors import ImgfsError, InvalidImage
-from imgfs.sources import Source
-from imgfs.store import Image, LayerStack
+from imgfs.go_json import parse_json
+from imgfs.layers import BlobLayer, copies_of
+from imgfs.sources.documents import parse_document
+from imgfs.sources.lookup import ChosenImage
+from imgfs.sources.manifests import Descriptor, Document
+from imgfs.store import Image
+
+_Fields = dict[str, object]
 
 
 @click.command(short_help="Print the details of images as JSON.")
 @click.argument("images", nargs=-1, required=True, metavar="IMAGE...")
+@click.option(
+    "-f",
+    "--format",
+    "form",
+    metavar="FORMAT",
+    help="Print each by a Go template, such as '{{.Id}}'; or json.",
+)
+@click.option("--json", is_flag=True, hidden=True, expose_value=False, help="Print JSON, as it does anyway.")
 @source_option
 @store_option
-def inspect(images: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> None:
-    """Print the details of each IMAGE, a name, an ID or a unique prefix of an ID, as a JSON list."""
-    with opened(sources, store) as union:
-        snapshot = union.snapshot
-        descriptions = []
-        for image_id in map(snapshot.resolve, images):
-            found_in = snapshot.sources[image_id]
-            descriptions.append(
-                {
-                    "Id": image_id,
-                    "RepoTags": snapshot.tags_of(image_id),
-                    "Parent": snapshot.parents.get(image_id, ""),
-                    "Children": snapshot.children.get(image_id, []),
-                    "Sources": [utf8(source.reference) for source in found_in],
-                    "Size": found_in[0].store.layers(image_id).look_for_size(),
-                    "Layers": _layers(found_in[0], image_id),
-                    "Config": _config(snapshot.images[image_id]),
-                }
-            )
-    sys.stdout.write(
-        msgspec.json.format(msgspec.json.encode(descriptions, enc_hook=str), indent=4).decode() + "\n"
-    )
+def inspect(images: tuple[str, ...], form: str | None, sources: tuple[str, ...], store: str | None) -> None:
+    """Print the details of each IMAGE as a JSON list, as docker image inspect does.
+
+    \b
+    Examples:
+      imgfs inspect debian
+      imgfs inspect -f '{{json .Config.Env}}' debian
+    """
+    template = Template(form) if form not in (None, "json") else None
+    with named_images(images, sources, store) as found:
+        described = [_described(named, _config(named.image)) for named in found]
+        if template is not None:
+            for fields in described:
+                click.echo(template.render(fields))
+            return
+        for fields, named in zip(described, found, strict=True):
+            fields["ImageConfig"] = msgspec.Raw(named.image.raw_config)  # as it is, byte for byte
+        print_json(described, indent=4)
 
 
-def _layers(source: Source, image_id: ImageID) -> list[dict[str, object]]:
+def _described(named: ChosenImage, config: _Fields) -> _Fields:
+    image, snapshot = named.image, named.snapshot
+    listed = Listed.of(snapshot, image, snapshot.tags_of(image.id))
+    manifest = listed.manifest()
+    updated = filter(None, (source.last_updated(image.id) for source in listed.sources))
+    variant = {"Variant": image.variant} if image.variant else {}
+    return {
+        "Id": image.id,
+        "RepoTags": listed.tags,
+        "RepoDigests": listed.repo_digests(),
+        "Parent": listed.parent or "",
+        "Comment": image.comment,
+        "Created": config.get("created"),
+        "DockerVersion": config.get("docker_version", ""),
+        "Author": image.author,
+        "Config": config.get("config"),
+        "Architecture": image.architecture,
+        **variant,
+        "Os": image.os,
+        "Size": listed.size,
+        "RootFS": {"Type": "layers", "Layers": image.diff_ids},
+        "Metadata": {"LastTagTime": next((moment.isoformat() for moment in updated), None)},
+        "Digest": Digest.of(manifest) if manifest is not None else None,
+        "Children": snapshot.children.get(image.id, []),
+        "Sources": [utf8(source.reference) for source in listed.sources],
+        "Layers": _layers(named, manifest),
+        "History": config.get("history", []),
+        "ImageConfig": config,
+    }
+
+
+def _layers(named: ChosenImage, manifest: bytes | None) -> list[_Fields]:
     """Each layer, lowest first: its size if it is known, and whether its bytes were compared with its diff ID."""
-    stack = source.store.layers(image_id)
-    diff_ids = source.store.get(image_id).diff_ids
-    return [
-        {"DiffID": diff_id, "Size": stack.look_for_size_of(number), "Verified": _is_verified(stack, number)}
-        for number, diff_id in enumerate(diff_ids)
-    ]
+    stack, described = named.layers, _descriptors(named.image, manifest)
+    found: list[_Fields] = []
+    for number, (diff_id, chain_id) in enumerate(zip(stack.diff_ids, stack.chain_ids, strict=True)):
+        stored, is_verified = _stored(named, number)
+        descriptor = described[number] if described else None
+        found.append(
+            {
+                "DiffID": diff_id,
+                "ChainID": chain_id,
+                "Digest": descriptor.digest if descriptor else stored,
+                "MediaType": descriptor.media_type if descriptor else None,
+                "Size": stack.look_for_size_of(number),
+                "Verified": is_verified,
+            }
+        )
+    return found
 
 
-def _is_verified(stack: LayerStack, number: int) -> bool:
+def _descriptors(image: Image, manifest: bytes | None) -> list[Descriptor] | None:
+    """The layers as the manifest has them; None if that has others."""
     try:
-        return stack.is_verified(number)
+        layers = parse_document(manifest, Document, "manifest").layers if manifest is not None else None
+    except InvalidImage:
+        return None
+    return layers if layers and len(layers) == len(image.diff_ids) else None
+
+
+def _stored(named: ChosenImage, number: int) -> tuple[Digest | None, bool]:
+    """The digest of the stored bytes of a layer, if it is kept as a blob, and whether they were verified."""
+    try:
+        first = named.layers.use(number, lambda layer: copies_of(layer)[0])
+        is_verified = named.layers.is_verified(number)
     except (ImgfsError, OSError):  # the layer is missing
-        return False
+        return None, False
+    return first.stored_digest if isinstance(first, BlobLayer) else None, is_verified
 
 
-def _config(image: Image) -> msgspec.Raw:
-    """The exact config. Raises InvalidImage if it cannot be part of a JSON document."""
+def _config(image: Image) -> _Fields:
+    """The config. Raises InvalidImage if it cannot be part of a JSON document."""
     try:
         image.raw_config.decode()  # only fields that imgfs uses have been checked; JSON has to be UTF-8 throughout
     except UnicodeDecodeError as error:
         raise InvalidImage(f"image {image.id}: its config is no JSON: {error}") from None
-    return msgspec.Raw(image.raw_config)
+    return parse_json(image.raw_config, _Fields, f"config of image {image.id}")

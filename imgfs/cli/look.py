@@ -1,6 +1,5 @@
 """`imgfs find`, `imgfs which` and `imgfs diff`: what is in root file systems, without a mount."""
 
-import base64
 import os
 import stat
 import sys
@@ -8,13 +7,21 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 
 import click
-import msgspec
 
+from imgfs.cli.json_output import (
+    file_fields,
+    file_type,
+    json_lines_option,
+    json_option,
+    path_fields,
+    print_json,
+    print_json_line,
+)
 from imgfs.cli.messages import shown, tell, utf8
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
 from imgfs.errors import printable
-from imgfs.rootfs import Change, Difference, Stat, differences
+from imgfs.rootfs import Change, Difference, RootFS, differences
 from imgfs.rootfs.hidden import hidden_paths
 from imgfs.sources.lookup import ChosenImage
 from imgfs.tree import Event, Tree
@@ -35,6 +42,7 @@ _LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 @click.option(
     "--deleted", is_flag=True, help="Find only what lies in a layer and later ones delete or replace."
 )
+@json_lines_option
 @source_option
 @store_option
 def find(
@@ -43,6 +51,7 @@ def find(
     print0: bool,
     in_layers: bool,
     deleted: bool,
+    as_json: bool,
     sources: tuple[str, ...],
     store: str | None,
 ) -> None:
@@ -59,10 +68,15 @@ def find(
     """
     found = False
     with named_image(image, sources, store) as named:
-        for line in (
+        for layer, path, root in (
             _found_in_layers(named, pattern, deleted) if in_layers or deleted else _found(named, pattern)
         ):
             found = True
+            if as_json:
+                of = file_fields(root.stat(path, follow=False))
+                print_json_line(path_fields(path) | of | _layer_fields(named, layer))
+                continue
+            line = path if layer is None else f"{layer:02}-{named.image.diff_ids[layer].short}  {path}"
             if print0:
                 sys.stdout.buffer.write(os.fsencode(line) + b"\0")
             else:
@@ -70,30 +84,46 @@ def find(
     click.get_current_context().exit(not found)
 
 
-def _found(named: ChosenImage, pattern: str) -> Iterator[str]:
+Found = tuple[int | None, str, RootFS]
+"""The number of a layer if one was looked into alone, a path, and the tree that has it."""
+
+
+def _found(named: ChosenImage, pattern: str) -> Iterator[Found]:
     with named.root_fs() as root:
-        yield from root.find(pattern)
+        for path in root.find(pattern):
+            yield None, path, root
 
 
-def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterator[str]:
-    """The layer, two spaces and the path of what is in layers, or only of what is not seen in the end."""
-    if deleted:
-        with named.root_fs() as seen:
-            found = [(number, path) for number, _, path in hidden_paths(seen, named.layer_trees(), [pattern])]
-    else:
-        found = [
-            (number, path) for number, root in enumerate(named.layer_trees()) for path in root.find(pattern)
-        ]
-    for number, path in found:
-        yield f"{number:02}-{named.image.diff_ids[number].short}  {path}"
+def _layer_fields(named: ChosenImage, layer: int | None) -> dict[str, object]:
+    return {} if layer is None else {"layer": layer, "diff_id": named.image.diff_ids[layer]}
+
+
+def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterator[Found]:
+    """What is in layers, or only what of that is not seen in the end."""
+    if not deleted:
+        for number, root in enumerate(named.layer_trees()):
+            for path in root.find(pattern):
+                yield number, path, root
+        return
+    current: list[RootFS] = []
+
+    def layers() -> Iterator[RootFS]:  # one at a time, as each takes memory
+        for root in named.layer_trees():
+            current[:] = [root]
+            yield root
+
+    with named.root_fs() as seen:
+        for number, _, path in hidden_paths(seen, layers(), [pattern]):
+            yield number, path, current[0]
 
 
 @click.command(short_help="Show which layer a path comes from.")
 @click.argument("image", metavar="IMAGE[:/PATH]")
 @click.argument("path", required=False)
+@json_option
 @source_option
 @store_option
-def which(image: str, path: str | None, sources: tuple[str, ...], store: str | None) -> None:
+def which(image: str, path: str | None, as_json: bool, sources: tuple[str, ...], store: str | None) -> None:
     """Show which layer of IMAGE a PATH of its root file system comes from, and what hid what lower layers had.
 
     One line for each layer that changed it, the topmost first. Exit status 1 if there is no such path in the end,
@@ -110,8 +140,21 @@ def which(image: str, path: str | None, sources: tuple[str, ...], store: str | N
         tell(f"{path}: no layer of {found.id.short} has it")
         click.get_current_context().exit(1)
     steps = [entry.created_by or entry.comment or "" for entry in found.history if not entry.empty_layer]
+    steps += [""] * (len(found.diff_ids) - len(steps))
+    if as_json:
+        fields = [
+            {
+                "layer": event.layer,
+                "diff_id": found.diff_ids[event.layer],
+                "created_by": steps[event.layer],
+                **_event_fields(event),
+            }
+            for event in reversed(events)
+        ]
+        print_json(fields)
+        click.get_current_context().exit(int(events[-1].gone))
     for event in reversed(events):
-        step = steps[event.layer] if event.layer < len(steps) else ""
+        step = steps[event.layer]
         line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_described_event(event)}"
         click.echo(f"{line}  # {printable(step)}" if step else line)
     click.get_current_context().exit(int(events[-1].gone))
@@ -120,7 +163,7 @@ def which(image: str, path: str | None, sources: tuple[str, ...], store: str | N
 @click.command(short_help="Compare the root file systems of two images.")
 @click.argument("before")
 @click.argument("after")
-@click.option("--json", "as_json", is_flag=True, help="One JSON list instead of lines.")
+@json_lines_option
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs, as git diff does.")
 @source_option
 @store_option
@@ -147,45 +190,26 @@ def _print_lines(found: Iterable[Difference]) -> int:
     return count
 
 
-class _State(msgspec.Struct, omit_defaults=True):
-    type: str
-    mode: str
-    uid: int
-    gid: int
-    size: int
-    target: str | None = None
-
-
-class _Row(msgspec.Struct, omit_defaults=True):
-    """`path_base64` is there where `path` is not UTF-8 and so not exact."""
-
-    path: str
-    change: str
-    before: _State | None
-    after: _State | None
-    differs: list[str] = []
-    path_base64: str | None = None
-
-
 def _print_json(found: Iterable[Difference]) -> int:
-    rows = [_row(of) for of in found]
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(rows)).decode() + "\n")
-    return len(rows)
+    count = 0
+    for count, of in enumerate(found, 1):  # noqa: B007  # the last one is what is returned
+        before, after = (None if state is None else file_fields(state) for state in (of.before, of.after))
+        differs = {"differs": of.differs} if of.differs else {}
+        print_json_line(
+            path_fields(of.path) | {"change": of.change.value, "before": before, "after": after} | differs
+        )
+    return count
 
 
-def _row(of: Difference) -> _Row:
-    path = os.fsencode(of.path)
-    text = utf8(of.path)
-    exact = None if text.encode() == path else base64.b64encode(path).decode()
-    return _Row(text, of.change.value, _state(of.before), _state(of.after), list(of.differs), exact)
-
-
-def _state(state: Stat | None) -> _State | None:
-    if state is None:
-        return None
-    target = utf8(state.target) if stat.S_ISLNK(state.mode) else None
-    mode = f"{stat.S_IMODE(state.mode):04o}"
-    return _State(_type(state.mode), mode, state.uid, state.gid, state.size, target)
+def _event_fields(event: Event) -> dict[str, object]:
+    """What a layer did to a path, and what it has for it."""
+    if event.entry is None:
+        return {"what": event.what}
+    tree, entry = event.tree, event.entry
+    mode = tree.modes[entry]
+    size = {"size": tree.sizes[entry]} if stat.S_ISREG(mode) else {}
+    target = {"target": utf8(os.fsdecode(tree.target(entry)))} if stat.S_ISLNK(mode) else {}
+    return {"what": event.what, "type": file_type(mode), **size, **target}
 
 
 def _described_event(event: Event) -> str:
@@ -198,10 +222,4 @@ def _described(tree: Tree, entry: int) -> str:
         return f"file of {tree.sizes[entry]} bytes"
     if stat.S_ISLNK(mode):
         return f"symbolic link to {shown(os.fsdecode(tree.target(entry)))}"
-    return _type(mode)
-
-
-def _type(mode: int) -> str:
-    kinds = {stat.S_IFDIR: "directory", stat.S_IFREG: "file", stat.S_IFLNK: "symlink", stat.S_IFIFO: "pipe"}
-    devices = {stat.S_IFCHR: "character device", stat.S_IFBLK: "block device"}
-    return (kinds | devices).get(stat.S_IFMT(mode), "unknown")
+    return file_type(mode)

@@ -1,58 +1,63 @@
-"""`imgfs ls` and `imgfs tree`: lists of images."""
+"""`imgfs ls`: lists of images, and of paths in them."""
 
-import sys
-from collections.abc import Iterable, Sequence
-from typing import NoReturn
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
 
 import click
-import msgspec
-from rich.console import Console
-from rich.tree import Tree
 
+from imgfs.cli.ages import age
 from imgfs.cli.files import list_paths
-from imgfs.cli.messages import end_of_list, tell, utf8
+from imgfs.cli.image_format import ImageFormat
+from imgfs.cli.image_list import ImageList, Listed
+from imgfs.cli.json_output import json_option, print_json
+from imgfs.cli.messages import end_of_list, shown, tell, utf8
 from imgfs.cli.naming import named_images
 from imgfs.cli.opening import opened, store_option
-from imgfs.digest import Digest, ImageID
-from imgfs.errors import printable
+from imgfs.cli.table import print_table
+from imgfs.errors import ImageNotFound, printable
 from imgfs.sizes import human_size
-from imgfs.sources import SCHEMES, Source, default_sources
-from imgfs.sources.finder import Artifact
-from imgfs.sources.image_reference import parse_image_reference
-from imgfs.sources.union import Snapshot
+from imgfs.sources import SCHEMES, Source
+from imgfs.sources.image_reference import ImageReference, parse_image_reference
 from imgfs.store import Problem
 
-_WIDEST = 100  # characters of a column; a longer cell moves only the rest of its own line
 
-
-class _Row(msgspec.Struct, kw_only=True):
-    """One image or artifact, as `--json` prints it; `type` is that of an artifact, `id` its manifest's digest."""
-
-    id: Digest
-    type: str = "image"
-    tags: list[str]
-    created: str | None = None
-    layers: int | None = None
-    size: int | None = None
-    parent: ImageID | None = None
-    sources: list[str]
-
-
-@click.command(short_help="List images.")
-@click.argument("sources", nargs=-1, metavar="[SOURCE|IMAGE:/PATH]...")
+@click.command(short_help="List images, or files in them.")
+@click.argument("places", nargs=-1, metavar="[SOURCE|IMAGE|IMAGE:/PATH]...")
 @click.option(
-    "-a", "--all", "everywhere", is_flag=True, help="Also list the images of every engine on this machine."
+    "-a", "--all", "show_all", is_flag=True, help="Also list unnamed images that others are based on."
+)
+@click.option("-q", "--quiet", is_flag=True, help="Print only IDs, each once.")
+@click.option("--no-trunc", is_flag=True, help="Print whole IDs.")
+@click.option(
+    "-f",
+    "--filter",
+    "conditions",
+    multiple=True,
+    metavar="KEY=VALUE",
+    help="List only images with dangling=true|false, label=KEY[=VALUE], before=IMAGE, since=IMAGE, "
+    "reference=PATTERN, until=TIME.",
+)
+@click.option(
+    "--format",
+    "form",
+    metavar="FORMAT",
+    help="Print each name by a Go template, such as '{{.ID}} {{.Tag}}'; 'table TEMPLATE'; or json.",
 )
 @click.option("--heads", is_flag=True, help="List only images that no other image is based on.")
 @click.option("--broken", is_flag=True, help="List the broken images instead, and why they are broken.")
 @click.option("--all-types", is_flag=True, help="Also list artifacts: signatures, charts and the like.")
 @click.option("-l", "--long", is_flag=True, help="Of paths, print modes, owners, sizes and times as well.")
 @click.option("-R", "--recursive", is_flag=True, help="Of paths, list directories below, too.")
-@click.option("--json", "as_json", is_flag=True, help="Print a JSON list instead of a table.")
+@json_option
 @store_option
 def ls(
-    sources: tuple[str, ...],
-    everywhere: bool,
+    places: tuple[str, ...],
+    show_all: bool,
+    quiet: bool,
+    no_trunc: bool,
+    conditions: tuple[str, ...],
+    form: str | None,
     heads: bool,
     broken: bool,
     all_types: bool,
@@ -61,155 +66,111 @@ def ls(
     as_json: bool,
     store: str | None,
 ) -> None:
-    """List the images of each SOURCE, or of the store of imgfs; or what is at each PATH in an IMAGE.
+    """List the images of every store of this machine that can be read, newest first; or of each SOURCE; or an IMAGE, or
+    all of a repository. With IMAGE:/PATH, list files.
 
-    Broken images are skipped, with a line on standard error each; the exit status is 3 then, and --broken lists them.
-    Artifacts, which are stored like images but are none, are counted in one line; --all-types lists them.
+    Broken images are skipped, with a line on standard error each, and so are stores that cannot be read; the exit
+    status is 3 then, and --broken lists them. Artifacts, which are stored like images but are none, are counted in one
+    line; --all-types lists them.
+
+    \b
+    Examples:
+      imgfs ls
+      imgfs ls -q --filter dangling=true docker:
+      imgfs ls -l debian:/etc
     """
-    if sources and all(parse_image_reference(source, SCHEMES).path is not None for source in sources):
-        with named_images(sources, store=store) as found:
-            click.get_current_context().exit(not list_paths(found, long=long, recursive=recursive))
-    if long or recursive:
-        raise click.UsageError("-l and -R are for paths (IMAGE:/PATH)")
-    with opened(sources, store, also=default_sources() if everywhere else ()) as union:
-        snapshot, problems, artifacts = union.snapshot, union.problems, union.artifacts
-        rows = [_row(snapshot, image_id) for image_id in (snapshot.heads if heads else snapshot.images)]
-    if all_types:
-        rows += [_artifact_row(*artifact) for artifact in artifacts]
-    with_source = everywhere or len(sources) > 1
-    if as_json:
-        listed = [_broken(*problem) for problem in problems] if broken else rows
-        sys.stdout.write(msgspec.json.format(msgspec.json.encode(listed, enc_hook=str)).decode() + "\n")
-    elif broken:
-        _print_broken(problems, with_source=with_source)
-    else:
-        _print_table(rows, with_type=all_types, with_source=with_source)
-    if artifacts and not all_types and not broken:
-        tell(f"{len(artifacts)} artifact{'s' * (len(artifacts) != 1)} not listed (see --all-types)")
-    end_of_list(problems)
+    references = [_parsed(place) for place in places]
+    has_path = [reference.path is not None for reference in references]
+    if references and all(has_path):
+        with named_images(places, store=store) as found:
+            done = list_paths(found, long=long, recursive=recursive, as_json=as_json)
+            click.get_current_context().exit(not done)
+    if long or recursive or any(has_path):
+        raise click.UsageError("-l and -R are for paths (IMAGE:/PATH), which are not listed beside images")
+    sources = list(dict.fromkeys(of.source for of in references if of.source is not None))
+    with opened(sources, store, everywhere=store is None and len(sources) < len(set(references))) as union:
+        names = {source: shown(name) for name, source in union.named.items()}
+        show = ImageFormat(form, names, no_trunc=no_trunc) if form is not None else None
+        listed = ImageList(union, conditions)
+        artifacts = listed.artifacts()
+        images = _chosen(listed, references, places, store, show_all)
+        if heads:
+            based_on = union.snapshot.children
+            images = [image for image in images if image.id not in based_on]
+        if all_types:
+            images += artifacts
+        if broken:
+            _print_broken(union.problems, with_source=len(names) > 1, as_json=as_json)
+        elif as_json:
+            print_json([image.fields() for image in images])
+        elif quiet:
+            for image in images:
+                click.echo(image.id if no_trunc else image.id.short)
+        elif show is not None:
+            show.print(images)
+        else:
+            _print_images(images, names, no_trunc=no_trunc, with_type=all_types)
+        if artifacts and not all_types and not broken:
+            tell(f"{len(artifacts)} artifact{'s' * (len(artifacts) != 1)} not listed (see --all-types)")
+        end_of_list(union.problems)
 
 
-@click.command(short_help="Draw images as a tree.")
-@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
-@store_option
-def tree(sources: tuple[str, ...], store: str | None) -> None:
-    """Draw the images of each SOURCE, or of the store of imgfs, as a tree: each image below the one it is based on.
-
-    Broken images are skipped as by imgfs ls, with exit status 3.
-    """
-    with opened(sources, store) as union:
-        snapshot, problems = union.snapshot, union.problems
-    console = _Console(highlight=False, markup=False, width=10_000, soft_wrap=True)  # lines must not be cut
-    drawn: set[ImageID] = set()
-    for root in _roots(snapshot):
-        console.print(_branch(snapshot, root, drawn))
-    end_of_list(problems)
+def _parsed(place: str) -> ImageReference:
+    """What is to be listed; what exists as a path is a source."""
+    return ImageReference(place, "") if os.path.lexists(place) else parse_image_reference(place, SCHEMES)
 
 
-class _Console(Console):
-    def on_broken_pipe(self) -> NoReturn:
-        """Let the caller handle the error; rich would end the process with status 1."""
-        raise  # the error that it was called for
+def _chosen(
+    images: ImageList,
+    references: Sequence[ImageReference],
+    places: Sequence[str],
+    store: str | None,
+    show_all: bool,
+) -> list[Listed]:
+    try:
+        return images.images(references, with_intermediates=show_all)
+    except ImageNotFound:
+        with named_images(places, store=store):  # which knows what to suggest
+            raise
 
 
-def _row(snapshot: Snapshot, image_id: ImageID) -> _Row:
-    sources = snapshot.sources[image_id]
-    image = snapshot.images[image_id]
-    return _Row(
-        id=image_id,
-        tags=list(snapshot.tags_of(image_id)),
-        created=image.created.isoformat() if image.created else None,
-        layers=len(image.diff_ids),
-        size=sources[0].store.layers(image_id).look_for_size(),
-        parent=snapshot.parents.get(image_id),
-        sources=[utf8(source.reference) for source in sources],
-    )
-
-
-def _artifact_row(artifact: Artifact, sources: Sequence[Source]) -> _Row:
-    return _Row(
-        id=artifact.digest,
-        type=printable(artifact.type) or "unknown",
-        tags=[printable(tag) for tag in artifact.tags],
-        sources=[utf8(source.reference) for source in sources],
-    )
-
-
-def _print_table(rows: Iterable[_Row], *, with_type: bool, with_source: bool) -> None:
+def _print_images(
+    images: Iterable[Listed], names: Mapping[Source, str], *, no_trunc: bool, with_type: bool
+) -> None:
     """Print a line for each name, never cut: a narrow terminal wraps it."""
+    with_source, now = len(names) > 1, datetime.now(UTC)
     kind, place = (["TYPE"] if with_type else []), (["SOURCE"] if with_source else [])
     lines = [["TAG", "ID" if with_type else "IMAGE ID", *kind, "CREATED", "LAYERS", "SIZE", *place]]
-    for row in rows:
-        created = row.created[:19].replace("T", " ") if row.created else "-"
-        layers = "-" if row.layers is None else str(row.layers)
-        kind = [row.type] if with_type else []
-        place = [printable(", ".join(row.sources))] if with_source else []
-        for tag in row.tags or ["<none>"]:
-            lines.append([printable(tag), row.id.short, *kind, created, layers, human_size(row.size), *place])
-    _print_columns(lines)
+    for image in images:
+        image_id = image.id if no_trunc else image.id.short
+        created = "-" if image.created is None else age(image.created, now)
+        layers = "-" if image.image is None else str(len(image.image.diff_ids))
+        kind = [image.type] if with_type else []
+        place = [", ".join(names[source] for source in image.sources)] if with_source else []
+        size = human_size(image.size)
+        for tag in image.tags or ["<none>"]:
+            lines.append([printable(tag), image_id, *kind, created, layers, size, *place])
+    print_table(lines, right=("LAYERS", "SIZE"))
 
 
-def _broken(source: str, problem: Problem) -> dict[str, object]:
-    names = [utf8(name) for name in problem.names]
-    return {
-        "id": problem.image or None,
-        "tags": names,
-        "problem": utf8(problem),
-        "source": utf8(source) or None,
-    }
-
-
-def _print_broken(problems: Sequence[tuple[str, Problem]], *, with_source: bool) -> None:
+def _print_broken(problems: Sequence[tuple[str, Problem]], *, with_source: bool, as_json: bool) -> None:
     """Print a line for each name, or one with `-` if none is known."""
+    if as_json:
+        print_json([_broken(*problem) for problem in problems])
+        return
     lines = [["TAG", "IMAGE ID", *(["SOURCE"] if with_source else []), "PROBLEM"]]
     for source, problem in problems:
         image_id = problem.image.removeprefix("sha256:")[:12]
         for name in problem.names or [""]:
             cells = [name, image_id, *([source] if with_source else []), problem]
             lines.append([printable(cell) or "-" for cell in cells])
-    _print_columns(lines)
+    print_table(lines)
 
 
-def _print_columns(lines: Sequence[Sequence[str]]) -> None:
-    widths = [min(max(map(len, column)), _WIDEST) for column in zip(*lines, strict=True)]
-    for line in lines:
-        cells = [
-            cell.rjust(width) if heading in ("LAYERS", "SIZE") else cell.ljust(width)
-            for heading, cell, width in zip(lines[0], line, widths, strict=True)
-        ]
-        click.echo("  ".join(cells).rstrip())
-
-
-def _roots(snapshot: Snapshot) -> list[ImageID]:
-    """The images that have no parent here, and one of each cycle of parents, the first in order."""
-    roots = [
-        image_id for image_id in snapshot.images if snapshot.parents.get(image_id) not in snapshot.images
-    ]
-    reached = set(roots)
-    for image_id in [*roots, *snapshot.images]:
-        if image_id not in reached:
-            roots.append(image_id)
-        waiting = [image_id]
-        while waiting:
-            below = [child for child in snapshot.children.get(waiting.pop(), ()) if child not in reached]
-            reached.update(below)
-            waiting.extend(below)
-        reached.add(image_id)
-    return roots
-
-
-def _branch(snapshot: Snapshot, root: ImageID, drawn: set[ImageID]) -> Tree:
-    top = Tree(_label(snapshot, root))
-    drawn.add(root)
-    waiting = [(root, top)]
-    while waiting:
-        image_id, branch = waiting.pop()
-        for child in snapshot.children.get(image_id, ()):
-            if child not in drawn:
-                drawn.add(child)
-                waiting.append((child, branch.add(_label(snapshot, child))))
-    return top
-
-
-def _label(snapshot: Snapshot, image_id: ImageID) -> str:
-    return printable(" ".join([image_id.short, *snapshot.tags_of(image_id)]))
+def _broken(source: str, problem: Problem) -> dict[str, object]:
+    return {
+        "id": problem.image or None,
+        "tags": [utf8(name) for name in problem.names],
+        "problem": utf8(problem),
+        "source": utf8(source) or None,
+    }

@@ -41,7 +41,7 @@ _COMMANDS = {
     "mount": "mount.mount",
     "umount": "mount.umount",
     "ls": "ls.ls",
-    "tree": "ls.tree",
+    "tree": "tree.tree",
     "inspect": "inspect.inspect",
     "cat": "files.cat",
     "cp": "files.cp",

@@ -10,6 +10,7 @@ from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
 from imgfs.sizes import parse_size
+from imgfs.sources import default_sources
 from imgfs.sources.open_union import open_union
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
@@ -68,14 +69,19 @@ def indexing() -> Iterator[Indexer]:
 
 @contextmanager
 def opened(
-    references: Sequence[str],
+    references: Sequence[str] = (),
     store: str | None = None,
     *,
-    also: Sequence[str] = (),
+    everywhere: bool = False,
     verifier: BackgroundVerifier | None = None,
 ) -> Iterator[Union]:
-    """The sources named, or the store of imgfs if none is, as `open_union` opens them; closed at the end."""
-    named = references or [f"imgfs:{store or ''}"]
+    """The sources named, as `open_union` opens them; closed at the end.
+
+    If none is, the store of imgfs at `store` or if that is None, every store of the machine that can be read, as also
+    with `everywhere`.
+    """
+    named = references or ([] if store is None else [f"imgfs:{store}"])
+    also = default_sources() if everywhere or not named else ()
     with open_union(named, cache(), also=also, verifier=verifier) as union:
         yield union
 

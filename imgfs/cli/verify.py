@@ -1,13 +1,12 @@
 """`imgfs verify`: whether the contents of a source match their digests."""
 
-import sys
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 
 import click
-import msgspec
 
 from imgfs.cli.index import layers_of, meant, taken
+from imgfs.cli.json_output import json_lines_option, print_json_line
 from imgfs.cli.messages import progress_bar, utf8
 from imgfs.cli.opening import opened
 from imgfs.digest import ImageID
@@ -22,7 +21,7 @@ _MOST_OWNERS = 20  # images named in a line; thousands may share a layer
 @click.argument("source")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what is bad.")
-@click.option("--json", "as_json", is_flag=True, help="Print a line of JSON for each check.")
+@json_lines_option
 def verify(source: str, images: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     """Read everything that SOURCE refers to, or what belongs to each IMAGE, and check it against its digests.
 
@@ -102,13 +101,8 @@ class Report:
         if self._quiet and problem is None:
             return
         if self._as_json:
-            row = {
-                "good": problem is None,
-                "what": what,
-                "problem": problem and utf8(problem),
-                "images": list(owners),
-            }
-            sys.stdout.write(msgspec.json.encode(row).decode() + "\n")
+            problem = None if problem is None else utf8(problem)
+            print_json_line({"good": problem is None, "what": what, "problem": problem, "images": owners})
         else:
             more = f" and {len(owners) - _MOST_OWNERS} more" if len(owners) > _MOST_OWNERS else ""
             names = f"  # {', '.join(owners[:_MOST_OWNERS])}{more}" if owners else ""

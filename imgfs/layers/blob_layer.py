@@ -76,6 +76,9 @@ class BlobLayer:
             self.indexer.indexes.look_for_size(self._last_place.key if self._last_place else self.key())
         return self.known_size
 
+    def listed_size(self) -> int | None:
+        return self.look_for_size()
+
     def open(self) -> TarBlob:
         content = self.content()
         self.indexer.verify_later(content, self.content)

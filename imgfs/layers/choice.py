@@ -61,6 +61,9 @@ class LayerChoice:
             self._size = self.attempt(lambda copy: copy.look_for_size())
         return self.known_size
 
+    def listed_size(self) -> int | None:
+        return self.attempt(lambda copy: copy.listed_size())
+
     def note_size(self, size: int) -> None:
         """Remember the size in bytes of the tar, as found in a copy."""
         self._size = size

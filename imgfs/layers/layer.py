@@ -52,6 +52,12 @@ class Layer(Protocol):
         Opens files and reads little of them; the result is remembered, even if it is None. Raises what `open` raises.
         """
 
+    def listed_size(self) -> int | None:
+        """The size of its content in bytes as the engine that keeps it records it, else of its tar, as `look_for_size`.
+
+        Reads less than that where an engine records one. Raises what `open` raises.
+        """
+
     @property
     def has_tar(self) -> bool:
         """Whether the layer is stored in a way that gives its tar. Never blocks."""

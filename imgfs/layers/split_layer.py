@@ -85,15 +85,20 @@ class SplitPlace:
 
 @dataclass(slots=True)
 class SplitLayer:
-    """A `Layer` that `locate` finds at each call; it raises what `Layer.open` does."""
+    """A `Layer` that `locate` finds at each call; it raises what `Layer.open` does.
+
+    `read_size` reads the size of its files where the engine records one; it raises OSError.
+    """
 
     chain_id: ChainID
     diff_id: DiffID
     parent: ChainID | None
     locate: Callable[[], SplitPlace]
     splits: Splits
+    read_size: Callable[[], int | None] = lambda: None
     has_tar: ClassVar[bool] = True
     _size: int | None = field(default=None, init=False)
+    _listed_size: int | None = field(default=None, init=False)
     _has_no_size: bool = field(default=False, init=False)  # without reading all of it
     _digest: Digest | None = field(default=None, init=False)  # of a tar that was doubtful
 
@@ -106,6 +111,12 @@ class SplitLayer:
             self._size = self._look()
             self._has_no_size = self._size is None
         return self._size
+
+    def listed_size(self) -> int | None:
+        if self._listed_size is None:
+            size = self.read_size()
+            self._listed_size = self.look_for_size() if size is None else size
+        return self._listed_size
 
     def _look(self) -> int | None:
         place = self.locate()

@@ -8,6 +8,8 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
+import platformdirs
+
 from imgfs.blob import FileBlob, Root
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError
 from imgfs.layers import Indexer
@@ -36,13 +38,20 @@ _USUAL = ("var/lib/docker", "var/lib/containers/storage", "var/lib/containerd")
 
 
 def default_sources() -> list[str]:
-    """The stores that a machine may have in their default places, as references, such as `containerd:`."""
-    return [f"{kind.scheme}:" for kind in KINDS if kind.has_default]
+    """The stores that a machine may have in their default places, as references, such as `containerd:`.
+
+    An ordinary user may have stores of rootless Docker and containerd besides, and root one of Podman.
+    """
+    found = [f"{kind.scheme}:" for kind in KINDS if kind.has_default]
+    if os.geteuid() != 0:
+        found += (f"{scheme}:{platformdirs.user_data_dir(scheme)}" for scheme in ("docker", "containerd"))
+        found.append(f"containers-storage:/{_USUAL[1]}")
+    return found
 
 
 def has_no_place(reference: str) -> bool:
     """Whether a reference leaves it to the source where its images lie."""
-    return reference in default_sources()
+    return any(reference == f"{kind.scheme}:" for kind in KINDS if kind.has_default)
 
 
 def open_source(reference: str, indexer: Indexer) -> Source:

@@ -8,6 +8,7 @@ Tried by the tests that every source runs through.
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol
 
 from isal import isal_zlib
@@ -120,6 +121,10 @@ class Finder(ABC):
     def checks(self) -> Iterable[Check]:
         """What can be checked besides the images' configs and layers. Raises ImgfsError or OSError."""
         return ()
+
+    def last_updated(self, image_id: ImageID) -> datetime | None:
+        """When an image was last tagged or changed, in UTC; None if the place does not record that. May block."""
+        return None
 
     def close(self) -> None:  # noqa: B027  # some hold nothing
         """Close files; blobs that are open stay readable."""

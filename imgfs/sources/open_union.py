@@ -3,6 +3,7 @@
 Tried by the tests of the commands that open several, and of the Python API.
 """
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
@@ -29,12 +30,12 @@ def open_union(
 
     A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
     can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
-    a warning if they do not exist; those that cannot be read are listed in `unreadable` instead if it is given. With a
-    `verifier`, layers that are stored uncompressed are verified by it.
+    a warning if they do not exist; those that cannot be read are skipped with one, or listed in `unreadable` instead if
+    that is given. With a `verifier`, layers that are stored uncompressed are verified by it.
 
     Raises what `open_source` raises.
     """
-    sources: list[Source] = []
+    sources: dict[str, Source] = {}  # by the references that they were named by
     missing: dict[str, Exception] = {}
     turn = Turn()
     with ExitStack() as indexers:
@@ -45,21 +46,27 @@ def open_union(
                 try:
                     source = open_source(reference, indexer)
                 except (ImgfsError, OSError) as error:
-                    if not has_no_place(reference):
+                    if not has_no_place(reference) and reference not in also:
                         raise
                     missing[reference] = error
                     continue
-                if source.reference in (other.reference for other in sources):
+                same = next(
+                    (other for other in sources.values() if other.reference == source.reference), None
+                )
+                if same is not None:
                     source.close()  # the same place by another name
-                else:
-                    sources.append(source)
+                sources[reference] = same or source
             if unreadable is not None and sources:
                 problems = ((place, error) for place, error in missing.items() if not is_absence(error))
-                unreadable += [f"{place} {describe(error)}" for place, error in problems]
+                unreadable += [f"{place} {describe(error)}{remedy(error)}" for place, error in problems]
                 missing.clear()
-            yield Union(sources, _skipped(missing, also, any_left=bool(sources)))
+            yield Union(
+                list(dict.fromkeys(sources.values())),
+                _skipped(missing, also, any_left=bool(sources)),
+                named=sources,
+            )
         finally:
-            for source in sources:
+            for source in dict.fromkeys(sources.values()):
                 source.close()
 
 
@@ -68,16 +75,26 @@ def is_absence(error: Exception) -> bool:
     return isinstance(error, (SourceNotFound, FileNotFoundError))
 
 
+def remedy(error: Exception) -> str:
+    """What lets an ordinary user read a place that failed with `error`, in parentheses; empty if that is not known."""
+    cause = error if isinstance(error, PermissionError) else error.__cause__
+    if not isinstance(cause, PermissionError) or os.geteuid() == 0:
+        return ""
+    # of another user ID in the user's own directory, as rootless engines make them
+    is_own = str(cause.filename).startswith(os.path.expanduser("~/"))
+    return f" (try {'podman unshare' if is_own else 'sudo'} imgfs ...)"
+
+
 def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> Problems:
     """A warning for each source that is skipped. Raises what they failed with if there is no other source."""
     if not any_left and len(missing) == 1:
         raise next(iter(missing.values()))
-    if not any_left:
+    if not any_left and missing.keys() - set(also):
         reasons = "; ".join(f"{reference} {describe(error)}" for reference, error in missing.items())
         denied = next((error for error in missing.values() if isinstance(error, PermissionError)), None)
         raise StoreError(f"none of the sources can be opened: {reasons}") from denied
     problems = Problems()
     for reference, error in missing.items():
         if reference not in also or not is_absence(error):
-            problems.report(f"skipping {reference} {describe(error)}")
+            problems.report(f"skipping {reference} {describe(error)}{remedy(error)}")
     return problems

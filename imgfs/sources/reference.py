@@ -58,6 +58,19 @@ def full_name(text: str) -> str:
     return f"{repository}:{tag}"
 
 
+def split_name(name: str) -> tuple[str, str]:
+    """The repository of a name and its tag, each empty where it has none; a layout's names may be tags alone."""
+    head, slash, last = name.rpartition("/")
+    repository, colon, tag = last.rpartition(":")
+    return (f"{head}{slash}{repository}", tag) if colon else (name, "") if slash else ("", name)
+
+
+def with_digest(names: Iterable[str], digest: str) -> list[str]:
+    """The names of an image with the digest of its manifest in place of a tag, each once."""
+    repositories = dict.fromkeys(split_name(name)[0] for name in names)
+    return [f"{repository}@{digest}" for repository in repositories if repository]
+
+
 def familiar_name(name: str) -> str:
     """A full name as docker shows it: without the registry and the folder that it takes by itself."""
     return name.removeprefix("docker.io/").removeprefix("library/") if name.startswith("docker.io/") else name

@@ -6,6 +6,7 @@ Tried by the tests that every source runs through.
 
 import logging
 from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
 
 from imgfs.digest import ImageID
 from imgfs.layers import Indexer, LayerRegistry
@@ -54,6 +55,10 @@ class Source:
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of the image's manifest, None where the source has none."""
         return self._catalog.manifest(image_id)
+
+    def last_updated(self, image_id: ImageID) -> datetime | None:
+        """When an image was last tagged or changed, in UTC, where the place records that. May block."""
+        return self._finder.last_updated(image_id)
 
     def refresh(self) -> bool:
         """Follow changes of the place; returns whether there were any.

@@ -80,10 +80,19 @@ class Snapshot(NamedImages):
 
 
 class Union:
-    """The images of `sources`, earlier ones before later ones; owns them. `skipped` says which are not among them."""
+    """The images of `sources`, earlier ones before later ones; owns them. `skipped` says which are not among them.
 
-    def __init__(self, sources: Sequence[Source], skipped: Problems | None = None) -> None:
+    `named` has the sources by the references that the user named them by.
+    """
+
+    def __init__(
+        self,
+        sources: Sequence[Source],
+        skipped: Problems | None = None,
+        named: Mapping[str, Source] | None = None,
+    ) -> None:
         self.sources = tuple(sources)
+        self.named = named or {source.reference: source for source in sources}
         self.writers = frozenset[int]().union(*(source.writers for source in self.sources))
         self._skipped = skipped or Problems()
         self._lock = Lock()  # held while nothing blocks

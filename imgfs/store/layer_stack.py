@@ -144,6 +144,23 @@ class LayerStack:
                 logger.debug("no size of %s: %s", self._chain_ids[number], describe(error))
         return self._sizes.get(number)
 
+    def listed_size(self) -> int | None:
+        """The size in bytes of all layers as `Layer.listed_size` has it, None if one is not known. May block.
+
+        Looks into no other provider: thousands of stacks may be asked.
+        """
+        total = 0
+        for chain_id in self._chain_ids:
+            try:
+                size = self._provider.peek(chain_id).listed_size()
+            except (ImgfsError, OSError) as error:
+                logger.debug("no size of %s: %s", chain_id, describe(error))
+                return None
+            if size is None:
+                return None
+            total += size
+        return total
+
     def _note_size(self, number: int, size: int | None) -> None:
         if size is not None:
             self._sizes[number] = size

@@ -135,6 +135,7 @@ def test_what_a_killed_process_left_behind_is_dropped_when_the_cache_is_opened_o
 
 def test_files_that_are_not_its_own_are_left_alone(cache: Cache, tmp_path: Path) -> None:
     folder = tmp_path / "cache/1"
+    folder.mkdir(0o700, parents=True)
     for name in (
         "passwd",
         ".hidden",

@@ -15,7 +15,8 @@ def test_inspect_shows_the_config_and_where_the_image_is(
     assert described["RepoTags"] == list(images[1].tags)
     assert described["Parent"] == images[0].id
     assert described["Children"] == [images[2].id]
-    assert described["Config"] == json.loads(images[1].config)
+    assert described["ImageConfig"] == json.loads(images[1].config)
+    assert described["Config"] == json.loads(images[1].config)["config"]
 
 
 def test_a_config_that_no_json_can_hold_is_an_error_that_names_the_image(

@@ -129,7 +129,8 @@ def test_diff_of_an_image_with_itself_is_empty(imgfs: Imgfs, source: list[str]) 
 
 
 def test_diff_as_json_has_both_sides(imgfs: Imgfs, source: list[str]) -> None:
-    rows = {row["path"]: row for row in json.loads(imgfs("diff", "--json", *source, "one:1", "two:1").stdout)}
+    found = map(json.loads, lines(imgfs, "diff", "--json", *source, "one:1", "two:1"))
+    rows = {row["path"]: row for row in found}
     assert rows["/etc/passwd"]["change"] == "changed"
     assert rows["/etc/passwd"]["differs"] == ["mode", "content"]
     assert rows["/etc/passwd"]["before"] == {"type": "file", "mode": "0644", "uid": 0, "gid": 0, "size": 4}

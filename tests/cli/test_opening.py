@@ -94,10 +94,10 @@ def test_ls_of_all_says_where_each_image_lives(
     run: Run, tmp_path: Path, archive: Path, containerd: TestImage
 ) -> None:
     run("load", archive)
-    done = run("ls", "--all", status=3)
+    done = run("ls", status=3)
     heading, *lines = (line.rstrip() for line in done.stdout.decode().splitlines())
     assert heading.endswith("SOURCE")
-    own, other = f"imgfs:{tmp_path / 'data/imgfs'}", f"containerd:{tmp_path / 'containerd'}"
+    own, other = "imgfs:", "containerd:"
     both = [line for line in lines if line.endswith(f"{own}, {other}")]
     assert sorted(line.split()[0] for line in both) == ["example/base:1", "in/containerd:1"]
     assert all(line.endswith(own) for line in lines if line not in both)
@@ -106,7 +106,7 @@ def test_ls_of_all_says_where_each_image_lives(
 
 
 def test_ls_of_all_says_nothing_of_what_is_not_there(run: Run) -> None:
-    stderr = run("ls", "--all", status=3).stderr
+    stderr = run("ls", status=3).stderr
     assert b"docker" in stderr
     assert b"containerd" not in stderr
 

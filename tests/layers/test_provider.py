@@ -35,6 +35,8 @@ class Nothing:
     def look_for_size(self) -> int | None:
         return self.known_size
 
+    listed_size = look_for_size
+
     def tree(self) -> Tree:
         return Tree()
 

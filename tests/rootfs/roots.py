@@ -52,6 +52,8 @@ class DirectoryLayer:
     def look_for_size(self) -> int | None:
         return None
 
+    listed_size = look_for_size
+
     def open(self) -> TarBlob:
         raise StoreError(f"layer {self.diff_id} is kept as a directory, there is no tar of it")
 

@@ -36,6 +36,8 @@ class PlainLayer:
     def look_for_size(self) -> int | None:
         return self.known_size
 
+    listed_size = look_for_size
+
     def tree(self) -> Tree:
         return build_tree(scan_blob(MemoryBlob(self.data)), f"layer {self.diff_id}")
 

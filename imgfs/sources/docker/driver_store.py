@@ -1,7 +1,7 @@
 """Where Docker keeps what in its data root, when it keeps images by itself and not in containerd.
 
     image/<driver>/imagedb/                  configs, parents and dates: an `FSBackend`
-    image/<driver>/layerdb/sha256/<chain>/   a layer: diff, parent, cache-id, tar-split.json.gz
+    image/<driver>/layerdb/sha256/<chain>/   a layer: diff, parent, cache-id, size, tar-split.json.gz
     image/<driver>/repositories.json         names
     overlay2/<cache-id>/diff/                a layer's files; vfs/dir/<cache-id>/ holds those of the layers below too
 
@@ -12,7 +12,7 @@ Tried by the tests of the store.
 
 import re
 from collections.abc import Mapping
-from functools import cached_property
+from functools import cached_property, partial
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID, ImageID
@@ -84,7 +84,8 @@ class DriverStore:
         # thousands are looked for at once; one that came since the listing is found by its name
         if chain_id.hex not in self._listed and not self._root.exists(self._record_name(chain_id, "diff")):
             raise self._no_layer(chain_id)
-        return SplitLayer(chain_id, diff_id, parent, lambda: self._locate(chain_id), splits)
+        locate, read_size = partial(self._locate, chain_id), partial(self._read_size, chain_id)
+        return SplitLayer(chain_id, diff_id, parent, locate, splits, read_size)
 
     @cached_property
     def _listed(self) -> set[str]:
@@ -109,6 +110,11 @@ class DriverStore:
             raise Corrupt(f"{self._path}: layer {chain_id}: {cache_id[:64]!r} is no cache ID")
         tar_split = self._record_name(chain_id, "tar-split.json.gz")
         return SplitPlace(self._root, tar_split, FILES[self.driver].format(cache_id))
+
+    def _read_size(self, chain_id: ChainID) -> int | None:
+        """The size of a layer's files, which docker shows; None if it is not recorded."""
+        text = self._record(chain_id, "size")
+        return int(text) if text is not None and re.fullmatch(r"[0-9]{1,18}", text) else None
 
     def _no_layer(self, chain_id: ChainID) -> LayerNotFound:
         return LayerNotFound(f"{self._path}: no layer with chain ID {chain_id}")

@@ -7,18 +7,20 @@ are seen. A Docker that keeps its images in containerd is read as that.
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cache
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import ImgfsError, LayerNotFound, SourceNotFound, StoreError, describe
+from imgfs.errors import ImgfsError, LayerNotFound, NotFound, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer, Layer, LayerChoice, Splits, chain_ids
 from imgfs.sources import containerd
 from imgfs.sources.docker.driver_store import FILES, DriverStore, drivers
-from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report
+from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report, ignore
 from imgfs.sources.imagedb import ImageDatabase
 from imgfs.sources.kind import DirectoryKind
 from imgfs.store import FSBackend, Image, JoinedBackend, StoreBackend
+from imgfs.store.timestamp import parse_time
 
 logger = logging.getLogger("imgfs")
 
@@ -95,6 +97,13 @@ class DockerFinder(Finder):
 
     def checks(self) -> Iterable[Check]:
         return self._images.checks()
+
+    def last_updated(self, image_id: ImageID) -> datetime | None:
+        try:
+            data = JoinedBackend(self._stores(ignore)[1]).get_metadata(image_id, "lastUpdated")
+        except NotFound:
+            return None
+        return parse_time(data.decode("ascii", "replace"))
 
     def close(self) -> None:
         self._root.close()

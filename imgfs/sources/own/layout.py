@@ -31,7 +31,7 @@ from imgfs.sources.imagedb import dump_repositories, parse_repositories
 LAYERS, BLOBS = "layers/sha256", "blobs/sha256"
 REPOSITORIES, STAGING = "repositories.json", "tmp"
 
-_VERSION_FILE, _VERSION = "imgfs-store", b"1\n"
+VERSION_FILE, _VERSION = "imgfs-store", b"1\n"
 _MAX_VERSION = 64
 _MAX_RECORD = 4096
 _MAX_NAMES = 64 << 20
@@ -58,7 +58,7 @@ class Layout:
     def exists(self) -> bool:
         """Whether a store is there. Raises StoreError if it was made by another version of imgfs, or OSError."""
         try:
-            version = self.files.read(_VERSION_FILE, _MAX_VERSION)
+            version = self.files.read(VERSION_FILE, _MAX_VERSION)
         except (FileNotFoundError, NotADirectoryError):
             return False
         if version != _VERSION:
@@ -73,7 +73,7 @@ class Layout:
             self.files.folder(name, make=True).close()
         # with the lock, as another process that makes the store at the same time may sweep it already
         with self.files.folder(STAGING, make=True) as staging, self.files.folder() as top, self.lock():
-            top.write(_VERSION_FILE, _VERSION, staging)
+            top.write(VERSION_FILE, _VERSION, staging)
 
     @contextmanager
     def lock(self) -> Iterator[None]:

@@ -3,20 +3,21 @@
 `layout` says what lies where; `imgfs.own` changes a store.
 """
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 
 import platformdirs
 
-from imgfs.blob import FileBlob
+from imgfs.blob import FileBlob, Root
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImgfsError, SourceNotFound, describe
 from imgfs.layers import BlobLayer, Indexer, Layer, chain_ids
 from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report
 from imgfs.sources.imagedb import ImageDatabase
 from imgfs.sources.kind import DirectoryKind
-from imgfs.sources.own.layout import REPOSITORIES, LayerRecord, Layout
+from imgfs.sources.own.layout import REPOSITORIES, VERSION_FILE, LayerRecord, Layout
 from imgfs.store import FSBackend, Image
 
 
@@ -35,16 +36,20 @@ class _LayerRef:
 
 
 class OwnFinder(Finder):
-    """Every image in a store of ours."""
+    """Every image in a store of ours; none while a store that was not there at first is not made yet."""
 
     def __init__(self, layout: Layout) -> None:
         self.reference = f"imgfs:{layout.root}"
         self.folder = layout.root
-        self.writers = frozenset({layout.files.writer})
+        self.writers = frozenset({_existing(layout.files).writer})
         self._layout = layout
         self._images = ImageDatabase()
+        self._is_expected = not layout.exists
 
     def find(self, report: Report) -> Iterable[FoundImage]:
+        self._is_expected = self._is_expected and not self._layout.exists
+        if self._is_expected:
+            return ()
         backend = FSBackend(self._layout.imagedb, read_only=True)
 
         @cache
@@ -58,7 +63,7 @@ class OwnFinder(Finder):
 
     def stamp(self) -> object:
         self._layout.files.follow()
-        return self._layout.files.stamp(["imagedb/content/sha256", REPOSITORIES])
+        return self._layout.files.stamp([VERSION_FILE, "imagedb/content/sha256", REPOSITORIES])
 
     def checks(self) -> Iterable[Check]:
         return self._images.checks()
@@ -72,6 +77,13 @@ class OwnFinder(Finder):
         except (ImgfsError, OSError) as error:
             report(f"names are not known: {describe(error)}")
             return {}
+
+
+def _existing(directory: Root) -> Root:
+    """A directory, or the nearest one above it that exists."""
+    while not directory.is_directory() and directory.path != "/":
+        directory = Root(os.path.dirname(directory.path))
+    return directory
 
 
 def default_path() -> str:
@@ -89,14 +101,12 @@ def layer_of(
 
 
 def _finder(path: str) -> OwnFinder:
-    """Finds the images of the store at `path`, or for an empty path of the default one, which is made if it is absent.
+    """Finds the images of the store at `path`, or for an empty path of the default one, which need not exist yet.
 
     Raises SourceNotFound if there is no store at `path`, OSError if it cannot be read.
     """
     layout = Layout(path or default_path())
-    if not path:
-        layout.create()
-    elif not layout.exists:
+    if path and not layout.exists:
         raise SourceNotFound(f"{path}: no store of imgfs there")
     return OwnFinder(layout)
 

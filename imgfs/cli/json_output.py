@@ -1,0 +1,67 @@
+"""The JSON that commands print with `--json`; `imgfs help json` documents its fields.
+
+One object a line where a command prints results as it finds them, else one document. Tried by the test that compares
+what each command prints with the documentation.
+"""
+
+import base64
+import os
+import stat
+import sys
+
+import click
+import msgspec
+
+from imgfs.cli.messages import utf8
+from imgfs.rootfs import Stat
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (see imgfs help json).")
+json_lines_option = click.option(
+    "--json", "as_json", is_flag=True, help="Print a line of JSON for each result (see imgfs help json)."
+)
+
+_TYPES = {
+    stat.S_IFDIR: "directory",
+    stat.S_IFREG: "file",
+    stat.S_IFLNK: "symlink",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFCHR: "character device",
+    stat.S_IFBLK: "block device",
+}
+
+
+def print_json(value: object, indent: int = 2) -> None:
+    """Print a document."""
+    text = msgspec.json.format(msgspec.json.encode(value, enc_hook=str), indent=indent)
+    sys.stdout.write(text.decode() + "\n")
+
+
+def print_json_line(value: object) -> None:
+    """Print an object on a line."""
+    sys.stdout.write(msgspec.json.encode(value, enc_hook=str).decode() + "\n")
+
+
+def path_fields(path: str) -> dict[str, object]:
+    """A path, with its exact bytes where they are not UTF-8."""
+    text, data = utf8(path), os.fsencode(path)
+    exact = {} if text.encode() == data else {"path_base64": base64.b64encode(data).decode()}
+    return {"path": text, **exact}
+
+
+def file_fields(found: Stat) -> dict[str, object]:
+    """What is known of a file or directory but its time."""
+    target = {"target": utf8(found.target)} if stat.S_ISLNK(found.mode) else {}
+    mode = f"{stat.S_IMODE(found.mode):04o}"
+    return {
+        "type": file_type(found.mode),
+        "mode": mode,
+        "uid": found.uid,
+        "gid": found.gid,
+        "size": found.size,
+        **target,
+    }
+
+
+def file_type(mode: int) -> str:
+    """The type in a mode of stat(2), in words."""
+    return _TYPES.get(stat.S_IFMT(mode), "unknown")
