@@ -94,8 +94,8 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "os.mkdir os.path.exists os.path.isdir os.path.isfile",
     ),
     "sources/lookup.py": (
-        "to suggest a file of the name that the user gave",
-        "os.path.lexists",
+        "whether the name that the user gave is a path",
+        "os.path.isdir os.path.lexists",
     ),
     "rootfs/copy_out.py": (
         "files are made here, beneath the descriptor of the user's directory",
@@ -103,10 +103,6 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
     ),
     "sources/image_reference.py": (
         "whether what the user named exists",
-        "os.path.isdir os.path.lexists",
-    ),
-    "cli/ls.py": (
-        "whether what the user wrote is the path of a source",
         "os.path.lexists",
     ),
     "cli/output.py": (

@@ -19,8 +19,7 @@ from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.digest import DiffID
 from imgfs.errors import ImgfsError
 from imgfs.rootfs import Difference, RootFS, differences
-from imgfs.sources.lookup import ChosenImage, choose_images
-from imgfs.sources.open_union import open_union
+from imgfs.sources.lookup import ChosenImage, choose_images, open_sources
 from imgfs.store import LayerStack
 from imgfs.tree import Event
 from imgfs.view.tars import open_rootfs_tar
@@ -152,7 +151,7 @@ class Images:
         self._cache = cache
         self._stack = ExitStack()
         self._images: dict[str, Image] = {}
-        self._union = self._stack.enter_context(open_union(references, cache))
+        self._union = self._stack.enter_context(open_sources(references, cache))
 
     def __enter__(self) -> Self:
         return self

@@ -23,7 +23,15 @@ from imgfs.sources.union import Snapshot
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @cache_size_option
 def index(source: str, images: tuple[str, ...]) -> None:
-    """Index the compressed layers of each IMAGE in SOURCE, or of all images, so that no reader has to wait for it."""
+    """Index the compressed layers of each IMAGE in SOURCE, or of all images, so that no reader has to wait for it.
+
+    SOURCE may be an image, too.
+
+    \b
+    Examples:
+      imgfs index containerd:
+      imgfs index debian:12
+    """
     bad = 0
     with opened([source]) as union:
         snapshot = union.snapshot
@@ -73,8 +81,8 @@ def _report(removed: Sequence[CacheEntry]) -> None:
 
 
 def meant(snapshot: Snapshot, terms: Sequence[str]) -> Sequence[ImageID]:
-    """The images that `terms` name, or all if there are none."""
-    return list(dict.fromkeys(map(snapshot.resolve, terms))) if terms else list(snapshot.images)
+    """The images that `terms` name, or all that the sources were asked for."""
+    return list(dict.fromkeys(map(snapshot.resolve, terms))) if terms else snapshot.wanted
 
 
 def layers_of(

@@ -1,6 +1,5 @@
 """`imgfs ls`: lists of images, and of paths in them."""
 
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 
@@ -19,6 +18,7 @@ from imgfs.errors import ImageNotFound, printable
 from imgfs.sizes import human_size
 from imgfs.sources import SCHEMES, Source
 from imgfs.sources.image_reference import ImageReference, parse_image_reference
+from imgfs.sources.lookup import as_source
 from imgfs.store import Problem
 
 
@@ -116,8 +116,9 @@ def ls(
 
 
 def _parsed(place: str) -> ImageReference:
-    """What is to be listed; what exists as a path is a source."""
-    return ImageReference(place, "") if os.path.lexists(place) else parse_image_reference(place, SCHEMES)
+    """What is to be listed; a path that holds images is a source."""
+    reference = parse_image_reference(place, SCHEMES)
+    return as_source(reference) or reference
 
 
 def _chosen(

@@ -1,5 +1,6 @@
 """Opening what a command works on, sources, our own store and the cache, and the options that choose them."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 
@@ -11,7 +12,7 @@ from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
 from imgfs.sizes import parse_size
 from imgfs.sources import default_sources
-from imgfs.sources.open_union import open_union
+from imgfs.sources.lookup import open_sources
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
@@ -75,14 +76,14 @@ def opened(
     everywhere: bool = False,
     verifier: BackgroundVerifier | None = None,
 ) -> Iterator[Union]:
-    """The sources named, as `open_union` opens them; closed at the end.
+    """The sources named, as `open_sources` opens them; closed at the end.
 
     If none is, the store of imgfs at `store` or if that is None, every store of the machine that can be read, as also
     with `everywhere`.
     """
-    named = references or ([] if store is None else [f"imgfs:{store}"])
+    named = references or ([] if store is None else [f"imgfs:{os.path.abspath(store)}"])
     also = default_sources() if everywhere or not named else ()
-    with open_union(named, cache(), also=also, verifier=verifier) as union:
+    with open_sources(named, cache(), also=also, verifier=verifier) as union:
         yield union
 
 

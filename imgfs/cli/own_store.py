@@ -10,12 +10,13 @@ import click
 from imgfs.cli.messages import progress_bar, tell, utf8
 from imgfs.cli.opening import indexing, opened, store_option, writing
 from imgfs.digest import ImageID
-from imgfs.errors import InUse, describe, printable
+from imgfs.errors import ImageNotFound, InUse, NotFound, StoreError, describe, printable
 from imgfs.own.directory_tar import directory_chunks
 from imgfs.own.importing import import_image
 from imgfs.own.loading import load_images, opened_archive
 from imgfs.own.writer import Writer, file_chunks
-from imgfs.sources import open_archive
+from imgfs.sources import SCHEMES, open_archive
+from imgfs.sources.image_reference import parse_source
 from imgfs.sources.reference import full_name
 from imgfs.sources.union import Snapshot, Union
 
@@ -28,18 +29,25 @@ from imgfs.sources.union import Snapshot, Union
 def load(source: str, input_: str | None, quiet: bool, store: str | None) -> None:
     """Load every image of SOURCE into the store of imgfs: of an archive, as docker save writes it, or any other source.
 
-    Without SOURCE, an archive is read from standard input. An archive may be compressed. The last line printed is the
-    ID of the last image. A broken image is skipped with one line that names it; the exit status is 1 then. Parts of an
-    image that the store already has are checked, and replaced if they are damaged.
+    SOURCE may be an image, too. Without SOURCE, an archive is read from standard input. An archive may be compressed.
+    The last line printed is the ID of the last image. A broken image is skipped with one line that names it; the exit
+    status is 1 then. Parts of an image that the store already has are checked, and replaced if they are damaged.
+
+    \b
+    Examples:
+      imgfs load -i app.tar
+      imgfs load docker:app:1
     """
     reference = input_ or source
     if reference == "-" and sys.stdin.isatty():
         raise click.UsageError("no archive given, and standard input is a terminal")
     with writing(store) as writer:
         with _opened(reference, writer) as union:
-            (loaded,) = union.sources
-            is_whole = not loaded.problems
-            for done in load_images(loaded, writer, progress_bar):
+            wanted = union.snapshot.wanted
+            # an image that was named alone may be in several sources
+            loaded = union.snapshot.source_of(wanted[0]) if union.only else union.sources[0]
+            is_whole = not union.problems
+            for done in load_images(loaded, writer, progress_bar, wanted):
                 if done.error is not None:
                     called = _called(union.snapshot, done.image_id)
                     tell(f"image {called} is not loaded: {describe(done.error)}")
@@ -76,7 +84,7 @@ def import_(
     with writing(store) as writer:
         base = None
         if parent is not None:
-            base = writer.image(writer.names.resolve(parent))
+            base = writer.image(_resolve(writer, parent))
         layers = []
         for name in inputs:
             with _input(name) as (chunks, total), progress_bar(name, total) as advance:
@@ -90,9 +98,14 @@ def import_(
 @click.argument("name")
 @store_option
 def tag(image: str, name: str, store: str | None) -> None:
-    """Add NAME to the names of IMAGE; an image that had NAME before loses it."""
+    """Add NAME to the names of IMAGE, which is in the store of imgfs; an image that had NAME before loses it.
+
+    \b
+    Example:
+      imgfs tag app:1 app:latest
+    """
     with writing(store) as writer:
-        writer.tag(writer.names.resolve(image), full_name(name))
+        writer.tag(_resolve(writer, image), full_name(name))
 
 
 @click.command(short_help="Remove images from the store of imgfs.")
@@ -103,14 +116,18 @@ def rm(images: tuple[str, ...], force: bool, store: str | None) -> None:
     """Remove each IMAGE, given by name, ID or a unique prefix of an ID, and the layers that no other image has.
 
     If it is given by one of several names, only that name is removed, as by docker rmi.
+
+    \b
+    Example:
+      imgfs rm app:1
     """
     with writing(store) as writer:
         for term in images:
             names = writer.names
-            image_id = names.resolve(term)
+            image_id = _resolve(writer, term)
             tags = names.tags_of(image_id)
             if len(tags) > 1 and not force:
-                name = names.name_meant(term)
+                name = names.name_meant(_name_in(writer, term))
                 if name is None:
                     raise InUse(
                         f"image {image_id.short} has several names ({', '.join(tags)}; --force to remove it)"
@@ -134,6 +151,29 @@ def _opened(reference: str, writer: Writer) -> Iterator[Union]:
     with indexing() as indexer:
         with closing(open_archive(opened_archive(reference, writer.folder, progress_bar), indexer)) as source:
             yield Union([source])
+
+
+def _resolve(writer: Writer, term: str) -> ImageID:
+    """The image in our own store that `term` names. Raises NotFound, StoreError or AmbiguousID."""
+    try:
+        return writer.names.resolve(_name_in(writer, term))
+    except ImageNotFound:
+        where = f"looked in imgfs:{writer.root}; an image of another source is loaded with imgfs load first"
+        raise NotFound(f"No such image: {term} ({where})") from None
+
+
+def _name_in(writer: Writer, term: str) -> str:
+    """What is named in our own store. Raises StoreError for what is in another source."""
+    reference = parse_source(term, SCHEMES)
+    if reference.source in (None, "imgfs:", f"imgfs:{writer.root}"):
+        return reference.name
+    if reference.source.startswith("imgfs:"):
+        raise StoreError(
+            f"{term}: another store, which --store {reference.source.removeprefix('imgfs:')} opens"
+        )
+    raise StoreError(
+        f"{term}: only images in the store of imgfs are changed; imgfs load {term} copies it there"
+    )
 
 
 def _print_untagged(name: str) -> None:

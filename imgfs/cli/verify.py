@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 
 import click
 
@@ -25,10 +26,15 @@ _MOST_OWNERS = 20  # images named in a line; thousands may share a layer
 def verify(source: str, images: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     """Read everything that SOURCE refers to, or what belongs to each IMAGE, and check it against its digests.
 
-    Prints a line for each config, layer, manifest and other document, with the images that it belongs to, a line for
-    each other problem, and a last line with the counts. Each blob of a layer that is stored as several is checked.
-    Names have no digest, so a name that was moved to another image is not noticed. Exit status 1 if anything is bad,
-    2 if the check itself fails.
+    SOURCE may be an image, too. Prints a line for each config, layer, manifest and other document, with the images that
+    it belongs to, a line for each other problem, and a last line with the counts. Each blob of a layer that is stored
+    as several is checked. Names have no digest, so a name that was moved to another image is not noticed. Exit status 1
+    if anything is bad, 2 if the check itself fails.
+
+    \b
+    Examples:
+      imgfs verify docker:
+      imgfs verify docker:app:1
     """
     with opened([source]) as union:
         report = Report(quiet=quiet, as_json=as_json)
@@ -38,9 +44,9 @@ def verify(source: str, images: tuple[str, ...], quiet: bool, as_json: bool) -> 
 
 
 def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
-    """Check the images that `terms` name in the only source of `union`, or all that it refers to if there are none."""
-    source, snapshot = union.sources[0], union.snapshot
-    for problem in source.problems:
+    """Check the images that `terms` name in `union`, or all that its sources refer to, or were restricted to."""
+    snapshot = union.snapshot
+    for _, problem in union.problems:
         report.line("", problem)
     wanted = meant(snapshot, terms)
     for image_id in wanted:  # its ID is the digest of its config, compared when it was read
@@ -60,7 +66,8 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
                         report.run(what, partial(verify_layer, copy, advance), names)
         except (ImgfsError, OSError) as error:
             report.line(f"layer {diff_id}", describe(error), names)
-    for check in () if terms else source.checks():
+    whole = [source for source in union.sources if not terms and source not in union.only]
+    for check in chain.from_iterable(source.checks() for source in whole):
         if check.digest is None or check.digest not in checked:
             report.run(check.what, check.run)
 

@@ -8,7 +8,7 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -59,8 +59,12 @@ def _parents_first(source: Source, images: dict[ImageID, Image]) -> list[ImageID
     return list(order)
 
 
-def load_images(source: Source, writer: Writer, progress: Progress) -> Iterator[Loaded]:
-    """Copy every image of a source, with its names, and its parent if that is in the writer's store by then.
+def load_images(
+    source: Source, writer: Writer, progress: Progress, wanted: Collection[ImageID] | None = None
+) -> Iterator[Loaded]:
+    """Copy every image of a source, or those `wanted`, with its names.
+
+    Its parent is recorded if it is in the writer's store by then.
 
     Yields what became of each once it is known: a layer may be missing, or not what the config says. Raises an error
     that says that memory, the disk or descriptors are exhausted.
@@ -71,6 +75,8 @@ def load_images(source: Source, writer: Writer, progress: Progress) -> Iterator[
         names.setdefault(image_id, []).append(name)
     added: list[Loaded] = []
     for image_id in _parents_first(source, images):
+        if wanted is not None and image_id not in wanted:
+            continue
         tags = names.get(image_id, ())
         try:
             _add(source, images[image_id], tags, writer, progress)

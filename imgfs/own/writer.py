@@ -81,6 +81,7 @@ class Writer:
 
     def __init__(self, layout: Layout, indexer: Indexer) -> None:
         layout.create()
+        self.root = layout.root
         self._layout = layout
         self._indexer = indexer
         self._images = FSBackend(layout.imagedb)

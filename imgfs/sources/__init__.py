@@ -18,7 +18,16 @@ from imgfs.sources.archive import ArchiveFiles
 from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.source import Source
 
-__all__ = ["KINDS", "SCHEMES", "Source", "default_sources", "has_no_place", "open_archive", "open_source"]
+__all__ = [
+    "KINDS",
+    "SCHEMES",
+    "Source",
+    "default_sources",
+    "has_no_place",
+    "is_source",
+    "open_archive",
+    "open_source",
+]
 
 KINDS: Sequence[DirectoryKind | ArchiveKind] = (
     own.KIND,
@@ -83,6 +92,11 @@ def open_archive(file: FileBlob, indexer: Indexer) -> Source:
     source = _open_archive(file.path, lambda: file, indexer)
     indexer.serve(source.writers)
     return source
+
+
+def is_source(path: str) -> bool:
+    """Whether a path is taken for a source: any file, and a directory that is one. Raises OSError."""
+    return not os.path.isdir(path) or _kind_at(path) is not None
 
 
 def _open_archive(path: str, open_file: Callable[[], FileBlob], indexer: Indexer) -> Source:

@@ -38,6 +38,7 @@ class Catalog:
         self.images: dict[ImageID, Image] = {}
         self.parents: dict[ImageID, ImageID] = {}
         self.tags: dict[str, ImageID] = {}
+        self.aliases: dict[str, ImageID] = {}
         self.artifacts: list[Artifact] = []
         self.problems: Problems = before.problems.begin() if before else Problems(place)
         self._place = place
@@ -106,6 +107,7 @@ class Catalog:
             self.images.keys() == other.images.keys()
             and self.parents == other.parents
             and self.tags == other.tags
+            and self.aliases == other.aliases
             and self.artifacts == other.artifacts
             and self._manifests == other._manifests
             and self._placed.keys() == other._placed.keys()
@@ -131,10 +133,11 @@ class Catalog:
         if not self._has_layers(found):
             self._add_layers(image, found.layers)
         self._stacks.setdefault(image.id, found.layers)
-        for tag in found.tags:
-            if tag not in self.tags:
-                self._budget.spend(_NAME + len(tag), "names")
-                self.tags[tag] = image.id
+        for names, known in ((found.tags, self.tags), (found.aliases, self.aliases)):
+            for name in names:
+                if name not in known:
+                    self._budget.spend(_NAME + len(name), "names")
+                    known[name] = image.id
 
     def _has_layers(self, found: FoundImage) -> bool:
         """Whether all layers of an image were found before, each where it is now."""

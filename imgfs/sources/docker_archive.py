@@ -8,6 +8,7 @@ images is a symbolic link; the new form (Docker 25) is an OCI layout as well. `P
 import posixpath
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
 
 import msgspec
@@ -19,7 +20,7 @@ from imgfs.sources.archive import ArchiveFiles
 from imgfs.sources.documents import MAX_LAYERS, MAX_LIST, parse_items, read_document, reading_budget
 from imgfs.sources.finder import BlobRef, Finder, FoundImage, Report
 from imgfs.sources.kind import ArchiveKind
-from imgfs.sources.reference import select, with_tag
+from imgfs.sources.reference import narrowed, with_tag
 from imgfs.store import Image
 
 _MANIFEST = "manifest.json"
@@ -34,16 +35,16 @@ class _Item(msgspec.Struct, rename="pascal"):
 
 
 class SaveFinder(Finder):
-    """Every image that the archive's manifest names, or with a tag only the one that means."""
+    """Every image that the archive's manifest names, or where there is one that `wanted` means, only that."""
 
-    def __init__(self, files: ArchiveFiles, tag: str | None) -> None:
-        self.reference = with_tag(f"docker-archive:{files.path}", tag)
+    def __init__(self, files: ArchiveFiles, wanted: str | None) -> None:
+        self.reference = with_tag(f"docker-archive:{files.path}", wanted)
         self.writers = frozenset({files.writer})
         self._files = files
-        self._tag = tag
+        self._wanted = wanted
 
     def find(self, report: Report) -> Iterator[FoundImage]:
-        """As of `Finder`. Raises InvalidImage if there is no such manifest, or no image that the tag means."""
+        """As of `Finder`. Raises InvalidImage if there is no such manifest."""
         path = self._files.path
         if not self._files.exists(_MANIFEST):
             raise InvalidImage(f"{path}: no manifest.json, so not an archive made by docker save")
@@ -51,12 +52,10 @@ class SaveFinder(Finder):
         items = parse_items(
             read_document(self._files.open(_MANIFEST), name, limit=MAX_LIST), _Item, name, report
         )
-        if self._tag is not None:
-            items = select(items, self._tag, _names, path)
         budget = reading_budget(path)
-        for _, item in items:
+        for number, item in narrowed(items, self._wanted, _names):
             try:
-                yield self._image(item, budget, report)
+                yield replace(self._image(item, budget, report), aliases=[f"@{number}"])
             except TooMuch:
                 raise
             except (ImgfsError, OSError) as error:
@@ -85,7 +84,7 @@ def _tags(item: _Item) -> list[str]:
 
 def _names(item: _Item) -> list[str]:
     digest = _HEX.search(item.config)
-    return [*(item.repo_tags or ()), *([f"@sha256:{digest[0]}"] if digest else [])]
+    return [*_tags(item), *([f"@sha256:{digest[0]}"] if digest else [])]
 
 
 def _parent(item: _Item, report: Report) -> ImageID | None:

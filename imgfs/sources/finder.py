@@ -57,7 +57,9 @@ class BlobRef:
 class FoundImage:
     """An image as a place describes it; `layers` lie bottom first, one for each diff ID of the config.
 
-    `packed_manifest` is its manifest, exact bytes compressed by `pack`, None where there is none.
+    `packed_manifest` is its manifest, exact bytes compressed by `pack`, None where there is none. `aliases` are names
+    that are looked up and not listed: `@sha256:<hex>` of its manifests, `@N` of its place in an archive or a layout,
+    and a tag without a repository.
     """
 
     image: Image
@@ -65,6 +67,7 @@ class FoundImage:
     tags: Sequence[str] = ()
     parent: ImageID | None = None
     packed_manifest: bytes | None = None
+    aliases: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,20 @@
 
 Format: containers/image, containers-transports(5), which skopeo and podman follow, and `docker cp` for the path:
 
-    NAME                          a name, an ID or a prefix of one, in any store of the machine
+    NAME                          a name, an ID or a prefix of one, in any store of the machine; or the path that
+                                  has this name, if no store has such an image
     docker:NAME                   in that store; so too containers-storage, containerd and imgfs
     docker:[ROOT]NAME             in the store that lies at ROOT
     oci:PATH:TAG                  in a layout; so too oci-archive:FILE:TAG, docker-archive:FILE:NAME, each also with @N
-    ./FILE:NAME                   in what FILE is recognised as; a path begins with `/`, `./` or `../`
+    ./FILE:NAME                   in what FILE is recognised as
 
-Where NAME is left out, the one image is meant that there is.
+A store's ROOT may stand for itself if it begins with `/`, `./` or `../`, or with `#` for a namespace: `docker:/ROOT`.
+Where NAME is left out of an image, the one image is meant that there is; out of a source, all.
 """
 
 import os
 from collections.abc import Collection
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgfs.errors import StoreError
 from imgfs.sources.reference import split_tag
@@ -21,33 +23,54 @@ from imgfs.sources.reference import split_tag
 STORES = ("imgfs", "docker", "containers-storage", "containerd")
 """Sources that have a usual place, and so are followed by a name rather than by a path."""
 
+_BY_PATH = ("oci", "oci-archive", "docker-archive")
+
 
 @dataclass(frozen=True, slots=True)
 class ImageReference:
-    """An image as it was named: `source` is None for any store of the machine, `name` empty for the only image."""
+    """An image as it was named: `source` is None for any store of the machine, `name` empty where it is left out."""
 
     source: str | None
     name: str
     path: str | None = None
 
+    @property
+    def place(self) -> str:
+        """The source as it is opened: of a layout or an archive, only what is named is read if it can be found so."""
+        scheme = (self.source or "").partition(":")[0]
+        return f"{self.source}:{self.name}" if self.name and scheme in _BY_PATH else self.source or ""
+
 
 def parse_image_reference(text: str, schemes: Collection[str]) -> ImageReference:
-    """What `text` names; `schemes` are those of all sources. Raises StoreError if it names nothing."""
+    """The image that `text` names; `schemes` are those of all sources. Raises StoreError if it names nothing."""
     image, path = _split_path(text, schemes)
-    scheme, colon, rest = image.partition(":")
+    return replace(parse_source(image, schemes), path=path)
+
+
+def parse_source(text: str, schemes: Collection[str]) -> ImageReference:
+    """The source that `text` names, or the image in one. Raises StoreError if it names nothing."""
+    scheme, colon, rest = text.partition(":")
     if scheme == "docker" and rest.startswith("//"):
         raise StoreError(f"{text}: registries cannot be read; pull the image, or save it to an archive")
     if colon and scheme in STORES:
         root, name = _split_root(rest)
-        return ImageReference(f"{scheme}:{root}", name, path)
+        if scheme == "containers-storage" and rest.startswith("["):
+            root = f"[{root}]"  # as skopeo has it, with a driver and a run root
+        return ImageReference(f"{scheme}:{root}", name)
     if colon and scheme in schemes:
-        return ImageReference(image, "", path)
-    if image.startswith(("/", "./", "../")):
-        place, tag = split_tag(image)
-        return ImageReference(place, tag or "", path)
-    if not image:
+        place, name = _split_name(rest)
+        return ImageReference(f"{scheme}:{place}", name)
+    if text.startswith(("/", "./", "../")) or text in (".", ".."):
+        return ImageReference(*_split_name(text))
+    if not text:
         raise StoreError(f"{text!r} names no image")
-    return ImageReference(None, image, path)
+    return ImageReference(None, text)
+
+
+def as_path(reference: ImageReference) -> ImageReference | None:
+    """What a name without a source means as a path; None if there is no such file or directory."""
+    place, name = _split_name(reference.name)
+    return ImageReference(place, name, reference.path) if os.path.lexists(place) else None
 
 
 def _split_path(text: str, schemes: Collection[str]) -> tuple[str, str | None]:
@@ -69,5 +92,10 @@ def _split_root(rest: str) -> tuple[str, str]:
         root, bracket, name = rest[1:].partition("]")
         if bracket:
             return root, name
-    is_place = rest.startswith(("/", ".", "#")) or "@/" in rest or (bool(rest) and os.path.isdir(rest))
-    return (rest, "") if is_place or not rest else ("", rest)
+    return (rest, "") if rest.startswith(("/", ".", "#")) or not rest else ("", rest)
+
+
+def _split_name(text: str) -> tuple[str, str]:
+    """The path of an archive or a layout, and the name of an image in it."""
+    path, name = split_tag(text)
+    return path, name or ""

@@ -36,8 +36,11 @@ class ImageDatabase:
 
         Those that are damaged are reported, and so are names of images that are not there. Raises StoreError.
         """
-        names = read_names(report)
-        called = _by_image(names)
+        found = read_names(report)
+        names, digests = (
+            {name: found[name] for name in found if ("@" in name) == wanted} for wanted in (False, True)
+        )
+        called, aliases = _by_image(names), _by_image(digests)
         images, damaged = self._read(backend, called, report)
         self._parents = read_parents(backend, images, report)
         self._images = images
@@ -46,7 +49,10 @@ class ImageDatabase:
         for image_id, image in images.items():
             self._layers[image_id] = known.get(image_id) or layers(image)
             tags = called.get(image_id, ())
-            yield FoundImage(image, self._layers[image_id], tags, self._parents.get(image_id))
+            manifests = [f"@{name.rpartition('@')[2]}" for name in aliases.get(image_id, ())]
+            yield FoundImage(
+                image, self._layers[image_id], tags, self._parents.get(image_id), aliases=manifests
+            )
 
     def checks(self) -> Iterator[Check]:
         """The parent of each image that has one, which has to be there: engines remove both together."""
@@ -100,7 +106,7 @@ class _Document(msgspec.Struct, rename={"repositories": "Repositories"}):
 
 
 def parse_repositories(data: bytes, path: str, report: Report) -> dict[str, ImageID]:
-    """Each name with its image; digests, which stand among the names, are none.
+    """Each name with its image: names with a tag, and among them `REPOSITORY@DIGEST`, the digest of a manifest.
 
     What is damaged is reported and skipped. Raises InvalidImage naming `path` if all is.
     """
@@ -111,14 +117,14 @@ def parse_repositories(data: bytes, path: str, report: Report) -> dict[str, Imag
             report(f"{path}: the names of {repository!r} are damaged")
             continue
         for name, digest in inside.items():
-            if name.startswith(f"{repository}@"):
-                continue
+            is_digest = name.startswith(f"{repository}@")
             try:
                 names[name] = ImageID(str(digest))
             except InvalidDigest as error:
-                report(f"{path}: {name!r}: {error}", names=[name])
+                if not is_digest:
+                    report(f"{path}: {name!r}: {error}", names=[name])
                 continue
-            if _repository(name) != repository:
+            if not is_digest and _repository(name) != repository:
                 report(f"{path}: {name!r} is no name in {repository!r}", image=names.pop(name), names=[name])
     return names
 

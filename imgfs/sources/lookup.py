@@ -1,4 +1,4 @@
-"""Finding the image that a person means, among those of some sources or in any store of the machine.
+"""Finding the images and sources that a person means, among some sources or in any store of the machine.
 
 Tried by the tests of names on the command line.
 """
@@ -12,17 +12,28 @@ from dataclasses import dataclass
 from imgfs.cache import Cache
 from imgfs.digest import ImageID
 from imgfs.errors import AmbiguousName, ImageNotFound, InvalidImage, NotFound, StoreError, printable
+from imgfs.layers.background import BackgroundVerifier
 from imgfs.rootfs import RootFS, TreeCache
-from imgfs.sources import SCHEMES, default_sources
-from imgfs.sources.image_reference import ImageReference, parse_image_reference
-from imgfs.sources.open_union import open_union
+from imgfs.sources import SCHEMES, default_sources, is_source
+from imgfs.sources.image_reference import ImageReference, as_path, parse_image_reference, parse_source
+from imgfs.sources.open_union import open_each, open_union
 from imgfs.sources.reference import spellings
 from imgfs.sources.source import Source
 from imgfs.sources.union import Snapshot, Union
 from imgfs.store import Image, ImageStore, LayerStack
 from imgfs.tree import Tree
 
-_LISTED = 10  # names in an error
+_LISTED, _SUGGESTED = 10, 3  # names in an error
+
+_OTHERS_CALL_IT = {
+    "docker-daemon": "docker",
+    "podman": "containers-storage",
+    "buildah": "containers-storage",
+    "nerdctl": "containerd",
+    "ctr": "containerd",
+    "tarball": "docker-archive",
+}
+"""Sources as other tools write them, and what that is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,26 +95,91 @@ def choose_images(
     """The images that `terms` name, in their order; what they were found in is closed at the end.
 
     Those named without a source are looked up in `sources`, and unless they are the `only` ones, then in every store of
-    the machine that can be read. Raises NotFound, AmbiguousID, AmbiguousName, InvalidImage, StoreError, and what
-    `open_union` raises.
+    the machine that can be read; what no store has is taken for a path. Raises NotFound, AmbiguousID, AmbiguousName,
+    InvalidImage, StoreError, and what `open_union` raises.
     """
     parsed = [parse_image_reference(term, SCHEMES) for term in terms]
     with ExitStack() as stack:
-        unions: dict[str | None, Union] = {}
+        unions: dict[str, Union] = {}
         unreadable: list[str] = []
-        found = []
-        for term, reference in zip(terms, parsed, strict=True):
-            place = reference.source
-            if place is not None and only:
-                raise StoreError(f"{term}: names a source of its own, beside --source")
+
+        def union_at(place: str) -> Union:
             if place not in unions:
-                places, also = (
-                    ((place,), ()) if place is not None else (sources, () if only else default_sources())
-                )
+                places, also = ([place], ()) if place else (sources, () if only else default_sources())
                 opened = open_union(places, cache, also=also, unreadable=unreadable if also else None)
                 unions[place] = stack.enter_context(opened)
-            found.append(_found(term, reference, unions[place], cache, unreadable))
+            return unions[place]
+
+        found = []
+        for term, reference in zip(terms, parsed, strict=True):
+            if reference.source is not None and only:
+                raise StoreError(f"{term}: names a source of its own, beside --source")
+            try:
+                chosen = _found(term, reference, union_at(reference.place), cache, unreadable)
+            except NotFound:
+                path = None if only else as_source(reference)
+                if path is None:
+                    raise
+                chosen = _found(term, path, union_at(path.place), cache, ())
+            found.append(chosen)
         yield found
+
+
+@contextmanager
+def open_sources(
+    references: Sequence[str],
+    cache: Cache,
+    *,
+    also: Sequence[str] = (),
+    verifier: BackgroundVerifier | None = None,
+) -> Iterator[Union]:
+    """The sources that `references` name, seen as one; closed at the end. `also` and `verifier` are as of `open_union`.
+
+    Of one that names an image, only that image and its parents are seen. A name without a source is a path if a source
+    lies there, and else the image of that name in any store of the machine.
+
+    Raises NotFound, AmbiguousID, AmbiguousName, InvalidImage, and what `open_union` raises.
+    """
+    parsed = [(text, found) for text in references for found in _sources_meant(text, cache)]
+    places = [reference.place for _, reference in parsed]
+    with open_each(places, cache, also=also, verifier=verifier) as (opened, skipped):
+        only: dict[Source, list[str]] = {}
+        for text, reference in parsed:
+            if reference.name and reference.place in opened:
+                source = opened[reference.place]
+                chosen = _found(text, reference, Union([source]), cache, ())
+                only.setdefault(source, []).append(chosen.name or chosen.image_id)
+        whole = {opened.get(place) for place in (*also, *(each.place for _, each in parsed if not each.name))}
+        only = {source: names for source, names in only.items() if source not in whole}
+        yield Union(list(dict.fromkeys(opened.values())), skipped, opened, only)
+
+
+def _sources_meant(text: str, cache: Cache) -> list[ImageReference]:
+    """The sources that `text` means, each with the image in it that is meant, if any."""
+    reference = parse_source(text, SCHEMES)
+    if reference.source is not None:
+        return [reference]
+    path = as_source(reference)
+    if path is not None:
+        return [path]
+    unreadable: list[str] = []
+    with open_union((), cache, also=default_sources(), unreadable=unreadable) as union:
+        try:
+            image_id = _found(text, reference, union, cache, unreadable).image_id
+        except NotFound:
+            if os.path.isdir(text):  # it is neither, which opening it says
+                return [ImageReference(text, "")]
+            raise
+        return [
+            ImageReference(source.reference, text if _tagged(source, text) == image_id else image_id)
+            for source in union.snapshot.sources[image_id]
+        ]
+
+
+def as_source(reference: ImageReference) -> ImageReference | None:
+    """What a name without a source means as a path, None if no source lies there; any file counts as one."""
+    path = as_path(reference) if reference.source is None else None
+    return path if path is not None and path.source is not None and is_source(path.source) else None
 
 
 def _found(
@@ -120,7 +196,7 @@ def _found(
     try:
         image_id = snapshot.resolve(name)
     except ImageNotFound:
-        raise _not_found(term, name, union, unreadable) from None
+        raise _not_found(term, reference, union, unreadable) from None
     return ChosenImage(term, snapshot, cache, image_id, reference.path, snapshot.name_meant(name))
 
 
@@ -137,7 +213,7 @@ def _check_unambiguous(term: str, name: str, union: Union) -> None:
 
 def _tagged(source: Source, name: str) -> ImageID | None:
     """The image of a source that has a name."""
-    tags = {printable(tag): image_id for tag, image_id in source.tags.items()}
+    tags = {**source.aliases, **{printable(tag): image_id for tag, image_id in source.tags.items()}}
     return next((tags[spelling] for spelling in spellings(printable(name)) if spelling in tags), None)
 
 
@@ -151,12 +227,37 @@ def _choose(term: str, snapshot: Snapshot) -> InvalidImage:
     )
 
 
-def _not_found(term: str, name: str, union: Union, unreadable: Sequence[str]) -> NotFound:
-    known = {tag: tag for tag in union.snapshot.tags}
-    known |= {tag.rpartition("/")[2].partition(":")[0]: tag for tag in union.snapshot.tags}
-    near = dict.fromkeys(known[tag] for tag in difflib.get_close_matches(name, known, 3, 0.6))
-    looked = ", ".join(printable(source.reference) for source in union.sources)
-    meant = f"; did you mean {' or '.join(near)}?" if near else ""
-    path = f"; for the file of that name, write ./{name}" if os.path.lexists(name) else ""
-    where = "; ".join([f"looked in {looked}", *(f"cannot read {line}" for line in unreadable)])
-    return NotFound(f"No such image: {term} ({where}){meant}{path}")
+def _not_found(
+    term: str, reference: ImageReference, union: Union, unreadable: Sequence[str]
+) -> NotFound | StoreError:
+    """The error for an image that is not there, or is broken: where it was looked up, and what may be meant."""
+    name = reference.name
+    for place, problem in union.problems:
+        if problem.image and (name in problem.names or problem.image.endswith(name)):
+            return StoreError(f"{term}: {place}: {problem}")
+    looked = ", ".join(printable(source.reference.removesuffix(f":{name}")) for source in union.sources)
+    places = f"looked in {looked}" if looked else "there is no store of images here"
+    where = "; ".join([places, *(f"cannot read {line}" for line in unreadable)])
+    meant = " or ".join([*_near_sources(term, name), *_near_names(name, union.snapshot)][:_SUGGESTED])
+    path = f"; for the directory of that name, write {reference.source}./{name}"
+    is_path = reference.source in default_sources() and os.path.lexists(name)
+    return NotFound(
+        f"No such image: {term} ({where})"
+        + (f"; did you mean {meant}?" if meant else "")
+        + (path if is_path else "")
+    )
+
+
+def _near_names(name: str, snapshot: Snapshot) -> list[str]:
+    known = {tag: tag for tag in snapshot.tags}
+    known |= {tag.rpartition("/")[2].partition(":")[0]: tag for tag in snapshot.tags}
+    return list(dict.fromkeys(known[tag] for tag in difflib.get_close_matches(name, known, _SUGGESTED)))
+
+
+def _near_sources(term: str, name: str) -> list[str]:
+    """What is meant by a source that is written as other tools do, or wrong."""
+    scheme, colon, _ = name.partition(":")
+    if not colon or not term.startswith(name) or scheme in SCHEMES:
+        return []
+    near = _OTHERS_CALL_IT.get(scheme) or next(iter(difflib.get_close_matches(scheme, SCHEMES, 1, 0.8)), "")
+    return [f"{near}{term.removeprefix(scheme)}"] if near else []

@@ -119,8 +119,8 @@ class ManifestWalk:
         self._stored = stored() if self._found else ()
         self._known, self._found = self._found, {}
 
-    def images(self, top: Descriptor, tags: Sequence[str]) -> Iterator[Found]:
-        """The images and artifacts below a descriptor; the first image carries the tags, or else the top.
+    def images(self, top: Descriptor, tags: Sequence[str], aliases: Sequence[str] = ()) -> Iterator[Found]:
+        """The images and artifacts below a descriptor; the first image carries the names, or else the top its tags.
 
         An entry of an index that is not there is of a platform that was not pulled, as long as another one is there.
         Raises TooMuch if the place has too many documents; one descriptor that leads to too many is reported.
@@ -149,10 +149,13 @@ class ManifestWalk:
                 self._report(what, image=descriptor.digest, names=names)
                 continue
             waiting += inside
+            if isinstance(thing, FoundImage):
+                digests = dict.fromkeys((f"@{descriptor.digest}", f"@{top.digest}"))
+                thing = replace(thing, aliases=(*aliases, *digests))
+                tags = aliases = ()
             if thing is not None:
                 found += 1
                 yield thing
-                tags = () if isinstance(thing, FoundImage) else tags
         if not found and absent == [top.digest]:
             self._report(f"skipping manifest {top.digest}: it is not there", image=top.digest, names=names)
         elif not found and (names or absent):

@@ -1,7 +1,7 @@
 """Finding the image that a person means among named images."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 
 from imgfs.digest import ImageID
@@ -11,9 +11,13 @@ from imgfs.store import DigestIndex
 
 
 class NamedImages:
-    """Images found by their names in `tags`, as `printable` writes them, and by their IDs, which are `ids`."""
+    """Images found by their names in `tags`, as `printable` writes them, and by their IDs, which are `ids`.
+
+    `aliases` are names that are looked up and not listed, see `FoundImage`.
+    """
 
     tags: Mapping[str, ImageID]
+    aliases: Mapping[str, ImageID]
     ids: DigestIndex
 
     def tags_of(self, image_id: ImageID) -> Sequence[str]:
@@ -21,23 +25,32 @@ class NamedImages:
         return self._names.get(image_id, ())
 
     def name_meant(self, term: str) -> str | None:
-        """The name that a person means, None if there is none like it.
+        """The listed name of the image that a person names, None if `term` is no name of one.
 
         What engines put before it by themselves may be left out, as in `docker.io/library/debian:latest`.
         """
-        return next((name for name in spellings(printable(term)) if name in self.tags), None)
+        name = _first(term, self.tags)
+        alias = _first(term, self.aliases) if name is None else None
+        if alias is None:
+            return name
+        tags = self.tags_of(self.aliases[alias])
+        return next((tag for tag in tags if tag.endswith(f":{alias}")), next(iter(tags), None))
 
     def resolve(self, term: str) -> ImageID:
-        """The image that a person means: by name, ID or unique prefix of an ID.
+        """The image that a person means: by name, ID, unique prefix of an ID, or `[NAME]@DIGEST`.
 
-        Raises ImageNotFound or AmbiguousID.
+        DIGEST is the image's ID or that of a manifest that leads to it. Raises ImageNotFound or AmbiguousID.
         """
-        name = self.name_meant(term)
-        if name is not None:
-            return self.tags[name]
-        if not term:
+        for known in (self.tags, self.aliases):
+            name = _first(term, known)
+            if name is not None:
+                return known[name]
+        digest = term.rpartition("@")[2]
+        if f"@{digest}" in self.aliases:
+            return self.aliases[f"@{digest}"]
+        if not digest or ("@" in term and ":" not in digest):
             raise ImageNotFound(term)
-        return ImageID(self.ids.search(term))
+        return ImageID(self.ids.search(digest))
 
     @cached_property
     def _names(self) -> Mapping[ImageID, Sequence[str]]:
@@ -53,3 +66,9 @@ class Names(NamedImages):
 
     tags: Mapping[str, ImageID]
     ids: DigestIndex
+    aliases: Mapping[str, ImageID] = field(default_factory=dict)
+
+
+def _first(term: str, known: Mapping[str, ImageID]) -> str | None:
+    """The likeliest name among those in `known` that a person may mean."""
+    return next((name for name in spellings(printable(term)) if name in known), None)

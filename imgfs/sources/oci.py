@@ -3,7 +3,7 @@
 Format: OCI image specification, image-layout.md; what lies below its index is `manifests`' to follow.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from imgfs.blob import Blob, Links, Root
 from imgfs.digest import Digest
@@ -14,28 +14,32 @@ from imgfs.sources.documents import MAX_LIST, parse_document, parse_items, read_
 from imgfs.sources.finder import Check, Finder, Found, Report, ignore
 from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk, this_platform_first
-from imgfs.sources.reference import select, split_tag, with_tag
+from imgfs.sources.reference import is_tag, narrowed, repository_of, spellings, split_tag, with_tag
 
 _NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
 class LayoutFinder(Finder):
-    """Everything that a layout's index leads to, in its order, or with a tag only what that means."""
+    """Everything that a layout's index leads to, in its order, or where some of it is what `wanted` means, only that.
 
-    def __init__(self, files: Root | ArchiveFiles, scheme: str, tag: str | None) -> None:
-        self.reference = with_tag(f"{scheme}:{files.path}", tag)
+    A tag without a repository stands behind the layout's own name.
+    """
+
+    def __init__(self, files: Root | ArchiveFiles, scheme: str, wanted: str | None) -> None:
+        self.reference = with_tag(f"{scheme}:{files.path}", wanted)
         self.folder = files.path if isinstance(files, Root) else None
         self.writers = frozenset({files.writer})
         self._files = files
-        self._tag = tag
+        self._wanted = wanted
+        self._name = repository_of(files.path, is_archive=self.folder is None)
         self._walk = ManifestWalk(self._open_blob, files.path)
 
     def find(self, report: Report) -> Iterator[Found]:
-        """As of `Finder`. Raises InvalidImage if there is no readable index, or nothing that the tag means."""
-        described = _by_digest(this_platform_first(self._named(report)))
+        """As of `Finder`. Raises InvalidImage if there is no readable index."""
+        listed = self._listed(report)
         self._walk.begin(report, self._stored)
-        for descriptor, tags in described:
-            yield from self._walk.images(descriptor, tags)
+        for descriptor, tags, aliases in self._by_digest(listed):
+            yield from self._walk.images(descriptor, tags, aliases)
 
     def stamp(self) -> object:
         if isinstance(self._files, ArchiveFiles):
@@ -45,23 +49,47 @@ class LayoutFinder(Finder):
         return self._files.stamp(["index.json"])
 
     def checks(self) -> Iterator[Check]:
-        return named_blobs(self._open_blob, self._named(ignore))
+        return named_blobs(self._open_blob, [descriptor for _, descriptor in self._listed(ignore)])
 
     def close(self) -> None:
         self._files.close()
 
-    def _named(self, report: Report) -> list[Descriptor]:
-        """What the layout's index names, or what of that the tag means; an odd item is reported."""
-        path, tag = self._files.path, self._tag
-        name = f"{path}/index.json"
+    def _listed(self, report: Report) -> Sequence[tuple[int, Descriptor]]:
+        """What the layout's index names or is wanted of that, each with its number; an odd item is reported."""
+        name = f"{self._files.path}/index.json"
         data = read_document(self._files.open("index.json"), name, limit=MAX_LIST)
         index = parse_document(data, Document, name)
         if not index.is_index:
             raise InvalidImage(f"{name}: no manifests")
         listed = parse_items(index.manifests, Descriptor, name, report)
-        if tag is not None:
-            listed = select(listed, tag, lambda each: (*_names(each), f"@{each.digest}"), path)
-        return [descriptor for _, descriptor in listed]
+        return narrowed(listed, self._wanted, lambda each: (*sum(self._names(each), ()), f"@{each.digest}"))
+
+    def _by_digest(
+        self, listed: Sequence[tuple[int, Descriptor]]
+    ) -> Iterable[tuple[Descriptor, list[str], list[str]]]:
+        """Each thing described once, with its tags and aliases; a tag is the first's that has it, here if any is."""
+        numbers = {id(descriptor): number for number, descriptor in listed}
+        found: dict[str, tuple[Descriptor, list[str], list[str]]] = {}
+        owners: dict[str, str] = {}
+        for descriptor in this_platform_first([descriptor for _, descriptor in listed]):
+            _, tags, aliases = found.setdefault(descriptor.digest, (descriptor, [], []))
+            names, others = self._names(descriptor)
+            aliases += [*others, f"@{numbers[id(descriptor)]}"]
+            for tag in names:
+                if owners.setdefault(tag, descriptor.digest) == descriptor.digest and tag not in tags[-1:]:
+                    tags.append(tag)
+        return found.values()
+
+    def _names(self, descriptor: Descriptor) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """What a manifest is called, in full by containerd and Docker or as the specification has it, and aliases."""
+        full, name = (descriptor.annotation(key) for key in _NAME_KEYS)
+        if not name:
+            return ((full,) if full else ()), ()
+        if is_tag(name):
+            return (full or f"{self._name}:{name}",), (name,)
+        if not full or full in spellings(name):  # the same, as it was written
+            return (name,), ()
+        return (full,), (name,)
 
     def _stored(self) -> set[str]:
         """The digests of the blobs that are there; those of an archive, which is read once, are not asked for."""
@@ -74,23 +102,6 @@ class LayoutFinder(Finder):
 
     def _open_blob(self, digest: Digest) -> Blob:
         return self._files.open(f"blobs/{digest.algorithm}/{digest.hex}")
-
-
-def _by_digest(descriptors: Iterable[Descriptor]) -> Iterable[tuple[Descriptor, list[str]]]:
-    """Each thing described once, with all of its tags; a tag is the first's that has it."""
-    found: dict[str, tuple[Descriptor, list[str]]] = {}
-    owners: dict[str, str] = {}
-    for descriptor in descriptors:
-        _, tags = found.setdefault(descriptor.digest, (descriptor, []))
-        tag = next(iter(_names(descriptor)), "")
-        if tag and owners.setdefault(tag, descriptor.digest) == descriptor.digest and tag not in tags[-1:]:
-            tags.append(tag)
-    return found.values()
-
-
-def _names(descriptor: Descriptor) -> list[str]:
-    """What a manifest is called: in full by containerd and Docker, and as the specification has it."""
-    return [name for key in _NAME_KEYS if (name := descriptor.annotation(key))]
 
 
 def _layout(rest: str) -> LayoutFinder:

@@ -18,15 +18,17 @@ from imgfs.store import Problems
 
 
 @contextmanager
-def open_union(
+def open_each(
     references: Sequence[str],
     cache: Cache,
     *,
     also: Sequence[str] = (),
     unreadable: list[str] | None = None,
     verifier: BackgroundVerifier | None = None,
-) -> Iterator[Union]:
-    """The sources named, seen as one; closed at the end. What is learnt of their layers is kept in `cache`.
+) -> Iterator[tuple[Mapping[str, Source], Problems]]:
+    """Each source by its reference, and which are skipped; closed at the end. A place with two names is one source.
+
+    What is learnt of their layers is kept in `cache`.
 
     A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
     can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
@@ -35,7 +37,7 @@ def open_union(
 
     Raises what `open_source` raises.
     """
-    sources: dict[str, Source] = {}  # by the references that they were named by
+    opened: dict[str, Source] = {}
     missing: dict[str, Exception] = {}
     turn = Turn()
     with ExitStack() as indexers:
@@ -50,24 +52,31 @@ def open_union(
                         raise
                     missing[reference] = error
                     continue
-                same = next(
-                    (other for other in sources.values() if other.reference == source.reference), None
-                )
-                if same is not None:
-                    source.close()  # the same place by another name
-                sources[reference] = same or source
-            if unreadable is not None and sources:
+                same = next((each for each in opened.values() if each.reference == source.reference), None)
+                if same is not None:  # the same place by another name
+                    source.close()
+                opened[reference] = same or source
+            if unreadable is not None and opened:
                 problems = ((place, error) for place, error in missing.items() if not is_absence(error))
                 unreadable += [f"{place} {describe(error)}{remedy(error)}" for place, error in problems]
                 missing.clear()
-            yield Union(
-                list(dict.fromkeys(sources.values())),
-                _skipped(missing, also, any_left=bool(sources)),
-                named=sources,
-            )
+            yield opened, _skipped(missing, also, any_left=bool(opened))
         finally:
-            for source in dict.fromkeys(sources.values()):
+            for source in dict.fromkeys(opened.values()):
                 source.close()
+
+
+@contextmanager
+def open_union(
+    references: Sequence[str],
+    cache: Cache,
+    *,
+    also: Sequence[str] = (),
+    unreadable: list[str] | None = None,
+) -> Iterator[Union]:
+    """The sources that `open_each` opens, seen as one."""
+    with open_each(references, cache, also=also, unreadable=unreadable) as (opened, skipped):
+        yield Union(list(dict.fromkeys(opened.values())), skipped, opened)
 
 
 def is_absence(error: Exception) -> bool:

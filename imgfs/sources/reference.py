@@ -19,8 +19,7 @@ _DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]+)?"
 _NAME = re.compile(rf"(?:{_DOMAIN}/)?{_PART}(?:/{_PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
 
-_NUMBER = re.compile(r"@([0-9]{1,9})")
-_DIGEST = re.compile(r"(?:.*@)?(sha(?:256|384|512):[0-9a-f]+)")
+_SUFFIXES = re.compile(r"(?:\.(?:oci|tar|tgz|tzst|txz|tbz2?|gz|zst|xz|bz2))+$")
 
 _DOCKER = ("docker.io/library/", "docker.io/", "index.docker.io/library/", "index.docker.io/", "library/")
 # by podman for what it built, and by engines
@@ -98,28 +97,35 @@ def spellings(text: str) -> list[str]:
     return list(dict.fromkeys(tagged))
 
 
-def select(
-    items: Sequence[tuple[int, T]], wanted: str, names: Callable[[T], Iterable[str]], path: str
-) -> list[tuple[int, T]]:
+def narrowed(
+    items: Sequence[tuple[int, T]], wanted: str | None, names: Callable[[T], Iterable[str]]
+) -> Sequence[tuple[int, T]]:
     """The items of a layout or an archive that `wanted` means: a name, a digest, or `@N`.
 
-    Each item has a number, and `names`, of which a digest is one as `@sha256:<hex>`. Raises InvalidImage, naming
-    `path` and `wanted`, if there are none.
+    All of them if there are none, as it may be an ID, which is known only once images are read. Each item has a number,
+    and `names`, of which a digest is one as `@sha256:<hex>`.
     """
-    number, digest = _NUMBER.fullmatch(wanted), _DIGEST.fullmatch(wanted)
-    found: list[tuple[int, T]] = []
-    if number:
-        found = [item for item in items if item[0] == int(number[1])]
-    elif digest:
-        found = [item for item in items if f"@{digest[1]}" in names(item[1])]
-    else:
-        for spelling in spellings(wanted):
-            found = [item for item in items if spelling in names(item[1])]
-            if found:
-                break
-    if not found:
-        raise InvalidImage(f"{path}: no image is tagged {wanted!r}")
-    return found
+    if wanted is None:
+        return items
+    digest = f"@{wanted.rpartition('@')[2]}" if "@" in wanted or ":" in wanted else None
+    found = [item for item in items if digest in (f"@{item[0]}", *names(item[1]))]
+    for spelling in spellings(wanted):
+        found = found or [item for item in items if spelling in names(item[1])]
+    return found or items
+
+
+def is_tag(name: str) -> bool:
+    """Whether a name is one without a repository, such as `1.0` or `latest`."""
+    return _TAG.fullmatch(name) is not None
+
+
+def repository_of(path: str, *, is_archive: bool) -> str:
+    """The repository that names without one come under: what a layout at `path` is called, as a valid name."""
+    name = os.path.basename(os.path.abspath(path))
+    name = _SUFFIXES.sub("", name) if is_archive else name
+    if not _NAME.fullmatch(name):
+        name = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    return name or "layout"
 
 
 def _tag_variants(name: str) -> list[str]:

@@ -43,6 +43,11 @@ class Source:
         return self._catalog.tags
 
     @property
+    def aliases(self) -> Mapping[str, ImageID]:
+        """Names that are looked up and not listed, see `FoundImage`."""
+        return self._catalog.aliases
+
+    @property
     def problems(self) -> Sequence[Problem]:
         """What is broken in the place and was skipped; logged when it was found."""
         return [*self.store.problems, *self._catalog.problems]

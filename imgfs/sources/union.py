@@ -15,7 +15,7 @@ from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, is_lost, printable
 from imgfs.layers import Layer, chain_ids
 from imgfs.sources.finder import Artifact
-from imgfs.sources.names import NamedImages
+from imgfs.sources.names import NamedImages, Names
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image, Problem, Problems
 
@@ -25,7 +25,8 @@ class Snapshot(NamedImages):
     """All images of all sources at one moment.
 
     `sources` tells which sources have an image, in their order. A parent may be an image that no source has; only
-    images that are there have children. `tags` are names as `printable` writes them.
+    images that are there have children. `tags` are names as `printable` writes them. `wanted` are the images that were
+    asked for: all, or where a source was restricted to some, those and not their parents.
     """
 
     images: Mapping[ImageID, Image]
@@ -34,6 +35,8 @@ class Snapshot(NamedImages):
     children: Mapping[ImageID, Sequence[ImageID]]
     tags: Mapping[str, ImageID]
     ids: DigestIndex
+    aliases: Mapping[str, ImageID] = field(default_factory=dict)
+    wanted: Sequence[ImageID] = ()
     _chosen: dict[ImageID, Source] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -82,7 +85,8 @@ class Snapshot(NamedImages):
 class Union:
     """The images of `sources`, earlier ones before later ones; owns them. `skipped` says which are not among them.
 
-    `named` has the sources by the references that the user named them by.
+    `named` has the sources by the references that the user named them by. Of a source in `only`, what is seen are the
+    images that have the names or IDs there, and their parents.
     """
 
     def __init__(
@@ -90,19 +94,21 @@ class Union:
         sources: Sequence[Source],
         skipped: Problems | None = None,
         named: Mapping[str, Source] | None = None,
+        only: Mapping[Source, Sequence[str]] | None = None,
     ) -> None:
         self.sources = tuple(sources)
         self.named = named or {source.reference: source for source in sources}
+        self.only = only or {}
         self.writers = frozenset[int]().union(*(source.writers for source in self.sources))
-        self._skipped = skipped or Problems()
+        self.skipped = skipped or Problems()
         self._lock = Lock()  # held while nothing blocks
         self._refreshing = {source: Lock() for source in sources}
         self._failures = {source: Problems(source.reference) for source in sources}
         self._lost: set[Source] = set()
         self._contents = {source: _look(source, {}) for source in self.sources}
-        self.snapshot = _snapshot(self._contents)
-        for source in self.sources if len(self.sources) > 1 else ():
-            source.layers.elsewhere = partial(self._elsewhere, source)
+        self.snapshot = _snapshot(self._contents, self.only)
+        for source in self.sources:
+            source.layers.elsewhere = partial(self._elsewhere, source) if len(self.sources) > 1 else None
 
     @property
     def refreshers(self) -> Sequence[Callable[[], bool]]:
@@ -120,9 +126,13 @@ class Union:
     @property
     def problems(self) -> Sequence[tuple[str, Problem]]:
         """What is broken and skipped in the sources, each with the reference of its source; "" for a whole source."""
-        found = [("", problem) for problem in self._skipped]
+        found = [("", problem) for problem in self.skipped]
         for source in self.sources:
-            found += [(source.reference, problem) for problem in (*self._failures[source], *source.problems)]
+            # of a source that was restricted, others than its images are no concern
+            problems = (
+                problem for problem in source.problems if source not in self.only or not problem.image
+            )
+            found += [(source.reference, problem) for problem in (*self._failures[source], *problems)]
         return found
 
     @property
@@ -161,10 +171,10 @@ class Union:
         with self._refreshing[source]:
             if not self._refresh(source):
                 return False
-            contents = _look(source, self.snapshot.images)
+            contents = _look(source, self._contents[source].images)
         with self._lock:
             self._contents[source] = contents
-            self.snapshot = _snapshot(self._contents)
+            self.snapshot = _snapshot(self._contents, self.only)
         return True
 
     def _refresh(self, source: Source) -> bool:
@@ -197,32 +207,70 @@ class _Contents:
 
     images: Mapping[ImageID, Image]
     tags: Mapping[str, ImageID]
+    aliases: Mapping[str, ImageID]
 
 
 def _look(source: Source, known: Mapping[ImageID, Image]) -> _Contents:
     """What a source has now; configs of the images in `known` are not read again."""
-    return _Contents(source.store.map(known), source.tags)
+    images = source.store.map(known)
+    tags: dict[str, ImageID] = {}
+    for name, image_id in source.tags.items():
+        if image_id in images:
+            tags.setdefault(printable(name), image_id)
+    aliases = {name: image_id for name, image_id in source.aliases.items() if image_id in images}
+    return _Contents(images, tags, aliases)
 
 
-def _snapshot(contents: Mapping[Source, _Contents]) -> Snapshot:
+def _restricted(has: _Contents, terms: Sequence[str]) -> tuple[_Contents, set[ImageID]]:
+    """What is left of a source that is restricted to some images and their parents, and these images.
+
+    One that has gone is left out.
+    """
+    named = Names(has.tags, DigestIndex(has.images), has.aliases)
+    wanted = set[ImageID]()
+    for term in terms:
+        with suppress(ImageNotFound):
+            wanted.add(named.resolve(term))
+    kept = dict[ImageID, Image]()
+    for image_id in wanted:
+        image = has.images.get(image_id)
+        while image is not None and image.id not in kept:
+            kept[image.id] = image
+            image = has.images.get(image.parent) if image.parent is not None else None
+    tags, aliases = (
+        {name: image_id for name, image_id in names.items() if image_id in kept}
+        for names in (has.tags, has.aliases)
+    )
+    return _Contents(kept, tags, aliases), wanted
+
+
+def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequence[str]]) -> Snapshot:
     """What the sources have, in their order."""
     images: dict[ImageID, Image] = {}
     found: dict[ImageID, list[Source]] = {}
     parents: dict[ImageID, ImageID] = {}
     tags: dict[str, ImageID] = {}
+    aliases: dict[str, ImageID] = {}
+    wanted = set[ImageID]()
     for source, has in contents.items():
+        if source in only:
+            has, named = _restricted(has, only[source])
+            wanted |= named
+        else:
+            wanted |= has.images.keys()
         for image_id, image in has.images.items():
             images.setdefault(image_id, image)
             found.setdefault(image_id, []).append(source)
             if image.parent is not None:
                 parents.setdefault(image_id, image.parent)
-        for name, image_id in has.tags.items():
-            if image_id in images:
-                tags.setdefault(printable(name), image_id)
+        for found_names, names in ((has.tags, tags), (has.aliases, aliases)):
+            for name, image_id in found_names.items():
+                names.setdefault(name, image_id)
     images = dict(sorted(images.items()))
     children: dict[ImageID, list[ImageID]] = {}
     for image_id in images:
         parent = parents.get(image_id)
         if parent in images:
             children.setdefault(parent, []).append(image_id)
-    return Snapshot(images, found, parents, children, tags, DigestIndex(images))
+    asked_for = [image_id for image_id in images if image_id in wanted]
+    return Snapshot(images, found, parents, children, tags, DigestIndex(images), aliases, asked_for)

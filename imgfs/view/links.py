@@ -74,6 +74,7 @@ class TagsDirectory(Directory):
     """The names of all images: each repository a directory, with a link for each tag.
 
     `REPOSITORY:TAG` is not listed but can be looked up, unless a directory has the place of the tag: then it is listed.
+    So can a tag that a layout has without a repository.
     """
 
     def __init__(self, union: Union, tree: "TagTree | None" = None, path: tuple[bytes, ...] = ()) -> None:
@@ -90,6 +91,8 @@ class TagsDirectory(Directory):
         repository, colon, tag = name.rpartition(b":")
         tags = names.get(repository)
         tagged = tags.get(tag) if colon and isinstance(tags, dict) else None
+        if not self._path and not colon and not name.startswith(b"@"):
+            tagged = self._union.snapshot.aliases.get(name.decode("utf-8", "surrogateescape"))
         if not isinstance(tagged, ImageID):
             return None
         link = self._node(name, tagged)

@@ -85,8 +85,8 @@ def test_artifacts_are_counted_in_one_line_or_listed(imgfs: Imgfs, tmp_path: Pat
     done = imgfs("ls", "--all-types", source)
     lines = done.stdout.decode().splitlines()
     assert lines[0].split() == ["TAG", "ID", "TYPE", "CREATED", "LAYERS", "SIZE"]
-    assert [line.split()[:3] for line in lines if line.startswith(("t ", "the"))] == [
-        ["t", image[7:19], "image"],
+    assert [line.split()[:3] for line in lines if line.startswith(("layout:t ", "the"))] == [
+        ["layout:t", image[7:19], "image"],
         ["the\\nchart", str(chart["digest"])[7:19], "application/vnd.cncf.helm.config.v1+json"],
     ]
     assert len(lines) == 2 + len(digests)
@@ -113,7 +113,7 @@ def test_an_artifact_in_two_sources_is_listed_once_with_all_names(imgfs: Imgfs, 
         sources.append(layout.finish(artifacts(layout)["sbom"] | tagged(name)))
     assert b"imgfs: 1 artifact not listed" in imgfs("ls", *sources).stderr
     (row,) = json.loads(imgfs("ls", "--all-types", "--json", *sources).stdout)
-    assert (row["tags"], row["sources"]) == (["one", "two"], sources)
+    assert (row["tags"], row["sources"]) == (["one:one", "two:two"], sources)
 
 
 def test_tree_draws_children_below_parents(imgfs: Imgfs, archive: Path, images: list[TestImage]) -> None:

@@ -1,11 +1,13 @@
 """Images named in every way that users name them."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Imgfs
+from tests.conftest import Imgfs, Mount, eventually
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.splitting import docker_root
 
 
 @pytest.fixture
@@ -67,3 +69,68 @@ def test_near_names_are_suggested_and_places_named(imgfs: Imgfs, one: Path, tmp_
 
 def test_a_source_is_not_named_twice(imgfs: Imgfs, one: Path) -> None:
     assert b"beside --source" in imgfs("cat", "--source", one, f"{one}:/name", status=1).stderr
+
+
+def test_a_command_that_takes_a_source_takes_one_image_of_it(
+    imgfs: Imgfs, mount: Mount, tmp_path: Path, several: Path
+) -> None:
+    two = TestImage([layer_tar({"name": b"other two\n"})], ["a/two:latest"])
+    for command in (["verify"], ["index"], ["load"]):
+        done = imgfs(*command, f"oci:{several}:a/two").stdout.decode()
+        assert command == ["index"] or two.id in done
+        assert "one" not in done
+    assert (
+        imgfs("verify", "a/two").stdout.count(b"\n") == 3
+    )  # now in the store of imgfs: config, layer, counts
+    imgfs("index", "a/two")
+    for source in (f"{several}:a/two", "a/two"):
+        with mount(source) as top:
+            assert os.listdir(top / "images") == [two.id[7:]]
+            assert (top / "tags/a/two/latest/rootfs/name").read_bytes() == b"other two\n"
+
+
+def test_a_mounted_image_follows_its_name(imgfs: Imgfs, mount: Mount, tmp_path: Path) -> None:
+    images = [TestImage([layer_tar({"name": name.encode()})], [f"{name}:1"]) for name in ("one", "two")]
+    docker = docker_root(tmp_path / "docker", images)
+    names = docker / "image/overlay2/repositories.json"
+    with mount(f"docker:[{docker}]one:1") as top:
+        assert (top / "tags/one/1/rootfs/name").read_bytes() == b"one"
+        names.write_text(names.read_text().replace(images[0].id, images[1].id))
+        assert eventually(lambda: os.listdir(top / "images") == [images[1].id[7:]], 5)
+        link = top / "tags/one/1"
+        assert eventually(lambda: link.exists() and (link / "rootfs/name").read_bytes() == b"two", 5)
+
+
+def test_what_changes_the_store_of_imgfs_takes_images_of_it_alone(imgfs: Imgfs, one: Path) -> None:
+    imgfs("load", one)
+    imgfs("tag", "imgfs:a/one", "b/one")
+    for command in (["tag", f"docker-archive:{one}", "c"], ["rm", f"{one}:a/one"], ["rm", "docker:a/one"]):
+        line = imgfs(*command, status=1).stderr.decode()
+        assert "; imgfs load " in line
+    imgfs("rm", "imgfs:a/one")
+    assert b"looked in imgfs:" in imgfs("tag", "a/one", "c", status=1).stderr
+
+
+def test_a_file_that_no_image_is_called_like_is_the_source(
+    imgfs: Imgfs, one: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for image in ("one.tar", "one.tar:a/one"):
+        assert imgfs("cat", f"{image}:/name").stdout == b"one\n"
+    os.mkdir("empty")
+    line = imgfs("cat", "docker:empty:/name", status=1).stderr.decode()
+    assert (
+        "for the directory of that name, write docker:./empty" in line or "no image store of Docker" in line
+    )
+
+
+@pytest.mark.parametrize(
+    ("said", "meant"),
+    [
+        ("docker-daemon:app", "docker:app"),
+        ("podman:app:/etc", "containers-storage:app:/etc"),
+        ("oci-archiv:x.tar", "oci-archive:x.tar"),
+    ],
+)
+def test_sources_of_other_tools_are_told(imgfs: Imgfs, said: str, meant: str) -> None:
+    assert f"did you mean {meant}?" in imgfs("cat", said, status=1).stderr.decode()

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.images import TestImage
-from tests.sources.containerd.test_store import Root
+from tests.sources.containerd.roots import Root
 
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 

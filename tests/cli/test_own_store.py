@@ -289,7 +289,9 @@ def test_names_that_docker_refuses_are_refused(imgfs: Imgfs, filled: Path, name:
 
 
 def test_an_unknown_or_ambiguous_image_is_one_line(imgfs: Imgfs, filled: Path) -> None:
-    assert imgfs("rm", "nonesuch", status=1).stderr == b"imgfs: No such image: nonesuch\n"
+    for command in (["rm", "nonesuch"], ["tag", "nonesuch", "a"], ["import", "--parent", "nonesuch", "."]):
+        line = imgfs(*command, status=1).stderr.decode()
+        assert line.startswith("imgfs: No such image: nonesuch (looked in imgfs:/") and line.count("\n") == 1
     assert imgfs("rm", "", status=1).stderr.count(b"\n") == 1
 
 

@@ -24,7 +24,7 @@ from imgfs.view import RootDirectory, ViewOptions
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
 from tests.indexing import indexing
 from tests.sources import test_contract
-from tests.sources.containerd.test_store import Root
+from tests.sources.containerd.roots import Root
 from tests.splitting import docker_root, graph_root
 
 CONTEXT = pyfuse3.RequestContext()

@@ -44,8 +44,8 @@ def test_a_tag_in_the_reference_chooses(tmp_path: Path, indexer: Indexer) -> Non
     path = docker_archive(tmp_path / "x.tar", images)
     source = open_source(f"docker-archive:{path}:example/child:latest", indexer)
     assert list(source.store.map()) == [images[1].id]
-    with pytest.raises(InvalidImage, match="nonesuch"):
-        open_source(f"docker-archive:{path}:nonesuch", indexer)
+    # it may be an ID, so all is read
+    assert len(open_source(f"docker-archive:{path}:nonesuch", indexer).store) == len(images)
 
 
 def test_a_tar_that_is_no_archive_of_images_is_refused(tmp_path: Path, indexer: Indexer) -> None:

@@ -30,12 +30,12 @@ def parse(text: str) -> ImageReference:
         ("docker:", "docker:", "", None),
         ("containerd:[/x#k8s.io]app", "containerd:/x#k8s.io", "app", None),
         ("containerd:#k8s.io", "containerd:#k8s.io", "", None),
-        ("containers-storage:overlay@/x", "containers-storage:overlay@/x", "", None),
-        ("containers-storage:[overlay@/x]app", "containers-storage:overlay@/x", "app", None),
+        ("containers-storage:[overlay@/x+/run]", "containers-storage:[overlay@/x+/run]", "", None),
+        ("containers-storage:[overlay@/x]app", "containers-storage:[overlay@/x]", "app", None),
         ("imgfs:[/store]app", "imgfs:/store", "app", None),
-        ("oci:/srv/layout:tag", "oci:/srv/layout:tag", "", None),
-        ("oci:/srv/layout:tag:/etc", "oci:/srv/layout:tag", "", "/etc"),
-        ("docker-archive:a.tar:@1:/etc", "docker-archive:a.tar:@1", "", "/etc"),
+        ("oci:/srv/layout:tag", "oci:/srv/layout", "tag", None),
+        ("oci:/srv/layout:tag:/etc", "oci:/srv/layout", "tag", "/etc"),
+        ("docker-archive:a.tar:@1:/etc", "docker-archive:a.tar", "@1", "/etc"),
         ("/srv/a.tar:/etc", "/srv/a.tar", "", "/etc"),
         ("./a.tar:app:1", "./a.tar", "app:1", None),
     ],
@@ -54,7 +54,8 @@ def test_what_exists_under_the_whole_name_is_a_source(
     assert parse(f"{tmp_path}/odd:/place").path is None
     assert parse(f"oci:{tmp_path}/odd:/place").path is None
     os.mkdir("root")
-    assert parse("docker:root") == ImageReference("docker:root", "", None)
+    assert parse("docker:root") == ImageReference("docker:", "root", None)
+    assert parse("docker:./root") == ImageReference("docker:./root", "", None)
 
 
 def test_what_names_nothing_is_refused() -> None:

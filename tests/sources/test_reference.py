@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from imgfs.errors import InvalidImage, StoreError
-from imgfs.sources.reference import familiar_name, full_name, select, split_tag
+from imgfs.sources.reference import familiar_name, full_name, is_tag, narrowed, repository_of, split_tag
 
 DIGEST = "sha256:" + "ab" * 32
 NAMES: tuple[list[str], ...] = (
@@ -22,7 +22,7 @@ NAMES: tuple[list[str], ...] = (
 
 
 def _numbers(wanted: str) -> list[int]:
-    return [number for number, _ in select(list(enumerate(NAMES)), wanted, lambda names: names, "x")]
+    return [number for number, _ in narrowed(list(enumerate(NAMES)), wanted, lambda names: names)]
 
 
 @pytest.mark.parametrize(
@@ -51,14 +51,34 @@ def test_names_are_as_people_write_them(wanted: str, number: int) -> None:
 
 _NONE = (
     *("box:1", "other", "my_image", "docker.io/my_image:1.1", "app:v1", "a/b", "quay.io/box"),
-    *("@9", "@-1", "@", "@x", "", "sha256:" + "cd" * 32),
+    *("@9", "@-1", "@", "@x", "", "3", "sha256:" + "cd" * 32),
 )
 
 
 @pytest.mark.parametrize("wanted", _NONE)
-def test_what_nothing_is_called_is_an_error_that_says_so(wanted: str) -> None:
-    with pytest.raises(InvalidImage, match="x: no image is tagged"):
-        _numbers(wanted)
+def test_where_nothing_is_called_so_all_is_looked_at(wanted: str) -> None:
+    assert len(_numbers(wanted)) == len(NAMES)
+
+
+@pytest.mark.parametrize(("name", "found"), [("1.0", True), ("latest", True), ("a:1", False), ("a/b", False)])
+def test_a_tag_has_no_repository(name: str, found: bool) -> None:
+    assert is_tag(name) is found
+
+
+@pytest.mark.parametrize(
+    ("path", "is_archive", "repository"),
+    [
+        ("/srv/app", False, "app"),
+        ("/srv/app-12.5/", False, "app-12.5"),
+        ("/srv/app-12.5.tar", True, "app-12.5"),
+        ("/srv/app.oci.tar.gz", True, "app"),
+        ("/srv/My Layout", False, "my-layout"),
+        ("/", False, "layout"),
+    ],
+)
+def test_a_place_gives_a_valid_repository(path: str, is_archive: bool, repository: str) -> None:
+    assert repository_of(path, is_archive=is_archive) == repository
+    assert full_name(repository) == f"{repository}:latest"
 
 
 @pytest.mark.parametrize(

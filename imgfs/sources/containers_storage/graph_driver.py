@@ -51,6 +51,13 @@ class ImageRecord(msgspec.Struct, rename="kebab"):
     big_data_names: list[str] | None = None
     big_data_digests: dict[str, str] | None = None
 
+    @property
+    def digests(self) -> list[str]:
+        """The digests of the manifests that lead to it, without those that are recorded wrong."""
+        named = [name.rpartition("@")[2] for name in self.names or () if "@" in name]
+        manifests = [of for name, of in (self.big_data_digests or {}).items() if name.startswith(MANIFEST)]
+        return list(dict.fromkeys(filter(_is_digest, (*named, self.digest, *manifests))))
+
     def digest_of(self, name: str) -> str:
         """The digest of a document as it is recorded; empty where it is not."""
         recorded = (self.big_data_digests or {}).get(name, "")

@@ -216,6 +216,7 @@ def _image(
         [name for name in record.names or () if "@" not in name],
         documents.parent,
         documents.packed_manifest,
+        [f"@{digest}" for digest in record.digests],
     )
 
 

@@ -65,8 +65,8 @@ class DriverStore:
         kinds = ("content", "metadata")
         return [self._names, *(f"{self._folder}/imagedb/{kind}/sha256" for kind in kinds)]
 
-    def read_tags(self, report: Report) -> dict[str, ImageID]:
-        """Names with a tag, whether or not their images exist; what is damaged is reported.
+    def read_names(self, report: Report) -> dict[str, ImageID]:
+        """Names with a tag or a digest, whether or not their images exist; what is damaged is reported.
 
         Raises InvalidImage, StoreError or OSError if none can be read.
         """

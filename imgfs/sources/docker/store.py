@@ -169,7 +169,7 @@ def _read_names(stores: Sequence[DriverStore], report: Report) -> dict[str, Imag
     names: dict[str, ImageID] = {}
     for store in stores:
         try:
-            names = store.read_tags(report) | names
+            names = store.read_names(report) | names
         except (ImgfsError, OSError) as error:
             report(f"names of driver {store.driver} are not known: {describe(error)}")
     return names

@@ -124,7 +124,8 @@ class Layout:
             data = self.files.read(REPOSITORIES, _MAX_NAMES)
         except FileNotFoundError:
             return {}
-        return parse_repositories(data, self.files.path_of(REPOSITORIES), report)
+        names = parse_repositories(data, self.files.path_of(REPOSITORIES), report)
+        return {name: image_id for name, image_id in names.items() if "@" not in name}
 
     def write_tags(self, tags: Mapping[str, ImageID]) -> None:
         """Replace all names; called with the lock held."""

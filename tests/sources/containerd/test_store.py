@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -13,49 +13,16 @@ from imgfs.layers import Indexer
 from imgfs.sources import open_source
 from imgfs.sources.containerd import docker_finder
 from imgfs.sources.source import Source
-from tests.images import TestImage, digest, layer_tar, oci_layout
+from tests.images import TestImage, digest, layer_tar
 from tests.indexing import indexing
-from tests.sources.containerd.bolt_files import Tree, database_of
+from tests.sources.containerd.bolt_files import Tree
+from tests.sources.containerd.roots import Root, entry
 
 
 @pytest.fixture
 def indexer(tmp_path: Path) -> Iterator[Indexer]:
     with indexing(tmp_path) as made:
         yield made
-
-
-class Root:
-    """A root with some images in its content store; `manifests` are the digests of theirs."""
-
-    def __init__(self, path: Path, *images: TestImage) -> None:
-        self.path = path
-        self.content = path / "io.containerd.content.v1.content"
-        self.database = path / "io.containerd.metadata.v1.bolt/meta.db"
-        self.database.parent.mkdir(parents=True)
-        self._transaction = 1
-        oci_layout(self.content, [TestImage(image.layers, ["t"], extra=image.extra) for image in images])
-        index = json.loads((self.content / "index.json").read_text())
-        self.manifests: list[str] = [entry["digest"] for entry in index["manifests"]]
-
-    def name(self, names: Mapping[str, Mapping[str, str]]) -> None:
-        """Write the database: names of manifests, by namespace."""
-        self.write(
-            {
-                space: {name.encode(): entry(target) for name, target in names[space].items()}
-                for space in names
-            }
-        )
-
-    def write(self, images: Mapping[str, Tree]) -> None:
-        """Write the database: buckets of images, by namespace."""
-        spaces: Tree = {space.encode(): {b"images": tree} for space, tree in images.items()}
-        self._transaction += 1
-        tree: Tree = {b"v1": {b"version": b"\x06", **spaces}}
-        self.database.write_bytes(database_of(tree, transaction=self._transaction))
-
-
-def entry(target: str) -> Tree:
-    return {b"createdat": b"1", b"target": {b"digest": target.encode(), b"mediatype": b"x", b"size": b"\2"}}
 
 
 ONE, TWO = (TestImage([layer_tar({name: name.encode()})]) for name in ("one", "two"))
