@@ -57,7 +57,7 @@ def _look_at(reference: str, indexer: Indexer) -> Sequence[str]:
     source.close()
     broken = f", {problems} problems (see imgfs verify {reference})" if problems else ""
     is_rootless = reference == "containers-storage:" and count and os.geteuid() != 0
-    hints = [f"if files of an image cannot be read: {mount_unshared(reference)}"] if is_rootless else []
+    hints = ["with the files that this user cannot read:", mount_unshared(reference)] if is_rootless else []
     return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{broken}", *hints
 
 

@@ -190,7 +190,8 @@ def _run(arguments: list[str]) -> int:
         )  # so that the flush at exit does not fail
         return 128 + signal.SIGPIPE
     except (ImgfsError, OSError) as error:
-        tell(describe(error))
+        denied = isinstance(error.__cause__, PermissionError) and os.geteuid() != 0
+        tell(describe(error) + " (see imgfs doctor)" * denied)
     except Exception as error:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
         internal = f"internal error: {error!r} (imgfs --debug shows where; please report it)"

@@ -64,6 +64,7 @@ def mount(
     try:
         from imgfs.mount import (  # here, as all other commands work without libfuse
             background,
+            check_mountpoint,
             parse_options,
             serve,
         )
@@ -76,6 +77,7 @@ def mount(
         raise click.UsageError("MOUNTPOINT is empty")
     target = os.path.abspath(mountpoint)
     check_fuse()
+    check_mountpoint(target)
 
     def run(ready: Callable[[Union], None]) -> None:
         watchdog = Timer(_CLOSING_SECONDS, _end_anyway)
@@ -109,7 +111,8 @@ def mount(
         watchdog.cancel()
 
     def report(union: Union) -> None:
-        notify("READY=1", f"STATUS={len(union.snapshot.images)} images at {target}")
+        count = len(union.snapshot.images)
+        notify("READY=1", f"STATUS={count} image{'s' * (count != 1)} at {target}")
 
     if foreground:
         run(report)

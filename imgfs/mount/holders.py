@@ -21,10 +21,12 @@ class Holder:
 
 
 def holders(entry: MountEntry) -> tuple[list[Holder], int]:
-    """The processes that hold a mount, and how many more there are that this user may not look into."""
+    """The other processes that hold a mount, and how many more there are that this user may not look into."""
     found: list[Holder] = []
     hidden = 0
     for name in filter(str.isdecimal, os.listdir("/proc")):
+        if name == str(os.getpid()):
+            continue
         uses: dict[str, None] = {}
         try:
             for use in _uses(f"/proc/{name}", entry):

@@ -42,7 +42,7 @@ def serve(
     then `vanished` is called, which returns the names that are gone or lead elsewhere, each after the key of its
     directory. `usage` is what statfs(2) shows. Raises MountError if it cannot be mounted.
     """
-    _check_mountpoint(mountpoint)
+    check_mountpoint(mountpoint)
     operations = Operations(root, options, usage)
     with _captured_stderr() as messages:
         try:
@@ -123,7 +123,8 @@ async def _poll(poll: Callable[[], bool], forget: _Forgetter) -> None:
         await trio.sleep(_POLL_SECONDS)
 
 
-def _check_mountpoint(path: str) -> None:
+def check_mountpoint(path: str) -> None:
+    """Raises MountError unless a file system can be mounted at `path`."""
     try:
         mode = os.stat(path).st_mode
         os.statvfs(path)  # the kernel may have a stat of a dead mount cached

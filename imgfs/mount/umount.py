@@ -24,7 +24,9 @@ def unmount(path: str, *, lazy: bool = False) -> None:
     Raises MountError if no such mount is there, MountBusy if it is in use.
     """
     entry = mounted_at(path)
-    if entry is not None and entry.kind != "fuse.imgfs":
+    if entry is None:
+        raise MountError(f"{path}: not mounted")
+    if entry.kind != "fuse.imgfs":
         raise MountError(f"{path}: not mounted by imgfs, but {entry.kind}")
     if os.geteuid() == 0:
         command = ["umount", *(["-l"] if lazy else []), "--", path]
@@ -44,8 +46,10 @@ def unmount(path: str, *, lazy: bool = False) -> None:
     if done.returncode:
         lines = done.stderr.strip().splitlines()
         why = lines[0].partition(": ")[2] if lines else f"{command[0]} failed"
-        if entry is not None and "busy" in why:
+        if "busy" in why:
             raise MountBusy(path, entry)
+        if "not found in" in why:  # among the mounts of the user that fusermount3 unmounts for
+            raise MountError(f"{path}: mounted by another user, who can unmount it, as root can")
         raise MountError(why if path in why else f"{path}: {why}")
 
 

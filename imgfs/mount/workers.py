@@ -87,6 +87,8 @@ class Failures:
             logger.debug("%s", name, exc_info=error)
         if isinstance(error, (LayerNotFound, FileNotFoundError)) or number == errno.ENOSYS:
             number = errno.EIO  # the node exists; something that it is made of does not
+        if isinstance(error.__cause__, PermissionError):
+            number = errno.EACCES  # the user who mounted may not read it where it is stored
         if is_lost(error):
             number = errno.EIO  # programs would take the original for an error of the mount itself
             if not isinstance(at, str) and len(at.origins) == 1:

@@ -37,12 +37,16 @@ def user(top: Path, way: str) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("use", WAYS)
-def test_a_busy_mount_says_who_uses_it_and_how(tmp_path: Path, use: str) -> None:
+def test_a_busy_mount_says_who_uses_it_and_how(
+    tmp_path: Path, use: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     if "root" in use:
         require_root()
     with served(tmp_path) as process:
         with user(tmp_path, WAYS[use]) as pid, pytest.raises(MountBusy) as caught:
+            monkeypatch.chdir(tmp_path)  # which the user knows
             unmount(str(tmp_path))
+        monkeypatch.chdir("/")
         used = f"{tmp_path}: used by {Path(sys.executable).name} (PID {pid}): {use.format(top=tmp_path)}"
         assert [reason for reason in caught.value.reasons if "other users" not in reason] == [used]
         unmount(str(tmp_path))

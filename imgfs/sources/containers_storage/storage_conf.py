@@ -1,7 +1,8 @@
 """Where podman, buildah and CRI-O keep images when no place is given.
 
 Format: containers-storage.conf(5). Root has `/var/lib/containers/storage`, others `$XDG_DATA_HOME/containers/storage`,
-unless a configuration file says otherwise.
+unless a configuration file says otherwise. `podman unshare` makes its user root in a namespace that has the user's own
+store, and sets variables that say so (containers/storage, pkg/unshare/unshare_linux.go, IsRootless).
 """
 
 import logging
@@ -32,7 +33,7 @@ class StorageConf:
 def default_storage() -> StorageConf:
     """The configuration of this user. A file that cannot be read is logged and ignored."""
     home = os.path.expanduser("~")
-    if os.geteuid() == 0:
+    if os.geteuid() == 0 and not os.environ.get("_CONTAINERS_USERNS_CONFIGURED"):
         storage, graph_root = _read(_system_file()), "/var/lib/containers/storage"
         keys = ["graphroot"]
     else:
@@ -103,7 +104,8 @@ def _table(table: _Table, key: str) -> _Table:
 
 
 def _expand(text: str, home: str) -> str:
-    known = {"HOME": home, "UID": str(os.getuid()), **{k: v for k, v in os.environ.items() if k == "USER"}}
+    uid = os.environ.get("_CONTAINERS_ROOTLESS_UID") or str(os.getuid())
+    known = {"HOME": home, "UID": uid, **{k: v for k, v in os.environ.items() if k == "USER"}}
     expanded = _VARIABLE.sub(
         lambda match: known.get(match[1] or match[2], os.environ.get(match[1] or match[2], "")), text
     )

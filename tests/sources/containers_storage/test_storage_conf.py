@@ -65,11 +65,15 @@ def test_root_has_the_graph_root(
         ),
     ],
 )
+@pytest.mark.parametrize("is_unshared", [False, True])
 def test_others_have_a_store_of_their_own(
-    conf: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str
+    conf: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str, is_unshared: bool
 ) -> None:
-    monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    monkeypatch.setattr(os, "getuid", lambda: 1000)
+    """In the namespace of `podman unshare`, too."""
+    monkeypatch.setattr(os, "geteuid", lambda: 0 if is_unshared else 1000)
+    monkeypatch.setattr(os, "getuid", lambda: 0 if is_unshared else 1000)
+    for name, value in (("USERNS_CONFIGURED", "done"), ("ROOTLESS_UID", "1000")):
+        monkeypatch.setenv(f"_CONTAINERS_{name}", value if is_unshared else "")
     for name, value in (("HOME", "/home/me"), ("USER", "me"), ("XDG_DATA_HOME", "/data")):
         monkeypatch.setenv(name, value)
     conf.write_text(text)
