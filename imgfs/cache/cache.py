@@ -80,11 +80,19 @@ class Cache:
 
     def open(self, digest: Digest, kind: str) -> FileBlob | None:
         """A kept file, marked as used now; None if there is none that can be trusted."""
+        blob = self.look_at(self._name(digest, kind))
+        if blob is not None:
+            with suppress(OSError):  # a read-only cache is still worth reading
+                os.utime(blob.fileno())
+        return blob
+
+    def look_at(self, name: str) -> FileBlob | None:
+        """The file called `name` as in `entries`, not marked as used; None if there is none that can be trusted."""
         files = self._existing()
         if files is None:
             return None
         try:
-            blob = files.open(self._name(digest, kind))
+            blob = files.open(name)
         except (OSError, StoreError):
             return None
         status = os.fstat(blob.fileno())
@@ -92,8 +100,6 @@ class Cache:
             logger.warning("%s: other users may write to it, so it is not used", blob.path)
             blob.close()
             return None
-        with suppress(OSError):  # a read-only cache is still worth reading
-            os.utime(blob.fileno())
         return blob
 
     def keep(self, digest: Digest, kind: str, write: Callable[[BinaryIO], object]) -> None:

@@ -46,10 +46,8 @@ def junit_report(image: str, image_id: ImageID, results: Sequence[Result]) -> st
 
 def markdown_report(image: str, image_id: ImageID, results: Sequence[Result]) -> str:
     """A heading, a table, and a list of what breaks the rules."""
-    failed = failures(results)
-    verdict = f"{failed} of {len(results)} rules fail" if failed else f"all {len(results)} rules hold"
     lines = [
-        f"### imgfs check {_code(printable(image))}: {verdict}",
+        f"### imgfs check {_code(printable(image))}: {summary(results)}",
         "",
         "| | Rule | Limit | Found |",
         "| --- | --- | --- | --- |",
@@ -67,6 +65,12 @@ def markdown_report(image: str, image_id: ImageID, results: Sequence[Result]) ->
 def failures(results: Sequence[Result]) -> int:
     """How many rules do not hold."""
     return sum(not result.holds for result in results)
+
+
+def summary(results: Sequence[Result]) -> str:
+    """What became of all rules."""
+    failed, rules = failures(results), f"{len(results)} rule{'s' * (len(results) != 1)}"
+    return f"{failed} of {rules} broken" if failed else f"{rules} checked, none broken"
 
 
 def shortened(details: Sequence[str]) -> list[str]:

@@ -82,6 +82,13 @@ def check(
     is matched as by imgfs find. Efficiency and wasted bytes are as dive has them, and its .dive-ci means the same here.
 
     \b
+    A file of rules, .imgfs-check.toml:
+      highest-wasted-bytes = "20M"
+      must-not-exist = ["/root/.ssh/**"]
+      must-not-hide = ["**/id_rsa", "**/*.pem"]
+      allow-setuid = ["/usr/bin/su"]
+
+    \b
     Examples:
       imgfs check --must-not-hide '**/*.pem' --no-setuid app:1
       imgfs check --config rules.toml --format junit app:1 > imgfs.xml
@@ -128,9 +135,5 @@ def _print(results: Sequence[Result]) -> None:
             click.echo(f"\n{result.rule}, {result.limit}:")
             for detail in shortened(result.details):
                 click.echo(f"  {detail}")
-    failed = failures(results)
-    click.echo(
-        bad(f"\n{failed} of {len(results)} rules fail")
-        if failed
-        else good(f"\nall {len(results)} rules hold")
-    )
+    click.echo()
+    click.echo(bad(summary(results)) if failures(results) else good(summary(results)))

@@ -1,19 +1,15 @@
-"""`imgfs index` and `imgfs cache`: indexing layers ahead of time, and managing the cache that keeps the indexes."""
+"""`imgfs index`: indexing layers ahead of time."""
 
-import datetime
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import click
 
-from imgfs.cache import CacheEntry
-from imgfs.cache.partial_file import PREFIX
 from imgfs.cli.messages import progress_bar, tell
-from imgfs.cli.opening import cache, cache_size_option, opened
+from imgfs.cli.opening import cache_size_option, opened
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
 from imgfs.layers import Layer, chain_ids, index_layer, stored_size
-from imgfs.sizes import human_size
 from imgfs.sources import Source
 from imgfs.sources.union import Snapshot
 
@@ -44,40 +40,6 @@ def index(source: str, images: tuple[str, ...]) -> None:
                 tell(describe(error))
                 bad += 1
     click.get_current_context().exit(bool(bad))
-
-
-@click.group("cache", short_help="Manage the cache.")
-def cache_() -> None:
-    """Manage the cache, which keeps indexes of layers, merged trees, and decoded copies of layers."""
-
-
-@cache_.command("ls")
-def cache_ls() -> None:
-    """List the files of the cache, the least recently used first."""
-    entries = cache().entries()
-    for entry in entries:
-        used = datetime.datetime.fromtimestamp(entry.used).astimezone()
-        click.echo(f"{human_size(entry.size):>8}  {used:%Y-%m-%d %H:%M}  {entry.name}")
-    click.echo(f"{human_size(sum(entry.size for entry in entries)):>8}  in {len(entries)} files")
-
-
-@cache_.command("prune")
-@cache_size_option
-def cache_prune() -> None:
-    """Remove the least recently used files until the cache takes no more than --cache-size."""
-    _report(cache().prune())
-
-
-@cache_.command("clear")
-def cache_clear() -> None:
-    """Remove all files except those being written. Exit status 1 if the cache cannot be used or a file removed."""
-    _report(cache().prune(0))
-    is_left = any(not entry.name.startswith(PREFIX) for entry in cache().entries())
-    click.get_current_context().exit(cache().is_refused or is_left)
-
-
-def _report(removed: Sequence[CacheEntry]) -> None:
-    click.echo(f"Removed {len(removed)} files, {human_size(sum(entry.size for entry in removed))}")
 
 
 def meant(snapshot: Snapshot, terms: Sequence[str]) -> Sequence[ImageID]:

@@ -58,7 +58,7 @@ _COMMANDS = {
     "rm": "own_store.rm",
     "index": "index.index",
     "verify": "verify.verify",
-    "cache": "index.cache_",
+    "cache": "cache.cache_",
     "doctor": "doctor.doctor",
     "help": "manual.help_",
     "completion": "manual.completion",

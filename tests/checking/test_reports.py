@@ -49,12 +49,12 @@ def test_junit() -> None:
 
 def test_markdown() -> None:
     lines = markdown_report("app:1", IMAGE, RESULTS).splitlines()
-    assert lines[0] == "### imgfs check <code>app:1</code>: 1 of 2 rules fail"
+    assert lines[0] == "### imgfs check <code>app:1</code>: 1 of 2 rules broken"
     rows = [line for line in lines if line.startswith("| :")]
     assert rows[0].startswith("| :white_check_mark: | lowest-efficiency | ")
     assert rows[1].count("|") == 5, "none in a cell"
     assert lines[-1] == "- <code>and 2 more</code>"
-    assert markdown_report("a", IMAGE, RESULTS[:1]).splitlines()[0].endswith("all 1 rules hold")
+    assert markdown_report("a", IMAGE, RESULTS[:1]).splitlines()[0].endswith("1 rule checked, none broken")
 
 
 def test_few_details_are_all_there() -> None:

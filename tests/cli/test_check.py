@@ -88,7 +88,7 @@ def test_the_table_says_what_breaks_the_rules(imgfs: Imgfs, image: str) -> None:
     assert lines[5] == "must-not-hide, id_rsa:"
     assert lines[6].startswith("  00-")
     assert lines[6].endswith("  /root/id_rsa")
-    assert lines[8:] == ["allow-setuid, none:", "  /usr/bin/su (setuid)", "", "2 of 3 rules fail"]
+    assert lines[8:] == ["allow-setuid, none:", "  /usr/bin/su (setuid)", "", "2 of 3 rules broken"]
     assert done.stderr == b""
 
 

@@ -1,4 +1,4 @@
-"""`imgfs index` and `cache`, and what `size=` means for programs that stat, list and copy."""
+"""`imgfs index`, and what `size=` means for programs that stat, list and copy."""
 
 import json
 import os
@@ -62,19 +62,6 @@ def test_a_layer_that_cannot_be_indexed_is_named_and_the_others_are(
     (line,) = done.stderr.decode().splitlines()
     assert stored(layout, 2).name in line
     assert kept(tmp_path) == [".index"] * 3
-
-
-def test_the_cache_is_listed_pruned_and_cleared(imgfs: Imgfs, tmp_path: Path, layout: Path) -> None:
-    assert imgfs("cache", "ls").stdout == b"       0  in 0 files\n"
-    imgfs("index", layout)
-    lines = imgfs("cache", "ls").stdout.decode().splitlines()
-    assert len(lines) == 5
-    assert all(line.endswith(".index") for line in lines[:-1])
-    assert imgfs("cache", "prune").stdout == b"Removed 0 files, 0\n"
-    assert imgfs("cache", "prune", "--cache-size", "9K").stdout.startswith(b"Removed ")
-    assert 0 < len(kept(tmp_path)) < 4
-    imgfs("cache", "clear")
-    assert kept(tmp_path) == []
 
 
 def test_the_cache_size_is_kept_to(imgfs: Imgfs, tmp_path: Path, layout: Path, mount: Mount) -> None:
@@ -190,12 +177,3 @@ def test_two_processes_index_the_same_layers_at_once(
     assert [process.wait(60) for process in processes] == [0, 0, 0]
     assert kept(tmp_path) == [".index"] * 3
     imgfs("index", big[1])
-
-
-def test_clearing_a_cache_that_cannot_be_used_fails(imgfs: Imgfs, tmp_path: Path) -> None:
-    cache = tmp_path / "cache/imgfs"
-    if cache.exists():
-        cache.rename(tmp_path / "elsewhere")
-    cache.parent.mkdir(exist_ok=True)
-    cache.write_text("not a directory")
-    assert imgfs("cache", "clear", status=1).stderr.count(b"\n") == 1

@@ -1,0 +1,130 @@
+"""`imgfs cache`: what is kept of layers and images, and removing it."""
+
+import datetime
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import click
+
+from imgfs.cache import Cache, CacheEntry
+from imgfs.cache.partial_file import PREFIX
+from imgfs.cli.opening import cache, cache_size_option
+from imgfs.cli.table import print_table
+from imgfs.errors import Corrupt, StoreError, printable
+from imgfs.layers import chain_ids
+from imgfs.layers.index_file import read_header
+from imgfs.sizes import human_size
+from imgfs.sources import default_sources
+from imgfs.sources.open_union import open_union
+
+_KINDS = {
+    "index": "index of layer",
+    "copy": "copy of layer",
+    "layer-tree": "files of layer",
+    "tree": "files of image",
+}
+_NAME = re.compile(r"(sha\d+)-([0-9a-f]+)(?:\..*)?\.([a-z-]+)")
+
+
+@click.group("cache", short_help="Manage the cache.")
+def cache_() -> None:
+    """Manage the cache, which keeps indexes of layers, merged trees, and decoded copies of layers."""
+
+
+@cache_.command("ls")
+@click.argument("sources", nargs=-1, metavar="[SOURCE]...")
+@click.option("--no-trunc", is_flag=True, help="Print the names of files instead, in whole.")
+def cache_ls(sources: tuple[str, ...], no_trunc: bool) -> None:
+    """List what the cache keeps, the least recently used first: of which layer, and of which image that is.
+
+    Images are looked up in the stores of this machine, and in each SOURCE.
+
+    \b
+    Examples:
+      imgfs cache ls
+      imgfs cache ls oci-archive:app.tar
+    """
+    entries = cache().entries()
+    images = _Images() if no_trunc or not entries else _known_images(sources)
+    copies = {} if no_trunc else _layers_of_indexes(cache(), entries)
+    lines = [["SIZE", "LAST USED", "KEPT", *([] if no_trunc else ["IMAGE"])]]
+    for entry in entries:
+        used = datetime.datetime.fromtimestamp(entry.used).astimezone()
+        kept = [entry.name] if no_trunc else _described(entry, copies, images)
+        lines.append([human_size(entry.size), f"{used:%Y-%m-%d %H:%M}", *kept])
+    if entries:
+        print_table(lines, right=["SIZE"], cut=None if no_trunc else "IMAGE")
+    total = sum(entry.size for entry in entries)
+    click.echo(f"{human_size(total)} in {len(entries)} file{'s' * (len(entries) != 1)}")
+
+
+@cache_.command("prune")
+@cache_size_option
+def cache_prune() -> None:
+    """Remove the least recently used files until the cache takes no more than --cache-size."""
+    _report(cache().prune())
+
+
+@cache_.command("clear")
+def cache_clear() -> None:
+    """Remove all files except those being written. Exit status 1 if the cache cannot be used or a file removed."""
+    _report(cache().prune(0))
+    is_left = any(not entry.name.startswith(PREFIX) for entry in cache().entries())
+    click.get_current_context().exit(cache().is_refused or is_left)
+
+
+def _report(removed: Sequence[CacheEntry]) -> None:
+    count, size = len(removed), human_size(sum(entry.size for entry in removed))
+    click.echo(f"Removed {count} file{'s' * (count != 1)}, {size}")
+
+
+@dataclass(frozen=True, slots=True)
+class _Images:
+    """What is known of the images that have a layer, by its diff ID, or a stack of layers, by its chain ID."""
+
+    by_layer: dict[str, list[str]] = field(default_factory=dict)
+    by_stack: dict[str, list[str]] = field(default_factory=dict)
+
+
+def _known_images(sources: Sequence[str]) -> _Images:
+    found = _Images()
+    with open_union(sources, cache(), also=default_sources(), unreadable=[]) as union:
+        snapshot = union.snapshot
+        for image_id, image in snapshot.images.items():
+            name = printable(next(iter(snapshot.tags_of(image_id)), image_id.short))
+            count = len(image.diff_ids)
+            for number, diff_id in enumerate(image.diff_ids, 1):
+                found.by_layer.setdefault(diff_id, []).append(f"{name}, layer {number} of {count}")
+            for number, chain_id in enumerate(chain_ids(image.diff_ids), 1):
+                part = "" if number == count else f", its lowest {number} layers"
+                found.by_stack.setdefault(chain_id, []).append(name + part)
+    return found
+
+
+def _layers_of_indexes(kept: Cache, entries: Sequence[CacheEntry]) -> Mapping[str, str]:
+    """The diff IDs of the layers that are indexed, by the part of the name that a copy of such a layer has too."""
+    found = {}
+    for entry in entries:
+        stem, _, kind = entry.name.rpartition(".")
+        file = kept.look_at(entry.name) if kind == "index" else None
+        if file is not None:
+            try:
+                with file:
+                    found[stem] = read_header(file).diff_id
+            except (Corrupt, StoreError, OSError):
+                continue  # it is made again when it is used
+    return found
+
+
+def _described(entry: CacheEntry, layers: Mapping[str, str], images: _Images) -> list[str]:
+    """What an entry is, and which image it belongs to."""
+    match = _NAME.fullmatch(entry.name)
+    if match is None:
+        return ["being written", ""]
+    kind, digest = match[3], f"{match[1]}:{match[2]}"
+    if kind in ("index", "copy"):
+        digest = layers.get(entry.name.rpartition(".")[0], digest)
+    of = (images.by_stack if kind == "tree" else images.by_layer).get(digest, ["-"])
+    more = f" and {len(of) - 1} more" if len(of) > 1 else ""
+    return [f"{_KINDS.get(kind, kind)} {digest.partition(':')[2][:12]}", of[0] + more]
