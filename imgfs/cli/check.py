@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import click
 
 from imgfs.checking import DIVE_DEFAULTS, Result, check_image, rules_of
-from imgfs.checking.reports import failures, json_report, junit_report, markdown_report, shortened
+from imgfs.checking.reports import failures, json_report, junit_report, markdown_report, shortened, summary
 from imgfs.checking.rule_file import find_rule_file, read_rule_values
 from imgfs.cli.color import bad, color_option, good
 from imgfs.cli.messages import shown, tell
