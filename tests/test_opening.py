@@ -118,8 +118,8 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "open os.makedirs os.mkdir",
     ),
     "cli/own_store.py": (
-        "what the user gives to load or import",
-        "open os.path.isdir os.path.isfile",
+        "what the user gives to import",
+        "open os.path.isdir",
     ),
     "cli/main.py": (
         "/dev/null",
@@ -185,13 +185,9 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the directory that the user imports",
         "open os.listdir os.path.isdir os.path.islink",
     ),
-    "sources/archive.py": (
-        "whether an archive that is open is a file, which has an owner",
-        "FileBlob",
-    ),
     "own/loading.py": (
-        "the archive that the user gives, and a copy in the writer's own folder",
-        "FileBlob open",
+        "a copy in the writer's own folder",
+        "open",
     ),
     "sources/kind.py": (
         "the archive that the user gives",

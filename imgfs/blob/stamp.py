@@ -8,6 +8,7 @@ from typing import NamedTuple
 CLOCK_GRAIN_NS = 50_000_000
 """Two changes within this time may leave the same modification time, where file systems keep nanoseconds."""
 _COARSE_GRAIN_NS = 2_000_000_000  # the same for any file system
+_MILLISECOND_NS = 1_000_000
 
 
 class FileStamp(NamedTuple):
@@ -28,6 +29,14 @@ class FileStamp(NamedTuple):
     def is_recent(self) -> bool:
         """Whether the file was changed so recently that it may change again and keep its stamp."""
         return recently_modified([self.ctime_ns], _COARSE_GRAIN_NS) != 0
+
+    @property
+    def settles_in(self) -> float:
+        """Seconds until any further change gives the file another stamp; 0 if that is so already."""
+        # whole milliseconds are a sign of a file system with coarse times, and else nearly never seen
+        grain = CLOCK_GRAIN_NS if self.ctime_ns % _MILLISECOND_NS else _COARSE_GRAIN_NS
+        passed = time.time_ns() - self.ctime_ns
+        return (grain - passed) / 1e9 if -grain < passed < grain else 0.0
 
 
 def recently_modified(times: Iterable[int], settled_ns: int = CLOCK_GRAIN_NS) -> int:

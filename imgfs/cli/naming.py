@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
+from imgfs.cli.messages import progress_bar
 from imgfs.cli.opening import cache
 from imgfs.sources.lookup import ChosenImage, choose_images
 
@@ -16,7 +17,7 @@ def named_images(
     If `sources` or a `store` are given, nothing else is looked into. Raises what `choose_images` raises.
     """
     places = sources or [f"imgfs:{store or ''}"]
-    with choose_images(terms, cache(), places, only=bool(sources or store)) as found:
+    with choose_images(terms, cache(), places, only=bool(sources or store), progress=progress_bar) as found:
         yield found
 
 

@@ -7,6 +7,7 @@ from contextlib import closing, contextmanager
 import click
 
 from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
+from imgfs.cli.messages import progress_bar
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
@@ -83,7 +84,7 @@ def opened(
     """
     named = references or ([] if store is None else [f"imgfs:{os.path.abspath(store)}"])
     also = default_sources() if everywhere or not named else ()
-    with open_sources(named, cache(), also=also, verifier=verifier) as union:
+    with open_sources(named, cache(), also=also, verifier=verifier, progress=progress_bar) as union:
         yield union
 
 

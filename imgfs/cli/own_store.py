@@ -13,7 +13,7 @@ from imgfs.digest import ImageID
 from imgfs.errors import ImageNotFound, InUse, NotFound, StoreError, describe, printable
 from imgfs.own.directory_tar import directory_chunks
 from imgfs.own.importing import import_image
-from imgfs.own.loading import load_images, opened_archive
+from imgfs.own.loading import load_images, received_archive
 from imgfs.own.writer import Writer, file_chunks
 from imgfs.sources import SCHEMES, open_archive
 from imgfs.sources.image_reference import parse_source
@@ -143,13 +143,13 @@ def rm(images: tuple[str, ...], force: bool, store: str | None) -> None:
 
 @contextmanager
 def _opened(reference: str, writer: Writer) -> Iterator[Union]:
-    """What is loaded; an archive on standard input, or one that is compressed, is copied first."""
-    if reference != "-" and not os.path.isfile(reference):
+    """What is loaded; an archive on standard input is copied first."""
+    if reference != "-":
         with opened([reference]) as union:
             yield union
         return
     with indexing() as indexer:
-        with closing(open_archive(opened_archive(reference, writer.folder, progress_bar), indexer)) as source:
+        with closing(open_archive(received_archive(writer.folder, progress_bar), indexer)) as source:
             yield Union([source])
 
 

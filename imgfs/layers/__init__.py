@@ -4,6 +4,7 @@ from imgfs.cache.cache import Cache, CacheEntry
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.chain import chain_id, chain_ids
 from imgfs.layers.choice import LayerChoice, copies_of, verified_first
+from imgfs.layers.compressed_file import CompressedFile
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.provider import LayerRegistry
@@ -17,6 +18,7 @@ __all__ = [
     "BlobLayer",
     "Cache",
     "CacheEntry",
+    "CompressedFile",
     "Indexer",
     "Layer",
     "LayerChoice",

@@ -156,13 +156,16 @@ class LayerContent:
 
     def copying(self, index: LayerIndex) -> IndexBuild | None:
         """A pass that makes a decoded copy of the indexed layer; None if none can be kept."""
-        with self._lock:
-            build = self.build
-            if build is None:
-                self.raise_failure()
-                copy = self._store.begin_copy(self.key, index.header.size)
-                build = None if copy is None else self._begin(copy)
+        build = self._start_copy(index)
         return build if build is not None and build.readable else None
+
+    def wait_for_copy(self, index: LayerIndex, advance: Callable[[int], None]) -> None:
+        """Make a decoded copy of the indexed layer if one can be kept; `advance` as for `wait_for_index`, which this
+        raises as.
+        """
+        build = self._start_copy(index, advance)
+        if build is not None:
+            build.wait()
 
     def verify(self, take: Take) -> None:
         """Index the layer in this thread, beside what others do; `take` is called between chunks. Raises Corrupt."""
@@ -187,12 +190,17 @@ class LayerContent:
                 self.copy = self._store.open_copy(self.key, index)
             return self.copy
 
+    def drop_copy(self) -> None:
+        """Stop keeping a decoded copy."""
+        with self._lock:
+            self._store.discard_copy(self.key)
+            self.copy = None  # closed when the last read that uses it has ended
+
     def give_up_copy(self, copy: Blob) -> None:
         """Drop a decoded copy that turned out to be damaged or evicted, unless another thread has done so."""
         with self._lock:
             if self.copy is copy:
-                self._store.discard_copy(self.key)
-                self.copy = None  # closed when the last read that uses it has ended
+                self.drop_copy()
 
     def _start(
         self, *, with_copy: bool = True, advance: Callable[[int], None] | None = None
@@ -208,11 +216,25 @@ class LayerContent:
                 return None
             return self._begin(self._store.begin_copy(self.key) if with_copy else None, advance)
 
+    def _start_copy(
+        self, index: LayerIndex, advance: Callable[[int], None] | None = None
+    ) -> IndexBuild | None:
+        """The pass that is running, or one that makes a copy; None if none can be kept."""
+        with self._lock:
+            if self.build is not None:
+                return self.build
+            self.raise_failure()
+            copy = self._store.begin_copy(self.key, index.header.size)
+            return None if copy is None else self._begin(copy, advance)
+
     def _begin(self, copy: DecodedCopy | None, advance: Callable[[int], None] | None = None) -> IndexBuild:
         stored = self.stored if advance is None else WatchedBlob(self.stored, advance)
 
         def finish(data: IndexData, whole: DecodedCopy | None) -> None:
             self.key.verify(data.header)
+            known = self.index
+            if known is not None and known.header.diff_id != data.header.diff_id:
+                raise Corrupt(f"{self.key.name}: it has changed since it was indexed")
             with naming_shortage(self.key.name):
                 index = self._keep(data)
             if whole is not None:
@@ -239,7 +261,10 @@ class LayerContent:
         return build
 
     def _pass(self, stored: Blob) -> IndexPass:
-        return IndexPass(stored, self.key.compression, self.key.name, self.key.algorithms)
+        key = self.key
+        # nothing but the archive itself is lost by its damage, which its reader raises
+        is_archive = key.diff_id is None
+        return IndexPass(stored, key.compression, key.name, key.algorithms, reports_damage=is_archive)
 
     def _keep(self, data: IndexData) -> LayerIndex:
         index = self._store.keep(self.key, data)

@@ -32,40 +32,47 @@ Size = Annotated[int, msgspec.Meta(ge=0)]
 
 @dataclass(frozen=True, slots=True)
 class LayerKey:
-    """Names the stored bytes of a layer, with all that is recorded of them.
+    """Names the stored bytes of a layer, or of an archive, with all that is recorded of them.
 
     `digest` names their files in the cache. `stored_digest` and `size`, that of the tar in bytes, are None where they
-    are not recorded. Two keys are equal if the same is recorded: of two images that say different things of the same
-    bytes, one is wrong, and must not be taken for the other.
+    are not recorded, and of an archive, which is at `path`, so is `diff_id`. Two keys are equal if the same is
+    recorded: of two images that say different things of the same bytes, one is wrong, and must not be taken for the
+    other.
     """
 
     digest: Digest
     compression: Compression
-    diff_id: DiffID
+    diff_id: DiffID | None
     stored_size: int
     stored_digest: Digest | None
     size: int | None
+    path: str = ""
 
     @property
     def name(self) -> str:
-        """What errors and logs call the layer."""
+        """What errors and logs call the layer or the archive."""
+        if self.diff_id is None:
+            return self.path
         blob = f", blob {self.stored_digest}" if self.stored_digest not in (None, self.diff_id) else ""
         return f"layer {self.diff_id}{blob}"
 
     @property
     def algorithms(self) -> tuple[str, str]:
         """The algorithms that the stored bytes and the tar are hashed with, to compare their digests."""
+        if self.diff_id is None:
+            return "sha256", "sha256"
         return (self.stored_digest or self.diff_id).algorithm, self.diff_id.algorithm
 
     def matches(self, header: "IndexHeader") -> bool:
         """Whether `header` is of this very layer. An index of another may be right, and the image wrong."""
         size = header.size if self.size is None else self.size
-        recorded = (self.compression, self.diff_id, self.stored_size, size)
+        diff_id = header.diff_id if self.diff_id is None else self.diff_id
+        recorded = (self.compression, diff_id, self.stored_size, size)
         return (header.compression, header.diff_id, header.stored_size, header.size) == recorded
 
     def verify(self, header: "IndexHeader") -> None:
         """Compare what a pass found with what is recorded. Raises Corrupt."""
-        if header.diff_id != self.diff_id:
+        if self.diff_id not in (None, header.diff_id):
             raise Corrupt(f"{self.name}: failed to verify, it decodes to {header.diff_id}")
         if self.stored_digest not in (None, header.stored_digest):
             raise Corrupt(f"{self.name}: failed to verify, its stored bytes are {header.stored_digest}")

@@ -17,6 +17,7 @@ from imgfs.layers.content import LayerContent, Place
 from imgfs.layers.index_file import IndexHeader
 from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.index_store import IndexStore
+from imgfs.layers.progress import Progress, no_progress
 from imgfs.layers.turn import Turn
 from imgfs.lru import LRU
 
@@ -27,14 +28,19 @@ class Indexer:
     """Opens contents of layers; a source has one. Safe to use from several threads; close it at the end.
 
     Two sources that share an indexer wait for each other when one hangs; sources that share a `turn` wait only for
-    a limited time.
+    a limited time. What has to be waited for while a source is opened is shown by `progress`.
     """
 
     def __init__(
-        self, cache: Cache, turn: Turn | None = None, verifier: BackgroundVerifier | None = None
+        self,
+        cache: Cache,
+        turn: Turn | None = None,
+        verifier: BackgroundVerifier | None = None,
+        progress: Progress = no_progress,
     ) -> None:
         self.indexes = IndexStore(cache)
         self.verifier = verifier
+        self.progress = progress
         self._turn = turn or Turn()
         self._lock = Lock()  # held while nothing blocks
         self._contents: dict[Place, LayerContent] = {}

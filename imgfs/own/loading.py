@@ -8,10 +8,8 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Callable, Collection, Iterator, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 from imgfs.blob import FileBlob, Folder, blob_chunks
 from imgfs.budget import check_decoded
@@ -19,18 +17,12 @@ from imgfs.codec import Compression, detect, open_forward
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, ImgfsError, LayerNotFound, NotFound, describe, is_exhausted
 from imgfs.layers import BlobLayer, Layer, LayerChoice, chain_ids
+from imgfs.layers.progress import Progress
 from imgfs.own.writer import StagedLayer, Writer, file_chunks
 from imgfs.sources.source import Source
 from imgfs.store import Image
 
 logger = logging.getLogger("imgfs")
-
-
-class Progress(Protocol):
-    """How long work reports its progress."""
-
-    def __call__(self, label: str, total: int | None) -> AbstractContextManager[Callable[[int], None]]:
-        """Begin a piece of work of `total` bytes; what it yields is called with the bytes done since."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,26 +110,20 @@ def _add(source: Source, image: Image, tags: Sequence[str], writer: Writer, prog
     writer.add(image, staged, _parent(source, image.id), tags)
 
 
-def opened_archive(path: str, folder: Folder, progress: Progress) -> FileBlob:
-    """The archive at `path`, or on standard input if that is `-`, open in an uncompressed form.
-
-    That is the file itself where it can be read in place, else a copy in `folder`, which errors call as the file.
-    """
-    if path == "-":
-        path = f"standard-input-{secrets.token_hex(4)}"  # a name that errors may show
-        with open(folder.create(path), "wb") as file, progress("standard input", None) as advance:
-            for chunk in file_chunks(sys.stdin.buffer):
-                file.write(chunk)
-                advance(len(chunk))
-        blob = _copy(folder, path, path)
-    else:
-        blob = FileBlob(path)
+def received_archive(folder: Folder, progress: Progress) -> FileBlob:
+    """The archive on standard input, as an uncompressed copy in `folder`."""
+    path = f"standard-input-{secrets.token_hex(4)}"  # a name that errors may show
+    with open(folder.create(path), "wb") as file, progress("standard input", None) as advance:
+        for chunk in file_chunks(sys.stdin.buffer):
+            file.write(chunk)
+            advance(len(chunk))
+    blob = _copy(folder, path, path)
     compression = detect(blob)
     if compression is Compression.PLAIN:
         return blob
     stored, name = blob.size, secrets.token_hex(8)
     with open_forward(blob, compression) as plain, open(folder.create(name), "wb") as file:
-        with progress(path, None) as advance:
+        with progress("decompressing", None) as advance:
             for chunk in blob_chunks(plain):
                 check_decoded(path, stored, file.tell() + len(chunk))
                 file.write(chunk)

@@ -14,7 +14,7 @@ from imgfs.blob import FileBlob, Root
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError
 from imgfs.layers import Indexer
 from imgfs.sources import containerd, containers_storage, docker, docker_archive, oci, own
-from imgfs.sources.archive import ArchiveFiles
+from imgfs.sources.archive import open_archive_files
 from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.source import Source
 
@@ -101,7 +101,7 @@ def is_source(path: str) -> bool:
 
 def _open_archive(path: str, open_file: Callable[[], FileBlob], indexer: Indexer) -> Source:
     try:
-        files = ArchiveFiles(open_file(), path)
+        files = open_archive_files(open_file(), indexer)
     except ImgfsError as error:
         why = str(error).removeprefix(f"{path}: ")
         raise StoreError(f"{path}: not an archive of images: {why}") from None
@@ -109,7 +109,9 @@ def _open_archive(path: str, open_file: Callable[[], FileBlob], indexer: Indexer
         if isinstance(kind, ArchiveKind) and files.exists(kind.index):
             return kind.open_files(files, indexer)
     files.close()
-    raise StoreError(f"{path}: a tar, but neither made by docker save nor an OCI archive")
+    raise StoreError(
+        f"{path}: a tar, but neither made by docker save nor an OCI archive (imgfs import takes it)"
+    )
 
 
 def _open_directory(path: str, indexer: Indexer) -> Source:

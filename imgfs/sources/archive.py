@@ -1,17 +1,20 @@
 """The files of an archive, by name, read in place; `Files` is what it has in common with a directory, a `Root`.
 
+An archive may be compressed: then it is indexed when it is opened for the first time.
+
 Nothing outside can be named: absolute names, `..` and symbolic links that lead out are refused.
 """
 
 import os
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Protocol
 
-from imgfs.blob import ANYONE, Blob, FileBlob, SharedBlob, Slice, SparseBlob
+from imgfs.blob import Blob, FileBlob, SharedBlob, Slice, SparseBlob
 from imgfs.budget import MIB, Budget
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
 from imgfs.errors import Corrupt, StoreError
+from imgfs.layers import CompressedFile, Indexer
 from imgfs.tar import Member, scan_blob
 
 _MEMORY = 256 * MIB  # that the list of an archive's members may take, about
@@ -34,35 +37,28 @@ class Files(Protocol):
 
 
 class ArchiveFiles:
-    """The files inside an uncompressed tar, as ranges of it.
+    """The files inside a tar, as ranges of it.
 
-    Reads the archive's headers once, at construction; errors call it `path`. `writer` is the user who decides what is
-    in it. Raises Corrupt if they do not parse, StoreError if it is compressed.
+    Owns `archive`, and lists its `members` at construction; errors call it `path`. `writer` is the user who decides
+    what is in it. Raises TooMuch, and what going through the members raises.
     """
 
-    def __init__(self, blob: Blob, path: str) -> None:
+    def __init__(
+        self, archive: SharedBlob | CompressedFile, members: Iterable[Member], path: str, writer: int
+    ) -> None:
         self.path = path
-        self.writer = blob.writer if isinstance(blob, FileBlob) else ANYONE
-        self._archive = SharedBlob(blob)
+        self.writer = writer
+        self._archive = archive
         try:
-            self._members = self._scan(blob)
-        except Corrupt as error:
-            compression = detect(blob)
-            why = str(error) if begins_tar(blob) else describe_unread(blob)
-            self._archive.close()
-            if compression is not Compression.PLAIN:
-                raise StoreError(
-                    f"{path}: {compression}-compressed, so not read in place: imgfs load takes it"
-                ) from None
-            raise Corrupt(f"{path}: {why}") from None
+            self._members = self._listed(members)
         except BaseException:
-            self._archive.close()
+            archive.close()
             raise
 
-    def _scan(self, blob: Blob) -> Mapping[str, Member]:
+    def _listed(self, found: Iterable[Member]) -> Mapping[str, Member]:
         members = {}
         budget = Budget(self.path, _MEMORY)
-        for member in scan_blob(blob):
+        for member in found:
             budget.spend(_MEMBER + _PART * len(member.sparse or ()), "members")
             if len(member.name) > _MAX_NAME or len(member.linkname) > _MAX_NAME:
                 continue  # no file system takes such a name, and no document of an image has it
@@ -101,6 +97,33 @@ class ArchiveFiles:
             target = os.fsdecode(member.linkname)
             seen = _normal(target if member.type == b"1" else posixpath.join(posixpath.dirname(seen), target))
         raise StoreError(f"{self.path}: too many links from member {name!r}")
+
+
+def open_archive_files(file: FileBlob, indexer: Indexer) -> ArchiveFiles:
+    """The files in an archive, compressed or not, which is closed if that fails.
+
+    Raises Corrupt, TooMuch, StoreError or OSError, naming it.
+    """
+    try:
+        compression = detect(file)
+    except BaseException:
+        file.close()
+        raise
+    if compression is Compression.PLAIN:
+        return ArchiveFiles(SharedBlob(file), _scanned(file), file.path, file.writer)
+    archive = CompressedFile(file, compression, indexer)
+    return ArchiveFiles(archive, archive.members(), file.path, file.writer)
+
+
+def _scanned(file: FileBlob) -> Iterator[Member]:
+    """The members of a plain tar. Raises Corrupt, naming it."""
+    try:
+        if not file.size:
+            raise Corrupt(describe_unread(file))
+        yield from scan_blob(file)
+    except Corrupt as error:
+        why = str(error) if begins_tar(file) else describe_unread(file)
+        raise Corrupt(f"{file.path}: {why}") from None
 
 
 def _normal(name: str) -> str:

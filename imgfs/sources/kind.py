@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from imgfs.blob import FileBlob, Root
 from imgfs.layers import Indexer
-from imgfs.sources.archive import ArchiveFiles
+from imgfs.sources.archive import ArchiveFiles, open_archive_files
 from imgfs.sources.finder import Finder
 from imgfs.sources.reference import split_tag
 from imgfs.sources.source import Source
@@ -47,7 +47,7 @@ class ArchiveKind:
     def open(self, rest: str, indexer: Indexer) -> Source:
         """The source. Raises StoreError, Corrupt, InvalidImage or OSError."""
         path, tag = split_tag(rest)
-        return self.open_files(ArchiveFiles(FileBlob(path), path), indexer, tag)
+        return self.open_files(open_archive_files(FileBlob(path), indexer), indexer, tag)
 
     def open_files(self, files: ArchiveFiles, indexer: Indexer, tag: str | None = None) -> Source:
         """The source in an archive that is open, which is closed if there is none."""

@@ -13,6 +13,7 @@ from imgfs.cache import Cache
 from imgfs.digest import ImageID
 from imgfs.errors import AmbiguousName, ImageNotFound, InvalidImage, NotFound, StoreError, printable
 from imgfs.layers.background import BackgroundVerifier
+from imgfs.layers.progress import Progress, no_progress
 from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import SCHEMES, default_sources, is_source
 from imgfs.sources.image_reference import ImageReference, as_path, parse_image_reference, parse_source
@@ -90,13 +91,18 @@ class ChosenImage:
 
 @contextmanager
 def choose_images(
-    terms: Sequence[str], cache: Cache, sources: Sequence[str] = (), *, only: bool = False
+    terms: Sequence[str],
+    cache: Cache,
+    sources: Sequence[str] = (),
+    *,
+    only: bool = False,
+    progress: Progress = no_progress,
 ) -> Iterator[list[ChosenImage]]:
     """The images that `terms` name, in their order; what they were found in is closed at the end.
 
     Those named without a source are looked up in `sources`, and unless they are the `only` ones, then in every store of
     the machine that can be read; what no store has is taken for a path. Raises NotFound, AmbiguousID, AmbiguousName,
-    InvalidImage, StoreError, and what `open_union` raises.
+    InvalidImage, StoreError, and what `open_union` raises, to which `progress` is given.
     """
     parsed = [parse_image_reference(term, SCHEMES) for term in terms]
     with ExitStack() as stack:
@@ -106,7 +112,9 @@ def choose_images(
         def union_at(place: str) -> Union:
             if place not in unions:
                 places, also = ([place], ()) if place else (sources, () if only else default_sources())
-                opened = open_union(places, cache, also=also, unreadable=unreadable if also else None)
+                opened = open_union(
+                    places, cache, also=also, unreadable=unreadable if also else None, progress=progress
+                )
                 unions[place] = stack.enter_context(opened)
             return unions[place]
 
@@ -132,8 +140,9 @@ def open_sources(
     *,
     also: Sequence[str] = (),
     verifier: BackgroundVerifier | None = None,
+    progress: Progress = no_progress,
 ) -> Iterator[Union]:
-    """The sources that `references` name, seen as one; closed at the end. `also` and `verifier` are as of `open_union`.
+    """The sources that `references` name, seen as one; closed at the end. All else is as of `open_each`.
 
     Of one that names an image, only that image and its parents are seen. A name without a source is a path if a source
     lies there, and else the image of that name in any store of the machine.
@@ -142,7 +151,7 @@ def open_sources(
     """
     parsed = [(text, found) for text in references for found in _sources_meant(text, cache)]
     places = [reference.place for _, reference in parsed]
-    with open_each(places, cache, also=also, verifier=verifier) as (opened, skipped):
+    with open_each(places, cache, also=also, verifier=verifier, progress=progress) as (opened, skipped):
         only: dict[Source, list[str]] = {}
         for text, reference in parsed:
             if reference.name and reference.place in opened:

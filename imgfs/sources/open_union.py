@@ -11,6 +11,7 @@ from imgfs.cache import Cache
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
+from imgfs.layers.progress import Progress, no_progress
 from imgfs.layers.turn import Turn
 from imgfs.sources import Source, has_no_place, open_source
 from imgfs.sources.union import Union
@@ -25,6 +26,7 @@ def open_each(
     also: Sequence[str] = (),
     unreadable: list[str] | None = None,
     verifier: BackgroundVerifier | None = None,
+    progress: Progress = no_progress,
 ) -> Iterator[tuple[Mapping[str, Source], Problems]]:
     """Each source by its reference, and which are skipped; closed at the end. A place with two names is one source.
 
@@ -33,7 +35,8 @@ def open_each(
     A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
     can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
     a warning if they do not exist; those that cannot be read are skipped with one, or listed in `unreadable` instead if
-    that is given. With a `verifier`, layers that are stored uncompressed are verified by it.
+    that is given. With a `verifier`, layers that are stored uncompressed are verified by it. `progress` shows what
+    opening them waits for.
 
     Raises what `open_source` raises.
     """
@@ -44,7 +47,7 @@ def open_each(
         try:
             for reference in (*references, *also):
                 # one each: sources that shared an indexer would wait for each other
-                indexer = indexers.enter_context(closing(Indexer(cache, turn, verifier)))
+                indexer = indexers.enter_context(closing(Indexer(cache, turn, verifier, progress)))
                 try:
                     source = open_source(reference, indexer)
                 except (ImgfsError, OSError) as error:
@@ -73,9 +76,11 @@ def open_union(
     *,
     also: Sequence[str] = (),
     unreadable: list[str] | None = None,
+    progress: Progress = no_progress,
 ) -> Iterator[Union]:
     """The sources that `open_each` opens, seen as one."""
-    with open_each(references, cache, also=also, unreadable=unreadable) as (opened, skipped):
+    with open_each(references, cache, also=also, unreadable=unreadable, progress=progress) as found:
+        opened, skipped = found
         yield Union(list(dict.fromkeys(opened.values())), skipped, opened)
 
 

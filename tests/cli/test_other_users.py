@@ -1,5 +1,6 @@
 """Stores of other users, which may name any digest: what is remembered of other stores is not for them."""
 
+import gzip
 import os
 import shutil
 from pathlib import Path
@@ -7,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Imgfs
-from tests.images import TestImage, layer_tar, oci_layout
+from tests.images import TestImage, docker_archive, layer_tar, oci_layout
 from tests.tools import require_root
 
 OTHER = 65534
@@ -23,6 +24,11 @@ WAYS = [
 def _shown(imgfs: Imgfs, layout: Path) -> list[bool]:
     """Which of the ways shows a secret in a layout."""
     return [b"secret-7" in imgfs(*way, "--source", f"oci:{layout}", status=None).stdout for way in WAYS]
+
+
+def _kept(imgfs: Imgfs) -> set[bytes]:
+    """The names of the files in the cache."""
+    return {name for name in imgfs("cache", "ls", "--no-trunc").stdout.split() if b"sha256" in name}
 
 
 def _of_other(layout: Path) -> Path:
@@ -59,8 +65,23 @@ def test_a_store_of_another_user_has_a_part_of_the_cache_of_its_own(imgfs: Imgfs
     layout = _of_other(oci_layout(tmp_path / "layout", [PRIVATE]))
     imgfs("index", f"oci:{layout}")
     assert _shown(imgfs, layout) == [True] * 3
-    kept = imgfs("cache", "ls", "--no-trunc").stdout.split()
-    assert any(b"sha256" in name for name in kept)
-    assert {name for name in kept if b"sha256" in name} == {name for name in kept if b".of65534." in name}
+    kept = _kept(imgfs)
+    assert kept
+    assert kept == {name for name in kept if b".of65534." in name}
     imgfs("cache", "clear")
     assert imgfs("cache", "ls").stdout == b"0 in 0 files\n"
+
+
+def test_a_compressed_archive_of_another_user_has_a_part_of_the_cache_of_its_own(
+    imgfs: Imgfs, tmp_path: Path
+) -> None:
+    require_root()
+    archive = tmp_path / "app.tar.gz"
+    archive.write_bytes(gzip.compress(docker_archive(tmp_path / "app.tar", [PRIVATE]).read_bytes(), 1))
+    imgfs("ls", archive)
+    (before,) = _kept(imgfs)
+    os.chown(archive, OTHER, OTHER)
+    imgfs("ls", archive)
+    kept = _kept(imgfs) - {before}
+    assert kept
+    assert kept == {name for name in kept if b".of65534." in name}

@@ -56,11 +56,32 @@ def test_a_tar_whose_first_name_looks_compressed_is_plain(magic: bytes) -> None:
         (b"LZIP\x01\x0c", "lzip"),
         (b"\x04\x22\x4d\x18\x64", "lz4"),
         (lzma.compress(b"hello", lzma.FORMAT_ALONE), "lzma"),
-        (b"PK\x03\x04", "zip"),
+        (b"\x1f\x9d\x90", "compress"),
     ],
 )
 def test_what_is_compressed_in_a_way_that_is_not_read_is_named(start: bytes, name: str) -> None:
     assert describe_unread(MemoryBlob(start)) == f"{name}-compressed; imgfs reads gzip, zstd, xz, bzip2"
+
+
+@pytest.mark.parametrize(
+    ("start", "name"),
+    [
+        (b"PK\x03\x04", "a zip archive"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7z archive"),
+        (b"hsqs", "a SquashFS image"),
+        (b"\x7fELF\x02", "an ELF program"),
+        (b"\r\n <!DOCTYPE HTML><html>", "HTML, such as the error page of a server"),
+        (b'\xef\xbb\xbf{"schemaVersion": 2}', "JSON"),
+        (b"version https://git-lfs.github.com/spec/v1\n", "a Git LFS pointer (git lfs pull gets the file)"),
+    ],
+)
+def test_what_is_in_another_form_is_named(start: bytes, name: str) -> None:
+    described = describe_unread(MemoryBlob(start))
+    assert described == f"{name}; imgfs reads tars, plain or as gzip, zstd, xz, bzip2"
+
+
+def test_what_is_empty_is_said_to_be_so() -> None:
+    assert describe_unread(MemoryBlob(b"")) == "an empty file"
 
 
 def test_what_is_nothing_known_is_described_without_its_bytes() -> None:

@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.blob import FileBlob, MemoryBlob
+from imgfs.blob import ANYONE, FileBlob, MemoryBlob, SharedBlob
 from imgfs.errors import Corrupt, StoreError, TooMuch
-from imgfs.sources.archive import ArchiveFiles
+from imgfs.sources.archive import ArchiveFiles, open_archive_files
+from imgfs.tar import scan_blob
+from tests.indexing import indexing
 
 
 def _archive(*members: tuple[str, bytes, str | bytes]) -> ArchiveFiles:
@@ -23,7 +25,8 @@ def _archive(*members: tuple[str, bytes, str | bytes]) -> ArchiveFiles:
             else:
                 info.size = len(value)
             archive.addfile(info, io.BytesIO(value) if isinstance(value, bytes) else None)
-    return ArchiveFiles(MemoryBlob(buffer.getvalue()), "test.tar")
+    blob = MemoryBlob(buffer.getvalue())
+    return ArchiveFiles(SharedBlob(blob), scan_blob(blob), "test.tar", ANYONE)
 
 
 def _read(files: ArchiveFiles, name: str) -> bytes:
@@ -78,7 +81,8 @@ def test_blobs_stay_readable_after_their_archive_is_closed(tmp_path: Path) -> No
         info = tarfile.TarInfo("a")
         info.size = 4
         archive.addfile(info, io.BytesIO(b"data"))
-    files = ArchiveFiles(FileBlob(path), str(path))
+    with indexing(tmp_path) as indexer:
+        files = open_archive_files(FileBlob(path), indexer)
     blob = files.open("a")
     files.close()
     path.unlink()
@@ -93,8 +97,8 @@ def test_an_archive_that_is_cut_off_is_corrupt(tmp_path: Path) -> None:
         info.size = 4000
         archive.addfile(info, io.BytesIO(bytes(4000)))
     path.write_bytes(path.read_bytes()[:1000])
-    with pytest.raises(Corrupt, match="cut off"):
-        ArchiveFiles(FileBlob(path), str(path))
+    with indexing(tmp_path) as indexer, pytest.raises(Corrupt, match="cut off"):
+        open_archive_files(FileBlob(path), indexer)
 
 
 def test_members_that_take_too_much_are_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,10 @@
 """What every source does alike, whatever its format: each runs through the same tests."""
 
+import gzip
 import hashlib
 import io
 import json
+import lzma
 import os
 import random
 import subprocess
@@ -15,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import zstandard
 
 from imgfs.digest import ImageID
 from imgfs.layers import chain_ids
@@ -54,6 +57,16 @@ def _oci_archive(folder: Path, images: list[TestImage]) -> str:
     with tarfile.open(folder / "layout.tar", "w") as archive:
         archive.add(layout, ".")
     return f"oci-archive:{folder / 'layout.tar'}"
+
+
+def _compressed(make: Maker, compress: Callable[[bytes], bytes]) -> Maker:
+    def compressed(folder: Path, images: list[TestImage]) -> str:
+        scheme, _, path = make(folder, images).partition(":")
+        packed = Path(f"{path}.packed")
+        packed.write_bytes(compress(Path(path).read_bytes()))
+        return f"{scheme}:{packed}"
+
+    return compressed
 
 
 def _own(folder: Path, images: list[TestImage]) -> str:
@@ -116,6 +129,9 @@ MAKERS: dict[str, Maker] = {
     "docker-archive-new-as-oci": _new_docker_archive_as_oci,
     "oci": _oci,
     "oci-archive": _oci_archive,
+    "docker-archive-gzip": _compressed(_docker_archive, gzip.compress),
+    "docker-archive-new-xz": _compressed(_new_docker_archive, lzma.compress),
+    "oci-archive-zstd": _compressed(_oci_archive, zstandard.compress),
     "imgfs": _own,
     "containerd": _containerd,
     "docker-overlay2": _docker("overlay2"),
@@ -126,7 +142,15 @@ MAKERS: dict[str, Maker] = {
     "skopeo-oci-gzip": _skopeo("oci", "--dest-compress", "--dest-compress-format=gzip"),
     "skopeo-oci-zstd": _skopeo("oci", "-f", "oci", "--dest-compress", "--dest-compress-format=zstd"),
 }
-KEEPS_PARENTS = ("docker-archive", "docker-archive-new", "imgfs", "docker-overlay2", "docker-vfs")
+KEEPS_PARENTS = (
+    "docker-archive",
+    "docker-archive-new",
+    "docker-archive-gzip",
+    "docker-archive-new-xz",
+    "imgfs",
+    "docker-overlay2",
+    "docker-vfs",
+)
 WRITES_DOMAINS = ("containers-storage-overlay", "containers-storage-vfs")
 
 

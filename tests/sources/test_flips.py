@@ -5,6 +5,7 @@ vouches for the spelling of a name, nor for which of the images that are there a
 does anything vouch for a config of an archive in the old form, where a file's name need not be its digest.
 """
 
+import gzip
 import random
 import shutil
 from collections.abc import Callable
@@ -21,6 +22,7 @@ from imgfs.sources.union import Union
 from tests.damage import flip
 from tests.images import TestImage, layer_tar, new_docker_archive, oci_layout
 from tests.indexing import indexing
+from tests.layers.stored_layers import one_frame
 from tests.sources.test_contract import MAKERS
 from tests.splitting import docker_root, graph_root
 
@@ -37,7 +39,15 @@ PLACES: dict[str, Maker] = {
     "imgfs": lambda folder: Path(MAKERS["imgfs"](folder, IMAGES).partition(":")[2]),
     "docker-archive": lambda folder: new_docker_archive(folder / "place", IMAGES),
     "oci-archive": lambda folder: new_docker_archive(folder / "place", IMAGES),
+    "docker-archive gzip": lambda folder: _packed(folder, gzip.compress),
+    "docker-archive zstd": lambda folder: _packed(folder, one_frame),
 }
+
+
+def _packed(folder: Path, compress: Callable[[bytes], bytes]) -> Path:
+    place = new_docker_archive(folder / "place", IMAGES)
+    place.write_bytes(compress(place.read_bytes()))
+    return place
 
 
 def seen(source: Source) -> dict[str, object]:
@@ -69,7 +79,7 @@ def unnoticed(reference: str, indexer: Indexer, before: dict[str, object]) -> bo
 def test_what_any_flipped_bit_changes_is_noticed(tmp_path: Path, kind: str) -> None:
     (tmp_path / "made").mkdir()
     place = PLACES[kind](tmp_path / "made")
-    reference = f"{kind}:{place}"
+    reference = f"{kind.partition(' ')[0]}:{place}"
     rng = random.Random(kind)
     files = [path for path in place.rglob("*") if path.is_file() and path.stat().st_size] or [place]
     silent = []

@@ -60,14 +60,30 @@ def test_a_path_where_nothing_known_lies_is_refused_by_its_name(tmp_path: Path) 
             _reference(tmp_path, tmp_path / name)
 
 
-def test_what_is_compressed_is_said_to_be_so(imgfs: Imgfs, tmp_path: Path, images: list[TestImage]) -> None:
-    path = tmp_path / "family.tar.gz"
-    path.write_bytes(gzip.compress(docker_archive(tmp_path / "family.tar", images).read_bytes(), 1))
-    for scheme in ("", "docker-archive:", "oci-archive:"):
-        stderr = imgfs("ls", f"{scheme}{path}", status=1).stderr.decode()
-        assert stderr.endswith("gzip-compressed, so not read in place: imgfs load takes it\n")
-        assert stderr.count(str(path)) == 1
-    imgfs("load", path)
+def test_a_compressed_archive_is_what_is_in_it(tmp_path: Path, images: list[TestImage]) -> None:
+    path = tmp_path / "family"
+    for make in (docker_archive, new_docker_archive):
+        path.write_bytes(gzip.compress(make(tmp_path / "family.tar", images).read_bytes(), 1))
+        assert _reference(tmp_path, path) == f"docker-archive:{path}"
+
+
+@pytest.mark.parametrize(
+    ("content", "why"),
+    [
+        (b"LZIP\x01\x0c" * 100, "lzip-compressed; imgfs reads gzip, zstd, xz, bzip2"),
+        (b"PK\x03\x04" * 100, "a zip archive; imgfs reads tars, plain or as gzip, zstd, xz, bzip2"),
+        (gzip.compress(b"{}"), "gzip-compressed, and in that JSON; imgfs reads tars, plain or as gzip"),
+        (b"", "an empty file"),
+    ],
+)
+def test_what_is_in_no_known_form_is_named_in_words(
+    imgfs: Imgfs, tmp_path: Path, content: bytes, why: str
+) -> None:
+    path = tmp_path / "file"
+    path.write_bytes(content)
+    for command in ("ls", "load", "verify"):
+        (line,) = imgfs(command, path, status=None).stderr.decode().splitlines()
+        assert line.startswith(f"imgfs: {path}: not an archive of images: {why}")
 
 
 def test_who_gives_a_whole_disk_is_told_where_its_images_lie(tmp_path: Path, images: list[TestImage]) -> None:
