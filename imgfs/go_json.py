@@ -51,7 +51,7 @@ def _parse(data: bytes, kind: type[T], *, may_read_by_field: bool) -> T:
     objects = _objects(shape) if may_read_by_field else None
     try:
         value = json_decoder(kind).decode(data)
-        if objects is None or objects.are_in_known_case(json_decoder(object).decode(data)):
+        if objects is None or objects.are_in_known_case(data):
             return value
     except (msgspec.MsgspecError, UnicodeDecodeError):
         if not may_read_by_field:
@@ -73,6 +73,7 @@ class _Objects:
 
     def __init__(self, kind: type[msgspec.Struct], *, is_list: bool) -> None:
         self._is_list = is_list
+        self._shape: Any = list[_Object | None] | None if is_list else _Object | None
         exact, folded = _fields(kind)
         self._exact, self._folded = frozenset(exact), frozenset(folded)
         inside = ((key, _objects(field.kind)) for key, field in exact.items())
@@ -81,8 +82,9 @@ class _Objects:
             set()
         )  # keys in known case: thousands of documents have the same
 
-    def are_in_known_case(self, found: Any) -> bool:
-        """Whether no key in them differs from a field's only in case."""
+    def are_in_known_case(self, data: bytes | msgspec.Raw) -> bool:
+        """Whether no key in them differs from a field's only in case. Raises msgspec.MsgspecError."""
+        found = json_decoder(self._shape).decode(data)
         for each in (found or ()) if self._is_list else (found,):
             if each is None:
                 continue

@@ -60,13 +60,9 @@ class Root:
     def read(self, name: str, limit: int) -> bytes:
         """All of a regular file of at most `limit` bytes. Raises StoreError if it is not one, or larger."""
         with self.open(name) as file:
-            pieces, size = [], 0
-            while piece := os.read(file.fileno(), limit + 1 - size):
-                pieces.append(piece)
-                size += len(piece)
-        if size > limit:
-            raise StoreError(f"{self.path_of(name)}: larger than {limit} bytes")
-        return b"".join(pieces)
+            if file.size > limit:
+                raise StoreError(f"{file.path}: larger than {limit} bytes")
+            return file.pread(file.size, 0)
 
     def stat(self, name: str = "") -> os.stat_result:
         """The status of a file or directory of any kind."""

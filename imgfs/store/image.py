@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
+from typing import TypeVar
 
 import msgspec
 from isal import isal_zlib
@@ -19,6 +20,8 @@ from imgfs.go_json import parse_json
 from imgfs.layers import chain_id
 from imgfs.store.platform import Platform
 from imgfs.store.timestamp import parse_time
+
+T = TypeVar("T")
 
 # Other readers of images have this limit for configs too. Parsing takes a multiple of it in memory.
 MAX_CONFIG_SIZE = 4 << 20
@@ -61,6 +64,14 @@ class _RootFS(msgspec.Struct):
     diff_ids: list[str] | msgspec.UnsetType | None = msgspec.UNSET
 
 
+class _Outline(msgspec.Struct):
+    """What is wanted of every image; the rest of a config, of hardly any."""
+
+    rootfs: _RootFS | msgspec.UnsetType | None = msgspec.UNSET
+    created: object = None
+    history: msgspec.Raw = msgspec.Raw()
+
+
 class _Config(msgspec.Struct):
     rootfs: _RootFS | msgspec.UnsetType | None = msgspec.UNSET
     os: str | None = None
@@ -97,13 +108,16 @@ class Image:
         not of the types that the formats say are as if they were not there.
         """
         image_id = ImageID.of(data)
-        config = _parse(data, image_id)
-        if not config.rootfs:
+        outline = _parse(data, _Outline, image_id)
+        if not outline.rootfs:
             raise InvalidImage(f"image {image_id}: invalid image JSON, no RootFS key")
-        if len(config.rootfs.diff_ids or ()) > MAX_LAYERS or len(config.history or ()) > MAX_HISTORY:
+        diff_ids = _diff_ids(outline.rootfs.diff_ids or (), image_id)
+        image = cls(image_id, isal_zlib.compress(data, 1), parent, parse_time(outline.created), diff_ids)
+        # each step is an object, so only a config of many is read further for their number
+        may_have_many = bytes(outline.history).count(b"{") > MAX_HISTORY
+        if len(diff_ids) > MAX_LAYERS or (may_have_many and len(image.history) > MAX_HISTORY):
             raise InvalidImage(f"image {image_id}: more layers or steps than any image has")
-        diff_ids = _diff_ids(config.rootfs.diff_ids or (), image_id)
-        return cls(image_id, isal_zlib.compress(data, 1), parent, parse_time(config.created), diff_ids)
+        return image
 
     def check_history(self) -> None:
         """Raises InvalidImage if the history has more steps that make a layer than there are diff IDs."""
@@ -141,7 +155,7 @@ class Image:
 
     @property
     def _config(self) -> "_Config":
-        return _parse(self.raw_config, self.id)
+        return _parse(self.raw_config, _Config, self.id)
 
     @property
     def os(self) -> str:
@@ -161,10 +175,10 @@ class Image:
         return chain_id(self.diff_ids)
 
 
-def _parse(data: bytes, image_id: ImageID) -> _Config:
+def _parse(data: bytes, kind: type[T], image_id: ImageID) -> T:
     if len(data) > MAX_CONFIG_SIZE:
         raise InvalidImage(f"image {image_id}: {len(data)} bytes are too many for a config")
-    return parse_json(data, _Config, f"config of image {image_id}")
+    return parse_json(data, kind, f"config of image {image_id}")
 
 
 def _diff_ids(texts: Sequence[str], image_id: ImageID) -> tuple[DiffID, ...]:

@@ -21,10 +21,10 @@ from typing import Annotated
 import msgspec
 
 from imgfs.blob import MAX_SIZE, FileBlob, Root
+from imgfs.decoders import json_decoder
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, LayerNotFound, StoreError
 from imgfs.layers.chain import stacked
-from imgfs.sources.documents import parse_document
 from imgfs.sources.finder import Report
 from imgfs.sources.imagedb import dump_repositories, parse_repositories
 
@@ -97,9 +97,11 @@ class Layout:
         name = f"{LAYERS}/{chain_id.hex}"
         path = self.files.path_of(name)
         try:
-            record = parse_document(self.files.read(name, _MAX_RECORD), LayerRecord, path)
+            record = json_decoder(LayerRecord).decode(self.files.read(name, _MAX_RECORD))
         except FileNotFoundError:
             raise LayerNotFound(f"{self.root}: no layer with chain ID {chain_id}") from None
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
+            raise InvalidImage(f"{path} does not parse: {error}") from None
         try:
             Digest(record.blob)
             is_of = stacked(ChainID(record.parent) if record.parent else None, DiffID(record.diff_id))
