@@ -18,12 +18,7 @@ from imgfs.sizes import human_size
 from imgfs.sources import default_sources
 from imgfs.sources.open_union import open_union
 
-_KINDS = {
-    "index": "index of layer",
-    "copy": "copy of layer",
-    "layer-tree": "files of layer",
-    "tree": "files of image",
-}
+_LAYER_TREE, _IMAGE_TREE = "layer-tree", "tree"
 _NAME = re.compile(r"(sha\d+)-([0-9a-f]+)(?:\..*)?\.([a-z-]+)")
 
 
@@ -48,7 +43,7 @@ def cache_ls(sources: tuple[str, ...], no_trunc: bool) -> None:
     entries = cache().entries()
     images = _Images() if no_trunc or not entries else _known_images(sources)
     copies = {} if no_trunc else _layers_of_indexes(cache(), entries)
-    lines = [["SIZE", "LAST USED", "KEPT", *([] if no_trunc else ["IMAGE"])]]
+    lines = [["SIZE", "LAST USED", *(["FILE"] if no_trunc else ["KEPT", "ID", "IMAGE"])]]
     for entry in entries:
         used = datetime.datetime.fromtimestamp(entry.used).astimezone()
         kept = [entry.name] if no_trunc else _described(entry, copies, images)
@@ -95,10 +90,10 @@ def _known_images(sources: Sequence[str]) -> _Images:
             name = printable(next(iter(snapshot.tags_of(image_id)), image_id.short))
             count = len(image.diff_ids)
             for number, diff_id in enumerate(image.diff_ids, 1):
-                found.by_layer.setdefault(diff_id, []).append(f"{name}, layer {number} of {count}")
+                found.by_layer.setdefault(diff_id, []).append(f"layer {number} of {count} of {name}")
             for number, chain_id in enumerate(chain_ids(image.diff_ids), 1):
-                part = "" if number == count else f", its lowest {number} layers"
-                found.by_stack.setdefault(chain_id, []).append(name + part)
+                part = "" if number == count else f"lowest {number} layers of "
+                found.by_stack.setdefault(chain_id, []).append(part + name)
     return found
 
 
@@ -118,13 +113,14 @@ def _layers_of_indexes(kept: Cache, entries: Sequence[CacheEntry]) -> Mapping[st
 
 
 def _described(entry: CacheEntry, layers: Mapping[str, str], images: _Images) -> list[str]:
-    """What an entry is, and which image it belongs to."""
+    """What an entry is, the short ID of the layer or stack of layers, and which image it belongs to."""
     match = _NAME.fullmatch(entry.name)
     if match is None:
-        return ["being written", ""]
+        return ["being written", "", ""]
     kind, digest = match[3], f"{match[1]}:{match[2]}"
     if kind in ("index", "copy"):
         digest = layers.get(entry.name.rpartition(".")[0], digest)
-    of = (images.by_stack if kind == "tree" else images.by_layer).get(digest, ["-"])
+    of = (images.by_stack if kind == _IMAGE_TREE else images.by_layer).get(digest, ["-"])
     more = f" and {len(of) - 1} more" if len(of) > 1 else ""
-    return [f"{_KINDS.get(kind, kind)} {digest.partition(':')[2][:12]}", of[0] + more]
+    what = _IMAGE_TREE if kind == _LAYER_TREE else kind
+    return [what, digest.partition(":")[2][:12], of[0] + more]

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import click
 
+from imgfs.cli.color import bad, color_option, good, notable
 from imgfs.cli.opening import cache, indexing
 from imgfs.cli.remedies import CONTAINER, INSTALL, FuseUnavailable, check_fuse, mount_as_root, mount_unshared
 from imgfs.errors import ImgfsError, describe, printable
@@ -24,6 +25,7 @@ _FUSE_CONF = "/etc/fuse.conf"
 
 
 @click.command(short_help="Check what imgfs can read, and whether mounting works.")
+@color_option
 def doctor() -> None:
     """Report which image stores imgfs can read on this machine, whether mounting works, and what to do if not.
 
@@ -118,7 +120,8 @@ def _check_cache() -> None:
 
 
 def _line(state: str, text: str, *hints: str) -> None:
-    click.echo(f"  {state:<6} {printable(text)}")
+    color = {"ok": good, "FAILS": bad, "note": notable}.get(state, str)
+    click.echo(f"  {color(state)}{' ' * (6 - len(state))} {printable(text)}")
     for hint in hints:
         click.echo(f"         {hint}")
 

@@ -31,10 +31,12 @@ def index(source: str, images: tuple[str, ...]) -> None:
     bad = 0
     with opened([source]) as union:
         snapshot = union.snapshot
-        for chain_id, (owner, _, _) in layers_of(snapshot, meant(snapshot, images)).items():
+        layers = layers_of(snapshot, meant(snapshot, images))
+        for number, (chain_id, (owner, diff_id, _)) in enumerate(layers.items(), 1):
+            label = f"layer {number} of {len(layers)}  {diff_id.short}"
             try:
                 with taken(owner, chain_id) as layer:
-                    with progress_bar(layer.diff_id.short, stored_size(layer)) as advance:
+                    with progress_bar(label, stored_size(layer)) as advance:
                         index_layer(layer, advance)
             except (ImgfsError, OSError) as error:
                 tell(describe(error))

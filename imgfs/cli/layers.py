@@ -8,7 +8,7 @@ import msgspec
 from imgfs.cli.color import bad, color_option, good
 from imgfs.cli.naming import named_image
 from imgfs.cli.opening import source_option, store_option
-from imgfs.cli.table import print_table
+from imgfs.cli.table import no_trunc_option, print_table
 from imgfs.digest import DiffID
 from imgfs.errors import printable
 from imgfs.sizes import human_size
@@ -45,14 +45,17 @@ class _Layers(msgspec.Struct):
 @click.command(short_help="Show what each layer adds, and what later ones hide.")
 @click.argument("image")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
-@click.option("--no-trunc", is_flag=True, help="On a terminal, print steps whole.")
+@no_trunc_option
 @color_option
 @source_option
 @store_option
 def layers(image: str, as_json: bool, no_trunc: bool, sources: tuple[str, ...], store: str | None) -> None:
     """Show the layers of IMAGE, the lowest first: the size of their files, how many files they add (+), replace (~) and
-    remove (-), how much of it later layers delete or replace (on a terminal
-    red in the bar), and the step that made them.
+    remove (-), how much of it later layers delete or replace (red in the bar of a terminal), and the step that
+    made them.
+
+    Wasted is what paths take that several layers have, in all of these together; the efficiency is the part of all
+    content that the smallest file at each path has. Both are computed as by dive.
 
     \b
     Example:

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 
 import click
 
+from imgfs.cli.color import bad, color_option, good, notable
 from imgfs.cli.json_output import (
     file_fields,
     file_type,
@@ -20,13 +21,12 @@ from imgfs.cli.json_output import (
 from imgfs.cli.messages import shown, tell, utf8
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
+from imgfs.cli.table import fitting, no_trunc_option
 from imgfs.errors import printable
 from imgfs.rootfs import Change, Difference, RootFS, differences
 from imgfs.rootfs.hidden import hidden_paths
 from imgfs.sources.lookup import ChosenImage
 from imgfs.tree import Event, Tree
-
-_LETTERS = {Change.ADDED: "A", Change.REMOVED: "D", Change.CHANGED: "C"}
 
 
 @click.command(short_help="Find paths in an image.")
@@ -121,9 +121,12 @@ def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterato
 @click.argument("image", metavar="IMAGE[:/PATH]")
 @click.argument("path", required=False)
 @json_option
+@no_trunc_option
 @source_option
 @store_option
-def which(image: str, path: str | None, as_json: bool, sources: tuple[str, ...], store: str | None) -> None:
+def which(
+    image: str, path: str | None, as_json: bool, no_trunc: bool, sources: tuple[str, ...], store: str | None
+) -> None:
     """Show which layer of IMAGE a PATH of its root file system comes from, and what hid what lower layers had.
 
     One line for each layer that changed it, the topmost first. Exit status 1 if there is no such path in the end,
@@ -156,7 +159,8 @@ def which(image: str, path: str | None, as_json: bool, sources: tuple[str, ...],
     for event in reversed(events):
         step = steps[event.layer]
         line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_described_event(event)}"
-        click.echo(f"{line}  # {printable(step)}" if step else line)
+        line = f"{line}  # {printable(step)}" if step else line
+        click.echo(line if no_trunc else fitting(line))
     click.get_current_context().exit(int(events[-1].gone))
 
 
@@ -165,6 +169,7 @@ def which(image: str, path: str | None, as_json: bool, sources: tuple[str, ...],
 @click.argument("after")
 @json_lines_option
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if anything differs, as git diff does.")
+@color_option
 @source_option
 @store_option
 def diff(
@@ -186,8 +191,18 @@ def _print_lines(found: Iterable[Difference]) -> int:
     for count, of in enumerate(found, 1):  # noqa: B007  # the last one is what is returned
         size = (of.after.size if of.after else 0) - (of.before.size if of.before else 0)
         why = f"  ({', '.join(of.differs)})" if of.differs else ""
-        click.echo(f"{_LETTERS[of.change]} {size:>+12}  {shown(of.path)}{why}")
+        click.echo(f"{_letter(of.change)} {size:>+12}  {shown(of.path)}{why}")
     return count
+
+
+def _letter(change: Change) -> str:
+    match change:
+        case Change.ADDED:
+            return good("A")
+        case Change.REMOVED:
+            return bad("D")
+        case Change.CHANGED:
+            return notable("C")
 
 
 def _print_json(found: Iterable[Difference]) -> int:

@@ -45,7 +45,10 @@ def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None
         progress.TextColumn("{task.fields[figures]}"),
         progress.TimeRemainingColumn(),
     )
-    with progress.Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+    # what is printed meanwhile stays on standard output, which may be a file
+    with progress.Progress(
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False
+    ) as bar:
         number = bar.add_task(label, total=total, figures="")
         (task,) = bar.tasks
 

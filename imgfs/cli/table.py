@@ -1,10 +1,13 @@
 """Tables: lines of cells in columns, which fit the terminal where one of them may be cut."""
 
+import re
 import shutil
 import sys
 from collections.abc import Collection, Sequence
 
 import click
+
+no_trunc_option = click.option("--no-trunc", is_flag=True, help="Cut nothing where a terminal is too narrow.")
 
 _WIDEST = 100  # characters of a column; a longer cell moves only the rest of its own line
 _NARROWEST = 12  # characters that are left of a column that is cut
@@ -33,6 +36,16 @@ def print_table(
             padding = " " * (width - _width(cell))
             cells.append(padding + cell if heading in right else cell + padding)
         click.echo(_GAP.join(cells).rstrip())
+
+
+def fitting(line: str, *, before: int = 0) -> str:
+    """A line without colors, cut at the end of the terminal if it is too long with as many columns `before` it."""
+    return _shortened(line, shutil.get_terminal_size().columns - before) if sys.stdout.isatty() else line
+
+
+def short_digests(line: str) -> str:
+    """A line with digests shortened as in tables, if it goes to a terminal."""
+    return re.sub(r"sha\d+:([0-9a-f]{12})[0-9a-f]+", r"\1", line) if sys.stdout.isatty() else line
 
 
 def _width(cell: str) -> int:

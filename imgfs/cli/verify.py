@@ -6,13 +6,15 @@ from itertools import chain
 
 import click
 
+from imgfs.cli.color import bad, color_option, good
 from imgfs.cli.index import layers_of, meant, taken
 from imgfs.cli.json_output import json_lines_option, print_json_line
 from imgfs.cli.messages import progress_bar, utf8
 from imgfs.cli.opening import opened
+from imgfs.cli.table import fitting, short_digests
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, describe, printable
-from imgfs.layers import BlobLayer, copies_of, stored_size, verify_layer
+from imgfs.layers import BlobLayer, Layer, copies_of, stored_size, verify_layer
 from imgfs.sources.union import Snapshot, Union
 
 _MOST_OWNERS = 20  # images named in a line; thousands may share a layer
@@ -23,6 +25,7 @@ _MOST_OWNERS = 20  # images named in a line; thousands may share a layer
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
 @click.option("-q", "--quiet", is_flag=True, help="Print only what is bad.")
 @json_lines_option
+@color_option
 def verify(source: str, images: tuple[str, ...], quiet: bool, as_json: bool) -> None:
     """Read everything that SOURCE refers to, or what belongs to each IMAGE, and check it against its digests.
 
@@ -52,7 +55,9 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
     for image_id in wanted:  # its ID is the digest of its config, compared when it was read
         report.line(f"config {image_id}", None, _owners(snapshot, [image_id]))
     checked: set[object] = set(wanted)
-    for chain_id, (owner, diff_id, owners) in layers_of(snapshot, wanted).items():
+    layers = layers_of(snapshot, wanted)
+    for number, (chain_id, (owner, diff_id, owners)) in enumerate(layers.items(), 1):
+        label = f"layer {number} of {len(layers)}  {diff_id.short}"
         names = _owners(snapshot, owners)
         try:
             with taken(owner, chain_id) as layer:
@@ -62,8 +67,7 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
                         continue
                     checked.update([blob, (blob, diff_id)])
                     what = f"layer {diff_id}" + (f", blob {blob}" if blob not in (None, diff_id) else "")
-                    with progress_bar(diff_id.short, _size(copy)) as advance:
-                        report.run(what, partial(verify_layer, copy, advance), names)
+                    report.run(what, partial(_verify_layer, copy, label), names)
         except (ImgfsError, OSError) as error:
             report.line(f"layer {diff_id}", describe(error), names)
     whole = [source for source in union.sources if not terms and source not in union.only]
@@ -72,9 +76,14 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
             report.run(check.what, check.run)
 
 
-def _size(copy: object) -> int | None:
+def _verify_layer(copy: Layer, label: str) -> None:
+    with progress_bar(label, _size(copy)) as advance:
+        verify_layer(copy, advance)
+
+
+def _size(copy: Layer) -> int | None:
     try:
-        return stored_size(copy)  # type: ignore[arg-type]
+        return stored_size(copy)
     except (ImgfsError, OSError):  # verifying it reports that
         return None
 
@@ -113,12 +122,16 @@ class Report:
         else:
             more = f" and {len(owners) - _MOST_OWNERS} more" if len(owners) > _MOST_OWNERS else ""
             names = f"  # {', '.join(owners[:_MOST_OWNERS])}{more}" if owners else ""
-            click.echo(printable(f"{'good ' if problem is None else 'BAD  '} {text}{names}"))
+            line = printable(f"{text}{names}")
+            if problem is None:
+                click.echo(f"{good('good')}  {fitting(short_digests(line), before=6)}")
+            else:
+                click.echo(f"{bad('BAD')}   {line}")
 
     def end(self) -> None:
         """Print the counts."""
         if not self._quiet and not self._as_json:
-            click.echo(f"{self.good} good, {self.bad} bad")
+            click.echo(f"{self.good} good, {bad(f'{self.bad} bad') if self.bad else '0 bad'}")
 
 
 def _name(what: str) -> str:

@@ -103,10 +103,12 @@ def _flush(writer: Writer, added: Sequence[Loaded]) -> Sequence[Loaded]:
 
 
 def _add(source: Source, image: Image, tags: Sequence[str], writer: Writer, progress: Progress) -> None:
-    staged = [
-        _known(writer, chain_id) or _stage(source, chain_id, diff_id, writer, progress)
-        for chain_id, diff_id in zip(chain_ids(image.diff_ids), image.diff_ids, strict=True)
-    ]
+    stack = list(zip(chain_ids(image.diff_ids), image.diff_ids, strict=True))
+    staged = []
+    for number, (chain_id, diff_id) in enumerate(stack, 1):
+        label = f"layer {number} of {len(stack)}  {diff_id.short}"
+        known = _known(writer, chain_id)
+        staged.append(known or _stage(source, chain_id, diff_id, writer, progress, label))
     writer.add(image, staged, _parent(source, image.id), tags)
 
 
@@ -149,12 +151,12 @@ def _known(writer: Writer, chain_id: ChainID) -> StagedLayer | None:
 
 
 def _stage(
-    source: Source, chain_id: ChainID, diff_id: DiffID, writer: Writer, progress: Progress
+    source: Source, chain_id: ChainID, diff_id: DiffID, writer: Writer, progress: Progress, label: str
 ) -> StagedLayer:
     def stage(layer: Layer) -> StagedLayer:
         # a layer that is kept compressed is copied so; others are tars already
         blob = layer.open_blob() if isinstance(layer, BlobLayer) else layer.open()
-        with blob, progress(diff_id.short, blob.known_size) as advance:
+        with blob, progress(label, blob.known_size) as advance:
             chunks = blob_chunks(blob)
             staged = writer.stage(chunks, f"layer {diff_id}", advance, diff_id.algorithm)
         if staged.damage:

@@ -21,11 +21,11 @@ def test_what_is_kept_is_listed_by_layer_and_image(
     assert imgfs("cache", "ls").stdout == b"0 in 0 files\n"
     imgfs("index", layout)
     heading, *lines, total = imgfs("cache", "ls", layout).stdout.decode().splitlines()
-    assert heading.split() == ["SIZE", "LAST", "USED", "KEPT", "IMAGE"]
+    assert heading.split() == ["SIZE", "LAST", "USED", "KEPT", "ID", "IMAGE"]
     top = images[-1]
-    (line,) = (line for line in lines if line.endswith("example/grandchild:1, layer 4 of 4"))
-    assert f"index of layer {digest(top.layers[3])[7:19]}  " in line
-    assert sum(", layer 1 of " in line and line.endswith(" and 2 more") for line in lines) == 1
+    (line,) = (line for line in lines if line.endswith("layer 4 of 4 of example/grandchild:1"))
+    assert f"  index  {digest(top.layers[3])[7:19]}  " in line
+    assert sum("  layer 1 of " in line and line.endswith(" and 2 more") for line in lines) == 1
     assert total.endswith(" in 4 files")
     assert all(line.endswith("  -") for line in imgfs("cache", "ls").stdout.decode().splitlines()[1:-1])
 
@@ -43,8 +43,8 @@ def test_trees_are_listed_by_their_images(imgfs: Imgfs, tmp_path: Path) -> None:
     layout = oci_layout(tmp_path / "layout", [TestImage(layers, ["big:1"])])
     imgfs("find", layout, "a1")
     listed = imgfs("cache", "ls", layout).stdout.decode().splitlines()
-    assert sum("files of image " in line and line.endswith("  big:1") for line in listed) == 1
-    assert sum("files of layer " in line and ", layer " in line for line in listed) == 2
+    assert sum("  tree  " in line and line.endswith("  big:1") for line in listed) == 1
+    assert sum("  tree  " in line and "  layer " in line for line in listed) == 2
 
 
 def test_listing_uses_nothing(imgfs: Imgfs, layout: Path, tmp_path: Path) -> None:
