@@ -20,6 +20,7 @@ from typing import NoReturn
 import click
 
 from imgfs.cli.color import color_by_default
+from imgfs.cli.complete import complete
 from imgfs.cli.messages import ClosedStream, tell
 from imgfs.cli.mount_helper import mount_arguments
 from imgfs.errors import ImgfsError, describe, is_shortage
@@ -139,7 +140,8 @@ def main() -> None:
     """Run the command line; never returns."""
     _set_up_process()
     if _COMPLETION in os.environ:
-        imgfs.main(prog_name=_NAME)
+        complete(os.environ[_COMPLETION], " ".join(sys.argv[1:]))
+        sys.exit()
     sys.exit(_run(sys.argv[1:]))
 
 

@@ -1,17 +1,17 @@
 """`imgfs help` and `imgfs completion`, and the man pages, which have the same text."""
 
+import json
 import re
 import sys
 from collections.abc import Iterator
 
 import click
-from click.shell_completion import BashComplete, FishComplete, ZshComplete
 
+from imgfs.cli.complete import SCRIPTS, Command
 from imgfs.errors import NotFound
 from imgfs.help import TOPICS, topic_text
 from imgfs.version import __version__
 
-_SHELLS = {"bash": BashComplete, "fish": FishComplete, "zsh": ZshComplete}
 PAGES = {
     "imgfs.1": ("imgfs", "container images as files", ("images", "cache", "python", "changes")),
     "imgfs-sources.7": ("imgfs-sources", "where imgfs reads images from", ("sources", "tars", "trust")),
@@ -57,17 +57,69 @@ def help_(context: click.Context, topic: str | None) -> None:
 
 
 @click.command(short_help="Print a script that completes commands in a shell.")
-@click.argument("shell", type=click.Choice(list(_SHELLS)))
+@click.argument("shell", type=click.Choice(list(SCRIPTS)))
 def completion(shell: str) -> None:
-    """Print a script that makes SHELL complete commands, options and their values.
+    """Print a script that makes SHELL complete commands, options, images, sources, and paths in images.
 
     \b
     Examples:
       eval "$(imgfs completion bash)"
+      source <(imgfs completion zsh)
       imgfs completion fish > ~/.config/fish/completions/imgfs.fish
     """
-    found = _SHELLS[shell](click.Command("imgfs"), {}, "imgfs", "_IMGFS_COMPLETE")
-    click.echo(found.source())
+    click.echo(SCRIPTS[shell], nl=False)
+
+
+def command_table(group: click.Group) -> str:
+    """The commands with their options and arguments as JSON, for `cli.complete`; a command a line."""
+    from imgfs.mount.options import option_names  # here, as libfuse may be missing
+
+    names = group.context_settings["help_option_names"]
+    with click.Context(group, info_name="imgfs", help_option_names=names) as context:
+        commands = dict(_rows(context, group, ""))
+    lines = ",\n".join(f"{json.dumps(name)}: {json.dumps(row)}" for name, row in commands.items())
+    return (
+        f'{{"topics": {json.dumps(TOPICS)},\n"mount_options": {json.dumps(option_names())},\n'
+        f'"commands": {{\n{lines}}}}}\n'
+    )
+
+
+def _rows(context: click.Context, command: click.Command, name: str) -> Iterator[tuple[str, Command]]:
+    shown = [each for each in command.get_params(context) if not getattr(each, "hidden", False)]
+    options = [option for option in shown if isinstance(option, click.Option)]
+    inside = {}
+    if isinstance(command, click.Group):
+        found = {each: command.get_command(context, each) for each in command.list_commands(context)}
+        inside = {each: of for each, of in found.items() if of is not None and not of.hidden}
+    yield (
+        name,
+        {
+            "commands": {each: of.get_short_help_str(200) for each, of in inside.items()},
+            "options": {
+                text: (_value(option), option.help or "") for option in options for text in option.opts
+            },
+            "arguments": [_argument(each, context) for each in shown if isinstance(each, click.Argument)],
+        },
+    )
+    for each, of in inside.items():
+        with click.Context(of, parent=context, info_name=each) as own:
+            yield from _rows(own, of, f"{name} {each}".strip())
+
+
+def _value(option: click.Option) -> str:
+    """What the usage calls the value of an option, or its choices; empty if it has none."""
+    if option.is_flag or option.count:
+        return ""
+    if isinstance(option.type, click.Choice):
+        return "|".join(option.type.choices)
+    return option.metavar or option.type.name.upper()
+
+
+def _argument(argument: click.Argument, context: click.Context) -> str:
+    if isinstance(argument.type, click.Choice):
+        return "|".join(argument.type.choices)
+    text = argument.make_metavar(context)
+    return text if argument.nargs == 1 or "..." in text else f"{text}..."
 
 
 def man_page(page: str, group: click.Group) -> str:

@@ -4,13 +4,15 @@ import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from imgfs.errors import printable
 from imgfs.sizes import human_size
-from imgfs.store import Problem
+
+if TYPE_CHECKING:  # it takes longer to load than to complete a command line
+    from imgfs.store import Problem
 
 
 def tell(message: str) -> None:
@@ -18,7 +20,7 @@ def tell(message: str) -> None:
     click.echo(f"imgfs: {printable(message)}", err=True)
 
 
-def end_of_list(problems: Sequence[tuple[str, Problem]]) -> NoReturn:
+def end_of_list(problems: Sequence[tuple[str, "Problem"]]) -> NoReturn:
     """End a command that lists images, with status 3 if something broken was skipped."""
     click.get_current_context().exit(3 if problems else 0)
 

@@ -77,6 +77,12 @@ def _suggestion(option: str) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def option_names() -> list[str]:
+    """The options that have an effect, with the values that they may have or `=` where those are free."""
+    free = [f"{name}=" for name in _VALUES if name not in _WORDS]
+    return [*_FLAGS, *free, *(f"{name}={value}" for name, values in _WORDS.items() for value in values)]
+
+
 def _escaped(text: str) -> str:
     """Text as the value of an option of libfuse, which pyfuse3 takes in ASCII only."""
     shown = text.encode("utf-8", "surrogateescape").decode("ascii", "backslashreplace")

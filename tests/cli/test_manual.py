@@ -1,4 +1,4 @@
-"""The manual: topics, man pages, completion, suggestions."""
+"""The manual: topics, man pages, suggestions."""
 
 import re
 import subprocess
@@ -42,18 +42,6 @@ def test_man_pages_are_up_to_date_and_readable(page: str) -> None:
     plain = re.sub(r".\x08", "", shown.stdout.decode())
     assert PAGES[page][1] in plain
     assert "\\" not in plain.replace("\\n", "")
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_a_shell_completes_commands(imgfs: Imgfs, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    script = imgfs("completion", shell).stdout
-    assert b"_IMGFS_COMPLETE" in script
-    if shell == "bash":
-        subprocess.run(["bash", "-n"], input=script, check=True)
-        monkeypatch.setenv("_IMGFS_COMPLETE", "bash_complete")
-        monkeypatch.setenv("COMP_WORDS", "imgfs ca")
-        monkeypatch.setenv("COMP_CWORD", "1")
-        assert imgfs().stdout.decode().split() == ["plain,cache", "plain,cat"]
 
 
 @pytest.mark.parametrize(
