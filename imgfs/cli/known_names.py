@@ -54,7 +54,11 @@ def names_in(source: str) -> list[str]:
         with open_sources([source], _cache()) as union:
             return "\n".join(filter(_is_plain, union.snapshot.tags)), _path_stamps(from_path)
 
-    return _kept(f"source {os.path.abspath(from_path)}", lambda: _path_stamps(from_path), make).splitlines()
+    return _kept(
+        f"source {source.removesuffix(from_path)}{os.path.abspath(from_path)}",
+        lambda: _path_stamps(from_path),
+        make,
+    ).splitlines()
 
 
 def entries_of(image: str, directory: str) -> list[str]:
