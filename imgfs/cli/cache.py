@@ -13,7 +13,7 @@ from imgfs.cli.opening import cache, cache_size_option
 from imgfs.cli.table import print_table
 from imgfs.errors import Corrupt, StoreError, printable
 from imgfs.layers import chain_ids
-from imgfs.layers.index_file import read_header
+from imgfs.layers.index_file import IndexHeader, read_header
 from imgfs.sizes import human_size
 from imgfs.sources import default_sources
 from imgfs.sources.open_union import open_union
@@ -42,11 +42,11 @@ def cache_ls(sources: tuple[str, ...], no_trunc: bool) -> None:
     """
     entries = cache().entries()
     images = _Images() if no_trunc or not entries else _known_images(sources)
-    copies = {} if no_trunc else _layers_of_indexes(cache(), entries)
+    headers = {} if no_trunc else _headers(cache(), entries)
     lines = [["SIZE", "LAST USED", *(["FILE"] if no_trunc else ["KEPT", "ID", "IMAGE"])]]
     for entry in entries:
         used = datetime.datetime.fromtimestamp(entry.used).astimezone()
-        kept = [entry.name] if no_trunc else _described(entry, copies, images)
+        kept = [entry.name] if no_trunc else _described(entry, headers, images)
         lines.append([human_size(entry.size), f"{used:%Y-%m-%d %H:%M}", *kept])
     if entries:
         print_table(lines, right=["SIZE"], cut=None if no_trunc else "IMAGE")
@@ -97,8 +97,8 @@ def _known_images(sources: Sequence[str]) -> _Images:
     return found
 
 
-def _layers_of_indexes(kept: Cache, entries: Sequence[CacheEntry]) -> Mapping[str, str]:
-    """The diff IDs of the layers that are indexed, by the part of the name that a copy of such a layer has too."""
+def _headers(kept: Cache, entries: Sequence[CacheEntry]) -> Mapping[str, IndexHeader]:
+    """The headers of indexes, by the part of the name that a copy of what is indexed has too."""
     found = {}
     for entry in entries:
         stem, _, kind = entry.name.rpartition(".")
@@ -106,20 +106,23 @@ def _layers_of_indexes(kept: Cache, entries: Sequence[CacheEntry]) -> Mapping[st
         if file is not None:
             try:
                 with file:
-                    found[stem] = read_header(file).diff_id
+                    found[stem] = read_header(file)
             except (Corrupt, StoreError, OSError):
                 continue  # it is made again when it is used
     return found
 
 
-def _described(entry: CacheEntry, layers: Mapping[str, str], images: _Images) -> list[str]:
+def _described(entry: CacheEntry, headers: Mapping[str, IndexHeader], images: _Images) -> list[str]:
     """What an entry is, the short ID of the layer or stack of layers, and which image it belongs to."""
     match = _NAME.fullmatch(entry.name)
     if match is None:
         return ["being written", "", ""]
     kind, digest = match[3], f"{match[1]}:{match[2]}"
-    if kind in ("index", "copy"):
-        digest = layers.get(entry.name.rpartition(".")[0], digest)
+    header = headers.get(entry.name.rpartition(".")[0]) if kind in ("index", "copy") else None
+    if header is not None:
+        if header.archive:
+            return [kind, "archive", header.archive]
+        digest = header.diff_id
     of = (images.by_stack if kind == _IMAGE_TREE else images.by_layer).get(digest, ["-"])
     more = f" and {len(of) - 1} more" if len(of) > 1 else ""
     what = _IMAGE_TREE if kind == _LAYER_TREE else kind

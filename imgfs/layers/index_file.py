@@ -92,7 +92,8 @@ class IndexHeader(msgspec.Struct, frozen=True):
     """The start of an index: what is known of the whole layer.
 
     `ending` is where its end-of-archive region begins, None if it has none; `damage` says why its members are not
-    all known, empty when they are. Sizes in bytes.
+    all known, empty when they are. `archive` is the path of an archive that this is the index of, made printable, else
+    empty. Sizes in bytes.
     """
 
     compression: Compression
@@ -103,6 +104,7 @@ class IndexHeader(msgspec.Struct, frozen=True):
     ending: Size | None
     damage: str
     sections: Mapping[str, Section] = {}
+    archive: str = ""
 
 
 class LayerIndex:

@@ -8,11 +8,13 @@ import io
 import logging
 from collections.abc import Iterable
 
+import msgspec
+
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.cache.cache import COPY, Cache
 from imgfs.digest import Digest
-from imgfs.errors import Corrupt, StoreError, describe
+from imgfs.errors import Corrupt, StoreError, describe, printable
 from imgfs.layers.index_build import DecodedCopy
 from imgfs.layers.index_file import IndexHeader, LayerIndex, LayerKey, read_header, write_index
 from imgfs.layers.index_pass import IndexData
@@ -89,7 +91,8 @@ class IndexStore:
 
     def keep(self, key: LayerKey, data: IndexData) -> LayerIndex:
         """Keep the index that a pass made; what is returned can be used even if the cache does not keep it."""
-        index = self.write(key.digest, data)
+        header = msgspec.structs.replace(data.header, archive=printable(key.path))
+        index = self.write(key.digest, IndexData(header, data.sections))
         self._remember(key, index)
         return index
 

@@ -1,5 +1,6 @@
 """`imgfs cache`: what is listed, and what is removed."""
 
+import lzma
 from pathlib import Path
 
 import pytest
@@ -7,7 +8,7 @@ import pytest
 from tests.cli.terminal import in_terminal
 from tests.cli.test_index import kept
 from tests.conftest import Imgfs
-from tests.images import TestImage, digest, layer_tar, oci_layout
+from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 
 
 @pytest.fixture
@@ -28,6 +29,18 @@ def test_what_is_kept_is_listed_by_layer_and_image(
     assert sum("  layer 1 of " in line and line.endswith(" and 2 more") for line in lines) == 1
     assert total.endswith(" in 4 files")
     assert all(line.endswith("  -") for line in imgfs("cache", "ls").stdout.decode().splitlines()[1:-1])
+
+
+def test_of_compressed_archives_the_paths_are_listed(
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage]
+) -> None:
+    path = tmp_path / "app.tar.xz"
+    path.write_bytes(
+        lzma.compress(docker_archive(tmp_path / "app.tar", images).read_bytes() + bytes(20 << 20))
+    )
+    imgfs("ls", path)
+    lines = [line.split()[3:] for line in imgfs("cache", "ls").stdout.decode().splitlines()[1:-1]]
+    assert sorted(lines) == [["copy", "archive", str(path)], ["index", "archive", str(path)]]
 
 
 def test_names_of_files_are_there_on_request(imgfs: Imgfs, layout: Path, tmp_path: Path) -> None:
