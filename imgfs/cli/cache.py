@@ -9,6 +9,7 @@ import click
 
 from imgfs.cache import Cache, CacheEntry
 from imgfs.cache.partial_file import PREFIX
+from imgfs.cli.known_names import NAMES
 from imgfs.cli.opening import cache, cache_size_option
 from imgfs.cli.table import print_table
 from imgfs.errors import Corrupt, StoreError, printable
@@ -16,7 +17,7 @@ from imgfs.layers import chain_ids
 from imgfs.layers.index_file import IndexHeader, read_header
 from imgfs.sizes import human_size
 from imgfs.sources import default_sources
-from imgfs.sources.open_union import open_union
+from imgfs.sources.lookup import open_sources
 
 _LAYER_TREE, _IMAGE_TREE = "layer-tree", "tree"
 _NAME = re.compile(r"(sha\d+)-([0-9a-f]+)(?:\..*)?\.([a-z-]+)")
@@ -84,7 +85,7 @@ class _Images:
 
 def _known_images(sources: Sequence[str]) -> _Images:
     found = _Images()
-    with open_union(sources, cache(), also=default_sources(), unreadable=[]) as union:
+    with open_sources(sources, cache(), also=default_sources(), unreadable=[]) as union:
         snapshot = union.snapshot
         for image_id, image in snapshot.images.items():
             name = printable(next(iter(snapshot.tags_of(image_id)), image_id.short))
@@ -118,6 +119,8 @@ def _described(entry: CacheEntry, headers: Mapping[str, IndexHeader], images: _I
     if match is None:
         return ["being written", "", ""]
     kind, digest = match[3], f"{match[1]}:{match[2]}"
+    if kind == NAMES:
+        return [kind, "", "for completion in shells"]
     header = headers.get(entry.name.rpartition(".")[0]) if kind in ("index", "copy") else None
     if header is not None:
         if header.archive:

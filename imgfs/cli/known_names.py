@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 
 Stamps = dict[str, int]
 
-_KIND = "names"  # of files in the cache
+NAMES = "names"
+"""The kind of files in the cache."""
+
 _WATCHED = {
     "imgfs": ("", "repositories.json", "imagedb/content/sha256"),
     "docker": (
@@ -187,7 +189,7 @@ def _kept(key: str, stamps: Callable[[], Stamps], make: Callable[[], tuple[str, 
     """What `make` made last, or makes now if a stamp differs."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
     folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "imgfs", "1")
-    found = _read(f"{folder}/sha256-{digest}.{_KIND}")
+    found = _read(f"{folder}/sha256-{digest}.{NAMES}")
     if found is not None:
         line, _, text = found.partition("\n")
         with suppress(ValueError):
@@ -201,7 +203,7 @@ def _kept(key: str, stamps: Callable[[], Stamps], make: Callable[[], tuple[str, 
     line = json.dumps(made_of)
     _cache().keep(
         Digest(f"sha256:{digest}"),
-        _KIND,
+        NAMES,
         lambda file: file.write(f"{line}\n{text}".encode("utf-8", "surrogateescape")),
     )
     return text

@@ -75,15 +75,25 @@ _INCORRECT = 1
 """The exit status for wrong usage that mount(8) has."""
 
 _OTHERS_CALL_IT = {
-    "images": ["ls"],
-    "image": ["ls"],
-    "list": ["ls"],
-    "history": ["inspect"],
-    "rmi": ["rm"],
-    "copy": ["cp"],
-    "unmount": ["umount"],
+    "ls": ("images", "image", "list", "dir"),
+    "layers": ("history", "dive", "du"),
+    "rm": ("rmi", "remove", "delete", "untag"),
+    "cp": ("copy", "extract"),
+    "export -C": ("unpack", "extract", "create"),
+    "umount": ("unmount", "fusermount"),
+    "find": ("grep", "search", "locate"),
+    "which": ("blame",),
+    "doctor": ("info", "system"),
+    "import": ("commit", "build"),
+    "--version": ("version",),
 }
-"""Commands of other tools, and what does that here."""
+"""What commands of other tools are here."""
+
+_NOT_HERE = {
+    "registries are not reached: docker, podman or skopeo copy images from them": ("pull", "push", "login"),
+    "images are not run, only read: docker or podman run them": ("run", "exec", "start", "stop", "ps"),
+}
+"""Commands of other tools that nothing here is like."""
 
 
 class _Group(click.Group):
@@ -96,7 +106,11 @@ class _Group(click.Group):
             # as mount.fuse3(8) calls it, for fstab and `mount -t fuse.imgfs`
             args = mount_arguments(args) or args
         if args and args[0] not in _COMMANDS and not args[0].startswith("-"):
-            near = _OTHERS_CALL_IT.get(args[0]) or difflib.get_close_matches(args[0], _COMMANDS, 3)
+            for why, theirs in _NOT_HERE.items():
+                if args[0] in theirs:
+                    ctx.fail(f"No such command {args[0]!r}; {why}")
+            near = [ours for ours, theirs in _OTHERS_CALL_IT.items() if args[0] in theirs]
+            near = near or difflib.get_close_matches(args[0], _COMMANDS, 3)
             if near:
                 ctx.fail(f"No such command {args[0]!r}; did you mean {' or '.join(near)}?")
         return super().resolve_command(ctx, args)
@@ -131,6 +145,9 @@ def imgfs(debug: bool) -> None:
       containerd:[ROOT][#NAMESPACE]
                              images of containerd (default: /var/lib/containerd)
       PATH                   any of these, recognised by its contents
+
+    An IMAGE is a name or an ID, or a SOURCE with one: docker:NAME, oci:PATH:TAG,
+    FILE:NAME (see imgfs help images).
     """  # click expects the control character
     log_to_stderr(logging.DEBUG if debug else logging.WARNING)
     color_by_default(click.get_current_context())

@@ -1,5 +1,6 @@
 """`imgfs help` and `imgfs completion`, and the man pages, which have the same text."""
 
+import difflib
 import json
 import re
 import sys
@@ -49,9 +50,12 @@ def help_(context: click.Context, topic: str | None) -> None:
         else:
             click.echo(text, nl=False)
         return
+    commands = top.command.list_commands(top) if isinstance(top.command, click.Group) else []
     command = top.command.get_command(top, topic) if isinstance(top.command, click.Group) else None
     if command is None:
-        raise NotFound(f"no command or topic {topic!r}; topics are {', '.join(TOPICS)}")
+        near = difflib.get_close_matches(topic, [*TOPICS, *commands])
+        suggestion = f"did you mean {' or '.join(near)}?" if near else f"topics are {', '.join(TOPICS)}"
+        raise NotFound(f"no command or topic {topic!r}; {suggestion}")
     with click.Context(command, parent=top, info_name=topic) as own:
         click.echo(command.get_help(own))
 

@@ -16,6 +16,7 @@ from imgfs.cli.remedies import check_fuse, mount_as_root
 from imgfs.errors import ImgfsError, MountError, describe
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.sources import SCHEMES
+from imgfs.sources.image_reference import parse_source
 from imgfs.sources.reference import split_tag
 from imgfs.sources.union import Union
 from imgfs.view import RootDirectory, ViewOptions
@@ -143,6 +144,8 @@ def _with_whole_path(reference: str) -> str:
     scheme, colon, place = reference.partition(":")
     if scheme not in SCHEMES or not colon:
         scheme, colon, place = "", "", reference
+    elif parse_source(reference, SCHEMES).source == f"{scheme}:":  # no place, but the name of an image
+        return reference
     path, _ = split_tag(place) if place else ("", None)
     return f"{scheme}{colon}{os.path.abspath(place) if os.path.lexists(path) else place}"
 

@@ -139,6 +139,7 @@ def open_sources(
     cache: Cache,
     *,
     also: Sequence[str] = (),
+    unreadable: list[str] | None = None,
     verifier: BackgroundVerifier | None = None,
     progress: Progress = no_progress,
 ) -> Iterator[Union]:
@@ -151,7 +152,10 @@ def open_sources(
     """
     parsed = [(text, found) for text in references for found in _sources_meant(text, cache)]
     places = [reference.place for _, reference in parsed]
-    with open_each(places, cache, also=also, verifier=verifier, progress=progress) as (opened, skipped):
+    with open_each(places, cache, also=also, unreadable=unreadable, verifier=verifier, progress=progress) as (
+        opened,
+        skipped,
+    ):
         only: dict[Source, list[str]] = {}
         for text, reference in parsed:
             if reference.name and reference.place in opened:

@@ -45,7 +45,30 @@ def test_man_pages_are_up_to_date_and_readable(page: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("said", "meant"), [("images", "ls"), ("rmi", "rm"), ("lss", "ls"), ("exprot", "export"), ("list", "ls")]
+    ("said", "meant"),
+    [
+        (["images"], "did you mean ls?"),
+        (["rmi"], "did you mean rm?"),
+        (["lss"], "did you mean ls?"),
+        (["exprot"], "did you mean export?"),
+        (["list"], "did you mean ls?"),
+        (["history"], "did you mean layers?"),
+        (["extract"], "did you mean cp or export -C?"),
+        (["pull"], "skopeo copy images"),
+        (["run"], "only read"),
+        (["ls", "--jsno"], "'--json'"),
+        (["save", "--format", "oci-archiv", "x"], "oci-archive"),
+        (["help", "imags"], "did you mean images?"),
+        (["help", "exprot"], "did you mean export?"),
+    ],
 )
-def test_other_names_of_commands_are_suggested(imgfs: Imgfs, said: str, meant: str) -> None:
-    assert f"did you mean {meant}" in imgfs(said, status=2).stderr.decode()
+def test_what_was_meant_is_suggested(imgfs: Imgfs, said: list[str], meant: str) -> None:
+    assert meant in imgfs(*said, status=None).stderr.decode()
+
+
+@pytest.mark.parametrize(
+    ("option", "meant"),
+    [("allow-other", "allow_other"), ("symlink=inside", "symlinks"), ("tar=jioned", "joined")],
+)
+def test_options_of_mount_are_suggested(imgfs: Imgfs, tmp_path: Path, option: str, meant: str) -> None:
+    assert meant in imgfs("mount", "-o", option, "docker:", tmp_path, status=None).stderr.decode()
