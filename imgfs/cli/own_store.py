@@ -10,12 +10,13 @@ import click
 from imgfs.cli.messages import progress_bar, tell, utf8
 from imgfs.cli.opening import indexing, opened, store_option, writing
 from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound, InUse, NotFound, StoreError, describe, printable
+from imgfs.errors import ImageNotFound, InUse, InvalidImage, NotFound, StoreError, describe, printable
 from imgfs.own.directory_tar import directory_chunks
+from imgfs.own.image_archive import refuse_images
 from imgfs.own.importing import import_image
 from imgfs.own.loading import load_images, received_archive
 from imgfs.own.writer import Writer, file_chunks
-from imgfs.sources import SCHEMES, open_archive
+from imgfs.sources import SCHEMES, is_source, open_archive
 from imgfs.sources.image_reference import parse_source
 from imgfs.sources.reference import full_name
 from imgfs.sources.union import Snapshot, Union
@@ -88,7 +89,7 @@ def import_(
         layers = []
         for name in inputs:
             with _input(name) as (chunks, total), progress_bar(name, total) as advance:
-                layer = writer.stage(chunks, name, advance)
+                layer = writer.stage(refuse_images(chunks, name), name, advance)
             layers.append((layer, message or f"Imported from {utf8(name)}"))
         click.echo(import_image(writer, layers, base, changes, tags))
 
@@ -194,6 +195,8 @@ def _input(name: str) -> Iterator[tuple[Iterator[bytes], int | None]]:
             raise click.UsageError("standard input is a terminal")
         yield file_chunks(sys.stdin.buffer), None
     elif os.path.isdir(name):
+        if is_source(name):
+            raise InvalidImage(f"{name}: images, not a root file system: imgfs load {name} loads them")
         yield directory_chunks(name), None
     else:
         with open(name, "rb") as file:

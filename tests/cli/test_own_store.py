@@ -14,7 +14,7 @@ import pytest
 
 from tests.conftest import Imgfs
 from tests.damage import flip
-from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
+from tests.images import TestImage, digest, docker_archive, layer_tar, new_docker_archive, oci_layout
 from tests.tools import require_tool
 
 
@@ -186,8 +186,10 @@ def test_import_puts_layers_on_a_parent(imgfs: Imgfs, tmp_path: Path) -> None:
     child = _last_line(imgfs("import", tmp_path / "three", "--parent", "base", "-c", "ENV B=2").stdout)
     described = json.loads(imgfs("inspect", child).stdout)[0]
     assert described["Parent"] == base
-    assert described["Config"]["config"]["Env"] == ["A=1", "B=2"]
-    assert len(described["Config"]["rootfs"]["diff_ids"]) == len(described["Config"]["history"]) == 3
+    assert described["Config"]["Env"] == ["A=1", "B=2"]
+    assert (
+        len(described["ImageConfig"]["rootfs"]["diff_ids"]) == len(described["ImageConfig"]["history"]) == 3
+    )
     assert json.loads(imgfs("inspect", "base").stdout)[0]["Children"] == [child]
 
 
@@ -215,6 +217,36 @@ def test_an_imported_directory_is_what_gnu_tar_unpacks(imgfs: Imgfs, tmp_path: P
     assert os.stat(unpacked / "setuid").st_ino == os.stat(unpacked / "hard").st_ino
     assert os.stat(unpacked / "fifo").st_mode == os.stat(source / "fifo").st_mode
     assert os.getxattr(unpacked / "setuid", "user.note") == b"\xff\x00binary"
+
+
+@pytest.mark.parametrize("compress", [bytes, gzip.compress, lzma.compress])
+@pytest.mark.parametrize("make", [docker_archive, new_docker_archive])
+def test_an_archive_of_images_is_to_be_loaded(
+    imgfs: Imgfs,
+    tmp_path: Path,
+    images: list[TestImage],
+    make: Callable[[Path, list[TestImage]], Path],
+    compress: Callable[[bytes], bytes],
+) -> None:
+    data = compress(make(tmp_path / "plain", images).read_bytes())
+    (tmp_path / "x.tar").write_bytes(data)
+    done = imgfs("import", tmp_path / "x.tar", status=1)
+    path = str(tmp_path / "x.tar").encode()
+    assert done.stderr == (
+        b"imgfs: %b: an archive of images, not of a root file system: imgfs load %b loads it\n" % (path, path)
+    )
+    assert b"imgfs load - loads it" in imgfs("import", "-", stdin=data, status=1).stderr
+    imgfs("load", tmp_path / "x.tar")
+
+
+def test_a_layout_is_to_be_loaded(imgfs: Imgfs, tmp_path: Path, images: list[TestImage]) -> None:
+    layout = oci_layout(tmp_path / "layout", images)
+    assert b"imgfs load %b loads them" % str(layout).encode() in imgfs("import", layout, status=1).stderr
+
+
+def test_a_root_file_system_with_names_of_an_archive_is_imported(imgfs: Imgfs, tmp_path: Path) -> None:
+    (tmp_path / "x.tar").write_bytes(layer_tar({"manifest.json": b"[]", "etc/": None}))
+    imgfs("import", tmp_path / "x.tar")
 
 
 def test_import_refuses_what_is_no_tar(imgfs: Imgfs, tmp_path: Path) -> None:
