@@ -9,6 +9,7 @@ import click
 
 from imgfs.cache import Cache, CacheEntry
 from imgfs.cache.partial_file import PREFIX
+from imgfs.cli.json_output import json_option, print_json
 from imgfs.cli.known_names import NAMES
 from imgfs.cli.opening import cache, cache_size_option
 from imgfs.cli.table import print_table
@@ -31,7 +32,8 @@ def cache_() -> None:
 @cache_.command("ls")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("--no-trunc", is_flag=True, help="Print the names of files instead, in whole.")
-def cache_ls(sources: tuple[str, ...], no_trunc: bool) -> None:
+@json_option
+def cache_ls(sources: tuple[str, ...], no_trunc: bool, as_json: bool) -> None:
     """List what the cache keeps, the least recently used first: of which layer, and of which image that is.
 
     Images are looked up in the stores of this machine, and in each SOURCE.
@@ -42,6 +44,9 @@ def cache_ls(sources: tuple[str, ...], no_trunc: bool) -> None:
       imgfs cache ls oci-archive:app.tar
     """
     entries = cache().entries()
+    if as_json:
+        print_json([_fields(entry) for entry in entries])
+        return
     images = _Images() if no_trunc or not entries else _known_images(sources)
     headers = {} if no_trunc else _headers(cache(), entries)
     lines = [["SIZE", "LAST USED", *(["FILE"] if no_trunc else ["KEPT", "ID", "IMAGE"])]]
@@ -111,6 +116,15 @@ def _headers(kept: Cache, entries: Sequence[CacheEntry]) -> Mapping[str, IndexHe
             except (Corrupt, StoreError, OSError):
                 continue  # it is made again when it is used
     return found
+
+
+def _fields(entry: CacheEntry) -> dict[str, object]:
+    """A file as `--json` prints it; `digest` is that of the layer, the stack of layers or the blob that it is of."""
+    match = _NAME.fullmatch(entry.name)
+    used = datetime.datetime.fromtimestamp(int(entry.used), datetime.UTC).isoformat()
+    digest = f"{match[1]}:{match[2]}" if match else None
+    kind = match[3] if match else None
+    return {"file": entry.name, "type": kind, "digest": digest, "size": entry.size, "used": used}
 
 
 def _described(entry: CacheEntry, headers: Mapping[str, IndexHeader], images: _Images) -> list[str]:

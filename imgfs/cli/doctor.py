@@ -10,6 +10,8 @@ from contextlib import contextmanager
 import click
 
 from imgfs.cli.color import bad, color_option, good, notable
+from imgfs.cli.json_output import json_lines_option, print_json_line
+from imgfs.cli.messages import utf8
 from imgfs.cli.opening import cache, indexing
 from imgfs.cli.remedies import CONTAINER, INSTALL, FuseUnavailable, check_fuse, mount_as_root, mount_unshared
 from imgfs.errors import ImgfsError, describe, printable
@@ -25,21 +27,23 @@ _FUSE_CONF = "/etc/fuse.conf"
 
 
 @click.command(short_help="Check what imgfs can read, and whether mounting works.")
+@json_lines_option
 @color_option
-def doctor() -> None:
+def doctor(as_json: bool) -> None:
     """Report which image stores imgfs can read on this machine, whether mounting works, and what to do if not.
 
     Exit status 1 if mounting does not work.
     """
+    report = _Report(as_json)
     with _quiet():
-        click.echo("Images")
+        report.begin("Images")
         with indexing() as indexer:
             for reference in default_sources():
-                _line(*_look_at(reference, indexer))
-        click.echo("Mounting")
-        works = _check_mounting()
-        click.echo("Cache")
-        _check_cache()
+                report.line(*_look_at(reference, indexer))
+        report.begin("Mounting")
+        works = _check_mounting(report)
+        report.begin("Cache")
+        _check_cache(report)
     click.get_current_context().exit(not works)
 
 
@@ -63,23 +67,23 @@ def _look_at(reference: str, indexer: Indexer) -> Sequence[str]:
     return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{broken}", *hints
 
 
-def _check_mounting() -> bool:
+def _check_mounting(report: "_Report") -> bool:
     """Whether mounting works, tried."""
     try:
         check_fuse()
         _mount_nothing()
     except ImportError as error:
-        _line("FAILS", f"pyfuse3 cannot be loaded: {error}", f"install it: {INSTALL}")
+        report.line("FAILS", f"pyfuse3 cannot be loaded: {error}", f"install it: {INSTALL}")
         return False
     except FuseUnavailable as error:
-        _line("FAILS", error.problem, *error.remedy.split("; "))
+        report.line("FAILS", error.problem, *error.remedy.split("; "))
         return False
     except (ImgfsError, OSError) as error:
-        _line("FAILS", describe(error), CONTAINER)
+        report.line("FAILS", describe(error), CONTAINER)
         return False
-    _line("ok", "an empty file system was mounted and unmounted")
+    report.line("ok", "an empty file system was mounted and unmounted")
     if os.geteuid() != 0 and not _others_allowed():
-        _line("note", f"-o allow_other needs the line user_allow_other in {_FUSE_CONF}")
+        report.line("note", f"-o allow_other needs the line user_allow_other in {_FUSE_CONF}")
     return True
 
 
@@ -103,27 +107,43 @@ def _others_allowed() -> bool:
         return False
 
 
-def _check_cache() -> None:
+def _check_cache(report: "_Report") -> None:
     kept = cache()
     entries = kept.entries()
     size = f"{human_size(sum(entry.size for entry in entries))} in {len(entries)} files"
     partial = kept.begin()
     if partial is None:
-        _line(
+        report.line(
             "FAILS",
             f"{kept.folder}: cannot be written",
             "imgfs works without a cache, but decodes layers repeatedly",
         )
         return
     partial.close()
-    _line("ok", f"{kept.folder}: {size}, at most {human_size(kept.limit)}")
+    report.line("ok", f"{kept.folder}: {size}, at most {human_size(kept.limit)}")
 
 
-def _line(state: str, text: str, *hints: str) -> None:
-    color = {"ok": good, "FAILS": bad, "note": notable}.get(state, str)
-    click.echo(f"  {color(state)}{' ' * (6 - len(state))} {printable(text)}")
-    for hint in hints:
-        click.echo(f"         {hint}")
+class _Report:
+    """Prints what was checked, in parts, each result with what to do."""
+
+    def __init__(self, as_json: bool) -> None:
+        self._as_json = as_json
+        self._part = ""
+
+    def begin(self, part: str) -> None:
+        self._part = part
+        if not self._as_json:
+            click.echo(part)
+
+    def line(self, state: str, text: str, *hints: str) -> None:
+        if self._as_json:
+            found = {"part": self._part.lower(), "state": state.lower(), "text": utf8(text), "hints": hints}
+            print_json_line(found)
+            return
+        color = {"ok": good, "FAILS": bad, "note": notable}.get(state, str)
+        click.echo(f"  {color(state)}{' ' * (6 - len(state))} {printable(text)}")
+        for hint in hints:
+            click.echo(f"         {hint}")
 
 
 @contextmanager

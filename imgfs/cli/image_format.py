@@ -61,7 +61,7 @@ class ImageFormat:
             click.echo(line)
 
     def _fields(self, image: Listed) -> Iterator[Mapping[str, str]]:
-        digests = dict(name.split("@", 1) for name in image.repo_digests())
+        digests = dict(name.split("@", 1) for name in image.repo_digests)
         size, now = human_size(image.size), datetime.now(UTC)
         for name in image.tags or ["<none>:<none>"]:
             repository, tag = split_name(name)

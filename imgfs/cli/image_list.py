@@ -13,7 +13,6 @@ from imgfs.digest import Digest, ImageID
 from imgfs.errors import printable
 from imgfs.sources import Source
 from imgfs.sources.image_reference import ImageReference
-from imgfs.sources.reference import with_digest
 from imgfs.sources.union import Snapshot, Union
 from imgfs.store import Image
 
@@ -30,12 +29,13 @@ class Listed:
     type: str = "image"
     image: Image | None = None
     parent: ImageID | None = None
+    snapshot: Snapshot | None = None
 
     @classmethod
     def of(cls, snapshot: Snapshot, image: Image, tags: Sequence[str]) -> "Listed":
         """An image of a snapshot, with these of its names."""
         sources, parent = snapshot.sources[image.id], snapshot.parents.get(image.id)
-        return cls(image.id, tags, sources, image=image, parent=parent)
+        return cls(image.id, tags, sources, image=image, parent=parent, snapshot=snapshot)
 
     @property
     def size(self) -> int | None:
@@ -44,6 +44,13 @@ class Listed:
             return None
         stacks = (source.store.layers(self.image.id) for source in self.sources)
         return next((size for stack in stacks if (size := stack.listed_size()) is not None), None)
+
+    @property
+    def repo_digests(self) -> Sequence[str]:
+        """Its names with the digest of its manifest instead of a tag, where that is known."""
+        if self.image is None or self.snapshot is None:
+            return ()
+        return self.snapshot.repo_digests(self.image.id)
 
     def manifest(self) -> bytes | None:
         """The exact bytes of its manifest, from the first source that has that."""
@@ -56,11 +63,6 @@ class Listed:
     def created(self) -> datetime | None:
         """When it was made, in UTC."""
         return None if self.image is None else self.image.created
-
-    def repo_digests(self) -> list[str]:
-        """Its names with the digest of its manifest instead of a tag, where a source has that."""
-        manifest = self.manifest()
-        return [] if manifest is None else with_digest(self.tags, Digest.of(manifest))
 
     def fields(self) -> dict[str, object]:
         """It, as `--json` prints it."""

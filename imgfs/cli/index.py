@@ -5,7 +5,8 @@ from contextlib import contextmanager
 
 import click
 
-from imgfs.cli.messages import progress_bar, tell
+from imgfs.cli.json_output import json_lines_option, print_json_line
+from imgfs.cli.messages import progress_bar, tell, utf8
 from imgfs.cli.opening import cache_size_option, opened
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
@@ -17,8 +18,9 @@ from imgfs.sources.union import Snapshot
 @click.command(short_help="Index compressed layers ahead of time.")
 @click.argument("source")
 @click.argument("images", nargs=-1, metavar="[IMAGE]...")
+@json_lines_option
 @cache_size_option
-def index(source: str, images: tuple[str, ...]) -> None:
+def index(source: str, images: tuple[str, ...], as_json: bool) -> None:
     """Index the compressed layers of each IMAGE in SOURCE, or of all images, so that no reader has to wait for it.
 
     SOURCE may be an image, too.
@@ -32,15 +34,28 @@ def index(source: str, images: tuple[str, ...]) -> None:
     with opened([source]) as union:
         snapshot = union.snapshot
         layers = layers_of(snapshot, meant(snapshot, images))
-        for number, (chain_id, (owner, diff_id, _)) in enumerate(layers.items(), 1):
+        for number, (chain_id, (owner, diff_id, owners)) in enumerate(layers.items(), 1):
             label = f"layer {number} of {len(layers)}  {diff_id.short}"
+            size = problem = None
             try:
                 with taken(owner, chain_id) as layer:
                     with progress_bar(label, stored_size(layer)) as advance:
                         index_layer(layer, advance)
+                    size = layer.look_for_size()
             except (ImgfsError, OSError) as error:
-                tell(describe(error))
+                problem = describe(error)
+                tell(problem)
                 bad += 1
+            if as_json:
+                problem = None if problem is None else utf8(problem)
+                print_json_line(
+                    {
+                        "diff_id": diff_id,
+                        "size": size,
+                        "images": owner_names(snapshot, owners),
+                        "problem": problem,
+                    }
+                )
     click.get_current_context().exit(bool(bad))
 
 
@@ -60,6 +75,11 @@ def layers_of(
         for chain_id, diff_id in zip(chain_ids(diff_ids), diff_ids, strict=True):
             found.setdefault(chain_id, (source, diff_id, []))[2].append(image_id)
     return found
+
+
+def owner_names(snapshot: Snapshot, images: Iterable[ImageID]) -> list[str]:
+    """The names of some images, or their short IDs."""
+    return [name for image_id in images for name in snapshot.tags_of(image_id) or [image_id.short]]
 
 
 @contextmanager

@@ -65,7 +65,7 @@ def _described(named: ChosenImage, config: _Fields) -> _Fields:
     return {
         "Id": image.id,
         "RepoTags": listed.tags,
-        "RepoDigests": listed.repo_digests(),
+        "RepoDigests": listed.repo_digests,
         "Parent": listed.parent or "",
         "Comment": image.comment,
         "Created": config.get("created"),

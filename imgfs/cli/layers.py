@@ -1,11 +1,10 @@
 """`imgfs layers`: what each layer of an image adds, and what of it later ones hide."""
 
-import sys
-
 import click
 import msgspec
 
 from imgfs.cli.color import bad, color_option, good
+from imgfs.cli.json_output import json_option, print_json
 from imgfs.cli.naming import named_image
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.table import no_trunc_option, print_table
@@ -20,7 +19,7 @@ _BAR = 16  # characters
 class _Layer(msgspec.Struct):
     """A layer, as `--json` prints it; sizes in bytes, counts of files."""
 
-    number: int
+    layer: int
     diff_id: DiffID
     created_by: str
     size: int
@@ -44,7 +43,7 @@ class _Layers(msgspec.Struct):
 
 @click.command(short_help="Show what each layer adds, and what later ones hide.")
 @click.argument("image")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of a table.")
+@json_option
 @no_trunc_option
 @color_option
 @source_option
@@ -84,8 +83,7 @@ def layers(image: str, as_json: bool, no_trunc: bool, sources: tuple[str, ...], 
     size, hidden = sum(row.size for row in rows), sum(row.hidden_size for row in rows)
     whole = _Layers(str(found.id), rows, size, hidden, efficiency.wasted, efficiency.score)
     if as_json:
-        text = msgspec.json.format(msgspec.json.encode(whole, enc_hook=str)).decode()
-        sys.stdout.write(text + "\n")
+        print_json(whole)
     else:
         _print(whole, no_trunc=no_trunc)
 
@@ -97,7 +95,7 @@ def _print(whole: _Layers, *, no_trunc: bool) -> None:
         length, lost = (round(_BAR * size / largest) for size in (row.size, row.hidden_size))
         lines.append(
             [
-                f"{row.number:02}-{row.diff_id.short}",
+                f"{row.layer:02}-{row.diff_id.short}",
                 human_size(row.size),
                 good("#" * (length - lost)) + bad("#" * lost),
                 str(row.added),

@@ -14,7 +14,7 @@ from imgfs.help import TOPICS, topic_text
 from imgfs.version import __version__
 
 PAGES = {
-    "imgfs.1": ("imgfs", "container images as files", ("images", "cache", "python", "changes")),
+    "imgfs.1": ("imgfs", "container images as files", ("images", "cache", "json", "python", "changes")),
     "imgfs-sources.7": ("imgfs-sources", "where imgfs reads images from", ("sources", "tars", "trust")),
     "mount.imgfs.8": ("mount.imgfs", "mount container images as files", ("mount",)),
 }
@@ -35,6 +35,7 @@ def help_(context: click.Context, topic: str | None) -> None:
       tars        rootfs.tar, flat.tar, and tars of layers
       cache       what is kept, and where
       trust       what is verified, and how promises are tested
+      json        what --json prints
       python      the Python package
       changes     changes that users must know
     """

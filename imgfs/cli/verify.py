@@ -1,21 +1,20 @@
 """`imgfs verify`: whether the contents of a source match their digests."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import chain
 
 import click
 
 from imgfs.cli.color import bad, color_option, good
-from imgfs.cli.index import layers_of, meant, taken
+from imgfs.cli.index import layers_of, meant, owner_names, taken
 from imgfs.cli.json_output import json_lines_option, print_json_line
 from imgfs.cli.messages import progress_bar, utf8
 from imgfs.cli.opening import opened
 from imgfs.cli.table import fitting, short_digests
-from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import BlobLayer, Layer, copies_of, stored_size, verify_layer
-from imgfs.sources.union import Snapshot, Union
+from imgfs.sources.union import Union
 
 _MOST_OWNERS = 20  # images named in a line; thousands may share a layer
 
@@ -53,12 +52,12 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
         report.line("", problem)
     wanted = meant(snapshot, terms)
     for image_id in wanted:  # its ID is the digest of its config, compared when it was read
-        report.line(f"config {image_id}", None, _owners(snapshot, [image_id]))
+        report.line(f"config {image_id}", None, owner_names(snapshot, [image_id]))
     checked: set[object] = set(wanted)
     layers = layers_of(snapshot, wanted)
     for number, (chain_id, (owner, diff_id, owners)) in enumerate(layers.items(), 1):
         label = f"layer {number} of {len(layers)}  {diff_id.short}"
-        names = _owners(snapshot, owners)
+        names = owner_names(snapshot, owners)
         try:
             with taken(owner, chain_id) as layer:
                 for copy in copies_of(layer):
@@ -137,8 +136,3 @@ class Report:
 def _name(what: str) -> str:
     """The name in `what`: the word after the kind, of a digest only the hex part, as paths have."""
     return [*what.split(" "), ""][1].rstrip(",").rpartition(":")[2]
-
-
-def _owners(snapshot: Snapshot, images: Iterable[ImageID]) -> list[str]:
-    """The names of some images, or their short IDs."""
-    return [name for image_id in images for name in snapshot.tags_of(image_id) or [image_id.short]]

@@ -49,7 +49,8 @@ class ImageDatabase:
         for image_id, image in images.items():
             self._layers[image_id] = known.get(image_id) or layers(image)
             tags = called.get(image_id, ())
-            manifests = [f"@{name.rpartition('@')[2]}" for name in aliases.get(image_id, ())]
+            recorded = aliases.get(image_id, ())
+            manifests = [*recorded, *(f"@{name.rpartition('@')[2]}" for name in recorded)]
             yield FoundImage(
                 image, self._layers[image_id], tags, self._parents.get(image_id), aliases=manifests
             )

@@ -6,7 +6,7 @@ from functools import cached_property
 
 from imgfs.digest import ImageID
 from imgfs.errors import ImageNotFound, printable
-from imgfs.sources.reference import spellings
+from imgfs.sources.reference import spellings, with_digest
 from imgfs.store import DigestIndex
 
 
@@ -23,6 +23,14 @@ class NamedImages:
     def tags_of(self, image_id: ImageID) -> Sequence[str]:
         """The names of one image."""
         return self._names.get(image_id, ())
+
+    def repo_digests(self, image_id: ImageID) -> Sequence[str]:
+        """Names of one image with the digest of a manifest: as recorded, or its repositories with each digest known."""
+        aliases = self._aliases.get(image_id, ())
+        recorded = [alias for alias in aliases if alias.find("@") > 0]
+        digests = [alias[1:] for alias in aliases if alias.startswith("@sha")]
+        tags = self.tags_of(image_id)
+        return recorded or [name for digest in digests for name in with_digest(tags, digest)]
 
     def name_meant(self, term: str) -> str | None:
         """The listed name of the image that a person names, None if `term` is no name of one.
@@ -54,10 +62,11 @@ class NamedImages:
 
     @cached_property
     def _names(self) -> Mapping[ImageID, Sequence[str]]:
-        names: dict[ImageID, list[str]] = {}
-        for name, image_id in self.tags.items():
-            names.setdefault(image_id, []).append(name)
-        return names
+        return _by_image(self.tags)
+
+    @cached_property
+    def _aliases(self) -> Mapping[ImageID, Sequence[str]]:
+        return _by_image(self.aliases)
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,13 @@ class Names(NamedImages):
     tags: Mapping[str, ImageID]
     ids: DigestIndex
     aliases: Mapping[str, ImageID] = field(default_factory=dict)
+
+
+def _by_image(names: Mapping[str, ImageID]) -> Mapping[ImageID, Sequence[str]]:
+    found: dict[ImageID, list[str]] = {}
+    for name, image_id in names.items():
+        found.setdefault(image_id, []).append(name)
+    return found
 
 
 def _first(term: str, known: Mapping[str, ImageID]) -> str | None:
