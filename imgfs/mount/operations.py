@@ -88,7 +88,11 @@ class Operations(pyfuse3.Operations):
         self._directories.clear()
 
     def forget_names(self, names: Iterable[tuple[str, bytes]]) -> None:
-        """Make the kernel forget names, which it may keep for good otherwise; each comes after its directory's key."""
+        """Make the kernel forget names, which it may keep for good otherwise; each comes after its directory's key.
+
+        Replies sent before, to look-ups and listings, enter no name after that: the kernel holds the directory's lock
+        until it has taken such a reply, and waits for the lock to forget a name (Linux, fs/fuse/dir.c).
+        """
         for listed in self._directories.values():
             listed.outdated = True
         for key, name in names:

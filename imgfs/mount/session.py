@@ -44,6 +44,10 @@ def serve(
     """
     check_mountpoint(mountpoint)
     operations = Operations(root, options, usage)
+
+    def changed() -> None:
+        operations.forget_names(vanished())
+
     with _captured_stderr() as messages:
         try:
             pyfuse3.init(operations, mountpoint, options.for_kernel)
@@ -51,7 +55,7 @@ def serve(
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
     try:
         with tuned_process():
-            trio.run(_serve, mountpoint, polls, _Forgetter(operations, vanished), ready)
+            trio.run(_serve, mountpoint, polls, changed, ready)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
@@ -62,29 +66,17 @@ def serve(
         operations.close()
 
 
-class _Forgetter:
-    """Makes the kernel forget names that are gone."""
-
-    def __init__(self, operations: Operations, vanished: Callable[[], Iterable[tuple[str, bytes]]]) -> None:
-        self._operations = operations
-        self._vanished = vanished
-
-    async def __call__(self) -> None:
-        names = list(self._vanished())
-        self._operations.forget_names(names)
-        # a look-up that was answered before may have entered its name into the kernel's cache just after that
-        await trio.sleep(_POLL_SECONDS)
-        self._operations.forget_names(names)
-
-
 async def _serve(
-    mountpoint: str, polls: Sequence[Callable[[], bool]], forget: _Forgetter, ready: Callable[[], None]
+    mountpoint: str,
+    polls: Sequence[Callable[[], bool]],
+    changed: Callable[[], None],
+    ready: Callable[[], None],
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
         nursery.start_soon(_announce, mountpoint, ready)
         for poll in polls:
-            nursery.start_soon(_poll, poll, forget)
+            nursery.start_soon(_poll, poll, changed)
         await pyfuse3.main(max_tasks=_TASKS)
         nursery.cancel_scope.cancel()
 
@@ -107,13 +99,13 @@ async def _announce(mountpoint: str, ready: Callable[[], None]) -> None:
     ready()
 
 
-async def _poll(poll: Callable[[], bool], forget: _Forgetter) -> None:
+async def _poll(poll: Callable[[], bool], changed: Callable[[], None]) -> None:
     own_thread = trio.CapacityLimiter(1)  # those of the others may hang
     reported = False
     while True:
         try:
             if await trio.to_thread.run_sync(poll, abandon_on_cancel=True, limiter=own_thread):
-                await forget()
+                changed()
         except (ImgfsError, OSError) as error:
             logger.warning("%s", describe(error))
         except RuntimeError as error:  # the next one may find a thread

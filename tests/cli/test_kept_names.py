@@ -88,6 +88,7 @@ def test_names_that_are_gone_are_gone_soon_for_those_who_hold_walk_and_open(
                 for name in names:
                     assert eventually(lambda: not os.path.lexists(name), end - time.monotonic()), name  # noqa: B023
                 assert os.path.lexists(top / "heads" / child.id[7:])
+                assert not eventually(lambda: any(os.path.lexists(name) for name in names), 0.3), "back"
                 with held:
                     assert held.read() == b"1" * 300
         finally:
