@@ -2,8 +2,9 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
+from itertools import chain
 
 import click
 
@@ -16,7 +17,7 @@ from imgfs.own.image_archive import refuse_images
 from imgfs.own.importing import import_image
 from imgfs.own.loading import load_images, received_archive
 from imgfs.own.writer import Writer, file_chunks
-from imgfs.sources import SCHEMES, is_source, open_archive
+from imgfs.sources import SCHEMES, Source, is_source, open_archive
 from imgfs.sources.image_reference import parse_source
 from imgfs.sources.reference import full_name
 from imgfs.sources.union import Snapshot, Union
@@ -30,9 +31,10 @@ from imgfs.sources.union import Snapshot, Union
 def load(source: str, input_: str | None, quiet: bool, store: str | None) -> None:
     """Load every image of SOURCE into the store of imgfs: of an archive, as docker save writes it, or any other source.
 
-    SOURCE may be an image, too. Without SOURCE, an archive is read from standard input. An archive may be compressed.
-    The last line printed is the ID of the last image. A broken image is skipped with one line that names it; the exit
-    status is 1 then. Parts of an image that the store already has are checked, and replaced if they are damaged.
+    SOURCE may be an image, too, which gets the name that it is given by, and none if that is an ID. Without SOURCE, an
+    archive is read from standard input. An archive may be compressed. The last line printed is the ID of the last
+    image. A broken image is skipped with one line that names it; the exit status is 1 then. Parts of an image that the
+    store already has are checked, and replaced if they are damaged.
 
     \b
     Examples:
@@ -44,11 +46,9 @@ def load(source: str, input_: str | None, quiet: bool, store: str | None) -> Non
         raise click.UsageError("no archive given, and standard input is a terminal")
     with writing(store) as writer:
         with _opened(reference, writer) as union:
-            wanted = union.snapshot.wanted
-            # an image that was named alone may be in several sources
-            loaded = union.snapshot.source_of(wanted[0]) if union.only else union.sources[0]
             is_whole = not union.problems
-            for done in load_images(loaded, writer, progress_bar, wanted):
+            loaded, only = _to_load(union)
+            for done in load_images(loaded, writer, progress_bar, only):
                 if done.error is not None:
                     called = _called(union.snapshot, done.image_id)
                     tell(f"image {called} is not loaded: {describe(done.error)}")
@@ -140,6 +140,18 @@ def rm(images: tuple[str, ...], force: bool, store: str | None) -> None:
             for name in tags:
                 _print_untagged(name)
             click.echo(f"Deleted: {image_id}")
+
+
+def _to_load(union: Union) -> tuple[Source, Mapping[ImageID, Sequence[str]] | None]:
+    """The source to load from, and where single images of it were named, these with their names."""
+    snapshot = union.snapshot
+    if not union.only or not snapshot.wanted:
+        return union.sources[0], None
+    named = set(chain.from_iterable(union.only.values()))
+    only = {
+        image_id: [tag for tag in snapshot.tags_of(image_id) if tag in named] for image_id in snapshot.wanted
+    }
+    return snapshot.source_of(snapshot.wanted[0]), only  # which may be in several
 
 
 @contextmanager

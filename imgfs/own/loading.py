@@ -8,14 +8,14 @@ import logging
 import os
 import secrets
 import sys
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from imgfs.blob import FileBlob, Folder, blob_chunks
 from imgfs.budget import check_decoded
 from imgfs.codec import Compression, detect, open_forward
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, ImgfsError, LayerNotFound, NotFound, describe, is_exhausted
+from imgfs.errors import Corrupt, ImgfsError, LayerNotFound, NotFound, describe, is_exhausted, printable
 from imgfs.layers import BlobLayer, Layer, LayerChoice, chain_ids
 from imgfs.layers.progress import Progress
 from imgfs.own.writer import StagedLayer, Writer, file_chunks
@@ -52,11 +52,11 @@ def _parents_first(source: Source, images: dict[ImageID, Image]) -> list[ImageID
 
 
 def load_images(
-    source: Source, writer: Writer, progress: Progress, wanted: Collection[ImageID] | None = None
+    source: Source, writer: Writer, progress: Progress, only: Mapping[ImageID, Sequence[str]] | None = None
 ) -> Iterator[Loaded]:
-    """Copy every image of a source, or those `wanted`, with its names.
+    """Copy every image of a source, with its names, and its parent if that is in the writer's store by then.
 
-    Its parent is recorded if it is in the writer's store by then.
+    With `only`, copy the images there, under those of their names that stand there.
 
     Yields what became of each once it is known: a layer may be missing, or not what the config says. Raises an error
     that says that memory, the disk or descriptors are exhausted.
@@ -64,10 +64,11 @@ def load_images(
     images = source.store.map()
     names: dict[ImageID, list[str]] = {}
     for name, image_id in source.tags.items():
-        names.setdefault(image_id, []).append(name)
+        if only is None or printable(name) in only.get(image_id, ()):
+            names.setdefault(image_id, []).append(name)
     added: list[Loaded] = []
     for image_id in _parents_first(source, images):
-        if wanted is not None and image_id not in wanted:
+        if only is not None and image_id not in only:
             continue
         tags = names.get(image_id, ())
         try:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from imgfs.digest import ImageID
-from imgfs.errors import ImageNotFound, printable
+from imgfs.errors import AmbiguousID, ImageNotFound, printable
 from imgfs.sources.reference import spellings, with_digest
 from imgfs.store import DigestIndex
 
@@ -47,18 +47,29 @@ class NamedImages:
     def resolve(self, term: str) -> ImageID:
         """The image that a person means: by name, ID, unique prefix of an ID, or `[NAME]@DIGEST`.
 
-        DIGEST is the image's ID or that of a manifest that leads to it. Raises ImageNotFound or AmbiguousID.
+        DIGEST is the image's ID or that of a manifest that leads to it, which Docker shows as the ID where it keeps
+        images in containerd. Raises ImageNotFound or AmbiguousID.
         """
         for known in (self.tags, self.aliases):
             name = _first(term, known)
             if name is not None:
                 return known[name]
         digest = term.rpartition("@")[2]
-        if f"@{digest}" in self.aliases:
-            return self.aliases[f"@{digest}"]
         if not digest or ("@" in term and ":" not in digest):
             raise ImageNotFound(term)
-        return ImageID(self.ids.search(digest))
+        try:
+            return ImageID(self.ids.search(digest))
+        except ImageNotFound:
+            return self._by_manifest(term, digest)
+
+    def _by_manifest(self, term: str, digest: str) -> ImageID:
+        wanted = f"@{digest}" if ":" in digest else f"@sha256:{digest}"
+        found = {image_id for alias, image_id in self.aliases.items() if alias.startswith(wanted)}
+        if len(found) > 1:
+            raise AmbiguousID(term)
+        if not found:
+            raise ImageNotFound(term)
+        return found.pop()
 
     @cached_property
     def _names(self) -> Mapping[ImageID, Sequence[str]]:

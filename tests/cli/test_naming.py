@@ -89,6 +89,16 @@ def test_a_command_that_takes_a_source_takes_one_image_of_it(
             assert (top / "tags/a/two/latest/rootfs/name").read_bytes() == b"other two\n"
 
 
+def test_an_image_is_loaded_under_the_name_that_it_is_given_by(imgfs: Imgfs, tmp_path: Path) -> None:
+    image = TestImage([layer_tar({"name": b""})], ["a:1", "b:1"])
+    archive = docker_archive(tmp_path / "a.tar", [image])
+    assert imgfs("load", f"{archive}:{image.id.short}").stdout.decode() == f"{image.id}\n"
+    assert imgfs("load", f"{archive}:b:1").stdout.decode() == f"Loaded image: b:1\n{image.id}\n"
+    assert imgfs("inspect", image.id).stdout.count(b'"b:1"') == 1
+    assert b"a:1" not in imgfs("inspect", image.id).stdout
+    assert imgfs("load", archive).stdout.decode().startswith("Loaded image: a:1\nLoaded image: b:1\n")
+
+
 def test_a_mounted_image_follows_its_name(imgfs: Imgfs, mount: Mount, tmp_path: Path) -> None:
     images = [TestImage([layer_tar({"name": name.encode()})], [f"{name}:1"]) for name in ("one", "two")]
     docker = docker_root(tmp_path / "docker", images)

@@ -144,8 +144,9 @@ def test_the_digest_of_a_manifest_names_its_image(tmp_path: Path, cache: Cache) 
     index = layout.index(arm_entry, here_entry)
     reference = layout.finish(index | tagged("app:1"))
     for entry, expected in ((arm_entry, arm), (here_entry, here), (index, here)):
-        for form in ("app@{}", "@{}", "{}"):
-            with choose_images([f"{reference}:{form.format(entry['digest'])}"], cache) as (chosen,):
+        digest = str(entry["digest"])
+        for name in (f"app@{digest}", f"@{digest}", digest, digest[7:], digest[7:19], digest[:20]):
+            with choose_images([f"{reference}:{name}"], cache) as (chosen,):
                 assert chosen.image_id == expected
 
 
