@@ -72,14 +72,14 @@ class CompressedFile:
         content = self._content
         index = content.index
         if index is None:
-            # a gzip file can always be entered in the middle; of other forms, only those of many small frames
-            with_copy = content.key.compression is not Compression.GZIP
+            compression = content.key.compression
+            with_copy = compression is not Compression.GZIP
             with self._progress() as advance:
                 index = content.wait_for_index(with_copy=with_copy, advance=advance)
             if content.stored.stamp() != stamp:
                 raise StoreError(f"{self._path}: it was changed while it was indexed")
-            if not index.table.needs_copy:
-                content.drop_copy()
+            if compression is Compression.ZSTD and not index.table.needs_copy:
+                content.drop_copy()  # many small frames, which are decoded as fast as a copy is read
         if index.table.needs_copy and content.find_copy(index) is None:
             with self._progress() as advance:
                 content.wait_for_copy(index, advance)

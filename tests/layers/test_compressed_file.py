@@ -1,6 +1,5 @@
 """Compressed files of which nothing is recorded: indexed once, read in place or from a copy, noticed when changed."""
 
-import lzma
 import os
 import random
 from collections.abc import Callable, Iterator
@@ -69,7 +68,7 @@ def test_a_file_is_decoded_once_for_all_commands(tmp_path: Path, passes: list[st
 
 
 @pytest.mark.parametrize(
-    ("encode", "is_kept"), [(many_frames, False), (one_frame, True), (lzma.compress, True)]
+    ("encode", "is_kept"), [(many_frames, False), (one_frame, True), (ENCODERS["xz"], True)]
 )
 def test_a_decoded_copy_is_kept_only_of_what_cannot_be_read_in_place(
     tmp_path: Path, encode: Callable[[bytes], bytes], is_kept: bool
