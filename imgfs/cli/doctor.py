@@ -17,7 +17,7 @@ from imgfs.cli.remedies import CONTAINER, INSTALL, FuseUnavailable, check_fuse, 
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sizes import human_size
-from imgfs.sources import default_sources, open_source
+from imgfs.sources import default_sources, has_no_place, open_source
 from imgfs.sources.open_union import is_absence
 from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
@@ -39,7 +39,10 @@ def doctor(as_json: bool) -> None:
         report.begin("Images")
         with indexing() as indexer:
             for reference in default_sources():
-                report.line(*_look_at(reference, indexer))
+                state, *details = _look_at(reference, indexer)
+                # of stores that a user may have besides, only those that are there
+                if state != "none" or has_no_place(reference):
+                    report.line(state, *details)
         report.begin("Mounting")
         works = _check_mounting(report)
         report.begin("Cache")

@@ -74,6 +74,9 @@ _ERROR_STATUS = {
 _INCORRECT = 1
 """The exit status for wrong usage that mount(8) has."""
 
+_READING = ("ls", "tree", "inspect", "cat", "find", "which", "diff", "layers", "check", "index", "verify")
+"""Commands that write nothing where a user says, so that what may not be opened is a source."""
+
 _OTHERS_CALL_IT = {
     "ls": ("images", "image", "list", "dir"),
     "layers": ("history", "dive", "du"),
@@ -209,13 +212,23 @@ def _run(arguments: list[str]) -> int:
         )  # so that the flush at exit does not fail
         return 128 + signal.SIGPIPE
     except (ImgfsError, OSError) as error:
-        denied = isinstance(error.__cause__, PermissionError) and os.geteuid() != 0
-        tell(describe(error) + " (see imgfs doctor)" * denied)
+        tell(describe(error) + _hint(error, arguments, context))
     except Exception as error:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
         internal = f"internal error: {error!r} (imgfs --debug shows where; please report it)"
         tell(describe(error) if is_shortage(error) else internal)
     return _ERROR_STATUS.get(context.invoked_subcommand or "", 1) if context is not None else 1
+
+
+def _hint(error: Exception, arguments: list[str], context: click.Context | None) -> str:
+    """What an ordinary user can do where something may not be read, in parentheses."""
+    if os.geteuid() == 0 or not isinstance(error.__cause__ or error, PermissionError):
+        return ""
+    if context is not None and context.invoked_subcommand in _READING:
+        from imgfs.cli.remedies import as_root  # here, as it is seldom needed
+
+        return f" (as root: {as_root(arguments)})"
+    return " (see imgfs doctor)" if error.__cause__ is not None else ""
 
 
 def _invoke(context: click.Context) -> int:

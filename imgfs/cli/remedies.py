@@ -24,6 +24,11 @@ class FuseUnavailable(MountError):
         self.problem, self.remedy = problem, remedy
 
 
+def as_root(arguments: Sequence[str]) -> str:
+    """The command by which root runs this program with some arguments."""
+    return f"sudo {_program()} {shlex.join(arguments)}"
+
+
 def mount_as_root(sources: Sequence[str], mountpoint: str = "DIR", options: str = "") -> str:
     """The command by which root mounts sources for the user who runs this."""
     given = f"{options},allow_other,uid={os.getuid()}".lstrip(",")

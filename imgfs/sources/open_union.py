@@ -61,7 +61,7 @@ def open_each(
                 opened[reference] = same or source
             if unreadable is not None and opened:
                 problems = ((place, error) for place, error in missing.items() if not is_absence(error))
-                unreadable += [f"{place} {describe(error)}{remedy(error)}" for place, error in problems]
+                unreadable += [_said(place, error) for place, error in problems]
                 missing.clear()
             yield opened, _skipped(missing, also, any_left=bool(opened))
         finally:
@@ -90,13 +90,19 @@ def is_absence(error: Exception) -> bool:
 
 
 def remedy(error: Exception) -> str:
-    """What lets an ordinary user read a place that failed with `error`, in parentheses; empty if that is not known."""
+    """How an ordinary user can read a place that failed with `error`, in parentheses; empty if that is not known."""
     cause = error if isinstance(error, PermissionError) else error.__cause__
     if not isinstance(cause, PermissionError) or os.geteuid() == 0:
         return ""
     # of another user ID in the user's own directory, as rootless engines make them
     is_own = str(cause.filename).startswith(os.path.expanduser("~/"))
-    return f" (try {'podman unshare' if is_own else 'sudo'} imgfs ...)"
+    return " (in podman unshare)" if is_own else " (as root: sudo imgfs ...)"
+
+
+def _said(reference: str, error: Exception) -> str:
+    """A place that cannot be opened, why, and what to do."""
+    scheme = reference.partition(":")[0]
+    return f"{reference if has_no_place(reference) else f'{scheme}:'} {describe(error)}{remedy(error)}"
 
 
 def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> Problems:
@@ -110,5 +116,5 @@ def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left:
     problems = Problems()
     for reference, error in missing.items():
         if reference not in also or not is_absence(error):
-            problems.report(f"skipping {reference} {describe(error)}{remedy(error)}")
+            problems.report(f"skipping {_said(reference, error)}")
     return problems

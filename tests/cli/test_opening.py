@@ -33,8 +33,8 @@ def run(environment: None, tmp_path: Path) -> Run:
     """
     program = _PROGRAM.format(root=str(tmp_path / "containerd"))
 
-    def run(*arguments: str | Path, status: int = 0) -> subprocess.CompletedProcess[bytes]:
-        command = [sys.executable, "-c", program, *map(str, arguments)]
+    def run(*arguments: str | Path, status: int = 0, first: str = "") -> subprocess.CompletedProcess[bytes]:
+        command = [sys.executable, "-c", first + program, *map(str, arguments)]
         done = subprocess.run(command, capture_output=True, check=False)
         assert done.returncode == status, done.stderr.decode()
         return done
@@ -103,6 +103,15 @@ def test_ls_of_all_says_where_each_image_lives(
     assert all(line.endswith(own) for line in lines if line not in both)
     assert all(line.count(own) == 1 for line in lines)
     assert done.stderr.decode().splitlines() == ["imgfs: skipping docker: /var/lib/docker: Permission denied"]
+
+
+def test_an_ordinary_user_is_told_how_to_read_the_rest(run: Run) -> None:
+    user = "import os; os.geteuid = lambda: 1000"
+    why = "imgfs: skipping docker: /var/lib/docker: Permission denied (as root: sudo imgfs ...)"
+    assert why in run("ls", status=3, first=user).stderr.decode().splitlines()
+    assert "(as root: sudo " in run("ls", "docker:", status=1, first=user).stderr.decode()
+    line = run("inspect", "none", status=1, first=user).stderr.decode()
+    assert "cannot read docker: /var/lib/docker: Permission denied (as root: sudo imgfs ...)" in line
 
 
 def test_ls_of_all_says_nothing_of_what_is_not_there(run: Run) -> None:
