@@ -6,6 +6,7 @@ says that the file system is ready, or why it is not.
 
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -22,17 +23,24 @@ _READY = b"\0"
 def background(start: Callable[[Callable[[], None]], None], log_file: str | None) -> None:
     """Run `start(ready)` in a child process, and return once it has called `ready`.
 
-    Raises MountError with the child's message if it ends before that. The child never returns.
+    Raises MountError with the child's message if it ends before that. The child never returns, and is stopped if this
+    is interrupted.
     """
     sys.stdout.flush()
     sys.stderr.flush()
     reading, writing = os.pipe()
-    if os.fork() == 0:
+    child = os.fork()
+    if child == 0:
         os.close(reading)
         _child(start, writing, log_file)
     os.close(writing)
     with open(reading, "rb") as pipe:
-        message = pipe.read()
+        try:
+            message = pipe.read()
+        except BaseException:  # as by Ctrl-C, which does not reach the child's session
+            os.kill(child, signal.SIGTERM)
+            os.waitpid(child, 0)
+            raise
     if message != _READY:
         raise MountError(message.decode(errors="replace") or "the background process died")
 

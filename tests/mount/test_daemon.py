@@ -49,6 +49,15 @@ def test_it_returns_once_all_is_ready_and_the_rest_goes_on_behind(tmp_path: Path
     assert eventually((tmp_path / "out").exists, 5)
 
 
+def test_who_interrupts_it_stops_the_child_too(tmp_path: Path) -> None:
+    body = "Path(out).write_text(str(os.getpid())); time.sleep(60)"
+    with _popen(tmp_path, body) as process:
+        assert eventually(lambda: (tmp_path / "out").exists() and bool((tmp_path / "out").read_text()), 5)
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=10)
+    assert not Path("/proc", (tmp_path / "out").read_text()).exists()
+
+
 def test_the_process_behind_holds_no_terminal_and_no_folder(tmp_path: Path) -> None:
     body = (
         "ready(); Path(out).write_text(f'{os.getsid(0) == os.getpid()} {os.getcwd()}"
