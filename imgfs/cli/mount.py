@@ -45,8 +45,8 @@ def mount(
     """Mount the images of each SOURCE at MOUNTPOINT.
 
     A SOURCE written without its place, such as containerd:, is skipped with a warning if it cannot be opened and
-    another one can. The command goes to the background once the file system can be used. Unmount it with imgfs umount,
-    fusermount3 -u or umount.
+    another one can. A SOURCE may be an image, too: it is shown with those that it is based on. The command goes to the
+    background once the file system can be used. Unmount it with imgfs umount, fusermount3 -u or umount.
 
     \b
     Options of -o:
@@ -61,6 +61,11 @@ def mount(
       noxattr                 show no extended attributes, which makes ls -l faster
       size=exact|lazy         whether a stat of a tar of unknown size waits for
                               the size, or shows 0
+
+    \b
+    Examples:
+      imgfs mount docker: /mnt
+      imgfs mount -o symlinks=inside docker:app:1 /mnt
     """
     try:
         from imgfs.mount import (  # here, as all other commands work without libfuse

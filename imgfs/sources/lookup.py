@@ -5,26 +5,37 @@ Tried by the tests of names on the command line.
 
 import difflib
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 
 from imgfs.cache import Cache
 from imgfs.digest import ImageID
-from imgfs.errors import AmbiguousName, ImageNotFound, InvalidImage, NotFound, StoreError, printable
+from imgfs.errors import (
+    AmbiguousName,
+    ImageNotFound,
+    InvalidImage,
+    NotFound,
+    SourceNotFound,
+    StoreError,
+    printable,
+)
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.layers.progress import Progress, no_progress
 from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import SCHEMES, default_sources, is_source
 from imgfs.sources.image_reference import ImageReference, as_path, parse_image_reference, parse_source
 from imgfs.sources.open_union import open_each, open_union
-from imgfs.sources.reference import spellings
+from imgfs.sources.reference import familiar_name, spellings
 from imgfs.sources.source import Source
 from imgfs.sources.union import Snapshot, Union
 from imgfs.store import Image, ImageStore, LayerStack
 from imgfs.tree import Tree
 
 _LISTED, _SUGGESTED = 10, 3  # names in an error
+_COMPARED = 10_000  # names that one which is not there is compared with
+_SHORT = 12  # digits of an ID that are surely one
 
 _OTHERS_CALL_IT = {
     "docker-daemon": "docker",
@@ -115,7 +126,8 @@ def choose_images(
                 opened = open_union(
                     places, cache, also=also, unreadable=unreadable if also else None, progress=progress
                 )
-                unions[place] = stack.enter_context(opened)
+                with _hints(parsed):
+                    unions[place] = stack.enter_context(opened)
             return unions[place]
 
         found = []
@@ -152,10 +164,10 @@ def open_sources(
     """
     parsed = [(text, found) for text in references for found in _sources_meant(text, cache)]
     places = [reference.place for _, reference in parsed]
-    with open_each(places, cache, also=also, unreadable=unreadable, verifier=verifier, progress=progress) as (
-        opened,
-        skipped,
-    ):
+    opening = open_each(places, cache, also=also, unreadable=unreadable, verifier=verifier, progress=progress)
+    with ExitStack() as stack:
+        with _hints(reference for _, reference in parsed):
+            opened, skipped = stack.enter_context(opening)
         only: dict[Source, list[str]] = {}
         for text, reference in parsed:
             if reference.name and reference.place in opened:
@@ -246,24 +258,44 @@ def _not_found(
     """The error for an image that is not there, or is broken: where it was looked up, and what may be meant."""
     name = reference.name
     for place, problem in union.problems:
-        if problem.image and (name in problem.names or problem.image.endswith(name)):
+        is_id = len(name) >= _SHORT and problem.image.removeprefix("sha256:").startswith(
+            name.removeprefix("sha256:")
+        )
+        if is_id or not set(problem.names).isdisjoint(spellings(name)):
             return StoreError(f"{term}: {place}: {problem}")
     looked = ", ".join(printable(source.reference.removesuffix(f":{name}")) for source in union.sources)
     places = f"looked in {looked}" if looked else "there is no store of images here"
     where = "; ".join([places, *(f"cannot read {line}" for line in unreadable)])
-    meant = " or ".join([*_near_sources(term, name), *_near_names(name, union.snapshot)][:_SUGGESTED])
-    path = f"; for the directory of that name, write {reference.source}./{name}"
-    is_path = reference.source in default_sources() and os.path.lexists(name)
-    return NotFound(
-        f"No such image: {term} ({where})"
-        + (f"; did you mean {meant}?" if meant else "")
-        + (path if is_path else "")
-    )
+    image = term if reference.path is None else term.removesuffix(f":{reference.path}")
+    near = [f"{image.removesuffix(name)}{other}" for other in _near_names(name, union.snapshot)]
+    meant = " or ".join([*_near_sources(term, name), *near][:_SUGGESTED])
+    suggestion = f"; did you mean {meant}?" if meant else ""
+    return NotFound(f"No such image: {term} ({where}){suggestion}{_path_hint(reference)}")
+
+
+def _path_hint(reference: ImageReference) -> str:
+    """How to write a path that was taken for the name of an image in a store."""
+    if reference.source not in default_sources() or not os.path.lexists(reference.name):
+        return ""
+    return f"; for the path of that name, write {reference.source}./{reference.name}"
+
+
+@contextmanager
+def _hints(references: Iterable[ImageReference]) -> Iterator[None]:
+    """Adds to errors that no store is there what may be meant."""
+    try:
+        yield
+    except SourceNotFound as error:
+        raise SourceNotFound(f"{error}{''.join(map(_path_hint, references))}") from error.__cause__
 
 
 def _near_names(name: str, snapshot: Snapshot) -> list[str]:
-    known = {tag: tag for tag in snapshot.tags}
-    known |= {tag.rpartition("/")[2].partition(":")[0]: tag for tag in snapshot.tags}
+    known: dict[str, str] = {}
+    for tag in islice(snapshot.tags, _COMPARED):
+        repository = tag if "/" in tag.rpartition(":")[2] else tag.rpartition(":")[0]
+        familiar = familiar_name(repository)
+        for part in (tag, familiar_name(tag), repository, familiar, familiar.rpartition("/")[2]):
+            known.setdefault(part, tag)
     return list(dict.fromkeys(known[tag] for tag in difflib.get_close_matches(name, known, _SUGGESTED)))
 
 

@@ -39,7 +39,7 @@ class NamedImages:
         """
         name = _first(term, self.tags)
         alias = _first(term, self.aliases) if name is None else None
-        if alias is None:
+        if alias is None or "@sha" in alias:
             return name
         tags = self.tags_of(self.aliases[alias])
         return next((tag for tag in tags if tag.endswith(f":{alias}")), next(iter(tags), None))

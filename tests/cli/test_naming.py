@@ -129,9 +129,9 @@ def test_a_file_that_no_image_is_called_like_is_the_source(
         assert imgfs("cat", f"{image}:/name").stdout == b"one\n"
     os.mkdir("empty")
     line = imgfs("cat", "docker:empty:/name", status=1).stderr.decode()
-    assert (
-        "for the directory of that name, write docker:./empty" in line or "no image store of Docker" in line
-    )
+    assert "for the path of that name, write docker:./empty" in line
+    imgfs("load", one)
+    assert "did you mean imgfs:a/one:latest?" in imgfs("cat", "imgfs:a/on:/name", status=1).stderr.decode()
 
 
 @pytest.mark.parametrize(
