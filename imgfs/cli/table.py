@@ -30,12 +30,14 @@ def print_table(
         room = max(shutil.get_terminal_size().columns - others, _NARROWEST)
         widths[place] = min(widths[place], room)
         lines = [[*line[:place], _shortened(line[place], room), *line[place + 1 :]] for line in lines]
+    rows = []
     for line in lines:
         cells = []
         for heading, cell, width in zip(headings, line, widths, strict=True):
             padding = " " * (width - _width(cell))
             cells.append(padding + cell if heading in right else cell + padding)
-        click.echo(_GAP.join(cells).rstrip())
+        rows.append(_GAP.join(cells).rstrip())
+    click.echo("\n".join(rows))  # in one go: there may be thousands
 
 
 def fitting(line: str, *, before: int = 0) -> str:
@@ -50,7 +52,7 @@ def short_digests(line: str) -> str:
 
 def _width(cell: str) -> int:
     """How many columns of a terminal a cell takes."""
-    text = click.unstyle(cell)
+    text = click.unstyle(cell) if "\x1b" in cell else cell
     if text.isascii():
         return len(text)
     from rich.cells import cell_len  # here, as it is seldom needed

@@ -1,10 +1,8 @@
 """`imgfs tree`: images as a tree of which is based on which."""
 
-from typing import NoReturn
+from collections.abc import Iterator
 
 import click
-from rich.console import Console
-from rich.tree import Tree
 
 from imgfs.cli.json_output import json_option, print_json
 from imgfs.cli.messages import end_of_list
@@ -33,17 +31,11 @@ def tree(sources: tuple[str, ...], as_json: bool, store: str | None) -> None:
     if as_json:
         print_json([_fields(snapshot, image_id) for image_id in snapshot.images])
         end_of_list(problems)
-    console = _Console(highlight=False, markup=False, width=10_000, soft_wrap=True)  # lines must not be cut
     drawn: set[ImageID] = set()
     for root in _roots(snapshot):
-        console.print(_branch(snapshot, root, drawn))
+        for line in _lines(snapshot, root, drawn):
+            click.echo(line)
     end_of_list(problems)
-
-
-class _Console(Console):
-    def on_broken_pipe(self) -> NoReturn:
-        """Let the caller handle the error; rich would end the process with status 1."""
-        raise  # the error that it was called for
 
 
 def _fields(snapshot: Snapshot, image_id: ImageID) -> dict[str, object]:
@@ -73,17 +65,19 @@ def _roots(snapshot: Snapshot) -> list[ImageID]:
     return roots
 
 
-def _branch(snapshot: Snapshot, root: ImageID, drawn: set[ImageID]) -> Tree:
-    top = Tree(_label(snapshot, root))
+def _lines(snapshot: Snapshot, root: ImageID, drawn: set[ImageID]) -> Iterator[str]:
+    """The lines of an image and what is below it, but for what is in `drawn`, which what is drawn is added to."""
     drawn.add(root)
-    waiting = [(root, top)]
+    waiting = [("", "", root)]
     while waiting:
-        image_id, branch = waiting.pop()
-        for child in snapshot.children.get(image_id, ()):
-            if child not in drawn:
-                drawn.add(child)
-                waiting.append((child, branch.add(_label(snapshot, child))))
-    return top
+        first, before, image_id = waiting.pop()
+        yield first + _label(snapshot, image_id)
+        children = [child for child in snapshot.children.get(image_id, ()) if child not in drawn]
+        drawn.update(children)
+        for child in reversed(children):
+            is_last = child == children[-1]
+            line, below = ("└── ", "    ") if is_last else ("├── ", "│   ")
+            waiting.append((before + line, before + below, child))
 
 
 def _label(snapshot: Snapshot, image_id: ImageID) -> str:

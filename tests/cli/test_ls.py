@@ -54,6 +54,7 @@ def test_places_with_unusual_names_are_shown_on_one_line_and_in_json(
     (row,) = json.loads(imgfs("ls", "--json", path).stdout)
     assert row["sources"] == [f"docker-archive:{tmp_path}/e\x1b[31m\n\\xff.tar"]
     assert b"e\\u001b[31m" in imgfs("inspect", "--source", path, images[0].id).stdout
+    path.write_bytes(images[0].layers[0])
     assert imgfs("import", path).stdout.startswith(b"sha256:")
 
 
