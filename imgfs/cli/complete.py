@@ -53,35 +53,35 @@ def _table() -> Table:
 
 def complete(shell: str, line: str) -> None:
     """Print what the last word of a command line may be, as the script of `shell` takes it."""
-    words, is_quoted = split(line)
+    words, quote = split(line)
+    current = words[-1]
     try:
-        found = sorted(
-            {text: help_ for text, help_ in candidates(words) if text.startswith(words[-1])}.items()
-        )
+        found = {text: help_ for text, help_ in candidates(words) if text.startswith(current)}
     except (ImgfsError, OSError):  # there is no such image, so nothing may come next
         return
     breaks = os.environ.get("COMP_WORDBREAKS", "")
     kept = 0  # bash replaces only what stands behind one of these
-    if shell == "bash" and not is_quoted:
-        kept = max((words[-1].rfind(char) for char in ":=" if char in breaks), default=-1) + 1
-    for text, help_ in found:
+    if shell == "bash" and not quote:
+        kept = max((current.rfind(char) for char in ":=" if char in breaks), default=-1) + 1
+    for text, help_ in sorted(found.items()):
+        if not text.isprintable() or (shell == "bash" and quote == "'" in text):
+            continue  # it cannot be typed so
         end = "" if text.endswith(("/", ":", "=", ",")) else " "
         if shell == "bash":
-            word = text[kept:] if is_quoted else _escaped(text[kept:])
-            sys.stdout.write(f"{word}{end}\n")
+            sys.stdout.write(f"{_escaped(text[kept:], quote)}{end}\n")
         else:
             sys.stdout.write(f"{text}{end if shell == 'zsh' else ''}\t{help_}\n")
 
 
-def split(line: str) -> tuple[list[str], bool]:
-    """The words of a command line up to the cursor, the last of which may be empty, and whether it is in quotes."""
+def split(line: str) -> tuple[list[str], str]:
+    """The words of a command line up to the cursor, the last of which may be empty, and the quote that it is in."""
     for quote in ("", '"', "'"):
         try:
             words = shlex.split(f"{line}\1{quote}")
         except ValueError:
             continue
-        return [*words[:-1], words[-1].replace("\1", "")], bool(quote)
-    return [""], False
+        return [*words[:-1], words[-1].replace("\1", "")], quote
+    return [""], ""
 
 
 def candidates(words: Sequence[str]) -> Found:
@@ -129,10 +129,9 @@ def _possible(arguments: Sequence[str], given: int) -> Iterator[str]:
     for place, argument in enumerate(arguments):
         follows = place > 0 and "..." in arguments[place - 1] and given >= place
         is_next = place == given or follows or (place < given and "..." in argument)
-        if is_next and "PATH" not in argument.strip("[]").split(
-            "|"
-        ):  # one inside the image that stands before it
-            yield re.sub(r"[][.]", "", argument)
+        kinds = re.sub(r"[][.]", "", argument)
+        if is_next and kinds != "PATH":  # which is in the image that stands before it
+            yield kinds
 
 
 def _values(table: Table, usage: str, current: str) -> Iterator[tuple[str, str]]:
@@ -234,8 +233,10 @@ def files(current: str, *, only_directories: bool = False) -> Iterator[tuple[str
             yield f"{folder}{slash}{entry.name}", ""
 
 
-def _escaped(text: str) -> str:
-    return "".join(f"\\{char}" if char in " \t\"'\\$`&|;<>()*?[]{}!#" else char for char in text)
+def _escaped(text: str, quote: str) -> str:
+    """Text that bash takes as it is, in quotes or without."""
+    special = {"": " \"'\\$`&|;<>()*?[]{}!#~^", '"': '"\\$`', "'": ""}[quote]
+    return "".join(f"\\{char}" if char in special else char for char in text)
 
 
 SCRIPTS: Mapping[str, str] = {

@@ -54,7 +54,7 @@ def names_in(source: str) -> list[str]:
         from imgfs.sources.lookup import open_sources
 
         with open_sources([source], _cache()) as union:
-            return "\n".join(filter(_is_plain, union.snapshot.tags)), _path_stamps(from_path)
+            return "\n".join(filter(str.isprintable, union.snapshot.tags)), _path_stamps(from_path)
 
     return _kept(
         f"source {source.removesuffix(from_path)}{os.path.abspath(from_path)}",
@@ -105,7 +105,7 @@ def _directories(root: "RootFS") -> Iterator[str]:
             for child in tree.children(entry):
                 name = os.fsdecode(tree.name(child))
                 children.append(f"{name}/" if _leads_to_directory(root, child) else name)
-            yield "\t".join([f"{path}/".replace("//", "/"), *filter(_is_plain, children)])
+            yield "\t".join([f"{path}/".replace("//", "/"), *filter(str.isprintable, children)])
 
 
 def _leads_to_directory(root: "RootFS", entry: int) -> bool:
@@ -149,7 +149,7 @@ def _make_store_names() -> tuple[str, Stamps]:
                 *source.tags.items(),
                 *(("", other) for other in source.store.map() if other not in named),
             ]
-            lines += [f"{store}\t{name}\t{image_id}" for name, image_id in rows if _is_plain(name)]
+            lines += [f"{store}\t{name}\t{image_id}" for name, image_id in rows if name.isprintable()]
     return "\n".join(lines), _usual_stamps(folders)
 
 
@@ -231,8 +231,3 @@ def _cache() -> "Cache":
     from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 
     return Cache(default_folder(), DEFAULT_LIMIT)
-
-
-def _is_plain(name: str) -> bool:
-    """Whether a shell can take a name on a line of its own."""
-    return not any(ord(char) < 32 or ord(char) == 127 for char in name)

@@ -101,6 +101,24 @@ def test_what_is_not_there_has_nothing_to_complete(folder: Path, capsys: pytest.
     assert capsys.readouterr().out == ""
 
 
+def test_names_of_an_image_run_nothing_in_a_shell(
+    folder: Path, imgfs: Imgfs, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = ("a$(touch x)", "a`b`", "a'b", 'a"b', "a\nb", "a\x1b[2J", os.fsdecode(b"a\xff"), "a;b&c|d~")
+    (tmp_path / "root").mkdir()
+    for name in names:
+        (tmp_path / "root" / name).touch()
+    imgfs("import", "-t", "odd:1", tmp_path / "root")
+    for quote in ("", '"', "'"):
+        complete("bash", f"imgfs cat {quote}odd:1:/a")
+        lines = capsys.readouterr().out.splitlines()
+        expected = {name for name in names if name.isprintable() and not (quote == "'" in name)}
+        bash = "\n".join(f"printf '%s\\n' {quote}{line.removesuffix(' ')}{quote}" for line in lines)
+        ran = subprocess.run(["bash", "-c", bash], capture_output=True, text=True, check=True)
+        assert set(ran.stdout.splitlines()) == {f"odd:1:/{name}" for name in expected}
+        assert not (folder / "x").exists()
+
+
 def test_links_to_directories_are_entered(imgfs: Imgfs, tmp_path: Path) -> None:
     for name in ("usr/bin", "usr/lib"):
         (tmp_path / "root" / name).mkdir(parents=True)
