@@ -62,10 +62,13 @@ def mount(
       size=exact|lazy         whether a stat of a tar of unknown size waits for
                               the size, or shows 0
 
+    The exit status for an error is 32, as of mount.
+
     \b
     Examples:
-      imgfs mount docker: /mnt
-      imgfs mount -o symlinks=inside docker:app:1 /mnt
+      imgfs mount docker:app:1 /mnt
+      imgfs mount -o symlinks=inside docker: containerd: /mnt
+      sudo imgfs mount -o allow_other,uid=1000 docker: /mnt
     """
     try:
         from imgfs.mount import (  # here, as all other commands work without libfuse
@@ -169,7 +172,11 @@ def _check_cover(mountpoint: str, folder: str | None, name: str) -> None:
 def umount(mountpoint: str, lazy: bool) -> None:
     """Unmount the mount of imgfs at MOUNTPOINT.
 
-    If it is in use, the processes that use it are listed, and the exit status is 32, as of umount.
+    If it is in use, the processes that use it are listed. The exit status for an error is 32, as of umount.
+
+    \b
+    Example:
+      imgfs umount DIR
     """
     from imgfs.mount import MountBusy, unmount
 

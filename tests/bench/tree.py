@@ -22,12 +22,8 @@ _ENTRIES, _LARGEST = 62_000, 1 << 20
 _IMGFS = (sys.executable, "-m", "imgfs")
 _SMALL_FILES = "usr/include"
 _BY_PATH, _INSIDE = "by absolute path", "from inside"
-_WALKS = {
-    "find": ["find"],
-    "ls -lR": ["ls", "-lR"],
-    f"diff -rq of {_SMALL_FILES}": ["diff", "-rq"],
-}
-"""What is run by absolute path, and from inside."""
+_WALKS = (("find",), ("ls", "-lR"), ("diff", "-rq"))
+"""What is run on `_SMALL_FILES`, by absolute path and from inside; diff with the same files on a disk."""
 
 
 def run(work: Path, repeats: int) -> Sequence[Row]:
@@ -90,10 +86,10 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
 
 def _walks(mounts: Mapping[str, Callable[[], object]], unpacked: Path, repeats: int) -> Iterator[Row]:
     """How long walks take, which ask for the attributes of every file."""
-    for name, command in _WALKS.items():
+    for command in _WALKS:
         ways = {
-            _BY_PATH: partial(_walk, command, unpacked, inside=False),
-            _INSIDE: partial(_walk, command, unpacked, inside=True),
+            "by absolute path": partial(_walk, command, unpacked, is_inside=False),
+            "from inside": partial(_walk, command, unpacked, is_inside=True),
         }
         runs = {
             (mounted, way): _timed(mount, work)
@@ -101,18 +97,18 @@ def _walks(mounts: Mapping[str, Callable[[], object]], unpacked: Path, repeats: 
             for way, work in ways.items()
         }
         found = alternating(runs, repeats)
-        yield ratio_row(
-            f"{name} {_BY_PATH}, to {_INSIDE}", found["imgfs", _BY_PATH], found["imgfs", _INSIDE], 1.1
-        )
+        by_path, inside = (found["imgfs", way] for way in ways)
+        name = " ".join((*command, _SMALL_FILES))
+        yield ratio_row(f"{name} by absolute path, to from inside", by_path, inside, 1.1)
         for mounted in list(mounts)[1:]:
             yield Row(f"the same, {mounted}", " to ".join(f"{found[mounted, way]:.2f} s" for way in ways))
 
 
-def _walk(command: Sequence[str], unpacked: Path, root: Path, inside: bool) -> object:
-    start, places = (str(root), ["."]) if inside else ("/", [str(root)])
+def _walk(command: Sequence[str], unpacked: Path, root: Path, *, is_inside: bool) -> object:
+    places = [_SMALL_FILES if is_inside else str(root / _SMALL_FILES)]
     if command[0] == "diff":
-        places = [os.path.join(places[0], _SMALL_FILES), str(unpacked / _SMALL_FILES)]
-    return subprocess.run([*command, *places], cwd=start, stdout=subprocess.DEVNULL, check=True)
+        places.append(str(unpacked / _SMALL_FILES))
+    return subprocess.run([*command, *places], cwd=root, stdout=subprocess.DEVNULL, check=True)
 
 
 def _find(root: Path) -> object:
