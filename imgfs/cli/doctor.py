@@ -13,7 +13,7 @@ from imgfs.cli.color import bad, color_option, good, notable
 from imgfs.cli.json_output import json_lines_option, print_json_line
 from imgfs.cli.messages import utf8
 from imgfs.cli.opening import cache, indexing
-from imgfs.cli.remedies import CONTAINER, INSTALL, FuseUnavailable, check_fuse, mount_as_root, mount_unshared
+from imgfs.cli.remedies import CONTAINER, INSTALL, FuseUnavailable, check_fuse, mount_as_root, unshared
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sizes import human_size
@@ -66,7 +66,11 @@ def _look_at(reference: str, indexer: Indexer) -> Sequence[str]:
     source.close()
     broken = f", {problems} problems (see imgfs verify {reference})" if problems else ""
     is_rootless = reference == "containers-storage:" and count and os.geteuid() != 0
-    hints = ["with the files that this user cannot read:", mount_unshared(reference)] if is_rootless else []
+    hints = (
+        ["with the files that this user cannot read:", unshared(["mount", reference, "DIR"])]
+        if is_rootless
+        else []
+    )
     return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{broken}", *hints
 
 

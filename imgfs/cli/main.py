@@ -225,10 +225,17 @@ def _hint(error: Exception, arguments: list[str], context: click.Context | None)
     if os.geteuid() == 0 or not isinstance(error.__cause__ or error, PermissionError):
         return ""
     if context is not None and context.invoked_subcommand in _READING:
-        from imgfs.cli.remedies import as_root  # here, as it is seldom needed
+        from imgfs.cli.remedies import as_root, unshared  # here, as it is seldom needed
 
+        if _is_of_layer(error):
+            return f" (in a store of rootless Podman: {unshared(arguments)})"
         return f" (as root: {as_root(arguments)})"
     return " (see imgfs doctor)" if error.__cause__ is not None else ""
+
+
+def _is_of_layer(error: Exception) -> bool:
+    """Whether a file of a layer may not be read, in a store that may: such are opened beneath the store's directory."""
+    return isinstance(error.__cause__, PermissionError) and not os.path.isabs(error.__cause__.filename or "")
 
 
 def _invoke(context: click.Context) -> int:

@@ -32,12 +32,12 @@ def as_root(arguments: Sequence[str]) -> str:
 def mount_as_root(sources: Sequence[str], mountpoint: str = "DIR", options: str = "") -> str:
     """The command by which root mounts sources for the user who runs this."""
     given = f"{options},allow_other,uid={os.getuid()}".lstrip(",")
-    return f"sudo {_program()} mount -o {shlex.quote(given)} {shlex.join([*sources, mountpoint])}"
+    return as_root(["mount", "-o", given, *sources, mountpoint])
 
 
-def mount_unshared(source: str) -> str:
-    """The command that shows a store of rootless Podman with all its files, in the user namespace of that store."""
-    return f"podman unshare {_program()} mount {source} DIR"
+def unshared(arguments: Sequence[str]) -> str:
+    """The command that reads all files of a store of rootless Podman, in the user namespace of that store."""
+    return f"podman unshare {_program()} {shlex.join(arguments)}"
 
 
 def check_fuse() -> None:

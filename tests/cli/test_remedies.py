@@ -5,11 +5,13 @@ import shutil
 import stat
 from pathlib import Path
 
+import click
 import pytest
 
 from imgfs.cli import remedies
+from imgfs.cli.main import _hint as hint_for
 from imgfs.cli.remedies import check_fuse, mount_as_root
-from imgfs.errors import MountError
+from imgfs.errors import MountError, StoreError
 
 
 @pytest.fixture
@@ -73,3 +75,22 @@ def test_a_device_that_is_absent_or_closed_to_the_user_says_what_to_do(
         MountError, match=r"No such file .* \(modprobe fuse loads it; in a container, .*--device"
     ):
         check_fuse()
+
+
+@pytest.mark.parametrize(
+    ("name", "hint"),
+    [
+        ("var/private", " (in a store of rootless Podman: podman unshare PROGRAM cat app:/x)"),
+        ("/var/lib/docker", " (as root: sudo PROGRAM cat app:/x)"),
+    ],
+)
+def test_a_store_that_may_not_be_read_is_read_by_root_and_a_layer_in_the_namespace_of_podman(
+    ordinary: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str
+) -> None:
+    monkeypatch.setattr("sys.argv", ["/imgfs"])
+    monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
+    error = StoreError("cannot be read")
+    error.__cause__ = PermissionError(13, "Permission denied", name)
+    context = click.Context(click.Group())
+    context.invoked_subcommand = "cat"
+    assert hint_for(error, ["cat", "app:/x"], context) == hint.replace("PROGRAM", "/imgfs")
