@@ -1,11 +1,12 @@
 """Which images `imgfs ls` lists, in which order and form: as `docker images` does."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Imgfs
+from tests.conftest import Imgfs, Mount, eventually
 from tests.images import TestImage, docker_archive, layer_tar
 from tests.splitting import docker_root, graph_root
 
@@ -134,17 +135,23 @@ def test_sizes_are_those_that_engines_record(imgfs: Imgfs, docker: str, tmp_path
     assert row["size"] == len(NEW.verbatim)
 
 
-def test_what_only_reads_makes_nothing(imgfs: Imgfs, tmp_path: Path, docker: str) -> None:
-    for command in (
-        ["ls"],
-        ["ls", "imgfs:"],
-        ["ls", docker],
-        ["tree"],
-        ["inspect", "--source", docker, "app:1"],
-        ["ls", f"docker:[{docker[7:]}]app:1:/"],
-    ):
+def test_what_only_reads_makes_nothing(
+    imgfs: Imgfs, mount: Mount, tmp_path: Path, docker: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own = tmp_path / "own"
+    monkeypatch.setenv("XDG_DATA_HOME", str(own / "data"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(own / "cache"))
+    for command in (["ls"], ["ls", "imgfs:"], ["ls", "--json", docker], ["tree"], ["ls", "-q", "-a"]):
         imgfs(*command)
-    for command in (["which", "none", "/"], ["find", "none", "x"]):
-        imgfs(*command, status=2)
-    imgfs("tag", "none", "name", status=1)
-    assert (tmp_path / "data/imgfs").exists(), "it writes"
+    imgfs("inspect", "--source", docker, "app:1")
+    imgfs("cache", "ls")
+    assert not own.exists()
+    imgfs("which", "none", "/", status=2)
+    imgfs("find", f"docker:[{docker[7:]}]app:1", "*")
+    imgfs("doctor", status=None)
+    assert not (own / "data").exists()
+    with mount("imgfs:") as top:
+        assert os.listdir(top / "images") == []
+        assert not (own / "data").exists()
+        imgfs("load", "-q", docker_archive(tmp_path / "a.tar", [OLD]))
+        assert eventually(lambda: os.listdir(top / "images") == [OLD.id[7:]], 5), "once it is there"
