@@ -150,16 +150,20 @@ class LayerStack:
         Looks into no other provider: thousands of stacks may be asked.
         """
         total = 0
-        for chain_id in self._chain_ids:
-            try:
-                size = self._provider.peek(chain_id).listed_size()
-            except (ImgfsError, OSError) as error:
-                logger.debug("no size of %s: %s", chain_id, describe(error))
-                return None
+        for number in range(len(self._chain_ids)):
+            size = self.listed_size_of(number)
             if size is None:
                 return None
             total += size
         return total
+
+    def listed_size_of(self, number: int) -> int | None:
+        """The size in bytes of one layer, counted from the bottom, as `listed_size` has it."""
+        try:
+            return self._provider.peek(self._chain_ids[number]).listed_size()
+        except (ImgfsError, OSError) as error:
+            logger.debug("no size of %s: %s", self._chain_ids[number], describe(error))
+            return None
 
     def _note_size(self, number: int, size: int | None) -> None:
         if size is not None:

@@ -80,7 +80,7 @@ def test_who_looks_while_another_does_waits_for_nothing(
             began.set()
             go_on.wait()
 
-        monkeypatch.setattr("imgfs.store.layer_stack.LayerStack.look_for_size_of", hang)
+        monkeypatch.setattr("imgfs.store.layer_stack.LayerStack.listed_size_of", hang)
         thread = Thread(target=usage.look)
         thread.start()
         began.wait()
