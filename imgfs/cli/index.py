@@ -12,7 +12,8 @@ from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
 from imgfs.layers import Layer, chain_ids, index_layer, stored_size
 from imgfs.sources import Source
-from imgfs.sources.union import Snapshot
+from imgfs.sources.lookup import find_image
+from imgfs.sources.union import Snapshot, Union
 
 
 @click.command(short_help="Index compressed layers ahead of time.")
@@ -33,7 +34,7 @@ def index(source: str, images: tuple[str, ...], as_json: bool) -> None:
     bad = 0
     with opened([source]) as union:
         snapshot = union.snapshot
-        layers = layers_of(snapshot, meant(snapshot, images))
+        layers = layers_of(snapshot, meant(union, images))
         for number, (chain_id, (owner, diff_id, owners)) in enumerate(layers.items(), 1):
             label = f"layer {number} of {len(layers)}  {diff_id.short}"
             size = problem = None
@@ -59,9 +60,9 @@ def index(source: str, images: tuple[str, ...], as_json: bool) -> None:
     click.get_current_context().exit(bool(bad))
 
 
-def meant(snapshot: Snapshot, terms: Sequence[str]) -> Sequence[ImageID]:
+def meant(union: Union, terms: Sequence[str]) -> Sequence[ImageID]:
     """The images that `terms` name, or all that the sources were asked for."""
-    return list(dict.fromkeys(map(snapshot.resolve, terms))) if terms else snapshot.wanted
+    return list(dict.fromkeys(find_image(term, union) for term in terms)) if terms else union.snapshot.wanted
 
 
 def layers_of(

@@ -17,6 +17,7 @@ from imgfs.errors import ImgfsError, MountError, describe
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.sources import SCHEMES
 from imgfs.sources.image_reference import parse_source
+from imgfs.sources.lookup import as_source
 from imgfs.sources.reference import split_tag
 from imgfs.sources.union import Union
 from imgfs.view import RootDirectory, ViewOptions
@@ -149,11 +150,12 @@ def _said_how(by_root: str) -> Iterator[None]:
 
 def _with_whole_path(reference: str) -> str:
     """A source as it is shown to processes that may have another working directory."""
+    parsed = parse_source(reference, SCHEMES)
     scheme, colon, place = reference.partition(":")
+    if parsed.source == f"{scheme}:" or (parsed.source is None and as_source(parsed) is None):
+        return reference  # the name of an image
     if scheme not in SCHEMES or not colon:
         scheme, colon, place = "", "", reference
-    elif parse_source(reference, SCHEMES).source == f"{scheme}:":  # no place, but the name of an image
-        return reference
     path, _ = split_tag(place) if place else ("", None)
     return f"{scheme}{colon}{os.path.abspath(place) if os.path.lexists(path) else place}"
 

@@ -50,7 +50,7 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
     snapshot = union.snapshot
     for _, problem in union.problems:
         report.line("", problem)
-    wanted = meant(snapshot, terms)
+    wanted = meant(union, terms)
     for image_id in wanted:  # its ID is the digest of its config, compared when it was read
         report.line(f"config {image_id}", None, owner_names(snapshot, [image_id]))
     checked: set[object] = set(wanted)

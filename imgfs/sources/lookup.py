@@ -217,12 +217,24 @@ def _found(
         (image_id,) = snapshot.images
         known = next(iter(snapshot.tags_of(image_id)), None)
         return ChosenImage(term, snapshot, cache, image_id, reference.path, known)
-    _check_unambiguous(term, name, union)
+    image_id = _resolved(term, reference, union, unreadable)
+    return ChosenImage(term, snapshot, cache, image_id, reference.path, snapshot.name_meant(name))
+
+
+def find_image(term: str, union: Union) -> ImageID:
+    """The image that `term` means among those of some sources.
+
+    Raises NotFound, AmbiguousID, AmbiguousName, or StoreError for one that is broken.
+    """
+    return _resolved(term, ImageReference(None, term), union, ())
+
+
+def _resolved(term: str, reference: ImageReference, union: Union, unreadable: Sequence[str]) -> ImageID:
+    _check_unambiguous(term, reference.name, union)
     try:
-        image_id = snapshot.resolve(name)
+        return union.snapshot.resolve(reference.name)
     except ImageNotFound:
         raise _not_found(term, reference, union, unreadable) from None
-    return ChosenImage(term, snapshot, cache, image_id, reference.path, snapshot.name_meant(name))
 
 
 def _check_unambiguous(term: str, name: str, union: Union) -> None:

@@ -111,6 +111,22 @@ def test_a_mounted_image_follows_its_name(imgfs: Imgfs, mount: Mount, tmp_path: 
         assert eventually(lambda: link.exists() and (link / "rootfs/name").read_bytes() == b"two", 5)
 
 
+def test_a_tag_alone_is_a_name_in_a_mount_too(imgfs: Imgfs, mount: Mount, tmp_path: Path) -> None:
+    image = TestImage([layer_tar({"name": b""})], ["1.0"])
+    layouts = [oci_layout(tmp_path / name, [image]) for name in ("a", "b")]
+    with mount(*layouts) as top:
+        assert sorted(os.listdir(top / "tags")) == ["a", "b"]
+        assert os.readlink(top / "tags/a/1.0").endswith(image.id[7:])
+        assert os.readlink(top / "tags/1.0") == os.readlink(top / "tags/a:1.0") == f"../images/{image.id[7:]}"
+        assert not os.path.lexists(top / "tags/a/2.0") and not os.path.lexists(top / "tags/2.0")
+
+
+def test_images_named_beside_a_source_are_suggested_too(imgfs: Imgfs, several: Path) -> None:
+    line = imgfs("verify", several, "a/on", status=2).stderr.decode()
+    assert f"(looked in oci:{several}); did you mean a/one:latest" in line
+    assert "did you mean a/one:latest" in imgfs("index", several, "a/on", status=1).stderr.decode()
+
+
 def test_what_changes_the_store_of_imgfs_takes_images_of_it_alone(imgfs: Imgfs, one: Path) -> None:
     imgfs("load", one)
     imgfs("tag", "imgfs:a/one", "b/one")

@@ -217,6 +217,8 @@ def test_an_image_of_a_source_is_seen_with_its_parents_and_followed(tmp_path: Pa
         names.write_text("{}")
         assert union.refresh()
         assert not union.snapshot.images
+    with open_sources([f"docker:[{docker}]{image.id.short}" for image in (base, other)], cache) as union:
+        assert set(union.snapshot.images) == set(union.snapshot.wanted) == {base.id, other.id}
     with open_sources([f"docker:[{docker}]{child.id.short}", f"docker:{docker}"], cache) as union:
         assert set(union.snapshot.images) == {base.id, child.id, other.id}
 
