@@ -37,6 +37,7 @@ PACKAGES = [
 ]
 ONLY_IN_MOUNT = {"pyfuse3", "trio"}
 MODULES = sorted(PACKAGE.rglob("*.py"))
+TESTED = {path.stem.removeprefix("test_") for path in Path(__file__).parent.rglob("test_*.py")}
 
 
 def _imports(path: Path) -> Iterator[str]:
@@ -68,3 +69,11 @@ def test_a_package_imports_only_from_below(path: Path) -> None:
         if parts[0] == "imgfs" and len(parts) > 1:
             assert parts[1] in below, f"{package} must not know {name}"
         assert parts[0] not in ONLY_IN_MOUNT or package == "mount", f"{package} must not know {name}"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(PACKAGE)))
+def test_a_module_has_tests_of_its_name_or_says_which_try_it(path: Path) -> None:
+    if path.name in ("__init__.py", "__main__.py"):
+        return
+    docstring = ast.get_docstring(ast.parse(path.read_text())) or ""
+    assert path.stem in TESTED or "ried by" in docstring

@@ -1,6 +1,7 @@
 """`--filter` of `imgfs ls`, and the names of images given to it, as `docker images` takes both.
 
 Format: Docker, `docker image ls`, "Filtering".
+Tried by the tests of `imgfs ls`.
 """
 
 import re

@@ -2,6 +2,7 @@
 
 Each file there has a line of JSON, the stamps of what it was made of, by path; it is made again if one of them differs.
 What is imported at the top is little, as that takes most of the time; what makes a file may take long the first time.
+Tried by the tests of completion.
 """
 
 import hashlib

@@ -2,7 +2,7 @@
 
 Arguments: the folders to import from; descriptors of the shared memory, of the socket on which decoded chunks are
 announced and of the one on which stored blocks are asked for; the size of the blob, workers and chunk size. The
-protocol is described in `parallel_gzip`. Tested by test_parallel_gzip.
+protocol is described in `parallel_gzip`. Tried by the tests of that.
 """
 
 import io

@@ -1,7 +1,7 @@
 """Indexes of layers and decoded copies in the cache, and what of them stays in memory.
 
 What cannot be read from the cache is made again, so nothing that is wrong there is an error here. What was looked for
-and not found is remembered too, until `forget`. Tested by `test_indexer` and `test_content`.
+and not found is remembered too, until `forget`. Tried by the tests of indexers and of contents.
 """
 
 import io

@@ -1,6 +1,6 @@
 """A layer's tree while it is built: directories that hold each other and files, and the columns made of them.
 
-Knows nothing of how members are applied (`build`, whose tests are those of this).
+Knows nothing of how members are applied, which is for `build`. Tried by the tests of that.
 """
 
 import stat

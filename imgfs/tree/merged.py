@@ -1,6 +1,6 @@
 """The columns of an overlay, copied from those of its layers: whole ranges of siblings where nothing comes between.
 
-Knows nothing of how layers are overlaid (`overlay`, whose tests are those of this), only what that comes to.
+Knows nothing of how layers are overlaid, which is for `overlay`, only what that comes to. Tried by the tests of that.
 """
 
 import stat
