@@ -14,6 +14,7 @@ from imgfs.cli.json_output import json_lines_option, print_json_line
 from imgfs.cli.messages import utf8
 from imgfs.cli.opening import cache, indexing
 from imgfs.cli.remedies import CONTAINER, INSTALL, FuseUnavailable, check_fuse, mount_as_root, unshared
+from imgfs.cli.table import wrapped
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import Indexer
 from imgfs.sizes import human_size
@@ -148,8 +149,10 @@ class _Report:
             print_json_line(found)
             return
         color = {"ok": good, "FAILS": bad, "note": notable}.get(state, str)
-        click.echo(f"  {color(state)}{' ' * (6 - len(state))} {printable(text)}")
-        for hint in hints:
+        # what is to be copied, in hints, is never broken
+        lines = wrapped(printable(text), before=9)
+        click.echo(f"  {color(state)}{' ' * (6 - len(state))} {lines[0]}")
+        for hint in (*lines[1:], *hints):
             click.echo(f"         {hint}")
 
 

@@ -49,9 +49,7 @@ def export(
     if directory is not None and (output != "-" or form != "flat"):
         raise click.UsageError("-C unpacks the root file system: --output and --tar do not go with it")
     if output == "-" and directory is None and sys.stdout.isatty():
-        raise click.UsageError(
-            "refusing to write a tar to a terminal: use -o FILE or redirect standard output"
-        )
+        raise click.UsageError("a tar is not for a terminal: use -o FILE or redirect standard output")
     with named_image(image, sources, store) as named:
         if directory is not None:
             _unpack(named, directory)

@@ -7,13 +7,13 @@ from imgfs.cli.color import bad, color_option, good
 from imgfs.cli.json_output import json_option, print_json
 from imgfs.cli.naming import named_image
 from imgfs.cli.opening import source_option, store_option
+from imgfs.cli.steps import layer_steps, shown_step
 from imgfs.cli.table import no_trunc_option, print_table
 from imgfs.digest import DiffID
-from imgfs.errors import printable
 from imgfs.sizes import human_size
 from imgfs.tree import efficiency_of, layer_usage
 
-_BAR = 16  # characters
+_BAR = 10  # characters
 
 
 class _Layer(msgspec.Struct):
@@ -64,8 +64,6 @@ def layers(image: str, as_json: bool, no_trunc: bool, sources: tuple[str, ...], 
         found = named.image
         trees = list(named.trees())
         usage, efficiency = layer_usage(trees), efficiency_of(trees)
-    steps = [entry.created_by or entry.comment or "" for entry in found.history if not entry.empty_layer]
-    steps += [""] * (len(usage) - len(steps))
     rows = [
         _Layer(
             number,
@@ -78,7 +76,9 @@ def layers(image: str, as_json: bool, no_trunc: bool, sources: tuple[str, ...], 
             of.hidden,
             of.hidden_size,
         )
-        for number, (diff_id, step, of) in enumerate(zip(found.diff_ids, steps, usage, strict=False))
+        for number, (diff_id, step, of) in enumerate(
+            zip(found.diff_ids, layer_steps(found), usage, strict=True)
+        )
     ]
     size, hidden = sum(row.size for row in rows), sum(row.hidden_size for row in rows)
     whole = _Layers(str(found.id), rows, size, hidden, efficiency.wasted, efficiency.score)
@@ -102,7 +102,7 @@ def _print(whole: _Layers, *, no_trunc: bool) -> None:
                 str(row.replaced),
                 str(row.removed),
                 human_size(row.hidden_size) if row.hidden else "",
-                " ".join(printable(row.created_by).split()),
+                shown_step(row.created_by),
             ]
         )
     print_table(lines, right=("SIZE", "+FILES", "~", "-", "HIDDEN"), cut=None if no_trunc else "STEP")

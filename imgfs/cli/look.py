@@ -21,8 +21,8 @@ from imgfs.cli.json_output import (
 from imgfs.cli.messages import shown, tell, utf8
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
+from imgfs.cli.steps import layer_steps, shown_step
 from imgfs.cli.table import fitting, no_trunc_option
-from imgfs.errors import printable
 from imgfs.rootfs import Change, Difference, RootFS, differences
 from imgfs.rootfs.hidden import hidden_paths
 from imgfs.sources.lookup import ChosenImage
@@ -142,8 +142,7 @@ def which(
     if not events:
         tell(f"{path}: no layer of {found.id.short} has it")
         click.get_current_context().exit(1)
-    steps = [entry.created_by or entry.comment or "" for entry in found.history if not entry.empty_layer]
-    steps += [""] * (len(found.diff_ids) - len(steps))
+    steps = layer_steps(found)
     if as_json:
         fields = [
             {
@@ -159,7 +158,7 @@ def which(
     for event in reversed(events):
         step = steps[event.layer]
         line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_described_event(event)}"
-        line = f"{line}  # {printable(step)}" if step else line
+        line = f"{line}  # {shown_step(step)}" if step else line
         click.echo(line if no_trunc else fitting(line))
     click.get_current_context().exit(int(events[-1].gone))
 

@@ -59,7 +59,7 @@ def mount(
                               end, or as the layer tars end to end byte for byte
       symlinks=asis|inside    show absolute symbolic links of images as they are,
                               which lead to this machine, or leading inside
-      noxattr                 show no extended attributes, which makes ls -l faster
+      noxattr                 show no extended attributes: ls -l is faster
       size=exact|lazy         whether a stat of a tar of unknown size waits for
                               the size, or shows 0
 

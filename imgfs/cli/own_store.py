@@ -208,7 +208,7 @@ def _input(name: str) -> Iterator[tuple[Iterator[bytes], int | None]]:
         yield file_chunks(sys.stdin.buffer), None
     elif os.path.isdir(name):
         if is_source(name):
-            raise InvalidImage(f"{name}: images, not a root file system: imgfs load {name} loads them")
+            raise InvalidImage(f"{name}: images, which imgfs load takes")
         yield directory_chunks(name), None
     else:
         with open(name, "rb") as file:

@@ -3,6 +3,7 @@
 import re
 import shutil
 import sys
+import textwrap
 from collections.abc import Collection, Sequence
 
 import click
@@ -43,6 +44,13 @@ def print_table(
 def fitting(line: str, *, before: int = 0) -> str:
     """A line without colors, cut at the end of the terminal if it is too long with as many columns `before` it."""
     return _shortened(line, shutil.get_terminal_size().columns - before) if sys.stdout.isatty() else line
+
+
+def wrapped(text: str, *, before: int) -> list[str]:
+    """A text in lines that fit the terminal with as many columns `before` them, broken between words alone."""
+    room = max(shutil.get_terminal_size().columns - before, _NARROWEST)
+    width = room if sys.stdout.isatty() else len(text) + 1
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def short_digests(line: str) -> str:

@@ -25,9 +25,7 @@ def refuse_images(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
     names = list(_names(start))
     if names and all(map(_MEMBER.fullmatch, names)):
         what = "standard input" if name == "-" else name
-        raise InvalidImage(
-            f"{what}: an archive of images, not of a root file system: imgfs load {name} loads it"
-        )
+        raise InvalidImage(f"{what}: an archive of images, which imgfs load takes")
     return chain([start], chunks)
 
 
