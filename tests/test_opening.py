@@ -95,7 +95,11 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
     ),
     "sources/lookup.py": (
         "whether the name that the user gave is a path",
-        "os.path.isdir os.path.lexists",
+        "os.path.isdir",
+    ),
+    "sources/not_found.py": (
+        "whether the name that the user gave is a path",
+        "os.path.lexists",
     ),
     "rootfs/copy_out.py": (
         "files are made here, beneath the descriptor of the user's directory",

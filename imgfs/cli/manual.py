@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 import click
 
-from imgfs.cli.complete import SCRIPTS, Command
+from imgfs.cli.complete import Command
+from imgfs.cli.shell_scripts import SCRIPTS
 from imgfs.errors import NotFound
 from imgfs.help import TOPICS, topic_text
 from imgfs.version import __version__

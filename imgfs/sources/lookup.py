@@ -1,23 +1,16 @@
-"""Finding the images and sources that a person means, among some sources or in any store of the machine.
+"""Finding the images and sources that a person means, among some sources or in any store of the machine."""
 
-Tried by the tests of names on the command line.
-"""
-
-import difflib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
-from itertools import islice
 
 from imgfs.cache import Cache
 from imgfs.digest import ImageID
 from imgfs.errors import (
     AmbiguousName,
     ImageNotFound,
-    InvalidImage,
     NotFound,
-    SourceNotFound,
     StoreError,
     printable,
 )
@@ -26,26 +19,13 @@ from imgfs.layers.progress import Progress, no_progress
 from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import SCHEMES, default_sources, is_source
 from imgfs.sources.image_reference import ImageReference, as_path, parse_image_reference, parse_source
+from imgfs.sources.not_found import choose_one, hints, not_found
 from imgfs.sources.open_union import open_each, open_union
-from imgfs.sources.reference import familiar_name, spellings
+from imgfs.sources.reference import spellings
 from imgfs.sources.source import Source
 from imgfs.sources.union import Snapshot, Union
 from imgfs.store import Image, ImageStore, LayerStack
 from imgfs.tree import Tree
-
-_LISTED, _SUGGESTED = 10, 3  # names in an error
-_COMPARED = 10_000  # names that one which is not there is compared with
-_SHORT = 12  # digits of an ID that are surely one
-
-_OTHERS_CALL_IT = {
-    "docker-daemon": "docker",
-    "podman": "containers-storage",
-    "buildah": "containers-storage",
-    "nerdctl": "containerd",
-    "ctr": "containerd",
-    "tarball": "docker-archive",
-}
-"""Sources as other tools write them, and what that is here."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +106,7 @@ def choose_images(
                 opened = open_union(
                     places, cache, also=also, unreadable=unreadable if also else None, progress=progress
                 )
-                with _hints(parsed):
+                with hints(parsed):
                     unions[place] = stack.enter_context(opened)
             return unions[place]
 
@@ -166,7 +146,7 @@ def open_sources(
     places = [reference.place for _, reference in parsed]
     opening = open_each(places, cache, also=also, unreadable=unreadable, verifier=verifier, progress=progress)
     with ExitStack() as stack:
-        with _hints(reference for _, reference in parsed):
+        with hints(reference for _, reference in parsed):
             opened, skipped = stack.enter_context(opening)
         only: dict[Source, list[str]] = {}
         for text, reference in parsed:
@@ -213,7 +193,7 @@ def _found(
     snapshot, name = union.snapshot, reference.name
     if not name:
         if len(snapshot.images) != 1:
-            raise _choose(term, snapshot)
+            raise choose_one(term, snapshot)
         (image_id,) = snapshot.images
         known = next(iter(snapshot.tags_of(image_id)), None)
         return ChosenImage(term, snapshot, cache, image_id, reference.path, known)
@@ -234,7 +214,7 @@ def _resolved(term: str, reference: ImageReference, union: Union, unreadable: Se
     try:
         return union.snapshot.resolve(reference.name)
     except ImageNotFound:
-        raise _not_found(term, reference, union, unreadable) from None
+        raise not_found(term, reference, union, unreadable) from None
 
 
 def _check_unambiguous(term: str, name: str, union: Union) -> None:
@@ -252,69 +232,3 @@ def _tagged(source: Source, name: str) -> ImageID | None:
     """The image of a source that has a name."""
     tags = {**source.aliases, **{printable(tag): image_id for tag, image_id in source.tags.items()}}
     return next((tags[spelling] for spelling in spellings(printable(name)) if spelling in tags), None)
-
-
-def _choose(term: str, snapshot: Snapshot) -> InvalidImage:
-    if not snapshot.images:
-        return InvalidImage(f"{term}: there is no image in it")
-    names = list(snapshot.tags)[:_LISTED] or [image_id.short for image_id in snapshot.images][:_LISTED]
-    more = ", …" if len(snapshot.images) > len(names) else ""
-    return InvalidImage(
-        f"{term}: {len(snapshot.images)} images are there, choose one: {', '.join(names)}{more}"
-    )
-
-
-def _not_found(
-    term: str, reference: ImageReference, union: Union, unreadable: Sequence[str]
-) -> NotFound | StoreError:
-    """The error for an image that is not there, or is broken: where it was looked up, and what may be meant."""
-    name = reference.name
-    for place, problem in union.problems:
-        is_id = len(name) >= _SHORT and problem.image.removeprefix("sha256:").startswith(
-            name.removeprefix("sha256:")
-        )
-        if is_id or not set(problem.names).isdisjoint(spellings(name)):
-            return StoreError(f"{term}: {place}: {problem}")
-    looked = ", ".join(printable(source.reference.removesuffix(f":{name}")) for source in union.sources)
-    places = f"looked in {looked}" if looked else "there is no store of images here"
-    where = "; ".join([places, *(f"cannot read {line}" for line in unreadable)])
-    image = term if reference.path is None else term.removesuffix(f":{reference.path}")
-    near = [f"{image.removesuffix(name)}{other}" for other in _near_names(name, union.snapshot)]
-    meant = " or ".join([*_near_sources(term, name), *near][:_SUGGESTED])
-    suggestion = f"; did you mean {meant}?" if meant else ""
-    return NotFound(f"No such image: {term} ({where}){suggestion}{_path_hint(reference)}")
-
-
-def _path_hint(reference: ImageReference) -> str:
-    """How to write a path that was taken for the name of an image in a store."""
-    if reference.source not in default_sources() or not os.path.lexists(reference.name):
-        return ""
-    return f"; for the path of that name, write {reference.source}./{reference.name}"
-
-
-@contextmanager
-def _hints(references: Iterable[ImageReference]) -> Iterator[None]:
-    """Adds to errors that no store is there what may be meant."""
-    try:
-        yield
-    except SourceNotFound as error:
-        raise SourceNotFound(f"{error}{''.join(map(_path_hint, references))}") from error.__cause__
-
-
-def _near_names(name: str, snapshot: Snapshot) -> list[str]:
-    known: dict[str, str] = {}
-    for tag in islice(snapshot.tags, _COMPARED):
-        repository = tag if "/" in tag.rpartition(":")[2] else tag.rpartition(":")[0]
-        familiar = familiar_name(repository)
-        for part in (tag, familiar_name(tag), repository, familiar, familiar.rpartition("/")[2]):
-            known.setdefault(part, tag)
-    return list(dict.fromkeys(known[tag] for tag in difflib.get_close_matches(name, known, _SUGGESTED)))
-
-
-def _near_sources(term: str, name: str) -> list[str]:
-    """What is meant by a source that is written as other tools do, or wrong."""
-    scheme, colon, _ = name.partition(":")
-    if not colon or not term.startswith(name) or scheme in SCHEMES:
-        return []
-    near = _OTHERS_CALL_IT.get(scheme) or next(iter(difflib.get_close_matches(scheme, SCHEMES, 1, 0.8)), "")
-    return [f"{near}{term.removeprefix(scheme)}"] if near else []
