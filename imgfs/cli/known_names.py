@@ -41,7 +41,7 @@ _WATCHED = {
 
 def names_of(scheme: str | None) -> Iterator[tuple[str, str]]:
     """The names and IDs of images in a store at its usual place, or in all; a name is empty where there is none."""
-    for line in _kept("stores", _usual_stamps, _make_store_names).splitlines():
+    for line in _kept("stores", _usual_stamps(), _make_store_names).splitlines():
         store, name, image_id = line.split("\t")
         if scheme in (None, store):
             yield name, image_id
@@ -55,13 +55,11 @@ def names_in(source: str) -> list[str]:
         from imgfs.sources.lookup import open_sources
 
         with open_sources([source], _cache()) as union:
-            return "\n".join(filter(str.isprintable, union.snapshot.tags)), _path_stamps(from_path)
+            alone = (alias for alias in union.snapshot.aliases if "@" not in alias)
+            return "\n".join(filter(str.isprintable, (*union.snapshot.tags, *alone))), {}
 
-    return _kept(
-        f"source {source.removesuffix(from_path)}{os.path.abspath(from_path)}",
-        lambda: _path_stamps(from_path),
-        make,
-    ).splitlines()
+    key = f"source {source.removesuffix(from_path)}{os.path.abspath(from_path)}"
+    return _kept(key, _path_stamps(from_path), make).splitlines()
 
 
 def entries_of(image: str, directory: str) -> list[str]:
@@ -69,15 +67,13 @@ def entries_of(image: str, directory: str) -> list[str]:
     known = _image_id(image)
     place = image.partition(":")[2] if image.startswith(("oci", "docker-archive")) else image
 
-    def stamps() -> Stamps:
-        return {} if known else _path_stamps(place) | _usual_stamps()
-
     def make() -> tuple[str, Stamps]:
         from imgfs.sources.lookup import choose_images
 
         with choose_images([image], _cache(), ["imgfs:"]) as (chosen,), chosen.root_fs() as root:
-            return "\n".join(_directories(root)), stamps()
+            return "\n".join(_directories(root)), {}
 
+    stamps = {} if known else _path_stamps(place) | _usual_stamps()
     text = _kept(f"paths {known or os.path.abspath(place)} {'' if known else image}", stamps, make)
     for _ in range(2):  # a link leads to the directory itself
         found = text.find(f"\n{directory}\t")
@@ -186,22 +182,21 @@ def _stamp(path: str, *, exists_only: bool = False) -> Stamps:
     return {path: 1 if exists_only else status.st_mtime_ns}
 
 
-def _kept(key: str, stamps: Callable[[], Stamps], make: Callable[[], tuple[str, Stamps]]) -> str:
-    """What `make` made last, or makes now if a stamp differs."""
+def _kept(key: str, stamps: Stamps, make: Callable[[], tuple[str, Stamps]]) -> str:
+    """What `make` made last, or makes now if one of the `stamps` differs, or of those that it returns."""
     digest = hashlib.sha256(key.encode("utf-8", "surrogateescape")).hexdigest()
     folder = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "imgfs", "1")
     found = _read(f"{folder}/sha256-{digest}.{NAMES}")
     if found is not None:
         line, _, text = found.partition("\n")
-        with suppress(ValueError):
-            known = json.loads(line)
-            now = stamps()
-            if known.keys() >= now.keys() and all(_stamp_as(path, of) == of for path, of in known.items()):
+        with suppress(ValueError, AttributeError):  # what is damaged is made again
+            known = json.loads(line).items()
+            if known >= stamps.items() and all(_stamp_as(path, of) == of for path, of in known):
                 return text
     from imgfs.digest import Digest
 
-    text, made_of = make()
-    line = json.dumps(made_of)
+    text, more = make()
+    line = json.dumps(more | stamps)  # as they were before
     _cache().keep(
         Digest(f"sha256:{digest}"),
         NAMES,

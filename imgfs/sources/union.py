@@ -244,13 +244,18 @@ def _restricted(has: _Contents, terms: Sequence[str]) -> tuple[_Contents, set[Im
     return _Contents(kept, tags, aliases), wanted
 
 
+def _with(names: Mapping[str, ImageID], more: Mapping[str, ImageID]) -> Mapping[str, ImageID]:
+    """Names with those of another source behind them; thousands of a single one are not copied."""
+    return {**names, **{name: more[name] for name in more if name not in names}} if names else more
+
+
 def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequence[str]]) -> Snapshot:
     """What the sources have, in their order."""
     images: dict[ImageID, Image] = {}
     found: dict[ImageID, list[Source]] = {}
     parents: dict[ImageID, ImageID] = {}
-    tags: dict[str, ImageID] = {}
-    aliases: dict[str, ImageID] = {}
+    tags: Mapping[str, ImageID] = {}
+    aliases: Mapping[str, ImageID] = {}
     wanted = set[ImageID]()
     for source, has in contents.items():
         if source in only:
@@ -263,9 +268,7 @@ def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequen
             found.setdefault(image_id, []).append(source)
             if image.parent is not None:
                 parents.setdefault(image_id, image.parent)
-        for found_names, names in ((has.tags, tags), (has.aliases, aliases)):
-            for name, image_id in found_names.items():
-                names.setdefault(name, image_id)
+        tags, aliases = _with(tags, has.tags), _with(aliases, has.aliases)
     images = dict(sorted(images.items()))
     children: dict[ImageID, list[ImageID]] = {}
     for image_id in images:

@@ -41,6 +41,7 @@ def folder(tmp_path: Path, imgfs: Imgfs, monkeypatch: pytest.MonkeyPatch) -> Pat
     folder.mkdir()
     docker_archive(folder / "x.tar", IMAGES)
     oci_layout(folder / "layout", IMAGES[:2])
+    oci_layout(folder / "short", [TestImage([layer_tar({"c": b""})], ["1.0"])])
     imgfs("load", folder / "x.tar")
     monkeypatch.chdir(folder)
     return folder
@@ -58,7 +59,7 @@ def folder(tmp_path: Path, imgfs: Imgfs, monkeypatch: pytest.MonkeyPatch) -> Pat
         ("imgfs export --tar ", ["flat", "rootfs", "verbatim"]),
         ("imgfs export --tar=f", ["--tar=flat"]),
         ("imgfs export -o x", ["x.tar"]),
-        ("imgfs export -C ", ["layout/"]),
+        ("imgfs export -C ", ["layout/", "short/"]),
         ("imgfs mount docker: -o allow_other,ta", ["allow_other,tar=joined", "allow_other,tar=verbatim"]),
         ("imgfs help ca", ["cache", "cat"]),
         ("imgfs completion f", ["fish"]),
@@ -69,6 +70,7 @@ def folder(tmp_path: Path, imgfs: Imgfs, monkeypatch: pytest.MonkeyPatch) -> Pat
             ["x.tar:debian:12", "x.tar:docker.io/library/app:latest", "x.tar:localhost/mine:1"],
         ),
         ("imgfs verify oci:l", ["oci:layout/"]),
+        ("imgfs verify oci:short:1", ["oci:short:1.0"]),
         ("imgfs verify oci:layout:d", ["oci:layout:debian:12", "oci:layout:docker.io/library/app:latest"]),
         ("imgfs mount docker: l", ["layout/", "localhost/mine:1"]),
         ("imgfs layers deb", ["debian:12"]),
@@ -143,6 +145,10 @@ def test_names_are_kept_until_the_store_changes(
         kept.chmod(0o666)
         kept.write_text("{}\nimgfs\tevil:1\tsha256:ff")
     assert _words("imgfs layers evil") == []
+    for damage in (b"", b"[]\n", b"{", b"\xff\xfe\n"):
+        for kept in (folder.parent / "cache/imgfs/1").glob("*.names"):
+            kept.write_bytes(damage)
+        assert _words("imgfs layers new") == ["new:1"]
 
 
 def test_completing_a_command_loads_nothing_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
