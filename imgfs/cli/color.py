@@ -5,6 +5,7 @@ otherwise; click takes the colors out of what goes elsewhere.
 """
 
 import os
+import stat
 
 import click
 
@@ -44,3 +45,19 @@ def bad(text: str) -> str:
 def notable(text: str) -> str:
     """Text in the color of what has changed, or needs a look."""
     return click.style(text, fg="yellow")
+
+
+def file_name(name: str, mode: int) -> str:
+    """A name in the color that ls gives to files of a mode as in stat(2)."""
+    kind = stat.S_IFMT(mode)
+    if kind == stat.S_IFDIR:
+        return click.style(name, fg="blue", bold=True)
+    if kind == stat.S_IFLNK:
+        return click.style(name, fg="cyan", bold=True)
+    if kind != stat.S_IFREG:
+        return click.style(name, fg="yellow", bold=True)
+    if mode & stat.S_ISUID:
+        return click.style(name, fg="white", bg="red")
+    if mode & stat.S_ISGID:
+        return click.style(name, fg="black", bg="yellow")
+    return click.style(name, fg="green", bold=True) if mode & 0o111 else name

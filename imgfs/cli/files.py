@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 
 import click
 
+from imgfs.cli.color import file_name
 from imgfs.cli.json_output import file_fields, path_fields, print_json_line
 from imgfs.cli.messages import shown, tell
 from imgfs.cli.naming import named_image, named_images
@@ -173,15 +174,15 @@ def _children(root: RootFS, folder: int) -> Iterator[tuple[str, Stat]]:
 
 def _print_entries(entries: list[tuple[str, Stat]], *, long: bool) -> None:
     if not long:
-        for name, _ in entries:
-            click.echo(shown(name))
+        for name, found in entries:
+            click.echo(file_name(shown(name), found.mode))
         return
     rows = [_columns(found) for _, found in entries]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for (name, found), (mode, *numbers, when) in zip(entries, rows, strict=True):
         right = " ".join(text.rjust(width) for text, width in zip(numbers, widths[1:], strict=False))
         arrow = f" -> {shown(found.target)}" if stat.S_ISLNK(found.mode) else ""
-        click.echo(f"{mode} {right} {when} {shown(name)}{arrow}")
+        click.echo(f"{mode} {right} {when} {file_name(shown(name), found.mode)}{arrow}")
 
 
 def _columns(found: Stat) -> tuple[str, ...]:

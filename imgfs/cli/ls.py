@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import click
 
 from imgfs.cli.ages import age
+from imgfs.cli.color import color_option
 from imgfs.cli.files import list_paths
 from imgfs.cli.image_format import ImageFormat
 from imgfs.cli.image_list import ImageList, Listed
@@ -50,6 +51,7 @@ from imgfs.store import Problem
 @click.option("-l", "--long", is_flag=True, help="Of paths, print modes, owners, sizes and times as well.")
 @click.option("-R", "--recursive", is_flag=True, help="Of paths, list directories below, too.")
 @json_option
+@color_option
 @store_option
 def ls(
     places: tuple[str, ...],

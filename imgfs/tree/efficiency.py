@@ -103,9 +103,8 @@ class _Layer:
 
     def is_filled(self, node: _Node) -> bool:
         """Whether it is a directory that is not empty."""
-        return node[1] and any(
-            not name.startswith(AUFS) for name in self.tree.names(self.tree.children(node[2]))
-        )
+        tree, (_, is_there, entry) = self.tree, node
+        return is_there and any(not tree.name(child).startswith(AUFS) for child in tree.children(entry))
 
     def is_directory(self, entry: int) -> bool:
         """Whether it is a directory that the layer has a member for."""

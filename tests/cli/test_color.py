@@ -1,6 +1,7 @@
 """What commands print to a terminal of 80 columns, in colors and cut where nothing is lost."""
 
 import re
+import tarfile
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from tests.cli.terminal import in_terminal
 from tests.conftest import Imgfs
 from tests.damage import flip
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.tree.stacks import Entry, tar
 
 
 @pytest.fixture
@@ -82,3 +84,30 @@ def test_output_that_goes_to_a_file_is_all_there_and_plain(
     lines = (tmp_path / "out").read_text().splitlines()
     assert sum(line.startswith("good  layer sha256:") for line in lines) == 4
     assert lines[-1] == f"{len(lines) - 1} good, 0 bad"
+
+
+def test_names_of_files_have_the_colors_of_ls(imgfs: Imgfs, tmp_path: Path) -> None:
+    layer = tar(
+        [
+            Entry("d", tarfile.DIRTYPE, mode=0o755),
+            Entry("l", tarfile.SYMTYPE, "d"),
+            Entry("f", tarfile.REGTYPE),
+            Entry("x", tarfile.REGTYPE, mode=0o755),
+            Entry("s", tarfile.REGTYPE, mode=0o4755),
+            Entry("g", tarfile.REGTYPE, mode=0o2755),
+            Entry("p", tarfile.FIFOTYPE),
+        ]
+    )
+    path = f"{docker_archive(tmp_path / 'i.tar', [TestImage([layer], ['x:1'])])}:x:1:/"
+    for option in ((), ("-l",)):
+        text = in_terminal("ls", *option, path)
+        found = re.findall(r"((?:\x1b\[\d+m)+)(\w)\x1b\[0m", text)
+        assert {name: re.findall(r"\d+", codes) for codes, name in found} == {
+            "d": ["34", "1"],
+            "g": ["30", "43"],
+            "l": ["36", "1"],
+            "p": ["33", "1"],
+            "s": ["37", "41"],
+            "x": ["32", "1"],
+        }
+        assert b"\x1b" not in imgfs("ls", *option, path).stdout
