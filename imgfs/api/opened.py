@@ -166,10 +166,10 @@ class Images:
         self._stack.close()
 
     def __len__(self) -> int:
-        return len(self._union.snapshot.images)
+        return len(self._union.snapshot.wanted)
 
     def __iter__(self) -> Iterator[Image]:
-        for image_id in self._union.snapshot.images:
+        for image_id in self._union.snapshot.wanted:
             yield self[image_id]
 
     def __getitem__(self, term: str) -> Image:
@@ -191,9 +191,10 @@ class Images:
 def open(*sources: Reference, cache: Reference | None = None, cache_size: int = DEFAULT_LIMIT) -> Images:  # noqa: A001
     """The images of some sources, such as `docker:`, `oci:PATH` or the path of an archive; close them at the end.
 
-    What is learnt of compressed layers is kept in the directory `cache`, by default that of the command line.
+    Of one that names an image, such as `docker:app:1`, there are that image and, by their IDs, those that it is based
+    on. What is learnt of compressed layers is kept in the directory `cache`, by default that of the command line.
 
-    Raises SourceNotFound, StoreError, InvalidImage or OSError.
+    Raises NotFound, SourceNotFound, StoreError, InvalidImage or OSError.
     """
     return Images([os.fspath(source) for source in sources], _cache(cache, cache_size))
 

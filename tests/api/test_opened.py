@@ -32,6 +32,13 @@ def test_images_of_a_source_have_all_that_is_known(archive: Path, images: list[T
             opened["none"]
 
 
+def test_one_image_of_a_source_is_opened_alone(archive: Path, images: list[TestImage]) -> None:
+    with imgfs.open(f"{archive}:example/child") as opened:
+        assert [image.id for image in opened] == [images[1].id]
+        assert len(opened) == 1
+        assert images[0].id in opened and images[2].id not in opened  # what it is based on is there
+
+
 def test_layers_give_their_tars_and_trees(archive: Path, images: list[TestImage]) -> None:
     with imgfs.open(archive) as opened:
         image = opened["example/grandchild:1"]
