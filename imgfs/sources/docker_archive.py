@@ -2,28 +2,33 @@
 
 Format: moby, image/spec (v1.2 "Combined Image JSON + Filesystem Changeset Format"): `manifest.json` lists each
 image's config, layers and tags. The old form keeps layers as `<id>/layer.tar`, where one shared by several
-images is a symbolic link; the new form (Docker 25) is an OCI layout as well. `Parent` is moby's own addition.
+images is a symbolic link; the new form (Docker 25) is an OCI layout as well, whose `index.json` has all platforms and
+all names where `manifest.json` has one of each. `Parent` is moby's own addition.
 """
 
 import posixpath
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
 import msgspec
 
+from imgfs.blob import Blob
 from imgfs.budget import Budget
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, TooMuch, describe
 from imgfs.sources.archive import ArchiveFiles
+from imgfs.sources.checks import named_blobs
 from imgfs.sources.documents import MAX_LAYERS, MAX_LIST, parse_items, read_document, reading_budget
-from imgfs.sources.finder import BlobRef, Finder, FoundImage, Report
+from imgfs.sources.finder import BlobRef, Check, Finder, Found, FoundImage, Report, ignore
 from imgfs.sources.kind import ArchiveKind
-from imgfs.sources.reference import narrowed, with_tag
+from imgfs.sources.manifests import Descriptor, ManifestWalk, read_index
+from imgfs.sources.reference import familiar_name, narrowed, with_tag
 from imgfs.store import Image
 
-_MANIFEST = "manifest.json"
+_MANIFEST, _INDEX = "manifest.json", "index.json"
+_NAME = "io.containerd.image.name"
 _HEX = re.compile(r"[0-9a-f]{64}")
 
 
@@ -35,15 +40,19 @@ class _Item(msgspec.Struct, rename="pascal"):
 
 
 class SaveFinder(Finder):
-    """Every image that the archive's manifest names, or where there is one that `wanted` means, only that."""
+    """Every image that the archive names, or where there is one that `wanted` means, only that.
+
+    A name means what `manifest.json` says, or the image for this machine where `index.json` has several for it.
+    """
 
     def __init__(self, files: ArchiveFiles, wanted: str | None) -> None:
         self.reference = with_tag(f"docker-archive:{files.path}", wanted)
         self.writers = frozenset({files.writer})
         self._files = files
         self._wanted = wanted
+        self._walk = ManifestWalk(self._open_blob, files.path)
 
-    def find(self, report: Report) -> Iterator[FoundImage]:
+    def find(self, report: Report) -> Iterator[Found]:
         """As of `Finder`. Raises InvalidImage if there is no such manifest."""
         path = self._files.path
         if not self._files.exists(_MANIFEST):
@@ -52,10 +61,21 @@ class SaveFinder(Finder):
         items = parse_items(
             read_document(self._files.open(_MANIFEST), name, limit=MAX_LIST), _Item, name, report
         )
+        entries = enumerate(self._entries(report), len(items))
+        everything: list[tuple[int, _Item | Descriptor]] = [*items, *entries]
+        chosen = narrowed(everything, self._wanted, _names)
+        listed = [(number, item) for number, item in chosen if isinstance(item, _Item)]
+        seen: dict[str, FoundImage] = {}
+        for found in self._indexed(
+            [item for _, item in chosen if isinstance(item, Descriptor)], listed, report
+        ):
+            if isinstance(found, FoundImage):
+                seen.setdefault(found.image.id, found)
+            yield found
         budget = reading_budget(path)
-        for number, item in narrowed(items, self._wanted, _names):
+        for number, item in listed:
             try:
-                yield replace(self._image(item, budget, report), aliases=[f"@{number}"])
+                yield replace(self._image(item, seen, budget, report), aliases=[f"@{number}"])
             except TooMuch:
                 raise
             except (ImgfsError, OSError) as error:
@@ -64,10 +84,59 @@ class SaveFinder(Finder):
                 image = f"sha256:{named[0]}" if named else ""
                 report(f"skipping an image, {called}: {describe(error)}", image=image, names=tags)
 
+    def checks(self) -> Iterator[Check]:
+        """Each blob that the index leads to, if there is one."""
+        return named_blobs(self._open_blob, self._entries(ignore))
+
     def close(self) -> None:
         self._files.close()
 
-    def _image(self, item: _Item, budget: Budget, report: Report) -> FoundImage:
+    def _indexed(
+        self, entries: Sequence[Descriptor], listed: Sequence[tuple[int, _Item]], report: Report
+    ) -> Iterator[Found]:
+        """What `index.json` leads to, under the names that `manifest.json` does not give to something else."""
+        self._walk.begin(report, set)
+        owners = {
+            familiar_name(tag): (_digest_in(item.config), tag) for _, item in listed for tag in _tags(item)
+        }
+        by_digest: dict[str, tuple[Descriptor, dict[str, None]]] = {}
+        for entry in entries:
+            name = entry.annotation(_NAME)
+            by_digest.setdefault(entry.digest, (entry, {}))[1].update(
+                {familiar_name(name): None} if name else {}
+            )
+        for entry, names in by_digest.values():
+            found = list(self._walk.images(entry, tuple(names)))
+            inside = {thing.image.id for thing in found if isinstance(thing, FoundImage)}
+            for thing in found:
+                if isinstance(thing, FoundImage):
+                    meant = [owners.get(name, (thing.image.id, name)) for name in thing.tags]
+                    thing = replace(thing, tags=[tag for image_id, tag in meant if image_id in inside])
+                yield thing
+
+    def _entries(self, report: Report) -> Sequence[Descriptor]:
+        """What `index.json` lists; none if there is no such file, or none that can be read, which is reported."""
+        try:
+            if not self._files.exists(_INDEX):
+                return []
+            return [
+                entry
+                for _, entry in read_index(self._files.open(_INDEX), f"{self._files.path}: {_INDEX}", report)
+            ]
+        except (ImgfsError, OSError) as error:
+            report(f"what only index.json names is not shown: {describe(error)}")
+            return []
+
+    def _open_blob(self, digest: Digest) -> Blob:
+        return self._files.open(f"blobs/{digest.algorithm}/{digest.hex}")
+
+    def _image(
+        self, item: _Item, seen: Mapping[str, FoundImage], budget: Budget, report: Report
+    ) -> FoundImage:
+        """An image that `manifest.json` lists; what `index.json` leads to was `seen` already."""
+        known = seen.get(_digest_in(item.config) or "")
+        if known is not None:
+            return replace(known, tags=_tags(item), parent=_parent(item, report))
         layers = item.layers or []
         if len(layers) > MAX_LAYERS:
             raise InvalidImage(f"{len(layers)} layers are too many")
@@ -82,7 +151,10 @@ def _tags(item: _Item) -> list[str]:
     return [name for name in item.repo_tags or () if name]
 
 
-def _names(item: _Item) -> list[str]:
+def _names(item: _Item | Descriptor) -> list[str]:
+    if isinstance(item, Descriptor):
+        name = item.annotation(_NAME)
+        return [name, familiar_name(name), f"@{item.digest}"]
     digest = _HEX.search(item.config)
     return [*_tags(item), *([f"@sha256:{digest[0]}"] if digest else [])]
 

@@ -17,7 +17,14 @@ from imgfs.blob import Blob
 from imgfs.codec import Compression, begins_tar, detect
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, StoreError, TooMuch, describe
-from imgfs.sources.documents import MAX_LAYERS, parse_document, parse_items, read_document, reading_budget
+from imgfs.sources.documents import (
+    MAX_LAYERS,
+    MAX_LIST,
+    parse_document,
+    parse_items,
+    read_document,
+    reading_budget,
+)
 from imgfs.sources.finder import Artifact, BlobRef, Found, FoundImage, Report, ignore, pack
 from imgfs.store import Image, this_architecture
 
@@ -88,6 +95,17 @@ def entries_of(document: Document, name: str, report: Report) -> list[Descriptor
     """What an index lists; an odd item is reported. Raises InvalidImage naming `name` if its list is none."""
     listed = parse_items(document.manifests, Descriptor, name, report) if bytes(document.manifests) else []
     return [entry for _, entry in listed]
+
+
+def read_index(file: Blob, name: str, report: Report) -> list[tuple[int, Descriptor]]:
+    """What the `index.json` of a layout lists, each with its number; an odd item is reported.
+
+    Closes the file. Raises InvalidImage naming `name` if it is no index, OSError.
+    """
+    index = parse_document(read_document(file, name, limit=MAX_LIST), Document, name)
+    if not index.is_index:
+        raise InvalidImage(f"{name}: no manifests")
+    return parse_items(index.manifests, Descriptor, name, report)
 
 
 class ManifestWalk:

@@ -7,13 +7,11 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from imgfs.blob import Blob, Links, Root
 from imgfs.digest import Digest
-from imgfs.errors import InvalidImage
 from imgfs.sources.archive import ArchiveFiles
 from imgfs.sources.checks import named_blobs
-from imgfs.sources.documents import MAX_LIST, parse_document, parse_items, read_document
 from imgfs.sources.finder import Check, Finder, Found, Report, ignore
 from imgfs.sources.kind import ArchiveKind, DirectoryKind
-from imgfs.sources.manifests import Descriptor, Document, ManifestWalk, this_platform_first
+from imgfs.sources.manifests import Descriptor, ManifestWalk, read_index, this_platform_first
 from imgfs.sources.reference import is_tag, narrowed, repository_of, spellings, split_tag, with_tag
 
 _NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
@@ -57,11 +55,7 @@ class LayoutFinder(Finder):
     def _listed(self, report: Report) -> Sequence[tuple[int, Descriptor]]:
         """What the layout's index names or is wanted of that, each with its number; an odd item is reported."""
         name = f"{self._files.path}/index.json"
-        data = read_document(self._files.open("index.json"), name, limit=MAX_LIST)
-        index = parse_document(data, Document, name)
-        if not index.is_index:
-            raise InvalidImage(f"{name}: no manifests")
-        listed = parse_items(index.manifests, Descriptor, name, report)
+        listed = read_index(self._files.open("index.json"), name, report)
         return narrowed(listed, self._wanted, lambda each: (*sum(self._names(each), ()), f"@{each.digest}"))
 
     def _by_digest(

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from imgfs.digest import ImageID
 from imgfs.errors import InvalidImage, LayerNotFound
 from imgfs.layers import Indexer
 from imgfs.sources import open_source
+from imgfs.store import this_architecture
 from tests.images import TestImage, docker_archive, family, layer_tar
 from tests.indexing import indexing
+from tests.layouts import Layout
 
 
 @pytest.fixture
@@ -218,3 +221,85 @@ def test_links_and_members_that_are_there_twice_are_as_when_extracting(
     source = open_source(str(path), indexer)
     with source.store.get_tar_seek_stream(image.id) as stream:
         assert stream.read() == layer
+
+
+def _save_of_today(path: Path, **entries: object) -> tuple[Path, dict[str, str]]:
+    """What Docker 29 saves of an image for two platforms with two names: `manifest.json` has one platform and one name.
+
+    Returns the archive and the ID of each platform's image. `entries` replace the repository tags of `manifest.json`.
+    """
+    layout = Layout(path / "layout")
+    ids, manifests, layers = {}, [], {}
+    for architecture in ("amd64", "arm64"):
+        platform = {"os": "linux", "architecture": architecture}
+        ids[architecture], manifest = layout.image(architecture, architecture, platform=platform)
+        manifests.append(manifest)
+        document = json.loads((layout.path / "blobs/sha256" / str(manifest["digest"])[7:]).read_text())
+        layers[architecture] = [f"blobs/{layer['digest'].replace(':', '/')}" for layer in document["layers"]]
+    index = layout.index(*manifests)
+    names = [
+        {"annotations": {"io.containerd.image.name": f"docker.io/{name}"}}
+        for name in ("library/multi:1", "a/b:2")
+    ]
+    layout.finish(*(index | name for name in names))
+    saved = {
+        "Config": f"blobs/{ids['arm64'].replace(':', '/')}",
+        "RepoTags": ["multi:1"],
+        "Layers": layers["arm64"],
+    }
+    (layout.path / "manifest.json").write_text(json.dumps([saved | entries]))
+    with tarfile.open(path / "today.tar", "w") as archive:
+        archive.add(layout.path, ".")
+    return path / "today.tar", ids
+
+
+def test_an_index_beside_the_manifest_has_all_platforms_and_names(tmp_path: Path, indexer: Indexer) -> None:
+    path, ids = _save_of_today(tmp_path)
+    source = open_source(str(path), indexer)
+    assert set(source.store.map()) == set(ids.values())
+    assert source.tags == dict.fromkeys(("multi:1", "a/b:2"), ids[this_architecture()])
+    assert source.aliases["@0"] == ids["arm64"]
+    assert all(source.manifest(ImageID(image_id)) for image_id in ids.values())
+    assert not source.problems
+    for architecture, image_id in ids.items():
+        with source.store.get_tar_seek_stream(ImageID(image_id)) as stream:
+            with tarfile.open(fileobj=stream) as layers:
+                assert layers.getnames() == [architecture]
+
+
+@pytest.mark.parametrize("wanted", ["a/b:2", "docker.io/a/b:2"])
+def test_a_name_that_only_the_index_has_chooses(tmp_path: Path, indexer: Indexer, wanted: str) -> None:
+    path, ids = _save_of_today(tmp_path)
+    source = open_source(f"docker-archive:{path}:{wanted}", indexer)
+    assert set(source.tags) >= {"a/b:2"}
+    assert source.tags["a/b:2"] == ids[this_architecture()]
+
+
+def test_a_name_that_the_manifest_gives_to_another_image_is_that_images(
+    tmp_path: Path, indexer: Indexer
+) -> None:
+    other = TestImage([layer_tar({"other": b""})])
+    config = f"blobs/{other.id.replace(':', '/')}"
+    path, ids = _save_of_today(tmp_path, Config=config, Layers=["layer.tar"])
+    with tarfile.open(path, "a") as archive:
+        for name, data in ((config, other.config), ("layer.tar", other.layers[0])):
+            member = tarfile.TarInfo(name)
+            member.size = len(data)
+            archive.addfile(member, io.BytesIO(data))
+    source = open_source(str(path), indexer)
+    assert source.tags == {"multi:1": other.id, "a/b:2": ids[this_architecture()]}
+    assert set(source.store.map()) == {*ids.values(), other.id}
+
+
+@pytest.mark.parametrize("index", [b"nonsense", b"{}", b"[]"])
+def test_an_index_that_cannot_be_read_is_reported_and_the_manifest_counts(
+    tmp_path: Path, indexer: Indexer, index: bytes
+) -> None:
+    path, ids = _save_of_today(tmp_path)
+    with tarfile.open(path, "a") as archive:
+        member = tarfile.TarInfo("index.json")
+        member.size = len(index)
+        archive.addfile(member, io.BytesIO(index))
+    source = open_source(str(path), indexer)
+    assert source.tags == {"multi:1": ids["arm64"]}
+    assert ["index.json" in problem for problem in source.problems] == [True]
