@@ -14,9 +14,10 @@ from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.blob.stamp import FileStamp
 from imgfs.errors import Corrupt
 from imgfs.layers.index_build import DecodedCopy, IndexBuild
-from imgfs.layers.index_file import LayerIndex, LayerKey
-from imgfs.layers.index_pass import IndexData, IndexPass, Take, naming_shortage
+from imgfs.layers.index_file import IndexData, LayerIndex, LayerKey
+from imgfs.layers.index_pass import IndexPass, Take, naming_shortage
 from imgfs.layers.index_store import UNREADABLE, IndexStore
+from imgfs.layers.passing_tar import InnerTars
 from imgfs.layers.turn import Turn
 from imgfs.tar import Member
 
@@ -264,7 +265,10 @@ class LayerContent:
         key = self.key
         # nothing but the archive itself is lost by its damage, which its reader raises
         is_archive = key.diff_id is None
-        return IndexPass(stored, key.compression, key.name, key.algorithms, reports_damage=is_archive)
+        inner = InnerTars(key.stored_size, self._store.learn) if is_archive and self.index is None else None
+        return IndexPass(
+            stored, key.compression, key.name, key.algorithms, reports_damage=is_archive, inner=inner
+        )
 
     def _keep(self, data: IndexData) -> LayerIndex:
         index = self._store.keep(self.key, data)

@@ -12,7 +12,8 @@ from threading import Condition, Thread
 from imgfs.cache.cache import Cache
 from imgfs.cache.partial_file import Partial
 from imgfs.errors import Corrupt
-from imgfs.layers.index_pass import IndexData, IndexPass
+from imgfs.layers.index_file import IndexData
+from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.turn import Ticket, Turn
 
 _BLOCK = 64 << 10

@@ -107,6 +107,14 @@ class IndexHeader(msgspec.Struct, frozen=True):
     archive: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class IndexData:
+    """What a pass found: the header and the sections of the layer's index."""
+
+    header: IndexHeader
+    sections: dict[str, bytes]
+
+
 class LayerIndex:
     """An index read from `file`, except its members, which are read when they are asked for.
 

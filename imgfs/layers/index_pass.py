@@ -5,11 +5,9 @@ nothing of caches or of readers. Decoding runs in its own thread, a little ahead
 """
 
 import hashlib
-import logging
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from queue import Queue
 from threading import Event, Thread
 from typing import Generic, Self, TypeVar
@@ -19,13 +17,9 @@ from imgfs.budget import check_decoded
 from imgfs.codec import Compression, SeekTable
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
-from imgfs.layers.hashing import HASHED_SIZE, Hashes, StoredHasher
-from imgfs.layers.index_file import IndexHeader
-from imgfs.layers.member_list import MemberPacker
-from imgfs.tar import FOLLOWED, Scanner
-from imgfs.tar.fields import BLOCK
-
-logger = logging.getLogger("imgfs")
+from imgfs.layers.hashing import HASHED_SIZE, StoredHasher
+from imgfs.layers.index_file import IndexData, IndexHeader
+from imgfs.layers.passing_tar import InnerTars, PassingTar
 
 _DECODED_AHEAD = 16  # chunks; more than rapidgzip decodes at a time, so that it need not wait for the hashing
 
@@ -54,18 +48,11 @@ class Cancelled(ImgfsError):
     """The pass was cancelled."""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexData:
-    """What a pass found: the header and the sections of the layer's index."""
-
-    header: IndexHeader
-    sections: dict[str, bytes]
-
-
 class IndexPass:
     """A pass over `blob`, which the caller closes. `scanner` may be read while the pass runs.
 
-    Damage of the tar is in the header that it finds, and logged unless the caller `reports_damage` itself.
+    Damage of the tar is in the header that it finds, and logged unless the caller `reports_damage` itself. Tars inside
+    it are learnt of, too, if `inner` is given.
     """
 
     def __init__(
@@ -76,20 +63,16 @@ class IndexPass:
         algorithms: tuple[str, str] = ("sha256", "sha256"),
         *,
         reports_damage: bool = False,
+        inner: InnerTars | None = None,
     ) -> None:
         self._blob = blob
-        self._level = logging.DEBUG if reports_damage else logging.WARNING
         self._compression = compression
         self._name = name
         self._cancelled = Event()
-        self._algorithm, algorithm = algorithms
-        self._hashes = Hashes(algorithm)
-        self._members = MemberPacker(blob.size)
-        self._damage = ""
-        self._scanning = True
-        self._behind = b""
-        self._size = 0
-        self.scanner = Scanner()
+        self._algorithm, self._tar_algorithm = algorithms
+        self._tar = PassingTar(blob.size, name, self._tar_algorithm, reports_damage=reports_damage)
+        self._inner = inner
+        self.scanner = self._tar.scanner
 
     def run(self, take: Take) -> IndexData:
         """Run the pass; `take` is called with all decoded bytes in order, after they were scanned.
@@ -104,7 +87,7 @@ class IndexPass:
         if self._compression is Compression.PLAIN:
             stored_sha = hashlib.new(self._algorithm)
             self._follow(self._plain_chunks(stored_sha), take)
-            diff_id, plain_checksums = self._hashes.finish()
+            diff_id, plain_checksums, members = self._tar.finish()
             is_same = diff_id.algorithm == self._algorithm
             stored_digest = diff_id if is_same else Digest(f"{self._algorithm}:{stored_sha.hexdigest()}")
             stored_checksums = plain_checksums
@@ -113,29 +96,28 @@ class IndexPass:
             with StoredHasher(self._blob, apart=_has_idle_cores(), algorithm=self._algorithm) as stored:
                 points = self._decode(stored, take).dump()
                 stored_digest, stored_checksums = stored.finish()
-            diff_id, plain_checksums = self._hashes.finish()
-        self._finish_scan()
+            diff_id, plain_checksums, members = self._tar.finish()
         header = IndexHeader(
             compression=self._compression,
             stored_digest=stored_digest,
             stored_size=self._blob.size,
             diff_id=diff_id,
-            size=self._size,
+            size=self._tar.size,
             ending=self.scanner.ending,
-            damage=self._damage,
+            damage=self._tar.damage,
         )
         sections = {
             "stored": stored_checksums,
             "plain": plain_checksums,
             "points": points,
-            "members": self._members.finish(),
+            "members": members,
         }
         return IndexData(header, sections)
 
     def _plain_chunks(self, stored_sha: "hashlib._Hash") -> Iterator[bytes]:
         """The stored bytes, hashed on the way if the diff ID is of another algorithm than their digest."""
         for chunk in blob_chunks(self._blob, HASHED_SIZE):
-            if self._hashes.algorithm != self._algorithm:
+            if self._tar_algorithm != self._algorithm:
                 stored_sha.update(chunk)
             yield chunk
 
@@ -164,43 +146,15 @@ class IndexPass:
         for chunk in chunks:
             if self._cancelled.is_set():
                 raise Cancelled(f"{self._name}: indexing was stopped")
-            self._size += len(chunk)
+            offset = self._tar.size
             try:
-                check_decoded(self._name, self._blob.size, self._size)
+                check_decoded(self._name, self._blob.size, offset + len(chunk))
             except TooMuch as error:
                 raise Corrupt(str(error)) from None
-            self._hashes.update(chunk)
-            self._scan(chunk)
-            self._look_behind_ending(chunk)
+            members = self._tar.update(chunk)
+            if self._inner is not None:
+                self._inner.update(members, chunk, offset)
             take(chunk)
-
-    def _scan(self, chunk: bytes | memoryview) -> None:
-        if self._scanning:
-            try:
-                self._members.add(self.scanner.feed(chunk))
-            except Corrupt as error:  # also of too many: there may be no end of them
-                self._scanning = False
-                self._broken(error)
-
-    def _look_behind_ending(self, chunk: bytes | memoryview) -> None:
-        """Keep the block behind the first of zeros: engines refuse a layer where that is another one."""
-        ending, missing = self.scanner.ending, BLOCK - len(self._behind)
-        if ending is not None and missing:
-            start = max(ending + 2 * BLOCK - missing - (self._size - len(chunk)), 0)
-            self._behind += bytes(chunk[start : start + missing])
-
-    def _finish_scan(self) -> None:
-        if any(self._behind):
-            self._broken(Corrupt(f"{FOLLOWED}, at offset {self.scanner.ending}"))
-        if self._scanning:
-            try:
-                self.scanner.finish()
-            except Corrupt as error:
-                self._broken(error)
-
-    def _broken(self, error: Corrupt) -> None:
-        self._damage = self._damage or str(error)
-        logger.log(self._level, "%s: not all of its members can be read: %s", self._name, error)
 
 
 class Prefetcher(Generic[_Item]):

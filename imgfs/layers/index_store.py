@@ -16,8 +16,14 @@ from imgfs.cache.cache import COPY, Cache
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, StoreError, describe, printable
 from imgfs.layers.index_build import DecodedCopy
-from imgfs.layers.index_file import IndexHeader, LayerIndex, LayerKey, read_header, write_index
-from imgfs.layers.index_pass import IndexData
+from imgfs.layers.index_file import (
+    IndexData,
+    IndexHeader,
+    LayerIndex,
+    LayerKey,
+    read_header,
+    write_index,
+)
 from imgfs.lru import LRU
 
 logger = logging.getLogger("imgfs")
@@ -92,12 +98,15 @@ class IndexStore:
     def keep(self, key: LayerKey, data: IndexData) -> LayerIndex:
         """Keep the index that a pass made; what is returned can be used even if the cache does not keep it."""
         header = msgspec.structs.replace(data.header, archive=printable(key.path))
-        index = self.write(key.digest, IndexData(header, data.sections))
+        index = self._write(key.digest, IndexData(header, data.sections))
         self._remember(key, index)
         return index
 
-    def write(self, digest: Digest, data: IndexData) -> LayerIndex:
-        """Write the index of stored bytes into the cache, remembering nothing."""
+    def learn(self, data: IndexData) -> None:
+        """Keep the index of stored bytes of which no more is known than it says."""
+        self._write(Digest(data.header.stored_digest), data)
+
+    def _write(self, digest: Digest, data: IndexData) -> LayerIndex:
         written = io.BytesIO()
         write_index(written, data.header, data.sections)
         packed = written.getvalue()

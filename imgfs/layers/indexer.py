@@ -11,7 +11,6 @@ from threading import Lock
 from imgfs.blob import Blob
 from imgfs.cache.cache import Cache
 from imgfs.codec import Compression, detect
-from imgfs.digest import Digest
 from imgfs.layers.background import BackgroundVerifier, Take
 from imgfs.layers.content import LayerContent, Place
 from imgfs.layers.index_file import IndexHeader
@@ -122,7 +121,7 @@ class Indexer:
             algorithms = "sha256", algorithm
             found = IndexPass(blob, detect(blob), name, algorithms, reports_damage=True)
             data = found.run(lambda _: turn.advance())
-        self.indexes.write(Digest(data.header.stored_digest), data)
+        self.indexes.learn(data)
         return data.header
 
     def forget(self) -> None:

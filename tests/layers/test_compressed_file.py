@@ -8,17 +8,20 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.blob import FileBlob
+from imgfs.blob import FileBlob, MemoryBlob
 from imgfs.cache import Cache
 from imgfs.codec import detect
 from imgfs.errors import Corrupt, ImgfsError, StoreError
 from imgfs.layers import CompressedFile, Indexer
-from imgfs.layers.index_pass import IndexData, IndexPass
+from imgfs.layers.index_file import IndexData
+from imgfs.layers.index_pass import IndexPass
+from imgfs.layers.member_list import packed_members
+from imgfs.tar import scan_blob
 from tests.codec.encoders import gzip_member, texture
 from tests.conftest import eventually
 from tests.images import layer_tar
 from tests.indexing import indexing
-from tests.layers.stored_layers import ENCODERS, big_tar, many_frames, one_frame
+from tests.layers.stored_layers import ENCODERS, big_tar, layer_of, many_frames, one_frame
 
 DATA = big_tar(3_000_000)
 LARGE = big_tar(40_000_000)  # of which a single frame is too large to be decoded for one read
@@ -79,6 +82,23 @@ def test_a_decoded_copy_is_kept_only_of_what_cannot_be_read_in_place(
         opened(path, indexer).close()
     kept = [entry.name.rpartition(".")[2] for entry in Cache(str(tmp_path / "cache"), 1 << 30).entries()]
     assert sorted(kept) == (["copy", "index"] if is_kept else ["index"])
+
+
+def test_tars_inside_are_indexed_in_the_same_pass(tmp_path: Path, passes: list[str]) -> None:
+    """So layers that an archive has uncompressed are found indexed, and verified."""
+    layers = [big_tar(5_000_000), layer_tar({"file": texture("noise", 3_000_000, 1)})]
+    damaged = layers[0][:4_500_000]
+    names = {"one.tar": layers[0], "noise": texture("noise", 2_000_000, 2), "two": layers[1], "cut": damaged}
+    path = tmp_path / "x"
+    path.write_bytes(gzip_member(layer_tar(names)))
+    with indexing(tmp_path) as indexer:
+        opened(path, indexer).close()
+        for data in layers:
+            layer = layer_of(indexer, data, data)
+            assert layer.is_verified
+            assert list(layer.members()) == list(packed_members(scan_blob(MemoryBlob(data))))
+        assert not layer_of(indexer, damaged, damaged).is_verified
+        assert passes == [str(path)]
 
 
 def test_a_copy_that_was_dropped_is_made_again(tmp_path: Path, passes: list[str]) -> None:

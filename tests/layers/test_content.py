@@ -27,14 +27,14 @@ COMPRESSED = [name for name in ENCODERS if name != "plain"]
 
 
 def descriptors(folder: Path) -> list[str]:
-    """What the open descriptors of this process lead to in a folder."""
+    """What the open descriptors of this process lead to in a folder, but for that of the cache."""
     found = []
     for fd in os.listdir("/proc/self/fd"):
         try:
             found.append(os.readlink(f"/proc/self/fd/{fd}"))
         except FileNotFoundError:
             continue  # the one that lists them
-    return sorted(path for path in found if path.startswith(str(folder)))
+    return sorted(path for path in found if path.startswith(str(folder)) and not path.endswith("/cache/1"))
 
 
 def replace_with_nonsense(path: Path) -> None:
