@@ -10,6 +10,7 @@ import re
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import TypedDict
 
 from imgfs.errors import ImgfsError
@@ -121,6 +122,8 @@ def _in_command(table: Table, command: Command, words: Sequence[str], current: s
         return ((option, help_) for option, (_, help_) in options.items())
     if command["commands"]:
         return command["commands"].items()
+    if command["arguments"] == ["MOUNTPOINT"]:  # of umount
+        return chain(_mounts(), files(current, only_directories=True))
     return _values(table, "|".join(_possible(command["arguments"], given)), current)
 
 
@@ -215,6 +218,17 @@ def _spelled(names: Iterable[tuple[str, str]], term: str) -> Iterator[tuple[str,
             yield short, name
             yield name.removeprefix("docker.io/").removeprefix("library/"), short
             yield name.removeprefix("localhost/"), short
+
+
+def _mounts() -> Iterator[tuple[str, str]]:
+    """The mounts of imgfs, each with what is mounted."""
+    with open("/proc/self/mounts", encoding="utf-8", errors="surrogateescape") as table:
+        for line in table:
+            fields = [
+                re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), field) for field in line.split(" ")
+            ]
+            if fields[2] == "fuse.imgfs":
+                yield fields[1], fields[0]
 
 
 def files(current: str, *, only_directories: bool = False) -> Iterator[tuple[str, str]]:

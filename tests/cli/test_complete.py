@@ -17,7 +17,7 @@ import pytest
 from imgfs.cli.complete import candidates, complete, split
 from imgfs.cli.main import imgfs as group
 from imgfs.cli.manual import command_table
-from tests.conftest import Imgfs, eventually
+from tests.conftest import Imgfs, Mount, eventually
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
 from tests.tools import require_tool
 
@@ -119,6 +119,12 @@ def test_names_of_an_image_run_nothing_in_a_shell(
         ran = subprocess.run(["bash", "-c", bash], capture_output=True, text=True, check=True)
         assert set(ran.stdout.splitlines()) == {f"odd:1:/{name}" for name in expected}
         assert not (folder / "x").exists()
+
+
+def test_umount_completes_mounts(folder: Path, mount: Mount) -> None:
+    with mount(folder / "x.tar") as top:
+        assert str(top) in _words(f"imgfs umount {top.parent}/m")
+        assert str(top) not in _words(f"imgfs mount docker: {top.parent}/m")
 
 
 def test_links_to_directories_are_entered(imgfs: Imgfs, tmp_path: Path) -> None:
