@@ -12,7 +12,7 @@ from imgfs.errors import MountError
 
 _FUSE = "/dev/fuse"
 _SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-INSTALL = "apt install fuse3 (Debian, Ubuntu), dnf install fuse3 (Fedora)"
+INSTALL = "apt install fuse3 on Debian and Ubuntu, dnf install fuse3 on Fedora"
 CONTAINER = "in a container, start it with --device /dev/fuse --cap-add SYS_ADMIN"
 
 
