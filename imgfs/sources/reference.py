@@ -108,10 +108,11 @@ def narrowed(
     if wanted is None:
         return items
     digest = f"@{wanted.rpartition('@')[2]}" if "@" in wanted or ":" in wanted else None
-    found = [item for item in items if digest in (f"@{item[0]}", *names(item[1]))]
-    for spelling in spellings(wanted):
-        found = found or [item for item in items if spelling in names(item[1])]
-    return found or items
+    named: dict[str, list[tuple[int, T]]] = {}
+    for item in items:
+        for name in dict.fromkeys((*names(item[1]), f"@{item[0]}")):
+            named.setdefault(name, []).append(item)
+    return next((named[name] for name in (digest, *spellings(wanted)) if name in named), items)
 
 
 def is_tag(name: str) -> bool:
