@@ -10,8 +10,12 @@ from imgfs.layers import Indexer
 
 @contextmanager
 def indexing(folder: Path, limit: int = 1 << 30) -> Iterator[Indexer]:
-    """An indexer with a cache in `folder`."""
-    indexer = Indexer(Cache(str(folder / "cache"), limit))
+    """An indexer with a cache in `folder`, which is made and open as after its first use."""
+    cache = Cache(str(folder / "cache"), limit)
+    partial = cache.begin()
+    if partial is not None:
+        partial.close()
+    indexer = Indexer(cache)
     try:
         yield indexer
     finally:

@@ -88,7 +88,7 @@ class Cache:
 
     def look_at(self, name: str) -> FileBlob | None:
         """The file called `name` as in `entries`, not marked as used; None if there is none that can be trusted."""
-        files = self._existing()
+        files = self._files or self._existing()
         if files is None:
             return None
         try:

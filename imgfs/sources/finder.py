@@ -9,6 +9,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Protocol
 
 from isal import isal_zlib
@@ -43,14 +44,19 @@ class LayerRef(Protocol):
 
 @dataclass(frozen=True, slots=True, weakref_slot=True)
 class BlobRef:
-    """A layer stored as a blob: how to open that, and its digest where it is recorded."""
+    """A layer stored as a blob: how to open that, and its digest where it is recorded.
+
+    `size_of` returns the size of the files of a layer where an engine records that; it raises nothing.
+    """
 
     open_blob: Callable[[], Blob]
     digest: Digest | None
     key: Hashable
+    size_of: Callable[[ChainID], int | None] = lambda _: None
 
     def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        return BlobLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest)
+        read_size = partial(self.size_of, chain_id)
+        return BlobLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest, read_size=read_size)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ import msgspec
 
 from imgfs.blob import Blob
 from imgfs.codec import Compression, begins_tar, detect
-from imgfs.digest import Digest
+from imgfs.digest import ChainID, Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, StoreError, TooMuch, describe
 from imgfs.sources.documents import (
     MAX_LAYERS,
@@ -112,10 +112,18 @@ class ManifestWalk:
     """Follows descriptors down to the images of the place called `place`; `begin` comes first.
 
     `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. Where `is_partial`,
-    errors say why layers may be missing.
+    errors say why layers may be missing. `size_of` is that of `BlobRef`.
     """
 
-    def __init__(self, open_blob: Callable[[Digest], Blob], place: str, *, is_partial: bool = False) -> None:
+    def __init__(
+        self,
+        open_blob: Callable[[Digest], Blob],
+        place: str,
+        *,
+        is_partial: bool = False,
+        size_of: Callable[[ChainID], int | None] = lambda _: None,
+    ) -> None:
+        self._size_of = size_of
         self._open_blob = open_blob
         self._place = place
         self._is_partial = is_partial
@@ -243,7 +251,9 @@ class ManifestWalk:
             return known
         digest = Digest(descriptor.digest)
         key = digest, descriptor.size
-        return self._layers.setdefault(key, BlobRef(partial(self._open_layer, *key), digest, key))
+        return self._layers.setdefault(
+            key, BlobRef(partial(self._open_layer, *key), digest, key, self._size_of)
+        )
 
     def _may_be_layer(self, descriptor: Descriptor) -> bool:
         """Whether it is of an image, by its media type, or else by its first bytes."""

@@ -8,7 +8,8 @@ import pytest
 
 from tests.conftest import Imgfs
 from tests.engines.conftest import Built, Engines
-from tests.engines.containerd import running_registry
+from tests.engines.containerd import archives, running_containerd, running_registry
+from tests.images import TestImage, layer_tar
 
 KINDS = ("docker-overlay2", "podman-overlay")
 SAME = ("Comment", "Author", "Architecture", "Variant", "Os", "DockerVersion", "RootFS", "RepoDigests")
@@ -80,3 +81,15 @@ def test_ls_lists_what_the_engine_lists(engine: Built, imgfs: Imgfs) -> None:
     theirs = engine.engine.command("images", "-q").split()
     ours = imgfs("ls", "-q", engine.engine.source).stdout.decode().split()
     assert list(dict.fromkeys(theirs)) == ours, "the newest first"
+
+
+def test_sizes_are_those_of_unpacked_layers_in_containerd(imgfs: Imgfs, tmp_path: Path) -> None:
+    images = [TestImage([layer_tar({"a": bytes(100_000)}), layer_tar({"b": bytes(9)})], ["example/a:1"])]
+    with running_containerd(tmp_path) as containerd:
+        for archive in archives(tmp_path, images):
+            containerd.ctr("images", "import", archive)
+        used = containerd.ctr("snapshots", "usage", "-b").splitlines()[1:]
+        source = f"containerd:{containerd.root}"
+        (row,) = json.loads(imgfs("ls", "--json", source).stdout)
+        assert row["size"] == sum(int(line.split()[1]) for line in used) > 100_000
+        assert imgfs("ls", "--format", "{{.Size}}", source).stdout == b"112K\n"

@@ -8,15 +8,16 @@ before `k8s.io` before `moby`).
 
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from imgfs.blob import Blob, FileBlob, Root
-from imgfs.digest import Digest, ImageID
+from imgfs.digest import ChainID, Digest, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, SourceNotFound, describe
 from imgfs.sources.checks import named_blobs
 from imgfs.sources.containerd.bolt import State, read_state
 from imgfs.sources.containerd.database import Name, Names, read_names
+from imgfs.sources.containerd.snapshots import OVERLAYFS, read_sizes
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document
 from imgfs.sources.finder import Check, Finder, Found, FoundImage, Report
 from imgfs.sources.kind import DirectoryKind
@@ -48,7 +49,8 @@ class ContainerdFinder(Finder):
         self._familiar = familiar
         self._version: tuple[State, int, int] | None = None
         self._names: Names | str = ""
-        self._walk = ManifestWalk(self._open_blob, files.path, is_partial=True)
+        self._walk = ManifestWalk(self._open_blob, files.path, is_partial=True, size_of=self._size_of)
+        self._sizes: Mapping[ChainID, int] | None = None  # of layers, once they are asked for
         self._check()
         self.writers = frozenset({files.writer})
 
@@ -64,6 +66,7 @@ class ContainerdFinder(Finder):
         return self._read(), self._files.stamp([_SHA256])
 
     def find(self, report: Report) -> Iterator[Found]:
+        self._sizes = None
         names = self._read()
         self._walk.begin(report, self._stored)
         if isinstance(names, str):
@@ -150,6 +153,16 @@ class ContainerdFinder(Finder):
                     yield digest
             except (ImgfsError, OSError) as error:
                 logger.debug("%s", error)
+
+    def _size_of(self, chain_id: ChainID) -> int | None:
+        """The size of a layer as it is unpacked; None if it is not, or not by the usual snapshotter."""
+        if self._sizes is None:
+            try:
+                self._sizes = read_sizes(lambda: self._files.open(OVERLAYFS))
+            except (ImgfsError, OSError) as error:
+                logger.debug("%s: sizes of layers are not known: %s", self.folder, describe(error))
+                self._sizes = {}
+        return self._sizes.get(chain_id)
 
     def _open_blob(self, digest: Digest) -> Blob:
         return self._files.open(f"{_BLOBS}/{digest.algorithm}/{digest.hex}")
