@@ -4,7 +4,8 @@ import errno
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Generator, Iterable
+from contextlib import closing
 
 import click
 
@@ -12,7 +13,7 @@ from imgfs.cli.messages import progress_bar
 from imgfs.cli.naming import named_images
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file, output_option
-from imgfs.digest import ImageID
+from imgfs.digest import DiffID, ImageID
 from imgfs.saving import (
     Entry,
     SavedImage,
@@ -52,12 +53,42 @@ def save(
     with named_images(images, sources, store) as named:
         saved = _saved(named)
         entries = docker_archive_entries(saved) if form == "docker-archive" else oci_layout_entries(saved)
-        with progress_bar("saving", None) as advance:
+        bars = _Bars(entries, {diff_id for each in saved for diff_id in each.layers.diff_ids})
+        with closing(bars.entries()) as shown:
             if form == "oci":
-                _write_directory(entries, output, advance)
+                _write_directory(shown, output, bars.advance)
             else:
                 with output_file(output) as file:
-                    write_tar(entries, file, advance)
+                    write_tar(shown, file, bars.advance)
+
+
+class _Bars:
+    """Passes `entries` on, with a bar for each of `layers` while that is written."""
+
+    def __init__(self, entries: Iterable[Entry], layers: Collection[DiffID]) -> None:
+        self._entries = entries
+        self._layers = {diff_id.hex: diff_id for diff_id in layers}
+        self._advance: Callable[[int], None] = _nothing
+
+    def advance(self, count: int) -> None:
+        self._advance(count)
+
+    def entries(self) -> Generator[Entry, None, None]:
+        number = 0
+        for entry in self._entries:
+            diff_id = self._layers.get(os.path.basename(entry.name).removesuffix(".tar"))
+            if diff_id is None:
+                self._advance = _nothing
+                yield entry
+                continue
+            number += 1
+            label = f"layer {number} of {len(self._layers)}  {diff_id.short}"
+            with progress_bar(label, entry.size) as self._advance:
+                yield entry
+
+
+def _nothing(count: int) -> None:
+    """Do nothing for bytes that have no bar."""
 
 
 def _saved(named: Iterable[ChosenImage]) -> list[SavedImage]:

@@ -69,6 +69,9 @@ def test_bars_count_the_layers(environment: None, archive: Path) -> None:
     drawn = in_terminal("load", str(archive))
     assert "layer 2 of 2  " in drawn
     assert "layer 4 of 4  " in drawn
+    saved = str(archive.parent / "saved.tar")
+    drawn = in_terminal("save", "-o", saved, "example/child:1", "example/grandchild:1")
+    assert re.findall(r"layer \d of \d", drawn)[::2] == [f"layer {number} of 4" for number in range(1, 5)]
 
 
 def test_doctor_has_colors(environment: None) -> None:
