@@ -169,8 +169,8 @@ def _word(token: str) -> _Word:
         return _Word(literal=int(token))
     if token in ("true", "false", "nil"):
         return _Word(literal={"true": True, "false": False}.get(token))
-    if token not in _FUNCTIONS:
-        raise TemplateError(f"no function {token!r} (functions are {', '.join(sorted(_FUNCTIONS))})")
+    if token not in FUNCTIONS:
+        raise TemplateError(f"no function {token!r} (functions are {', '.join(sorted(FUNCTIONS))})")
     return _Word(name=token)
 
 
@@ -228,7 +228,7 @@ def _operand(word: _Word, data: Value, root: Data) -> Value:
 
 def _called(name: str, arguments: Sequence[Value]) -> Value:
     try:
-        return _FUNCTIONS[name](*arguments)
+        return FUNCTIONS[name](*arguments)
     except (TypeError, ValueError, LookupError, AttributeError) as error:
         raise TemplateError(f"{name}: {error}") from None
 
@@ -269,7 +269,7 @@ def _len(value: Value) -> int:
     return len(value)
 
 
-_FUNCTIONS: Mapping[str, Callable[..., Value]] = {
+FUNCTIONS: Mapping[str, Callable[..., Value]] = {
     "and": lambda *values: next((value for value in values if not value), values[-1]),
     "eq": lambda first, *others: first in others,
     "index": _index,

@@ -9,7 +9,9 @@ from typing import Any
 import click
 import pytest
 
+from imgfs.cli.image_format import HEADINGS
 from imgfs.cli.main import imgfs as group
+from imgfs.cli.template import FUNCTIONS
 from imgfs.help import topic_text
 from tests.conftest import Imgfs
 from tests.images import TestImage, docker_archive, layer_tar
@@ -18,7 +20,7 @@ from tests.layouts import Layout, artifacts, tagged
 
 def _documented() -> Mapping[str, tuple[set[str], set[str]]]:
     """The fields of each object in the manual by its name: those that are always there, and the others."""
-    text, _, _ = topic_text("json").partition("# Words")
+    text, _, _ = topic_text("json").partition("# Formats")
     found: dict[str, tuple[set[str], set[str]]] = {}
     for name, fields in re.findall(r"^    (\S.*?)   +(\S.*(?:\n {10,}\S.*)*)", text, re.MULTILINE):
         optional = set(" ".join(re.findall(r"\[(.*?)\]", fields, re.DOTALL)).split())
@@ -27,7 +29,7 @@ def _documented() -> Mapping[str, tuple[set[str], set[str]]]:
 
 
 def _words() -> set[str]:
-    _, _, text = topic_text("json").partition("# Words")
+    _, _, text = topic_text("json").partition("# Words of JSON")
     return set(re.findall(r"^    (\S+)", text, re.MULTILINE))
 
 
@@ -133,3 +135,9 @@ def test_paths_that_are_not_utf8_have_their_bytes(imgfs: Imgfs, archive: str) ->
         rows = [json.loads(line) for line in imgfs(*words).stdout.splitlines()]
         (row,) = (row for row in rows if "path_base64" in row)
         assert (row["path"], row["path_base64"]) == ("/odd\\xff", "L29kZP8=")
+
+
+def test_fields_and_functions_of_formats_are_in_the_manual() -> None:
+    _, _, text = topic_text("json").partition("# Formats")
+    words = set(re.findall(r"\w+", text.partition("# Words of JSON")[0]))
+    assert {*HEADINGS, *FUNCTIONS} <= words
