@@ -4,7 +4,6 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from itertools import takewhile
 
 import msgspec
@@ -36,10 +35,10 @@ def check_image(image: ChosenImage, rules: Rules) -> list[Result]:
     results = [*_measured(image, rules)]
     with image.root_fs() as root:
         for pattern in rules.must_exist:
-            there = any(_matching(root, pattern))
+            there = any(matching_paths(root, pattern))
             results.append(Result("must-exist", pattern, "there" if there else "nothing", there))
         for pattern in rules.must_not_exist:
-            results.append(_none("must-not-exist", pattern, list(_matching(root, pattern))))
+            results.append(_none("must-not-exist", pattern, list(matching_paths(root, pattern))))
         if rules.must_not_hide:
             hidden: dict[str, list[str]] = {pattern: [] for pattern in rules.must_not_hide}
             diff_ids = image.image.diff_ids
@@ -50,7 +49,7 @@ def check_image(image: ChosenImage, rules: Rules) -> list[Result]:
             allowed = {
                 root.lookup(path, follow=False)
                 for pattern in rules.allow_setuid
-                for path in _matching(root, pattern)
+                for path in matching_paths(root, pattern)
             }
             found = [f"{path} ({why})" for entry, path, why in _privileged(root) if entry not in allowed]
             results.append(_none("allow-setuid", ", ".join(rules.allow_setuid) or "none", found))
@@ -100,22 +99,23 @@ def _none(rule: str, limit: str, found: Sequence[str]) -> Result:
     return Result(rule, limit, count, not found, found)
 
 
-def _matching(root: RootFS, pattern: str) -> Iterator[str]:
+def matching_paths(root: RootFS, pattern: str) -> Iterator[str]:
     """The paths that match a pattern; symbolic links before its first wildcard are followed, as by a shell."""
     if "/" not in pattern:
         yield from root.find(pattern)
         return
     parts = [part for part in pattern.split("/") if part]
     plain = list(takewhile(lambda part: not _WILDCARD.search(part), parts))
-    with suppress(OSError):  # there is nothing
+    tree = root.tree  # which raises if the layers cannot be read
+    try:
         entry = root.lookup("/".join(plain), follow=len(plain) < len(parts))
-        start = f"/{os.fsdecode(root.tree.path(entry))}"
-        if plain == parts:
-            yield start
-        else:
-            yield from root.find(
-                "/".join([_WILDCARD.sub(r"[\g<0>]", start).rstrip("/"), *parts[len(plain) :]])
-            )
+    except OSError:  # there is nothing
+        return
+    start = f"/{os.fsdecode(tree.path(entry))}"
+    if plain == parts:
+        yield start
+    else:
+        yield from root.find("/".join([_WILDCARD.sub(r"[\g<0>]", start).rstrip("/"), *parts[len(plain) :]]))
 
 
 def _privileged(root: RootFS) -> Iterator[tuple[int, str, str]]:
