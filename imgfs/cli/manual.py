@@ -30,7 +30,7 @@ def help_(context: click.Context, topic: str | None) -> None:
 
     \b
     Topics:
-      images      how images are named, exit status
+      images      how images are named, exit status, output
       mount       the mounted tree, and the options of mount
       sources     where images are read from
       tars        rootfs.tar, flat.tar, and tars of layers
