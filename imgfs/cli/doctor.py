@@ -64,6 +64,8 @@ def _look_at(reference: str, indexer: Indexer) -> Sequence[str]:
         hints = ["as root: " + mount_as_root([reference])] if denied else []
         return "FAILS", f"{reference} cannot be read: {describe(error)}", *hints
     count, problems = len(source.store), len(source.problems)
+    elsewhere = [folder for folder in source.folders if not source.reference.endswith(folder)]
+    also = f", in {', '.join(elsewhere)}" if elsewhere else ""
     source.close()
     broken = f", {problems} problems (see imgfs verify {reference})" if problems else ""
     is_rootless = reference == "containers-storage:" and count and os.geteuid() != 0
@@ -72,7 +74,7 @@ def _look_at(reference: str, indexer: Indexer) -> Sequence[str]:
         if is_rootless
         else []
     )
-    return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{broken}", *hints
+    return "ok", f"{source.reference}: {count} image{'s' * (count != 1)}{also}{broken}", *hints
 
 
 def _check_mounting(report: "_Report") -> bool:

@@ -9,7 +9,7 @@ import hashlib
 import json
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -32,6 +32,7 @@ _WATCHED = {
         *(f"image/{driver}/repositories.json" for driver in ("overlay2", "fuse-overlayfs", "vfs")),
         *(f"image/{driver}/imagedb/content/sha256" for driver in ("overlay2", "fuse-overlayfs", "vfs")),
         "containerd/daemon/io.containerd.metadata.v1.bolt/meta.db",
+        "io.containerd.metadata.v1.bolt/meta.db",
     ),
     "containers-storage": ("", "overlay-images/images.json", "vfs-images/images.json"),
     "containerd": ("", "io.containerd.metadata.v1.bolt/meta.db"),
@@ -136,11 +137,11 @@ def _make_store_names() -> tuple[str, Stamps]:
     from imgfs.sources import default_sources
     from imgfs.sources.open_union import open_union
 
-    lines, folders = [], dict[str, str]()
+    lines, folders = [], dict[str, Sequence[str]]()
     with open_union((), _cache(), also=default_sources(), unreadable=[]) as union:
         for source in union.sources:
             store = source.reference.partition(":")[0]
-            folders[store] = source.folder or ""
+            folders[store] = source.folders
             named = set(source.tags.values())
             rows = [
                 *source.tags.items(),
@@ -150,7 +151,7 @@ def _make_store_names() -> tuple[str, Stamps]:
     return "\n".join(lines), _usual_stamps(folders)
 
 
-def _usual_stamps(folders: dict[str, str] | None = None) -> Stamps:
+def _usual_stamps(folders: Mapping[str, Sequence[str]] = {}) -> Stamps:
     data = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     usual = {
         "imgfs": [f"{data}/imgfs"],
@@ -160,7 +161,7 @@ def _usual_stamps(folders: dict[str, str] | None = None) -> Stamps:
     }
     stamps: Stamps = {}
     for store, roots in usual.items():
-        for root in dict.fromkeys([*roots, (folders or {}).get(store, roots[0])]):
+        for root in dict.fromkeys([*roots, *folders.get(store, ())]):
             for name in _WATCHED[store]:
                 stamps |= _stamp(os.path.join(root, name) if name else root, exists_only=not name)
     return stamps

@@ -101,7 +101,8 @@ def mount(
         by_root = mount_as_root(sources, mountpoint, text)
         with closing(verifier), _said_how(by_root), opened(sources, verifier=verifier) as union:
             for source in union.sources:
-                _check_cover(target, source.folder, source.reference)
+                for folder in source.folders:
+                    _check_cover(target, folder, source.reference)
             _check_cover(target, cache().folder, "the cache")
             view = ViewOptions(verbatim_tar=parsed.verbatim_tar, links_inside=parsed.links_inside)
             root = RootDirectory(union, view, cache().of(union.writers))
@@ -160,7 +161,7 @@ def _with_whole_path(reference: str) -> str:
     return f"{scheme}{colon}{os.path.abspath(place) if os.path.lexists(path) else place}"
 
 
-def _check_cover(mountpoint: str, folder: str | None, name: str) -> None:
+def _check_cover(mountpoint: str, folder: str, name: str) -> None:
     """Raises MountError if the mount would hide what is read to serve it."""
     if folder is not None:
         above = os.path.realpath(mountpoint)

@@ -103,13 +103,13 @@ class Check:
 class Finder(ABC):
     """Finds the images of one place. Its methods are called by one thread at a time.
 
-    `reference` is how the place is written, such as `oci:/srv/layout`. `folder` is the absolute path of the directory
-    that is read while the source is open, None where all that is read is open already. `writers` are the users who
-    decide what lies there, as `writer_of` returns them.
+    `reference` is how the place is written, such as `oci:/srv/layout`. `folders` are the absolute paths of the
+    directories that are read while the source is open; none where all that is read is open already. `writers` are the
+    users who decide what lies there, as `writer_of` returns them.
     """
 
     reference: str
-    folder: str | None = None
+    folders: Sequence[str] = ()
     writers: frozenset[int] = frozenset()
 
     @abstractmethod

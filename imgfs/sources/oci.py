@@ -25,11 +25,11 @@ class LayoutFinder(Finder):
 
     def __init__(self, files: Root | ArchiveFiles, scheme: str, wanted: str | None) -> None:
         self.reference = with_tag(f"{scheme}:{files.path}", wanted)
-        self.folder = files.path if isinstance(files, Root) else None
+        self.folders = (files.path,) if isinstance(files, Root) else ()
         self.writers = frozenset({files.writer})
         self._files = files
         self._wanted = wanted
-        self._name = repository_of(files.path, is_archive=self.folder is None)
+        self._name = repository_of(files.path, is_archive=not self.folders)
         self._walk = ManifestWalk(self._open_blob, files.path)
 
     def find(self, report: Report) -> Iterator[Found]:

@@ -20,12 +20,12 @@ logger = logging.getLogger("imgfs")
 class Source:
     """One place that images come from, which `finder` looks into; owns the finder. Safe to use from several threads.
 
-    `reference`, `folder` and `writers` are the finder's. `layers` is where `store` takes its layers from.
+    `reference`, `folders` and `writers` are the finder's. `layers` is where `store` takes its layers from.
     """
 
     def __init__(self, finder: Finder, indexer: Indexer) -> None:
         self.reference = finder.reference
-        self.folder = finder.folder
+        self.folders = finder.folders
         self.writers = finder.writers
         self._finder = finder
         self._indexer = indexer

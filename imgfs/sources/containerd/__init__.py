@@ -1,5 +1,12 @@
 """The content store of containerd, read in place: `containerd:PATH`."""
 
-from imgfs.sources.containerd.store import KIND, docker_finder
+from imgfs.sources.containerd.store import (
+    BLOBS,
+    DEFAULT_ROOT,
+    KIND,
+    docker_finder,
+    images_by_namespace,
+    is_root,
+)
 
-__all__ = ["KIND", "docker_finder"]
+__all__ = ["BLOBS", "DEFAULT_ROOT", "KIND", "docker_finder", "images_by_namespace", "is_root"]

@@ -8,6 +8,7 @@ before `k8s.io` before `moby`).
 
 import logging
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
@@ -29,8 +30,8 @@ logger = logging.getLogger("imgfs")
 DEFAULT_ROOT = "/var/lib/containerd"
 _CONTENT = "io.containerd.content.v1.content"
 _DATABASE = "io.containerd.metadata.v1.bolt"
-_BLOBS = f"{_CONTENT}/blobs"
-_SHA256 = f"{_BLOBS}/sha256"
+BLOBS = f"{_CONTENT}/blobs"
+_SHA256 = f"{BLOBS}/sha256"
 _MAX_SCANNED = 1_000_000  # blobs
 
 
@@ -43,7 +44,7 @@ class ContainerdFinder(Finder):
 
     def __init__(self, files: Root, reference: str, namespace: str | None, *, familiar: bool = False) -> None:
         self.reference = reference
-        self.folder = files.path
+        self.folders = (files.path,)
         self._files = files
         self._namespace = namespace
         self._familiar = familiar
@@ -130,7 +131,7 @@ class ContainerdFinder(Finder):
 
     def _check(self) -> None:
         if not is_root(self._files):
-            raise SourceNotFound(f"{self.folder}: no containerd there")
+            raise SourceNotFound(f"{self._files.path}: no containerd there")
 
     def _stored(self) -> set[str]:
         """The digests of the blobs that are there, as far as they are sha256."""
@@ -160,12 +161,12 @@ class ContainerdFinder(Finder):
             try:
                 self._sizes = read_sizes(lambda: self._files.open(OVERLAYFS))
             except (ImgfsError, OSError) as error:
-                logger.debug("%s: sizes of layers are not known: %s", self.folder, describe(error))
+                logger.debug("%s: sizes of layers are not known: %s", self._files.path, describe(error))
                 self._sizes = {}
         return self._sizes.get(chain_id)
 
     def _open_blob(self, digest: Digest) -> Blob:
-        return self._files.open(f"{_BLOBS}/{digest.algorithm}/{digest.hex}")
+        return self._files.open(f"{BLOBS}/{digest.algorithm}/{digest.hex}")
 
     def _open_database(self) -> FileBlob:
         return self._files.open(f"{_DATABASE}/meta.db")
@@ -176,12 +177,23 @@ def is_root(files: Root) -> bool:
     return files.exists(_CONTENT) or files.exists(_DATABASE)
 
 
-def docker_finder(files: Root, reference: str) -> ContainerdFinder:
-    """Finds the images that Docker keeps in containerd's root directory, under the names that docker shows.
+def images_by_namespace(files: Root) -> Mapping[str, int]:
+    """How many names of images each namespace of a root has; of none if the database cannot be read."""
+    try:
+        found = read_names(lambda: files.open(f"{_DATABASE}/meta.db"), None)
+    except (ImgfsError, FileNotFoundError) as error:  # reading images says so
+        logger.debug("%s", describe(error))
+        return {}
+    counts = Counter(name.namespace for name in found.names)
+    return {namespace: counts[namespace] for namespace in found.namespaces}
+
+
+def docker_finder(files: Root, reference: str, namespace: str = "moby") -> ContainerdFinder:
+    """Finds the images that Docker keeps in a namespace of containerd's root directory, under the names that it shows.
 
     There may be none yet. Raises SourceNotFound if it is no such root, OSError if it cannot be read.
     """
-    return ContainerdFinder(files, reference, "moby", familiar=True)
+    return ContainerdFinder(files, reference, namespace, familiar=True)
 
 
 def _finder(rest: str) -> ContainerdFinder:

@@ -105,7 +105,7 @@ class GraphFinder(Finder):
     def __init__(self, roots: Sequence[Root], driver: str | None) -> None:
         path = roots[0].path
         self.reference = f"containers-storage:{f'[{driver}@{path}]' if driver else path}"
-        self.folder = path
+        self.folders = tuple(root.path for root in roots)
         self.writers = frozenset(root.writer for root in roots if root.is_directory())
         self._roots = roots
         self._driver = driver

@@ -1,7 +1,7 @@
 """Docker's own store, `docker:[ROOT]`, read in place while the engine runs; the engine is not asked.
 
 What lies where is `driver_store`'s. A data root may have been used with several storage drivers; all of their images
-are seen. A Docker that keeps its images in containerd is read as that.
+are seen, and with them those that it keeps in containerd, whose names come first, as Docker shows them.
 """
 
 import logging
@@ -16,18 +16,15 @@ from imgfs.errors import ImgfsError, LayerNotFound, NotFound, SourceNotFound, St
 from imgfs.layers import Indexer, Layer, LayerChoice, Splits, chain_ids
 from imgfs.sources import containerd
 from imgfs.sources.docker.driver_store import FILES, DriverStore, drivers
+from imgfs.sources.docker.places import data_root, places
 from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report, ignore
 from imgfs.sources.imagedb import ImageDatabase
+from imgfs.sources.joined_finder import JoinedFinder
 from imgfs.sources.kind import DirectoryKind
 from imgfs.store import FSBackend, Image, JoinedBackend, StoreBackend
 from imgfs.store.timestamp import parse_time
 
 logger = logging.getLogger("imgfs")
-
-DEFAULT_ROOT = "/var/lib/docker"
-_SYSTEM_CONTAINERD = "/var/lib/containerd"
-_OWN_CONTAINERD = "containerd/daemon"
-_CONTENT = "io.containerd.content.v1.content"
 
 # The engine writes an image's config first and its parent after that, synced to disk each; a change is followed
 # until this long after it.
@@ -60,19 +57,17 @@ class _LayerRef:
 class DockerFinder(Finder):
     """Every image in the classic image stores of a data root."""
 
-    def __init__(self, root: Root) -> None:
-        self.reference = f"docker:{root.path}"
-        self.folder = root.path
+    def __init__(self, root: Root, reference: str) -> None:
+        self.reference = reference
+        self.folders = (root.path,)
         self.writers = frozenset({root.writer})
         self._root = root
         self._images = ImageDatabase()
         self._splits = Splits()
         self._drivers: tuple[str, ...] = ()
-        self._has_noted = False  # that there are more images in containerd
 
     def find(self, report: Report) -> Iterable[FoundImage]:
         stores, backends = self._stores(report)
-        self._note_containerd()
         names = tuple(store.driver for store in stores)
         if names != self._drivers:
             self._drivers, self._images = names, ImageDatabase()
@@ -123,45 +118,30 @@ class DockerFinder(Finder):
                 report(f"skipping the images of driver {driver}: {error}")
         return stores, backends
 
-    def _note_containerd(self) -> None:
-        """Log once that Docker keeps other images in containerd, where it does."""
-        inner = self._root.below(_OWN_CONTAINERD)
-        # not there while all that containerd does is run containers
-        if not self._has_noted and inner.is_directory(f"{_CONTENT}/blobs"):
-            self._has_noted = True
-            what = "images that Docker keeps in containerd are not shown here"
-            logger.warning("%s: %s: containerd:%s#moby", self.reference, what, inner.path)
-
 
 def is_docker_root(root: Root) -> bool:
     """Whether a directory is a data root of Docker, with either kind of image store."""
-    return bool(drivers(root)) or containerd_root(root.path) is not None
-
-
-def containerd_root(path: str) -> Root | None:
-    """The root of the containerd that keeps images for the Docker with the data root `path`; None if none can.
-
-    Docker runs a containerd of its own there where the system has none.
-    """
-    root = Root(path)
-    places = [root.below(_OWN_CONTAINERD)]
-    if path == DEFAULT_ROOT and root.is_directory():
-        places.append(Root(_SYSTEM_CONTAINERD))
-    return next((place for place in places if place.is_directory(_CONTENT)), None)
+    return bool(places(root.path, is_data_root=True))
 
 
 def _finder(path: str) -> Finder:
-    """Finds the images of the data root `path`, by default Docker's own.
+    """Finds the images of the data root `path` or of the machine at `path`, by default of this machine.
 
     Raises SourceNotFound if there are no images of Docker, StoreError or OSError if it cannot be read.
     """
-    root = Root(path or DEFAULT_ROOT)
-    if drivers(root):
-        return DockerFinder(root)
-    inner = containerd_root(root.path)
-    if inner is None:
+    root = Root(path or data_root("/"))
+    reference = f"docker:{root.path}"
+    finders: list[Finder] = []
+    for place in places(root.path):
+        if place.containerd is not None:
+            inner, namespace = place.containerd, place.namespace
+            logger.info("%s: has images in containerd at %s, namespace %s", reference, inner.path, namespace)
+            finders.append(containerd.docker_finder(inner, reference, namespace))
+        if place.classic:
+            finders.append(DockerFinder(place.root, reference))
+    if not finders:
         raise SourceNotFound(f"{root.path}: no image store of Docker there")
-    return containerd.docker_finder(inner, f"docker:{root.path}")
+    return finders[0] if len(finders) == 1 else JoinedFinder(finders)
 
 
 def _read_names(stores: Sequence[DriverStore], report: Report) -> dict[str, ImageID]:

@@ -40,7 +40,7 @@ class OwnFinder(Finder):
 
     def __init__(self, layout: Layout) -> None:
         self.reference = f"imgfs:{layout.root}"
-        self.folder = layout.root
+        self.folders = (layout.root,)
         self.writers = frozenset({_existing(layout.files).writer})
         self._layout = layout
         self._images = ImageDatabase()
