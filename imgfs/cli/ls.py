@@ -29,7 +29,7 @@ from imgfs.store import Problem
     "-a", "--all", "show_all", is_flag=True, help="Also list unnamed images that others are based on."
 )
 @click.option("-q", "--quiet", is_flag=True, help="Print only IDs, each once.")
-@click.option("--no-trunc", is_flag=True, help="Print whole IDs.")
+@click.option("--no-trunc", is_flag=True, help="Print whole IDs and sources.")
 @click.option(
     "-f",
     "--filter",
@@ -140,7 +140,7 @@ def _chosen(
 def _print_images(
     images: Iterable[Listed], names: Mapping[Source, str], *, no_trunc: bool, with_type: bool
 ) -> None:
-    """Print a line for each name, never cut: a narrow terminal wraps it."""
+    """Print a line for each name, of which a narrow terminal shows whole all but where the image is."""
     with_source, now = len(names) > 1, datetime.now(UTC)
     kind, place = (["TYPE"] if with_type else []), (["SOURCE"] if with_source else [])
     lines = [["TAG", "ID" if with_type else "IMAGE ID", *kind, "CREATED", "LAYERS", "SIZE", *place]]
@@ -153,7 +153,8 @@ def _print_images(
         size = human_size(image.size)
         for tag in image.tags or ["<none>"]:
             lines.append([printable(tag), image_id, *kind, created, layers, size, *place])
-    print_table(lines, right=("LAYERS", "SIZE"))
+    cut = "SOURCE" if with_source and not no_trunc else None
+    print_table(lines, right=("LAYERS", "SIZE"), cut=cut)
 
 
 def _print_broken(problems: Sequence[tuple[str, Problem]], *, with_source: bool, as_json: bool) -> None:
