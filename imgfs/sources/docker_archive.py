@@ -65,11 +65,15 @@ class SaveFinder(Finder):
         everything: list[tuple[int, _Item | Descriptor]] = [*items, *entries]
         chosen = narrowed(everything, self._wanted, _names)
         listed = [(number, item) for number, item in chosen if isinstance(item, _Item)]
+        configs = {_digest_in(item.config) for _, item in listed}
         seen: dict[str, FoundImage] = {}
         for found in self._indexed(
             [item for _, item in chosen if isinstance(item, Descriptor)], listed, report
         ):
             if isinstance(found, FoundImage):
+                # docker save of 25.0.0 wrote manifests without layers, which manifest.json has
+                if len(found.layers) != len(found.image.diff_ids) and found.image.id in configs:
+                    continue
                 seen.setdefault(found.image.id, found)
             yield found
         budget = reading_budget(path)
