@@ -1,5 +1,6 @@
 """Finding the image that a person means among named images."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -8,6 +9,8 @@ from imgfs.digest import ImageID
 from imgfs.errors import AmbiguousID, ImageNotFound, printable
 from imgfs.sources.reference import spellings, with_digest
 from imgfs.store import DigestIndex
+
+_DIGEST = re.compile(r"(?:[a-z0-9]+:)?[0-9a-f]+")
 
 
 class NamedImages:
@@ -57,13 +60,19 @@ class NamedImages:
         digest = term.rpartition("@")[2]
         if not digest or ("@" in term and ":" not in digest):
             raise ImageNotFound(term)
-        try:
-            return ImageID(self.ids.search(digest))
-        except ImageNotFound:
-            return self._by_manifest(term, digest)
+        return self.by_digest(digest)
 
-    def _by_manifest(self, term: str, digest: str) -> ImageID:
-        wanted = f"@{digest}" if ":" in digest else f"@sha256:{digest}"
+    def by_digest(self, term: str) -> ImageID:
+        """The image with this ID, or that a manifest or an index with this digest leads to; a unique prefix is enough.
+
+        Raises ImageNotFound or AmbiguousID.
+        """
+        try:
+            return ImageID(self.ids.search(term))
+        except ImageNotFound:
+            if not _DIGEST.fullmatch(term):  # there may be many names to compare it with
+                raise
+        wanted = f"@{term}" if ":" in term else f"@sha256:{term}"
         found = {image_id for alias, image_id in self.aliases.items() if alias.startswith(wanted)}
         if len(found) > 1:
             raise AmbiguousID(term)

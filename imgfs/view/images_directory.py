@@ -1,4 +1,4 @@
-"""`images/`: a directory for each image, named by the hex of its ID, and links from unique prefixes of it."""
+"""`images/`: a directory for each image, named by the hex of its ID, and links from other digests."""
 
 from collections.abc import Iterator
 
@@ -13,7 +13,8 @@ from imgfs.view.node import Directory, Node
 class ImagesDirectory(Directory):
     """All images as they are now.
 
-    Unique prefixes of an ID, with or without `sha256:`, are not listed, but looking one up yields a link.
+    Unique prefixes of an ID, and digests of manifests and indexes, which Docker shows as the ID where it keeps images
+    in containerd, are not listed, but looking one up yields a link; with or without `sha256:`.
     """
 
     key = "/images"
@@ -26,7 +27,7 @@ class ImagesDirectory(Directory):
         term = name.decode("ascii", "replace")
         snapshot = self._union.snapshot
         try:
-            image_id = ImageID(snapshot.ids.search(term))
+            image_id = snapshot.by_digest(term)
         except ImgfsError:
             return None
         if image_id.hex == term:

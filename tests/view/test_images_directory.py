@@ -1,5 +1,6 @@
 """The directory of all images."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -35,6 +36,21 @@ def test_whatever_else_means_an_image_is_a_link_to_it(folder: Directory, images:
             assert isinstance(node, Symlink)
             assert node.target == image.id.hex.encode()
             assert node.name_may_change  # another image may come whose ID begins so too
+
+
+def test_digests_of_manifests_are_links_to_the_image(
+    view: View, tmp_path: Path, images: list[TestImage]
+) -> None:
+    layout = oci_layout(tmp_path / "layout", images[:1])
+    (manifest,) = json.loads((layout / "index.json").read_text())["manifests"]
+    folder = find(view(layout), "images")
+    assert isinstance(folder, Directory)
+    for term in (manifest["digest"], manifest["digest"][7:], manifest["digest"][7:19]):
+        node = folder.lookup(term.encode())
+        assert isinstance(node, Symlink)
+        assert node.target == images[0].id.hex.encode()
+        assert node.name_may_change
+    assert names(folder) == [images[0].id.hex.encode()]
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from imgfs.sources.documents import MAX_DOCUMENT, parse_document
 from imgfs.sources.finder import Check, Finder, Found, FoundImage, Report
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk
-from imgfs.sources.reference import familiar_name
+from imgfs.sources.reference import familiar_name, with_digest
 
 logger = logging.getLogger("imgfs")
 
@@ -86,8 +86,12 @@ class ContainerdFinder(Finder):
         # images that others were built on are read first, too, to know what their IDs are
         targets = {digest: self._first_id(digest) for digest in set(parents.values()) & by_digest.keys()}
         for digest, named in by_digest.items():
-            tags = [tag for tag in (self._tag(name.name) for name in named) if tag]
-            for found in self._walk.images(Descriptor(digest), tags):
+            called = [name for name in (self._name(each.name) for each in named) if name]
+            tags = [name for name in called if "@" not in name]
+            digests = [
+                each for name in called for each in ([name] if "@" in name else with_digest([name], digest))
+            ]
+            for found in self._walk.images(Descriptor(digest), tags, tuple(dict.fromkeys(digests))):
                 if isinstance(found, FoundImage):
                     found = replace(found, parent=targets.get(parents[digest]))
                 yield found
@@ -105,7 +109,7 @@ class ContainerdFinder(Finder):
         found = self._walk.images(Descriptor(digest), ())
         return next((each.image.id for each in found if isinstance(each, FoundImage)), None)
 
-    def _tag(self, name: str) -> str | None:
+    def _name(self, name: str) -> str | None:
         """What an image is called here; None for names that engines give to images without one."""
         if name.startswith("sha256:") or (self._familiar and name.startswith("moby-dangling@")):
             return None

@@ -30,6 +30,7 @@ from imgfs.sources.documents import parse_document
 from imgfs.sources.finder import Check, Finder, FoundImage, Report, ignore, pack
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Document
+from imgfs.sources.reference import with_digest
 from imgfs.store import Image
 
 _DEEPEST = 10_000
@@ -216,8 +217,14 @@ def _image(
         [name for name in record.names or () if "@" not in name],
         documents.parent,
         documents.packed_manifest,
-        [f"@{digest}" for digest in record.digests],
+        _digest_names(record),
     )
+
+
+def _digest_names(record: ImageRecord) -> list[str]:
+    """Each digest of an image, alone and, as podman shows it, with the repository of each name."""
+    names = [name.partition("@")[0] for name in record.names or ()]
+    return [name for digest in record.digests for name in (f"@{digest}", *with_digest(names, digest))]
 
 
 def _unlisted(driver: GraphDriver, name: str) -> None:

@@ -13,9 +13,11 @@ from imgfs.layers import Indexer
 from imgfs.sources import open_source
 from imgfs.sources.containerd import docker_finder
 from imgfs.sources.source import Source
+from imgfs.sources.union import Union
 from tests.images import TestImage, digest, layer_tar
 from tests.indexing import indexing
-from tests.sources.containerd.bolt_files import Tree
+from tests.layouts import Layout
+from tests.sources.containerd.bolt_files import Tree, database_of
 from tests.sources.containerd.roots import Root, entry
 
 
@@ -42,8 +44,29 @@ def test_a_name_in_two_namespaces_is_that_of_the_first(root: Root, indexer: Inde
 
 def test_names_that_are_digests_are_no_names(root: Root, indexer: Indexer) -> None:
     one, _ = root.manifests
-    root.name({"k8s.io": {ONE.id: one, "a:1": one, f"a@{one}": one}})
-    assert set(open_source(str(root.path), indexer).tags) == {"a:1", f"a@{one}"}
+    root.name({"k8s.io": {ONE.id: one, "a:1": one, f"b@{one}": one}})
+    union = Union([open_source(str(root.path), indexer)])
+    assert union.snapshot.tags == {"a:1": ONE.id}
+    assert union.snapshot.repo_digests(ONE.id) == [f"a@{one}", f"b@{one}"]
+    assert {union.snapshot.resolve(term) for term in (f"a@{one}", f"b@{one}", one, one[7:19])} == {ONE.id}
+
+
+def test_an_image_has_the_digest_of_the_index_that_its_name_leads_to(
+    tmp_path: Path, indexer: Indexer
+) -> None:
+    """As Docker shows it, and not those of the manifests in the index, which lead to an image, too."""
+    layout = Layout(tmp_path / "io.containerd.content.v1.content")
+    ids, manifests = zip(*(layout.image(name, name) for name in ("amd64", "arm64")), strict=True)
+    index = str(layout.index(*manifests)["digest"])
+    (tmp_path / "io.containerd.metadata.v1.bolt").mkdir()
+    tree: Tree = {b"v1": {b"moby": {b"images": {b"docker.io/library/a:1": entry(index)}}}}
+    (tmp_path / "io.containerd.metadata.v1.bolt/meta.db").write_bytes(database_of(tree))
+    snapshot = Union([Source(docker_finder(blob.Root(tmp_path), "docker:/x"), indexer)]).snapshot
+    here = snapshot.tags["a:1"]
+    assert snapshot.repo_digests(here) == [f"a@{index}"]
+    assert snapshot.by_digest(index) == snapshot.by_digest(index[7:]) == here
+    for image_id, manifest in zip(ids, manifests, strict=True):
+        assert snapshot.by_digest(str(manifest["digest"])) == image_id
 
 
 def test_docker_sees_its_namespace_under_the_names_it_shows(root: Root, indexer: Indexer) -> None:
