@@ -131,7 +131,7 @@ class Cache:
     def begin(self) -> Partial | None:
         """A file to be filled bit by bit; None if none can be made. Makes the directory if it is missing."""
         try:
-            if self._existing() is None and not self._complained:
+            if self._files is None and not self._complained:
                 self._files = self._open_folder()
             try:
                 return Partial(self._files) if self._files else None
