@@ -79,9 +79,9 @@ def test_a_compressed_archive_of_another_user_has_a_part_of_the_cache_of_its_own
     archive = tmp_path / "app.tar.gz"
     archive.write_bytes(gzip.compress(docker_archive(tmp_path / "app.tar", [PRIVATE]).read_bytes(), 1))
     imgfs("ls", archive)
-    (before,) = _kept(imgfs)
+    before = _kept(imgfs)
     os.chown(archive, OTHER, OTHER)
     imgfs("ls", archive)
-    kept = _kept(imgfs) - {before}
+    kept = _kept(imgfs) - before
     assert kept
     assert kept == {name for name in kept if b".of65534." in name}
