@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+import json
 import os
 import shutil
 import subprocess
@@ -179,6 +180,34 @@ def test_parents_are_those_that_dockers_builder_records(
             filled.ctr("images", "label", child.tags[0], f"org.mobyproject.image.parent={target}")
             assert source.refresh()
             assert source.store.children(ImageID(base.id)) == children
+
+
+@pytest.mark.parametrize("gone", ["gzip", "zstd"])
+def test_layers_whose_blobs_are_gone_are_read_from_their_blobs_in_another_compression(
+    containerd: Containerd, indexer: Indexer, tmp_path: Path, gone: str
+) -> None:
+    """As after a pull of layers that are unpacked already, of which containerd does not fetch the blobs."""
+    layers = [layer_tar({name: os.urandom(3000) * 2}) for name in ("a", "b")]
+    image = TestImage(layers, ["example/same:1"])
+    space = f"gone-{gone}"
+    for name, options in (("gzip", ()), ("zstd", ZSTD)):
+        (tmp_path / name).mkdir()
+        (path,) = archives(tmp_path / name, [image], *options)
+        containerd.load(path, namespace=space)
+        containerd.ctr("images", "tag", "--force", "example/same:1", f"example/{name}:1", namespace=space)
+    listed = (
+        containerd.ctr("images", "ls", f"name==example/{gone}:1", namespace=space).splitlines()[1].split()
+    )
+    manifest = json.loads(containerd.ctr("content", "get", listed[2], namespace=space))
+    for layer in manifest["layers"]:
+        containerd.ctr("content", "rm", layer["digest"], namespace=space)
+    containerd.collect_garbage()
+    assert not any((containerd.blobs / layer["digest"][7:]).exists() for layer in manifest["layers"])
+    with closing(open_source(f"containerd:{containerd.root}#{space}", indexer)) as source:
+        assert {"example/gzip:1", "example/zstd:1"} <= set(source.tags)
+        for tag in source.tags:
+            with source.store.get_tar_seek_stream(source.tags[tag]) as stream:
+                assert stream.read() == image.verbatim
 
 
 @pytest.mark.parametrize("damage", ["absent", "nonsense", "zeros"])
