@@ -394,6 +394,21 @@ def test_there_are_no_extended_attributes() -> None:
     assert list(call(lambda: operations.listxattr(ROOT, CONTEXT))) == []
 
 
+def test_a_node_that_is_known_to_have_no_extended_attributes_is_not_made_to_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    table = Table("/t", 3)
+    operations = served(t=table.top())
+
+    async def ask() -> bytes:
+        number = await find(operations, b"t")
+        monkeypatch.setattr(table, "lacks_xattrs", lambda number: True)
+        monkeypatch.setattr(table, "node", lambda number: pytest.fail("it was made"))
+        return await operations.getxattr(number, b"user.x", CONTEXT)
+
+    assert refused(ask) == errno.ENODATA
+
+
 def test_a_full_file_system_with_long_names_is_what_df_shows() -> None:
     data = call(lambda: served().statfs(CONTEXT))
     assert (data.f_bavail, data.f_namemax) == (0, 255)

@@ -31,9 +31,13 @@ def test_a_tree_is_made_when_it_is_loaded_and_until_then_something_stands_for_it
     stands = table.top()
     assert (stands.table, stands.number, stands.mtime_ns, stands.mutable) == (table, 0, 7, True)
     assert (list(stands.entries()), stands.lookup(b"bin"), table.node(0)) == ([], None, None)
+    assert not table.lacks_xattrs(0), "it is not known yet"
     table.load()
     assert [name for name, _ in table.top().entries()] == [b"bin", b"empty", b"etc"]
     assert table.root() is table.root()
+    assert table.lacks_xattrs(0)
+    table.root().tree.xattrs[1] = {b"user.note": b"note"}
+    assert not table.lacks_xattrs(1)
     trees.close()
     assert table.node(0) is None
 
