@@ -17,9 +17,11 @@ from imgfs.layers.index_build import DecodedCopy, IndexBuild
 from imgfs.layers.index_file import IndexData, LayerIndex, LayerKey
 from imgfs.layers.index_pass import IndexPass, Take, naming_shortage
 from imgfs.layers.index_store import UNREADABLE, IndexStore
-from imgfs.layers.passing_tar import InnerTars
+from imgfs.layers.passing_tar import ANY_LENGTH, InnerTars
 from imgfs.layers.turn import Turn
 from imgfs.tar import Member
+
+_LONGEST_IN_ARCHIVE = 4096  # bytes of a name; no document of an image and no layer has a longer one
 
 
 class LayerState(Enum):
@@ -267,7 +269,13 @@ class LayerContent:
         is_archive = key.diff_id is None
         inner = InnerTars(key.stored_size, self._store.learn) if is_archive and self.index is None else None
         return IndexPass(
-            stored, key.compression, key.name, key.algorithms, reports_damage=is_archive, inner=inner
+            stored,
+            key.compression,
+            key.name,
+            key.algorithms,
+            reports_damage=is_archive,
+            inner=inner,
+            longest_name=_LONGEST_IN_ARCHIVE if is_archive else ANY_LENGTH,
         )
 
     def _keep(self, data: IndexData) -> LayerIndex:

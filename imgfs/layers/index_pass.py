@@ -19,7 +19,7 @@ from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
 from imgfs.layers.hashing import HASHED_SIZE, StoredHasher
 from imgfs.layers.index_file import IndexData, IndexHeader
-from imgfs.layers.passing_tar import InnerTars, PassingTar
+from imgfs.layers.passing_tar import ANY_LENGTH, InnerTars, PassingTar
 
 _DECODED_AHEAD = 16  # chunks; more than rapidgzip decodes at a time, so that it need not wait for the hashing
 
@@ -52,7 +52,7 @@ class IndexPass:
     """A pass over `blob`, which the caller closes. `scanner` may be read while the pass runs.
 
     Damage of the tar is in the header that it finds, and logged unless the caller `reports_damage` itself. Tars inside
-    it are learnt of, too, if `inner` is given.
+    it are learnt of, too, if `inner` is given. Members whose names are longer than `longest_name` bytes are not listed.
     """
 
     def __init__(
@@ -64,13 +64,16 @@ class IndexPass:
         *,
         reports_damage: bool = False,
         inner: InnerTars | None = None,
+        longest_name: int = ANY_LENGTH,
     ) -> None:
         self._blob = blob
         self._compression = compression
         self._name = name
         self._cancelled = Event()
         self._algorithm, self._tar_algorithm = algorithms
-        self._tar = PassingTar(blob.size, name, self._tar_algorithm, reports_damage=reports_damage)
+        self._tar = PassingTar(
+            blob.size, name, self._tar_algorithm, reports_damage=reports_damage, longest_name=longest_name
+        )
         self._inner = inner
         self.scanner = self._tar.scanner
 

@@ -18,23 +18,33 @@ from imgfs.tar.fields import BLOCK
 
 logger = logging.getLogger("imgfs")
 
+ANY_LENGTH = 1 << 62
 _WORTH_IT = 1 << 20  # bytes of an inner tar; a smaller one is scanned in no time
 
 
 class PassingTar:
     """A tar called `name`, which is stored in `stored` bytes and hashed by `algorithm`.
 
+    Members whose names are longer than `longest_name` bytes are not listed.
+
     `size` is how many bytes have passed by, `damage` is why not all of its members can be read, which is logged unless
     the caller `reports_damage` itself.
     """
 
     def __init__(
-        self, stored: int, name: str, algorithm: str = "sha256", *, reports_damage: bool = False
+        self,
+        stored: int,
+        name: str,
+        algorithm: str = "sha256",
+        *,
+        reports_damage: bool = False,
+        longest_name: int = ANY_LENGTH,
     ) -> None:
         self.size = 0
         self.damage = ""
         self.scanner = Scanner()
         self._name = name
+        self._longest_name = longest_name
         self._level = logging.DEBUG if reports_damage else logging.WARNING
         self._hashes = Hashes(algorithm)
         self._members = MemberPacker(stored)
@@ -65,7 +75,7 @@ class PassingTar:
             return ()
         try:
             members = self.scanner.feed(chunk)
-            self._members.add(members)
+            self._members.add(member for member in members if len(member.name) <= self._longest_name)
         except Corrupt as error:  # also of too many: there may be no end of them
             self._scanning = False
             self._broken(error)

@@ -9,6 +9,8 @@ from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
 
+import zstandard
+
 from imgfs.digest import ChainID, DiffID
 from imgfs.layers.chain import stacked
 from tests.bombs.material import LAYER, Layout, archive, config, header, packed
@@ -199,6 +201,15 @@ def _archive_zeros(path: Path, scale: float) -> str:
     return str(path / "x.tar.gz")
 
 
+def _archive_terabyte(path: Path, scale: float) -> str:
+    """7.5 MB of zstd whose blocks are each one byte, repeated 128 Ki times (RFC 8878, 3.1.1.2)."""
+    path.mkdir()
+    block = ((128 << 10) << 3 | 1 << 1).to_bytes(3, "little") + b"\0"
+    frame = b"\x28\xb5\x2f\xfd\x00\x38" + block * int(1_900_000 * scale) + b"\x01\0\0"
+    (path / "x.tar.zst").write_bytes(zstandard.compress(header(b"zeros", size=1 << 40)) + frame)
+    return str(path / "x.tar.zst")
+
+
 def _graph_root(path: Path, images: list[dict[str, object]], layers: list[dict[str, object]]) -> Path:
     for name in ("overlay-images", "overlay-layers", "overlay"):
         (path / name).mkdir(parents=True)
@@ -368,6 +379,7 @@ PLACES: dict[str, Make] = {
     "archive tags": _archive_tags,
     "archive configs": _archive_configs,
     "archive of zeros": _archive_zeros,
+    "archive of a terabyte": _archive_terabyte,
     "tar-split members": _tar_split(_literal_members),
     "tar-split lines": _tar_split(_small_lines),
     "tar-split files": _tar_split(_named_lines),

@@ -29,6 +29,8 @@ _SHORT = [
     ("index nested", 1, "ls"),
     ("pipes and devices", 1, "verify"),
     ("archive names", 0.12, "load"),
+    ("archive members", 0.1, "ls"),
+    ("archive of a terabyte", 1, "ls"),
     ("archive tags", 0.1, "load"),
     ("tar-split nested", 1, "find"),
     ("tar-split line of 2 GB", 0.03, "find"),
