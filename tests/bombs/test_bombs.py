@@ -28,7 +28,7 @@ _SHORT = [
     ("index of 500 MB", 1, "ls"),
     ("index nested", 1, "ls"),
     ("pipes and devices", 1, "verify"),
-    ("archive names", 0.12, "load"),
+    ("archive names", 0.02, "load"),
     ("archive members", 0.1, "ls"),
     ("archive of a terabyte", 1, "ls"),
     ("archive tags", 0.1, "load"),
