@@ -1,9 +1,10 @@
 """Where the images of a Docker lie: in stores of its own below its data root, and in a containerd.
 
 A machine's data root is /var/lib/docker, or what its daemon.json says. With `userns-remap`, Docker uses ROOT/UID.GID in
-place of ROOT. In containerd, its images are in the namespace `moby`, or `moby-UID.GID`. It runs a containerd of its own
-in ROOT/containerd/daemon if the machine has none; that of a machine is /var/lib/containerd, or what its config.toml
-says. The machine may be a disk that is mounted: its own files count, and paths in them start at its top.
+place of ROOT. In containerd, its images are in the namespace `moby`, or `moby-UID.GID`. If the machine has no
+containerd, Docker runs one of its own in ROOT/containerd/daemon, or ROOT/UID.GID/containerd/daemon; that of a machine
+is /var/lib/containerd, or what its config.toml says. The machine may be a disk that is mounted: its own files count,
+and paths in them start at its top.
 Format: moby, daemon/daemon_unix.go (setupDaemonRoot), dockerd(8); containerd, docs/man/containerd-config.toml.5.md.
 """
 
@@ -12,7 +13,7 @@ import logging
 import os
 import re
 import tomllib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -71,51 +72,51 @@ def _places(root: Root) -> list[Place]:
             each for each in sorted(root.names()) if _REMAPPED.fullmatch(each) and root.is_directory(each)
         )
         roots |= {f"moby-{each}": root.below(each) for each in inner}
-    classic = {namespace: bool(drivers(each)) for namespace, each in roots.items()}
-    is_data_root = any(each.exists(mark) for each in roots.values() for mark in _MARKS)
-    beside, has = _containerd(outer, roots, is_data_root, any(classic.values()))
     found = []
     for namespace, each in roots.items():
-        inner_root = beside if namespace in has else None
-        if classic[namespace] or inner_root is not None:
-            found.append(Place(each, classic[namespace], inner_root, namespace))
+        classic = bool(drivers(each))
+        inner_root = _containerd(each, outer, namespace, has_classic=classic)
+        if classic or inner_root is not None:
+            found.append(Place(each, classic, inner_root, namespace))
     return found
 
 
-def _containerd(
-    outer: Root, wanted: Mapping[str, Root], is_data_root: bool, has_classic: bool
-) -> tuple[Root | None, set[str]]:
-    """The containerd that a data root uses, and which of the namespaces `wanted` are there; the first with images.
+def _containerd(root: Root, outer: Root, namespace: str, *, has_classic: bool) -> Root | None:
+    """The containerd that has the images of a data root in `namespace`; `outer` is the data root without remapping.
 
-    One without images may be used by a Docker that has no images yet.
+    It may be one without images, of a Docker that has none yet.
     """
-    usable: list[tuple[Root, set[str]]] = []
-    for root in _containerds(outer, is_data_root):
-        is_own = root.path == outer.path_of(_OWN)
-        names = containerd.images_by_namespace(root)
-        if any(names.get(namespace) for namespace in wanted):
-            return root, wanted.keys() & names.keys()
-        # of a Docker that keeps images elsewhere, its own has no blobs: it does nothing but run containers
-        is_empty = has_classic and not root.is_directory(containerd.BLOBS)
-        if wanted.keys() & names.keys() or ((is_own or not has_classic) and not is_empty):
-            usable.append((root, (wanted.keys() & names.keys()) or {next(iter(wanted))}))
-    return usable[0] if usable else (None, set())
+    usable: list[Root] = []
+    for place in _containerds(root, outer):
+        names = containerd.images_by_namespace(place)
+        if names.get(namespace):
+            return place
+        if has_classic:
+            # of a Docker that keeps images elsewhere, its own has no blobs: it does nothing but run containers
+            is_own = place.path == root.path_of(_OWN)
+            is_usable = namespace in names or (is_own and place.is_directory(containerd.BLOBS))
+        else:
+            is_usable = True
+        usable += [place] if is_usable else []
+    return usable[0] if usable else None
 
 
-def _containerds(outer: Root, is_data_root: bool) -> Iterator[Root]:
+def _containerds(root: Root, outer: Root) -> Iterator[Root]:
     """Every containerd that a data root may use, those in it first."""
-    found = {inner.path: inner for inner in (outer.below(_OWN), outer.below("containerd"))}
-    if is_data_root:
+    found = {place.path: place for place in (root.below(_OWN), outer.below(_OWN))}
+    if any(root.exists(mark) for mark in _MARKS):  # or any folder would be one, as /var/lib
         beside = Root(os.path.join(os.path.dirname(outer.path), "containerd"))
-        found.setdefault(beside.path, beside)
+        found |= {
+            place.path: place for place in (root.below("containerd"), outer.below("containerd"), beside)
+        }
         parents = map(str, PurePath(outer.path).parents)
         top = next((top for top in parents if data_root(top) == outer.path), None)
         if top is not None:
             path = _setting(top, _CONTAINERD, _toml, "root") or _inside(top, containerd.DEFAULT_ROOT)
             found.setdefault(path, Root(path))
-    for root in found.values():
-        if containerd.is_root(root):
-            yield root
+    for place in found.values():
+        if containerd.is_root(place):
+            yield place
 
 
 def _setting(top: str, name: str, parse: Callable[[str], object], key: str) -> str | None:

@@ -72,10 +72,11 @@ def test_a_containerd_beside_it_without_images_of_docker_is_not_taken(
 
 
 def test_a_folder_that_is_no_data_root_is_not_docker_though_a_containerd_is_beside_it(tmp_path: Path) -> None:
-    (tmp_path / "other").mkdir()
-    _containerd(tmp_path / "containerd")
-    with indexing(tmp_path) as indexer, pytest.raises(SourceNotFound, match="no image store of Docker"):
-        open_source(f"docker:{tmp_path / 'other'}", indexer)
+    (tmp_path / "lib/other").mkdir(parents=True)
+    _containerd(tmp_path / "lib/containerd")
+    for path in (tmp_path / "lib/other", tmp_path / "lib"):
+        with indexing(tmp_path) as indexer, pytest.raises(SourceNotFound, match="no image store of Docker"):
+            open_source(f"docker:{path}", indexer)
 
 
 def test_a_docker_without_images_yet_has_none(tmp_path: Path) -> None:
@@ -137,14 +138,16 @@ def test_both_kinds_of_store_are_seen_and_names_are_those_of_containerd(
         assert "later:1" in source.tags
 
 
+@pytest.mark.parametrize("inner", ["165536.165536/containerd/daemon", "../containerd"])
 @pytest.mark.parametrize("given", ["", "165536.165536"])
 def test_remapped_users_have_a_data_root_and_a_namespace_of_their_own(
-    tmp_path: Path, images: list[TestImage], given: str
+    tmp_path: Path, images: list[TestImage], given: str, inner: str
 ) -> None:
+    """Held against Docker 26.1, with a containerd of its own and with one of the machine's."""
     root = tmp_path / "lib/docker"
     remapped = _data_root(root / "165536.165536")
     docker_root(remapped, images[:1])
-    _containerd(tmp_path / "lib/containerd", namespace="moby-165536.165536")
+    _containerd(root / inner, namespace="moby-165536.165536")
     with _opened(root / given, tmp_path) as source:
         assert source.tags == {"new:1": IMAGE.id, **dict.fromkeys(images[0].tags, images[0].id)}
 
