@@ -160,3 +160,23 @@ def test_images_from_before_users_were_remapped_are_seen_beside_the_others(
     docker_root(root / "not.remapped", [IMAGE])
     with _opened(root, tmp_path) as source:
         assert set(source.store.map()) == {image.id for image in images}
+
+
+def test_of_two_containerds_the_one_with_images_counts(tmp_path: Path) -> None:
+    """As after a containerd was installed on the machine, beside one that Docker had run by itself."""
+    root = _data_root(tmp_path / "docker")
+    Root(root / "containerd/daemon").name({"moby": {}})
+    _containerd(tmp_path / "containerd")
+    with _opened(root, tmp_path) as source:
+        assert source.tags == {"new:1": IMAGE.id}
+
+
+def test_a_data_root_elsewhere_goes_with_the_usual_containerd_of_its_machine_alone(tmp_path: Path) -> None:
+    disk = tmp_path / "disk"
+    root = _data_root(disk / "srv/images")
+    _containerd(disk / "var/lib/containerd")
+    with indexing(tmp_path) as indexer, pytest.raises(SourceNotFound):
+        open_source(f"docker:{root}", indexer)
+    _write(disk / "etc/docker/daemon.json", json.dumps({"data-root": "/srv/images"}))
+    with _opened(root, tmp_path) as source:
+        assert source.tags == {"new:1": IMAGE.id}
