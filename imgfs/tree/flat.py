@@ -4,9 +4,9 @@ The members are those of the layers, header and data as they lie there. Each dir
 as extracting tools expect who restore its times, and siblings are in the order in which they lie in the layers, so
 that reading it from end to end reads each layer nearly forward. The first name of a file comes before its others.
 A header is only made new where the old one would say something else: another name for the same place, a hard link
-whose target is gone, a directory that no layer has, a dialect that tar tools read in several ways. All names are with
-`./` before them or all without, whichever most are: to GNU tar what is in `a` has a name beginning with `a/`, and it
-restores the time of `a` when others come.
+whose target is gone, a directory that no layer has, a dialect that tar tools read in several ways, a name with `./`
+before it, as `docker export` writes none: to GNU tar what is in `a` has a name beginning with `a/`, and it restores
+the time of `a` when others come.
 """
 
 import stat
@@ -29,7 +29,7 @@ from imgfs.tar.member import (
     SYMLINK,
 )
 from imgfs.tar.packed import PackedBytes
-from imgfs.tree.tree import DOTTED_NAME, NO_LAYER, PLAIN_NAME, Paths, Tree
+from imgfs.tree.tree import NO_LAYER, PLAIN_NAME, Paths, Tree
 
 _MAX_SIZE = 1 << 62  # bytes; a file system has no larger ones
 _MAX_TEXT = 4 << 30  # bytes of headers made here
@@ -61,13 +61,11 @@ class FlatPlan:
         self.data_ends: dict[int, int] = {}
         """By layer, where the last data in its tar ends that is part of this: what is missing behind it is padding."""
         self._first_names: dict[int, int] = {}
-        plain, dotted = (tree.forms.count(form) for form in (PLAIN_NAME, DOTTED_NAME))
-        self._form, self._before = (PLAIN_NAME, b"") if plain >= dotted else (DOTTED_NAME, b"./")
         for entry in self._order():
             self._record(entry)
         self._range(_ZEROS, 0, 2 * BLOCK)
         self.text.finish()
-        del self._tree, self._paths, self._first_names, self._form, self._before
+        del self._tree, self._paths, self._first_names
 
     @property
     def size(self) -> int:
@@ -103,7 +101,7 @@ class FlatPlan:
                 return
         layer, record, header = tree.layers[inode], tree.records[inode], tree.headers[inode]
         size = tree.sizes[inode] if stat.S_ISREG(mode) else 0
-        if tree.forms[entry] == self._form:
+        if tree.forms[entry] == PLAIN_NAME:
             stored = tree.stored_size(inode) if stat.S_ISREG(mode) else 0
             self._range(layer, record, header + padded(stored))
             self.data_ends[layer] = max(record + header + stored, self.data_ends.get(layer, 0))
@@ -118,15 +116,15 @@ class FlatPlan:
 
     def _header(self, entry: int, first: int | None = None) -> None:
         """Make the headers of an entry; if `first` is given, those of a hard link to that one."""
-        tree, inode, before = self._tree, self._tree.inode(entry), self._before
+        tree, inode = self._tree, self._tree.inode(entry)
         mode = tree.modes[inode]
         kind, link = TYPES[stat.S_IFMT(mode)], b""
         if first is not None:
-            kind, link = HARDLINK, before + self._paths.of(first)
+            kind, link = HARDLINK, self._paths.of(first)
         elif kind == SYMLINK:
             link = tree.target(inode)
         data = member_header(
-            before + self._paths.of(entry),
+            self._paths.of(entry),
             kind,
             tree.sizes[inode] if kind == REGULAR else 0,
             stat.S_IMODE(mode),

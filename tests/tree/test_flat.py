@@ -187,12 +187,12 @@ def test_new_headers_say_all_that_the_old_ones_did() -> None:
     assert tree.xattrs[entry] == {b"user.a": b"\xff\x00\xc3\xbc"}
 
 
-@pytest.mark.parametrize(("first", "second"), [("", "./"), ("./", "")])
-def test_names_of_several_layers_are_written_one_way(first: str, second: str) -> None:
+@pytest.mark.parametrize(("first", "second"), [("", "./"), ("./", ""), ("./", "./")])
+def test_names_are_written_as_docker_export_writes_them(first: str, second: str) -> None:
     """GNU tar takes `./a/b` for something outside of `a`, and restores the time of `a` before it makes that."""
     below = tar([Entry(f"{first}a", DIRECTORY), Entry(f"{first}a/x", FILE), Entry(f"{first}a/y", FILE)])
     names = [member.name for member in members(below, tar([Entry(f"{second}a/b", FILE)]))]
-    assert sorted(names) == [f"{first}a", f"{first}a/b", f"{first}a/x", f"{first}a/y"]
+    assert sorted(names) == ["a", "a/b", "a/x", "a/y"]
 
 
 def test_files_that_are_too_large_together_are_refused() -> None:
