@@ -29,7 +29,7 @@ def cache_() -> None:
     """Manage the cache, which keeps indexes of layers, merged trees, and decoded copies of layers."""
 
 
-@cache_.command("ls")
+@cache_.command("ls", short_help="List what the cache keeps.")
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @click.option("--no-trunc", is_flag=True, help="Print the names of files instead, in whole.")
 @json_option
@@ -60,14 +60,14 @@ def cache_ls(sources: tuple[str, ...], no_trunc: bool, as_json: bool) -> None:
     click.echo(f"{human_size(total)} in {len(entries)} file{'s' * (len(entries) != 1)}")
 
 
-@cache_.command("prune")
+@cache_.command("prune", short_help="Remove the least recently used files.")
 @cache_size_option
 def cache_prune() -> None:
     """Remove the least recently used files until the cache takes no more than --cache-size."""
     _report(cache().prune())
 
 
-@cache_.command("clear")
+@cache_.command("clear", short_help="Remove all files.")
 def cache_clear() -> None:
     """Remove all files except those being written. Exit status 1 if the cache cannot be used or a file removed."""
     _report(cache().prune(0))

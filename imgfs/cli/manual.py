@@ -158,15 +158,21 @@ def _commands(group: click.Group) -> Iterator[str]:
     # with the settings of the command itself, such as the names of its option for help
     names = group.context_settings["help_option_names"]
     with click.Context(group, info_name="imgfs", help_option_names=names) as context:
-        for name in group.list_commands(context):
-            command = group.get_command(context, name)
-            if command is None or command.hidden:
-                continue
-            yield f".SS imgfs {name}"
-            with click.Context(
-                command, parent=context, info_name=name, max_content_width=78, terminal_width=78
-            ) as own:
-                yield from _literal(command.get_help(own))
+        yield from _commands_of(context, group)
+
+
+def _commands_of(context: click.Context, group: click.Group) -> Iterator[str]:
+    for name in group.list_commands(context):
+        command = group.get_command(context, name)
+        if command is None or command.hidden:
+            continue
+        with click.Context(
+            command, parent=context, info_name=name, max_content_width=76, terminal_width=76
+        ) as own:
+            yield f".SS {own.command_path}"
+            yield from _literal(command.get_help(own))
+            if isinstance(command, click.Group):
+                yield from _commands_of(own, command)
 
 
 def _roff(markdown: str) -> Iterator[str]:
@@ -186,11 +192,12 @@ def _roff(markdown: str) -> Iterator[str]:
 
 
 def _literal(text: str) -> Iterator[str]:
-    yield from (".PP", ".RS 4", ".nf")
+    # groff would indent by 11 what has up to 76 columns already
+    yield from (".PP", ".in 4n", ".nf")
     for line in text.splitlines():
         escaped = _escaped(line)
         yield rf"\&{escaped}" if escaped.startswith((".", "'")) else escaped
-    yield from (".fi", ".RE")
+    yield from (".fi", ".in")
 
 
 def _escaped(text: str) -> str:

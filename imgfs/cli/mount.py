@@ -51,17 +51,17 @@ def mount(
 
     \b
     Options of -o:
-      allow_other             let other users see the tree
-      uid=N, gid=N            owner of all files (default: the user who mounts;
-                              in rootfs/ and layers/, as recorded in the image)
-      umask=OCTAL             permissions to remove from all files
-      tar=joined|verbatim     show rootfs.tar as one tar that tools read to its
-                              end, or as the layer tars end to end byte for byte
-      symlinks=asis|inside    show absolute symbolic links of images as they are,
-                              which lead to this machine, or leading inside
-      noxattr                 show no extended attributes: ls -l is faster
-      size=exact|lazy         whether a stat of a tar of unknown size waits for
-                              the size, or shows 0
+      allow_other           let other users see the tree
+      uid=N, gid=N          owner of all files (default: the user who mounts;
+                            in rootfs/ and layers/, as recorded in the image)
+      umask=OCTAL           permissions to remove from all files
+      tar=joined|verbatim   show rootfs.tar as one tar that tools read to its
+                            end, or as the layer tars, byte for byte
+      symlinks=asis|inside  show absolute links of images as they are, which
+                            lead to this machine, or as leading inside
+      noxattr               show no extended attributes: ls -l is faster
+      size=exact|lazy       whether a stat of a tar of unknown size waits for
+                            the size, or shows 0
 
     The exit status for an error is 32, as of mount.
 

@@ -1,5 +1,6 @@
 """The manual: topics, man pages, suggestions."""
 
+import os
 import re
 import subprocess
 from pathlib import Path
@@ -37,10 +38,16 @@ def test_man_pages_are_up_to_date_and_readable(page: str) -> None:
     """If not: scripts/manual."""
     text = man_page(page, group)
     assert (MAN / page).read_text() == text
-    shown = subprocess.run(["man", "--warnings", "-l", MAN / page], capture_output=True, check=True)
+    shown = subprocess.run(
+        ["man", "--warnings", "-l", MAN / page],
+        env=os.environ | {"MANWIDTH": "80"},
+        capture_output=True,
+        check=True,
+    )
     assert shown.stderr == b""
     plain = re.sub(r".\x08", "", shown.stdout.decode())
     assert PAGES[page][1] in plain
+    assert max(map(len, plain.splitlines())) <= 80
     assert "\\" not in re.sub(r"\\[nt]", "", plain)
 
 
