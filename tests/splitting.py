@@ -4,6 +4,7 @@ import base64
 import gzip
 import io
 import json
+import shutil
 import tarfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -134,3 +135,26 @@ def graph_root(root: Path, images: Sequence[TestImage], driver: str = "overlay")
     (root / f"{driver}-images" / "images.json").write_text(json.dumps(listed))
     (root / f"{driver}-layers" / "layers.json").write_text(json.dumps(list(layers.values())))
     return root
+
+
+def use_composefs(root: Path) -> None:
+    """Make the layers of a store of containers/storage what they are where that uses composefs."""
+    for layer in (root / "overlay").iterdir():
+        entries: list[dict[str, object]] = []
+        for path in sorted(path for path in (layer / "diff").rglob("*") if path.is_file()):
+            name, of = str(path.relative_to(layer / "diff")), digest(path.read_bytes())
+            entries.append({"type": "reg", "name": name, "size": path.stat().st_size, "digest": of})
+            # the first entry stands for all of the file, these for its parts
+            entries.append({"type": "chunk", "name": name, "offset": 5, "digest": digest(b"part")})
+            stored = layer / "objects" / of[7:9] / of[9:]
+            stored.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(stored)
+        shutil.rmtree(layer / "diff")
+        (layer / "objects").mkdir(exist_ok=True)
+        (layer / "objects").rename(layer / "diff")
+        (layer / "composefs-data").mkdir()
+        (layer / "composefs-data/composefs.blob").touch()
+        documents = root / "overlay-layers" / layer.name
+        documents.mkdir()
+        name = "=" + base64.b64encode(b"zstd-chunked-manifest").decode()
+        (documents / name).write_text(json.dumps({"version": 1, "entries": entries}))

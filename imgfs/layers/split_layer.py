@@ -21,7 +21,7 @@ from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList, MemberPacker
 from imgfs.lru import LRU
 from imgfs.tar import Member, TarBlob
-from imgfs.tar.split import Split, SplitTar, parse_recipe
+from imgfs.tar.split import Naming, Split, SplitTar, parse_recipe
 from imgfs.tree import Tree, build_tree
 
 logger = logging.getLogger("imgfs")
@@ -29,6 +29,12 @@ logger = logging.getLogger("imgfs")
 _LIMIT = 128 << 20  # bytes of memory; a thousand members take about 100 kB
 # a tar-split of these sizes, as stored and as text, is parsed in some milliseconds
 _SMALL, _SMALL_TEXT = 64 << 10, 2 << 20
+
+ReadNames = Callable[[], Naming | None]
+
+
+def _as_in_the_tar() -> None:
+    """The `read_names` of a layer whose files are named as its tar has them."""
 
 
 class Splits:
@@ -38,10 +44,10 @@ class Splits:
         self._parsed: LRU[FileStamp, Split] = LRU(limit, lambda split: split.recipe.footprint)
         self._parsing = Lock()  # parsing holds the interpreter anyway
 
-    def load(self, blob: FileBlob, name: str) -> Split:
+    def load(self, blob: FileBlob, name: str, read_names: ReadNames = _as_in_the_tar) -> Split:
         """The split that is stored in `blob`, parsed now if it is not in memory; closes `blob`.
 
-        Raises Corrupt naming `name`, or what reading raises.
+        `read_names` is as `SplitPlace` has it. Raises Corrupt naming `name`, or what reading raises.
         """
         with blob:
             stamp = blob.stamp()
@@ -50,7 +56,7 @@ class Splits:
                 with self._parsing:
                     split = self._parsed.get(stamp)
                     if split is None:
-                        split = Split(parse_recipe(blob, name), name)
+                        split = Split(parse_recipe(blob, name, read_names()), name)
                         self._parsed.put(stamp, split)
             return split
 
@@ -66,13 +72,16 @@ def _is_small(blob: FileBlob) -> bool:
 class SplitPlace:
     """The names, below `root`, of the tar-split's file and the directory of the layer's files.
 
-    `size` is the tar's where it is recorded.
+    The files are below `files_root` if that is given. `size` is the tar's where it is recorded. `read_names` reads how
+    the files are named: it returns a function from a member's name to its file's, None where they are the same.
     """
 
     root: Root
     tar_split: str
     files: str
     size: int | None = None
+    files_root: Root | None = None
+    read_names: ReadNames = _as_in_the_tar
 
     def open_tar_split(self) -> FileBlob:
         """The tar-split as it is stored. Raises StoreError or OSError."""
@@ -80,7 +89,7 @@ class SplitPlace:
 
     def open_files(self) -> FileTree:
         """The layer's files. Raises StoreError or OSError."""
-        return FileTree(self.root, self.files)
+        return FileTree(self.files_root or self.root, self.files)
 
 
 @dataclass(slots=True)
@@ -127,7 +136,7 @@ class SplitLayer:
             stored.close()
             return None
         try:
-            split = self.splits.load(stored, self._name)
+            split = self.splits.load(stored, self._name, place.read_names)
         except Corrupt:  # raised again when it is opened
             return None
         return None if split.recipe.doubtful else split.recipe.size
@@ -136,7 +145,7 @@ class SplitLayer:
         place = self.locate()
         tree, stored = self._opened(place)
         return SplitTar(
-            lambda: self.splits.load(stored, self._name),
+            lambda: self.splits.load(stored, self._name, place.read_names),
             tree,
             self._size or place.size,
             lambda split: self._check(split, place),
@@ -153,8 +162,11 @@ class SplitLayer:
     def open_content(self, copy: str | None = None) -> TarBlob:
         if copy is None:
             return self.open()
-        tree, stored = self._opened(self.locate(), copy)
-        return SplitTar(lambda: self.splits.load(stored, self._name), tree, None, stored=stored)
+        place = self.locate()
+        tree, stored = self._opened(place, copy)
+        return SplitTar(
+            lambda: self.splits.load(stored, self._name, place.read_names), tree, None, stored=stored
+        )
 
     def _opened(self, place: SplitPlace, copy: str | None = None) -> tuple[FileTree, FileBlob]:
         """The layer's files and its tar-split. Raises StoreError if a `copy` is wanted that this is not."""
@@ -179,7 +191,7 @@ class SplitLayer:
         place = self.locate()
         stored = place.open_tar_split()
         packer, copy = MemberPacker(stored.size), _copy(stored)
-        split = self.splits.load(stored, self._name)
+        split = self.splits.load(stored, self._name, place.read_names)
         if not split.recipe.doubtful:
             self._check(split, place)
         try:

@@ -67,7 +67,7 @@ def test_a_size_that_takes_long_to_learn_is_not_known(
     tar = layer_tar({"a": b"a"})
     parsed: list[str] = []
 
-    def refuse(splits: Splits, blob: FileBlob, name: str) -> NoReturn:
+    def refuse(splits: Splits, blob: FileBlob, name: str, read_names: object) -> NoReturn:
         blob.close()
         parsed.append(name)
         raise Corrupt("nonsense")

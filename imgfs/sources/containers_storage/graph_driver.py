@@ -4,7 +4,10 @@
     <driver>-images/<id>/<document>       configs and manifests
     <driver>-layers/layers.json           layers, each with its parent, its diff ID and the size of its tar
     <driver>-layers/<id>.tar-split.gz     what a layer's tar is put together with
-    overlay/<id>/diff/, vfs/dir/<id>/     a layer's files
+    overlay/<id>/diff/, vfs/dir/<id>/     a layer's files; how they are named with composefs, `composefs` knows
+
+With `imagestore` in storage.conf, a store is split: podman 5.4 keeps the list of layers and the tar-splits in the
+graph root, podman 5.8 only the tar-splits, and all else is in the image store.
 
 Format: containers/storage, `images.go`, `layers.go`. The lists are replaced by rename.
 Tried by the tests of the store.
@@ -13,8 +16,9 @@ Tried by the tests of the store.
 import base64
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -23,8 +27,10 @@ from imgfs.blob import MAX_SIZE, Root
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, StoreError
 from imgfs.layers import SplitPlace
+from imgfs.sources.containers_storage import composefs
 from imgfs.sources.documents import MAX_DOCUMENT, MAX_LIST, parse_items
 from imgfs.sources.finder import Report
+from imgfs.tar.split import Naming
 
 FILES: Mapping[str, str] = {"overlay": "overlay/{}/diff", "vfs": "vfs/dir/{}"}
 """Where each storage driver that can be read keeps the files of a layer, by its ID."""
@@ -75,10 +81,14 @@ class LayerRecord(msgspec.Struct, rename="kebab"):
 
 @dataclass(frozen=True, slots=True)
 class GraphDriver:
-    """What the storage driver called `name` has in the store at `root`."""
+    """What the storage driver called `name` has in the store at `root`.
+
+    What is not there of a layer is looked for in the stores at `others`.
+    """
 
     root: Root
     name: str
+    others: Sequence[Root] = ()
 
     @property
     def images(self) -> str:
@@ -109,25 +119,45 @@ class GraphDriver:
 
         Raises Corrupt if its digest is not the recorded one, StoreError, InvalidImage or OSError if it cannot be read.
         """
-        file = name if _PLAIN.fullmatch(name) else "=" + base64.b64encode(name.encode()).decode()
-        data = self.root.read(f"{self.images}/{_checked_id(image.id)}/{file}", MAX_DOCUMENT)
+        data = self.root.read(f"{self.images}/{_checked_id(image.id)}/{_stored_name(name)}", MAX_DOCUMENT)
         for text in filter(None, (image.digest_of(name), name if _is_digest(name) else "")):
             digest = Digest(text)
             if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
                 raise Corrupt(f"document {name}: failed to verify, its content is not {digest}")
         return data
 
-    def place(self, layer: LayerRecord) -> SplitPlace:
-        """Where a layer's bytes lie. Raises StoreError or InvalidImage if that cannot be told."""
-        files = FILES.get(self.name)
-        if files is None:
+    def check(self, layer: LayerRecord) -> None:
+        """Raise StoreError or InvalidImage if where a layer's bytes lie cannot be told."""
+        if self.name not in FILES:
             raise StoreError(f"layer {layer.id[:64]}: kept by driver {self.name}, which cannot be read")
+        _checked_id(layer.id)
+
+    def place(self, layer: LayerRecord) -> SplitPlace:
+        """Where a layer's bytes lie. Raises as `check` does, or OSError."""
+        self.check(layer)
+        tar_split, files = f"{self.layers}/{layer.id}.tar-split.gz", FILES[self.name].format(layer.id)
         return SplitPlace(
-            self.root,
-            f"{self.layers}/{_checked_id(layer.id)}.tar-split.gz",
-            files.format(layer.id),
+            self._root_of(tar_split),
+            tar_split,
+            files,
             layer.diff_size if 0 < layer.diff_size <= MAX_SIZE else None,
+            self._root_of(files),
+            partial(self._file_names, layer.id),
         )
+
+    def _file_names(self, layer_id: str) -> Naming | None:
+        """How the files of a layer are named, None if as in its tar."""
+        blob = f"overlay/{layer_id}/{composefs.BLOB}"
+        if self.name != "overlay" or not self._root_of(blob).exists(blob):
+            return None
+        manifest = f"{self.layers}/{layer_id}/{_stored_name(composefs.MANIFEST)}"
+        data = self._root_of(manifest).read(manifest, MAX_LIST)
+        return composefs.object_names(data, f"layer {layer_id[:64]}: {composefs.MANIFEST}")
+
+    def _root_of(self, name: str) -> Root:
+        """Where a file is; the store itself if it is nowhere."""
+        roots = (self.root, *self.others) if self.others else ()
+        return next((root for root in roots if root.exists(name)), self.root)
 
     @property
     def _layer_lists(self) -> list[str]:
@@ -143,15 +173,18 @@ class GraphDriver:
         return [item for _, item in items]
 
 
-def find_drivers(root: Root, driver: str | None) -> list[GraphDriver]:
-    """The storage drivers with images in a store, those of FILES first; only `driver` if that is given."""
+def find_drivers(root: Root, driver: str | None, others: Sequence[Root] = ()) -> list[GraphDriver]:
+    """The storage drivers with images in a store, those of FILES first; only `driver` if that is given.
+
+    What is not there of a layer is looked for in `others`.
+    """
     try:
         names = root.names()
     except (FileNotFoundError, NotADirectoryError):
         return []
     found = [name.removesuffix("-images") for name in names if name.endswith("-images")]
     order = sorted(found, key=lambda name: (name not in FILES, name))
-    drivers = (GraphDriver(root, name) for name in order if driver in (None, name))
+    drivers = (GraphDriver(root, name, others) for name in order if driver in (None, name))
     return [each for each in drivers if root.exists(each.layers)]
 
 
@@ -160,6 +193,11 @@ def _checked_id(name: str) -> str:
     if not _ID.fullmatch(name):
         raise InvalidImage(f"{name[:64]!r} is no ID")
     return name
+
+
+def _stored_name(document: str) -> str:
+    """The name of the file that a document is kept in."""
+    return document if _PLAIN.fullmatch(document) else "=" + base64.b64encode(document.encode()).decode()
 
 
 def _is_digest(name: str) -> bool:

@@ -34,7 +34,8 @@ from imgfs.sources.reference import with_digest
 from imgfs.store import Image
 
 _DEEPEST = 10_000
-_SKOPEO = re.compile(r"\[(?:([a-z0-9-]+)@)?([^+\]]+)(?:\+[^\]]*)?\]")
+_SKOPEO = re.compile(r"\[(?:([a-z0-9-]+)@)?([^+:\]]+)(?:\+[^:\]]*)?(?::([^\]]*))?\]")
+_IMAGE_STORE = re.compile(r"(?:[a-z0-9-]+\.)?(?:imagestore|additionalimagestore)=(.+)")
 
 
 class _Config(msgspec.Struct):
@@ -74,7 +75,7 @@ class _LayerRef:
             raise Corrupt(
                 f"layer {self.record.id[:64]}: is {self.record.diff_digest[:80]} where {diff_id} is wanted"
             )
-        self.driver.place(self.record)  # which has to be readable
+        self.driver.check(self.record)
         self.known.refs[chain_id, self.number] = self
         locate = partial(self.known.locate, chain_id, self.number)
         return SplitLayer(chain_id, diff_id, parent, locate, self.known.splits)
@@ -181,9 +182,10 @@ class GraphFinder(Finder):
         listed = []
         for root in self._roots:
             try:
+                others = tuple(other for other in self._roots if other is not root)
                 listed += [
                     (driver, driver.read_layers(report), driver.read_images(report))
-                    for driver in find_drivers(root, self._driver)
+                    for driver in find_drivers(root, self._driver, others)
                 ]
             except (ImgfsError, OSError) as error:
                 if root == self._roots[0]:
@@ -276,14 +278,18 @@ def is_graph_root(root: Root) -> bool:
 def _finder(rest: str) -> GraphFinder:
     """Finds what is in the store at `rest`, by default this user's own with its additional stores.
 
-    Also as skopeo writes it, `[DRIVER@GRAPHROOT+RUNROOT]`. Raises SourceNotFound if there is no store, OSError if it
-    cannot be read.
+    Also as skopeo writes it, `[DRIVER@GRAPHROOT+RUNROOT:OPTIONS]`, where the options, between commas, may have the rest
+    of a split store, `overlay.imagestore=PATH`. Raises SourceNotFound if there is no store, OSError if it cannot be
+    read.
     """
     match = _SKOPEO.fullmatch(rest)
-    driver, named = (match[1], match[2]) if match else (None, rest)
+    driver, named, options = match.groups() if match else (None, rest, None)
     conf = default_storage()
     first = Root(named or conf.graph_root)
-    roots = [first, *map(Root, conf.additional if first.path == conf.graph_root else ())]
+    stores = [found[1] for found in map(_IMAGE_STORE.fullmatch, (options or "").split(",")) if found]
+    if not stores and first.path == conf.graph_root:
+        stores = [*conf.additional]
+    roots = [first, *map(Root, stores)]
     if not any(find_drivers(root, driver) for root in roots):
         raise SourceNotFound(
             f"{first.path}: no store of podman or buildah there"

@@ -7,7 +7,7 @@ bytes: headers, padding, endings. One of type 1 follows each header and stands f
 
 from array import array
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -26,6 +26,10 @@ _MAX_SIZE = 1 << 60
 _FILE, _LITERAL = 1, 2
 _CRC_SIZE = 8
 _SPARSE = b"GNU.sparse."
+
+
+Naming = Callable[[bytes], bytes]
+"""Returns the name of the file that holds a member's content; called once for each member with content, in order."""
 
 
 class _Line(msgspec.Struct, gc=False):
@@ -139,8 +143,11 @@ class Recipe:
         return offset - self._totals[after - 1] - inside
 
 
-def parse_recipe(blob: Blob, name: str) -> Recipe:
-    """Parse the stored form in `blob`, which stays open. Raises Corrupt naming `name`, or what reading raises."""
+def parse_recipe(blob: Blob, name: str, naming: Naming | None = None) -> Recipe:
+    """Parse the stored form in `blob`, which stays open; `naming` returns the name of a member's file.
+
+    Raises Corrupt naming `name`, or what reading raises.
+    """
     split, count = Recipe(), 0
     try:
         for lines in _lines(open_forward(blob, detect(blob))):
@@ -148,7 +155,7 @@ def parse_recipe(blob: Blob, name: str) -> Recipe:
             if count > _MAX_LINES:
                 raise ValueError(f"more than {_MAX_LINES} lines")
             for line in lines:
-                _add(split, line)
+                _add(split, line, naming)
     except (ValueError, RecursionError, msgspec.MsgspecError) as error:
         raise Corrupt(f"{name}: not a tar-split that can be read: {error}") from None
     split.finish()
@@ -171,7 +178,7 @@ def _lines(text: Blob) -> Iterator[Sequence[_Line]]:
     yield decoder.decode_lines(begun)
 
 
-def _add(split: Recipe, line: _Line) -> None:
+def _add(split: Recipe, line: _Line, naming: Naming | None) -> None:
     if line.type == _LITERAL:
         split.add_literal(line.payload or b"")
     elif line.type == _FILE:
@@ -180,6 +187,8 @@ def _add(split: Recipe, line: _Line) -> None:
             raise ValueError(f"{quoted(name)} with a size of {line.size} bytes")
         if line.size and (line.payload is None or len(line.payload) != _CRC_SIZE):
             raise ValueError(f"{quoted(name)} without its checksum")
+        if naming is not None and line.size:
+            name = naming(name)
         split.add_file(name, line.size, int.from_bytes(line.payload or b"", "big") if line.size else 0)
     else:
         raise ValueError(f"an entry of type {line.type}")

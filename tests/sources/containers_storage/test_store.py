@@ -13,7 +13,7 @@ from imgfs.errors import ImgfsError
 from imgfs.sources import Source, open_source
 from tests.images import TestImage, digest
 from tests.indexing import indexing
-from tests.splitting import graph_root
+from tests.splitting import graph_root, use_composefs
 
 
 @contextmanager
@@ -73,6 +73,58 @@ def test_an_additional_store_that_is_broken_is_told(
     with _opened("", tmp_path) as source:
         assert len(source.store.map()) == 3
         assert len(source.problems) == 1
+
+
+@pytest.mark.parametrize("moved", [(), ("overlay-layers/layers.json",)])
+@pytest.mark.parametrize("composefs", [False, True])
+def test_a_store_that_is_split_is_read_from_both_places(
+    conf: Path, tmp_path: Path, images: list[TestImage], moved: tuple[str, ...], composefs: bool
+) -> None:
+    """podman 5.4 keeps the list of layers and the tar-splits in the graph root, podman 5.8 the tar-splits alone."""
+    graph, store = graph_root(tmp_path / "graph", images), tmp_path / "store"
+    if composefs:
+        use_composefs(graph)
+    for name in ("overlay-images", "overlay-layers"):
+        (store / name).mkdir(parents=True)
+    documents = [path for path in (graph / "overlay-layers").iterdir() if path.is_dir()]
+    there = ("overlay", "overlay-images/images.json", *moved)
+    for path in [*documents, *(graph / part for part in there)]:
+        path.rename(store / path.relative_to(graph))
+    for path in list((graph / "overlay-images").iterdir()):
+        path.rename(store / "overlay-images" / path.name)
+    conf.write_text(f'[storage]\ngraphroot = "{graph}"\nimagestore = "{store}"\n')
+    for reference in ("", f"[overlay@{graph}+/run:overlay.x=1,overlay.imagestore={store}]"):
+        with _opened(reference, tmp_path) as source:
+            assert not source.problems
+            assert set(source.store.map()) == {image.id for image in images}
+            for image in images:
+                assert _tar(source, image) == image.verbatim
+        conf.write_text("")  # what the second one does not need
+
+
+def test_files_are_found_by_their_digests_where_a_store_uses_composefs(
+    tmp_path: Path, images: list[TestImage]
+) -> None:
+    root = graph_root(tmp_path / "graph", images)
+    use_composefs(root)
+    with _opened(str(root), tmp_path) as source:
+        for image in images:
+            assert _tar(source, image) == image.verbatim
+
+
+@pytest.mark.parametrize("broken", ["nonsense", '{"entries": []}', None])
+def test_a_layer_of_composefs_without_its_manifest_is_an_error(
+    tmp_path: Path, images: list[TestImage], broken: str | None
+) -> None:
+    root = graph_root(tmp_path / "graph", images)
+    use_composefs(root)
+    for manifest in (root / "overlay-layers").glob("*/=*"):
+        if broken is None:
+            manifest.unlink()
+        else:
+            manifest.write_text(broken)
+    with _opened(str(root), tmp_path) as source, pytest.raises((ImgfsError, OSError)):
+        _tar(source, images[0])
 
 
 def test_one_driver_of_several_is_chosen_as_skopeo_writes_it(tmp_path: Path, images: list[TestImage]) -> None:
