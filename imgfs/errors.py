@@ -16,6 +16,7 @@
     ├── InvalidRules (EINVAL)         rules for `imgfs check` that do not parse
     ├── InUse (EBUSY)                 an image that others are based on, a database that keeps changing
     └── MountError (EIO)              the file system cannot be mounted or unmounted
+        └── InvalidOption             an option of the mount that does not exist, or cannot have that value
 
 The message always names the thing: a digest, a path, a member. Errors become an errno in `mount.workers`
 and an exit code in `cli.main`, nowhere else.
@@ -96,6 +97,10 @@ class InUse(ImgfsError):
 
 
 class MountError(ImgfsError):
+    pass
+
+
+class InvalidOption(MountError):
     pass
 
 

@@ -26,7 +26,13 @@ _NAME = re.compile(r"(sha\d+)-([0-9a-f]+)(?:\..*)?\.([a-z-]+)")
 
 @click.group("cache", short_help="Manage the cache.")
 def cache_() -> None:
-    """Manage the cache, which keeps indexes of layers, merged trees, and decoded copies of layers."""
+    """Manage the cache, which keeps indexes of layers, merged trees, and decoded copies of layers.
+
+    \b
+    Examples:
+      imgfs cache ls
+      imgfs cache prune --cache-size 1G
+    """
 
 
 @cache_.command("ls", short_help="List what the cache keeps.")
@@ -53,7 +59,7 @@ def cache_ls(sources: tuple[str, ...], no_trunc: bool, as_json: bool) -> None:
     for entry in entries:
         used = datetime.datetime.fromtimestamp(entry.used).astimezone()
         kept = [entry.name] if no_trunc else _described(entry, headers, images)
-        lines.append([human_size(entry.size), f"{used:%Y-%m-%d %H:%M}", *kept])
+        lines.append([human_size(entry.size), f"{used:%Y-%m-%d %H:%M %Z}", *kept])
     if entries:
         print_table(lines, right=["SIZE"], cut=None if no_trunc else "IMAGE")
     total = sum(entry.size for entry in entries)
@@ -63,13 +69,25 @@ def cache_ls(sources: tuple[str, ...], no_trunc: bool, as_json: bool) -> None:
 @cache_.command("prune", short_help="Remove the least recently used files.")
 @cache_size_option
 def cache_prune() -> None:
-    """Remove the least recently used files until the cache takes no more than --cache-size."""
+    """Remove the least recently used files until the cache takes no more than --cache-size.
+
+    \b
+    Example:
+      imgfs cache prune --cache-size 1G
+    """
     _report(cache().prune())
 
 
 @cache_.command("clear", short_help="Remove all files.")
 def cache_clear() -> None:
-    """Remove all files except those being written. Exit status 1 if the cache cannot be used or a file removed."""
+    """Remove all files except those being written.
+
+    Exit status 1 if the cache cannot be used or a file removed.
+
+    \b
+    Example:
+      imgfs cache clear
+    """
     _report(cache().prune(0))
     is_left = any(not entry.name.startswith(PREFIX) for entry in cache().entries())
     click.get_current_context().exit(cache().is_refused or is_left)

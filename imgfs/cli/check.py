@@ -80,6 +80,7 @@ def check(
     Rules come from a file, in which they are called as the options are, and from options, which replace those of the
     file. Without any, they are those of dive: an efficiency of 90%, and at most 10% wasted. PATH may have wildcards and
     is matched as by imgfs find. Efficiency and wasted bytes are as dive has them, and its .dive-ci means the same here.
+    The share that is wasted may exceed 100%: waste in the lowest layer counts, and its size does not.
 
     \b
     A file of rules, .imgfs-check.toml:

@@ -12,7 +12,7 @@ import click
 
 def color_by_default(context: click.Context) -> None:
     """Set whether the commands below `context` print colors where no option says so."""
-    if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb":
+    if context.color is None and (os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"):
         context.color = False
 
 

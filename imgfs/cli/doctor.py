@@ -34,6 +34,10 @@ def doctor(as_json: bool) -> None:
     """Report which image stores imgfs can read on this machine, whether mounting works, and what to do if not.
 
     Exit status 1 if mounting does not work.
+
+    \b
+    Example:
+      imgfs doctor
     """
     report = _Report(as_json)
     with _quiet():

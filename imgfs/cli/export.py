@@ -1,5 +1,6 @@
 """`imgfs export`: an image as a tar, or unpacked, without a mount."""
 
+import errno
 import os
 import sys
 from contextlib import ExitStack
@@ -20,7 +21,10 @@ from imgfs.view.tars import open_rootfs_tar
 @click.argument("image")
 @output_option
 @click.option(
-    "-C", "--directory", metavar="DIR", help="Unpack into DIR, which is made, instead of writing a tar."
+    "-C",
+    "--directory",
+    metavar="DIR",
+    help="Unpack into DIR, which is made or empty, instead of writing a tar.",
 )
 @click.option(
     "--tar",
@@ -49,7 +53,7 @@ def export(
     if directory is not None and (output != "-" or form != "flat"):
         raise click.UsageError("-C unpacks the root file system: --output and --tar do not go with it")
     if output == "-" and directory is None and sys.stdout.isatty():
-        raise click.UsageError("a tar is not for a terminal: use -o FILE or redirect standard output")
+        raise click.UsageError("a tar is not for a terminal: use -o FILE or redirect the output")
     with named_image(image, sources, store) as named:
         if directory is not None:
             _unpack(named, directory)
@@ -60,6 +64,8 @@ def export(
 def _unpack(named: ChosenImage, path: str) -> None:
     os.makedirs(path, exist_ok=True)
     with named.root_fs() as root, output_folder(path) as folder:
+        if os.listdir(folder.fileno()):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         CopyOut(root, folder, tell, archive=os.geteuid() == 0).copy(0, "")
 
 

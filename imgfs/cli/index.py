@@ -57,6 +57,9 @@ def index(source: str, images: tuple[str, ...], as_json: bool) -> None:
                         "problem": problem,
                     }
                 )
+    if not as_json:
+        done = len(layers) - bad
+        tell(f"{done} layer{'s' * (done != 1)} indexed" + (f", {bad} failed" if bad else ""))
     click.get_current_context().exit(bool(bad))
 
 

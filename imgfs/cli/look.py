@@ -25,6 +25,7 @@ from imgfs.cli.steps import layer_steps, shown_step
 from imgfs.cli.table import fitting, no_trunc_option
 from imgfs.rootfs import Change, Difference, RootFS, differences
 from imgfs.rootfs.hidden import hidden_paths
+from imgfs.sizes import human_size
 from imgfs.sources.lookup import ChosenImage
 from imgfs.tree import Event, Tree
 
@@ -131,6 +132,11 @@ def which(
 
     One line for each layer that changed it, the topmost first. Exit status 1 if there is no such path in the end,
     2 if the layers cannot be read.
+
+    \b
+    Examples:
+      imgfs which app:1:/etc/passwd
+      imgfs which app:1 /etc/passwd
     """
     with named_image(image, sources, store) as named:
         path = named.path if path is None else path
@@ -177,6 +183,11 @@ def diff(
     """Print what differs between the root file systems of two images: A added, D removed, C changed.
 
     Each line has the change in size in bytes and, of what changed, in what. Times do not count.
+
+    \b
+    Examples:
+      imgfs diff app:1 app:2
+      imgfs diff --exit-code app:1 oci-archive:app.tar
     """
     with named_images((before, after), sources, store) as named, ExitStack() as stack:
         first, second = (stack.enter_context(each.root_fs()) for each in named)
@@ -233,7 +244,8 @@ def _described_event(event: Event) -> str:
 def _described(tree: Tree, entry: int) -> str:
     mode = tree.modes[entry]
     if stat.S_ISREG(mode):
-        return f"file of {tree.sizes[entry]} bytes"
+        size = tree.sizes[entry]
+        return f"file of {human_size(size)}" if size >= 1024 else f"file of {size} bytes"
     if stat.S_ISLNK(mode):
         return f"symbolic link to {shown(os.fsdecode(tree.target(entry)))}"
     return file_type(mode)

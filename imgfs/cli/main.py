@@ -19,10 +19,10 @@ from typing import NoReturn
 
 import click
 
-from imgfs.cli.color import color_by_default
+from imgfs.cli.color import color_by_default, color_option
 from imgfs.cli.complete import complete
 from imgfs.cli.messages import ClosedStream, tell
-from imgfs.cli.mount_helper import mount_arguments
+from imgfs.cli.mount_helper import USAGE, mount_arguments
 from imgfs.errors import ImgfsError, describe, is_shortage
 from imgfs.logs import log_to_stderr
 from imgfs.version import __version__
@@ -133,6 +133,7 @@ class _Group(click.Group):
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
 @click.option("--debug", is_flag=True, help="Log details, and tracebacks of unexpected errors.")
+@color_option
 def imgfs(debug: bool) -> None:
     """Show container images as files, without running, unpacking or saving them.
 
@@ -151,6 +152,12 @@ def imgfs(debug: bool) -> None:
 
     An IMAGE is a name or an ID, or a SOURCE with one: docker:NAME, oci:PATH:TAG,
     FILE:NAME (see imgfs help images).
+
+    \b
+    Examples:
+      imgfs ls
+      imgfs layers docker:app:1
+      imgfs mount docker: containerd: /mnt
     """  # click expects the control character
     log_to_stderr(logging.DEBUG if debug else logging.WARNING)
     color_by_default(click.get_current_context())
@@ -168,9 +175,13 @@ def main() -> None:
 def mount_helper() -> None:
     """Run as mount.imgfs, the helper of mount(8); never returns."""
     _set_up_process()
+    if sys.argv[1:] in (["-h"], ["--help"]):
+        click.echo(USAGE)
+        sys.exit(0)
     try:
         arguments = mount_arguments(sys.argv[1:])
     except click.UsageError as error:
+        click.echo(USAGE, err=True)
         error.show()
         sys.exit(_INCORRECT)
     status = _run(arguments) if arguments else 0

@@ -10,7 +10,6 @@ import click
 
 from imgfs.cli.complete import Command
 from imgfs.cli.shell_scripts import SCRIPTS
-from imgfs.errors import NotFound
 from imgfs.help import TOPICS, topic_text
 from imgfs.version import __version__
 
@@ -39,6 +38,11 @@ def help_(context: click.Context, topic: str | None) -> None:
       json        what --json prints
       python      the Python package
       changes     changes that users must know
+
+    \b
+    Examples:
+      imgfs help images
+      imgfs help cp
     """
     top = context.find_root()
     if topic is None:
@@ -55,9 +59,9 @@ def help_(context: click.Context, topic: str | None) -> None:
     commands = top.command.list_commands(top) if isinstance(top.command, click.Group) else []
     command = top.command.get_command(top, topic) if isinstance(top.command, click.Group) else None
     if command is None:
-        near = difflib.get_close_matches(topic, [*TOPICS, *commands])
-        suggestion = f"did you mean {' or '.join(near)}?" if near else f"topics are {', '.join(TOPICS)}"
-        raise NotFound(f"no command or topic {topic!r}; {suggestion}")
+        near = difflib.get_close_matches(topic, {*TOPICS, *commands})
+        suggestion = f"did you mean {' or '.join(near)}?" if near else "imgfs help lists them"
+        context.fail(f"No such command or topic {topic!r}; {suggestion}")
     with click.Context(command, parent=top, info_name=topic) as own:
         click.echo(command.get_help(own))
 

@@ -13,7 +13,7 @@ from imgfs.cli.messages import tell
 from imgfs.cli.notify import notify
 from imgfs.cli.opening import cache, cache_size_option, opened
 from imgfs.cli.remedies import check_fuse, mount_as_root
-from imgfs.errors import ImgfsError, MountError, describe
+from imgfs.errors import ImgfsError, InvalidOption, MountError, describe
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.sources import SCHEMES
 from imgfs.sources.image_reference import parse_source
@@ -63,7 +63,7 @@ def mount(
       size=exact|lazy       whether a stat of a tar of unknown size waits for
                             the size, or shows 0
 
-    The exit status for an error is 32, as of mount.
+    The exit status is 2 for wrong usage and unknown options, and 32 for any other error, as of mount.
 
     \b
     Examples:
@@ -81,7 +81,10 @@ def mount(
     except ImportError as error:
         raise MountError(f"pyfuse3 cannot be loaded: {error} (see imgfs doctor)") from None
     text = ",".join(options)
-    parsed = parse_options(text)
+    try:
+        parsed = parse_options(text)
+    except InvalidOption as error:
+        raise click.UsageError(str(error)) from None
     parsed = replace(parsed, fsname=parsed.fsname or ",".join(map(_with_whole_path, sources)))
     if not mountpoint:
         raise click.UsageError("MOUNTPOINT is empty")

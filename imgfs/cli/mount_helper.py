@@ -13,6 +13,8 @@ import click
 _UNREQUESTED = ("rw", "dev", "suid")
 """Options that mount(8) and mount.fuse3(8) add unasked. A user who asks for them gets an error."""
 
+USAGE = "Usage: mount.imgfs SOURCE MOUNTPOINT [-sfnv] [-o OPTIONS]"
+
 
 def mount_arguments(arguments: list[str]) -> list[str] | None:
     """The arguments of imgfs that do what a helper is called for; None if that is nothing, as with `-f` (fake).
@@ -24,7 +26,7 @@ def mount_arguments(arguments: list[str]) -> list[str] | None:
     except getopt.GetoptError as error:
         raise click.UsageError(str(error)) from None
     if len(places) != 2:
-        raise click.UsageError("mount.imgfs SOURCE MOUNTPOINT [-o OPTIONS]")
+        raise click.UsageError("a SOURCE and a MOUNTPOINT are needed")
     given = dict(flags)
     if "-N" in given:
         raise click.UsageError("mounting in another namespace is not possible")

@@ -80,6 +80,11 @@ def import_(
     """Create an image with a layer for each tar (compressed or not) or directory given, the first one lowest.
 
     Prints the ID of the new image.
+
+    \b
+    Examples:
+      imgfs import -t app:1 rootfs.tar.gz
+      imgfs import --parent debian -t app:2 -c 'CMD ["app"]' build
     """
     tags = [full_name(tag)] if tag else []
     with writing(store) as writer:

@@ -45,11 +45,16 @@ def save(
 
     IDs and layers stay as they are. An image given by name is saved with that name, one given by its ID without any.
     With --format oci, FILE is a directory that is made.
+
+    \b
+    Examples:
+      imgfs save -o app.tar docker:app:1 docker:app:2
+      imgfs save containerd:app:1 | docker load
     """
     if output == "-" and form == "oci":
         raise click.UsageError("--format oci writes a directory: use -o DIRECTORY")
     if output == "-" and sys.stdout.isatty():
-        raise click.UsageError("an archive is not for a terminal: use -o FILE or redirect standard output")
+        raise click.UsageError("an archive is not for a terminal: use -o FILE or redirect the output")
     with named_images(images, sources, store) as named:
         saved = _saved(named)
         entries = docker_archive_entries(saved) if form == "docker-archive" else oci_layout_entries(saved)

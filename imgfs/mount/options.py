@@ -4,7 +4,7 @@ import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from imgfs.errors import MountError
+from imgfs.errors import InvalidOption
 
 _NO_ID = 0xFFFF_FFFF  # chown(2) takes it as "unchanged", so it is no user or group
 _ALWAYS = ("ro", "nosuid", "nodev")
@@ -46,7 +46,7 @@ class MountOptions:
 
 
 def parse_options(text: str) -> MountOptions:
-    """The options in a list with commas, later ones winning. Raises MountError naming what is wrong."""
+    """The options in a list with commas, later ones winning. Raises InvalidOption naming what is wrong."""
     chosen: dict[str, object] = {}
     for option in filter(None, text.split(",")):
         name, equals, value = option.partition("=")
@@ -56,15 +56,17 @@ def parse_options(text: str) -> MountOptions:
                 chosen[key] = convert(value)
             except (ValueError, KeyError):
                 known = f" ({name} is {' or '.join(_WORDS[name])})" if name in _WORDS else ""
-                raise MountError(f"invalid value for option {name}: {value!r}{known}") from None
+                raise InvalidOption(f"invalid value for option {name}: {value!r}{known}") from None
         elif name in _FLAGS and not equals:
             chosen[_FLAGS[name]] = True
         elif option in ("rw", "suid", "dev"):
-            raise MountError(f"option {option} is not possible: images are shown read-only, nosuid and nodev")
+            raise InvalidOption(
+                f"option {option} is not possible: images are shown read-only, nosuid and nodev"
+            )
         elif name == "remount":
-            raise MountError("options cannot be changed while it is mounted: unmount it first")
+            raise InvalidOption("options cannot be changed while it is mounted: unmount it first")
         elif option not in (*_ALWAYS, *_ACCEPTED, "exec") and not option.startswith("x-"):
-            raise MountError(f"unknown option: {option!r}{_suggestion(option)}")
+            raise InvalidOption(f"unknown option: {option!r}{_suggestion(option)}")
     return MountOptions(**chosen)  # type: ignore[arg-type]  # each is converted to its field's type
 
 

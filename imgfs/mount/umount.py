@@ -61,6 +61,7 @@ def _reasons(path: str, entry: MountEntry) -> list[str]:
         reasons.append(f"{path}: used by {holder.command} (PID {holder.pid}): {holder.uses[0]}{more}")
     if len(found) > _MOST:
         reasons.append(f"{path}: used by {len(found) - _MOST} more processes")
-    if hidden:
-        reasons.append(f"{path}: {hidden} processes of other users cannot be looked into (root can)")
+    if hidden and not found and os.geteuid() != 0:
+        processes = f"process{'es' * (hidden != 1)} of other users"
+        reasons.append(f"{path}: {hidden} {processes} cannot be looked into (root can)")
     return reasons

@@ -8,7 +8,7 @@ from imgfs.store import Image
 from imgfs.view.image_origin import ImageOrigin
 from imgfs.view.node import File, Origin
 
-_HEADINGS = ("LAYER", "CREATED", "SIZE", "CREATED BY", "COMMENT")
+_HEADINGS = ("LAYER", "CREATED (UTC)", "SIZE", "CREATED BY", "COMMENT")
 
 
 class HistoryFile(File):

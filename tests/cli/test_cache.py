@@ -39,7 +39,7 @@ def test_of_compressed_archives_the_paths_are_listed(
         lzma.compress(docker_archive(tmp_path / "app.tar", images).read_bytes() + bytes(20 << 20))
     )
     imgfs("ls", path)
-    lines = [line.split()[3:] for line in imgfs("cache", "ls").stdout.decode().splitlines()[1:-1]]
+    lines = [line.split()[4:] for line in imgfs("cache", "ls").stdout.decode().splitlines()[1:-1]]
     assert sorted(lines) == [["copy", "archive", str(path)], ["index", "archive", str(path)]]
 
 

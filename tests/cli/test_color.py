@@ -51,6 +51,8 @@ def test_differences_have_colors(imgfs: Imgfs, image: str, tmp_path: Path) -> No
     ]
     assert b"\x1b" not in imgfs(*arguments).stdout
     assert b"\x1b[32mA" in imgfs(*arguments, "--color=always").stdout
+    assert b"\x1b[32mA" in imgfs("--color=always", *arguments).stdout
+    assert b"\x1b" not in imgfs("--color=always", *arguments, "--color=never").stdout
 
 
 def test_verify_ends_with_a_summary(imgfs: Imgfs, tmp_path: Path, images: list[TestImage]) -> None:

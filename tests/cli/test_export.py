@@ -106,3 +106,16 @@ def test_it_is_unpacked_into_a_directory(
     subprocess.run(["tar", "xf", "-", "-C", tmp_path / "tar"], input=imgfs(*command).stdout, check=True)
     subprocess.run(["diff", "-r", tmp_path / "tar", tmp_path / "new/unpacked"], check=True)
     assert b"do not go" in imgfs(*command, "-C", "x", "-o", "y", status=2).stderr
+
+
+def test_a_directory_that_has_something_in_it_is_not_unpacked_into(
+    imgfs: Imgfs, archive: Path, images: list[TestImage], tmp_path: Path
+) -> None:
+    folder = tmp_path / "out"
+    folder.mkdir()
+    imgfs("export", "--source", archive, images[-1].id, "-C", folder)
+    made = sorted(folder.iterdir())
+    assert made
+    again = imgfs("export", "--source", archive, images[-1].id, "-C", folder, status=1)
+    assert again.stderr.decode() == f"imgfs: {folder}: Directory not empty\n"
+    assert sorted(folder.iterdir()) == made

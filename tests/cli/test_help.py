@@ -1,11 +1,17 @@
 """What the command says of itself."""
 
+import re
+import shlex
 import sys
 
 import click
 import pytest
 
 from imgfs.cli.main import imgfs, main
+from imgfs.help import TOPICS
+
+COMMANDS = imgfs.list_commands(click.Context(imgfs))
+PATHS = ["", *COMMANDS, *(f"cache {name}" for name in ("ls", "prune", "clear"))]
 
 
 def run(
@@ -19,7 +25,7 @@ def run(
     return caught.value.code, out, err
 
 
-@pytest.mark.parametrize("command", ["", *imgfs.list_commands(click.Context(imgfs))])
+@pytest.mark.parametrize("command", PATHS)
 def test_help_is_readable_and_every_command_has_it(
     command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -29,6 +35,30 @@ def test_help_is_readable_and_every_command_has_it(
     assert len(out.splitlines()) > 4
     assert "\\" not in out
     assert max(map(len, out.splitlines())) <= 110
+
+
+@pytest.mark.parametrize("command", PATHS)
+def test_help_has_an_example_that_is_such_a_command(
+    command: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = run([*command.split(), "--help"], monkeypatch, capsys)[1]
+    shown = re.search(r"\n  Examples?:\n((?:    .+\n)+)", out)
+    assert shown
+    for line in shown[1].splitlines():
+        found = re.search(rf"\bimgfs {command}\b(.*)", line)
+        assert found, line
+        words = [*command.split(), *shlex.split(re.split("[|>)]", found[1])[0].rstrip('"'))]
+        assert words[0] in COMMANDS
+        of = imgfs
+        with click.Context(imgfs, info_name="imgfs") as context:
+            while isinstance(of, click.Group):
+                name = words.pop(0)
+                of = of.get_command(context, name)
+                assert of is not None, line
+            if words[:1] not in (["bash"], ["zsh"], ["fish"]):
+                of.make_context(name, list(words), parent=context).close()
+            if name == "help":
+                assert words[0] in (*TOPICS, *COMMANDS)
 
 
 @pytest.mark.parametrize(

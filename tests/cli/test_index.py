@@ -59,8 +59,9 @@ def test_a_layer_that_cannot_be_indexed_is_named_and_the_others_are(
 ) -> None:
     flip(stored(layout, 2))
     done = imgfs("index", layout, status=1)
-    (line,) = done.stderr.decode().splitlines()
+    line, last = done.stderr.decode().splitlines()
     assert stored(layout, 2).name in line
+    assert last == "imgfs: 3 layers indexed, 1 failed"
     assert kept(tmp_path) == [".index"] * 3
 
 

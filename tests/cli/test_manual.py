@@ -26,7 +26,7 @@ def test_topics_are_printed_and_fit_a_page(imgfs: Imgfs, topic: str) -> None:
 def test_help_of_a_command_is_that_of_its_option(imgfs: Imgfs) -> None:
     assert imgfs("help", "cat").stdout == imgfs("cat", "--help").stdout
     assert all(topic in imgfs("help").stdout.decode() for topic in TOPICS)
-    assert b"no command or topic 'nonesuch'" in imgfs("help", "nonesuch", status=1).stderr
+    assert b"No such command or topic 'nonesuch'" in imgfs("help", "nonesuch", status=2).stderr
 
 
 def test_every_topic_is_in_one_man_page() -> None:
@@ -66,6 +66,7 @@ def test_man_pages_are_up_to_date_and_readable(page: str) -> None:
         (["ls", "--jsno"], "'--json'"),
         (["save", "--format", "oci-archiv", "x"], "oci-archive"),
         (["help", "imags"], "did you mean images?"),
+        (["help", "monut"], "did you mean mount or umount?"),
         (["help", "exprot"], "did you mean export?"),
     ],
 )
@@ -78,4 +79,4 @@ def test_what_was_meant_is_suggested(imgfs: Imgfs, said: list[str], meant: str) 
     [("allow-other", "allow_other"), ("symlink=inside", "symlinks"), ("tar=jioned", "joined")],
 )
 def test_options_of_mount_are_suggested(imgfs: Imgfs, tmp_path: Path, option: str, meant: str) -> None:
-    assert meant in imgfs("mount", "-o", option, "docker:", tmp_path, status=None).stderr.decode()
+    assert meant in imgfs("mount", "-o", option, "docker:", tmp_path, status=2).stderr.decode()

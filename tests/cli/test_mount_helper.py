@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 import pytest
 
+from imgfs.cli.main import mount_helper
 from imgfs.cli.mount_helper import mount_arguments
 from tests.conftest import Imgfs
 from tests.tools import require_root, require_tool
@@ -36,6 +37,39 @@ def test_arguments_are_those_of_mount(given: list[str], understood: list[str] | 
 def test_what_is_no_such_call_is_refused(given: list[str]) -> None:
     with pytest.raises(click.UsageError):
         mount_arguments(given)
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "said"),
+    [
+        (["--help"], 0, ""),
+        ([], 1, "Error: a SOURCE and a MOUNTPOINT are needed"),
+        (["docker:", "/m", "-x"], 1, "Error: option -x not recognized"),
+    ],
+)
+def test_the_usage_is_that_of_a_helper_of_mount(
+    given: list[str],
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mount.imgfs", *given])
+    with pytest.raises(SystemExit) as caught:
+        mount_helper()
+    usage, *rest = "".join(capfd.readouterr()).splitlines()
+    assert usage == "Usage: mount.imgfs SOURCE MOUNTPOINT [-sfnv] [-o OPTIONS]"
+    assert (caught.value.code, "\n".join(rest)) == (status, said)
+
+
+def test_an_unknown_option_is_wrong_usage_as_mount_has_it(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["mount.imgfs", "docker:", "/m", "-o", "allow-other"])
+    with pytest.raises(SystemExit) as caught:
+        mount_helper()
+    assert caught.value.code == 1
+    assert "did you mean allow_other?" in capfd.readouterr().err
 
 
 def test_a_path_with_a_comma_is_one_source(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Why a mount cannot be unmounted."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -8,7 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.mount import MountBusy, unmount
+from imgfs.mount import MountBusy, umount, unmount
+from imgfs.mount.holders import Holder
+from imgfs.mount.table import MountEntry
 from tests.mount.serving import served
 from tests.tools import require_root
 
@@ -89,3 +92,22 @@ def test_that_processes_of_others_cannot_be_seen_is_said(tmp_path: Path) -> None
     found, _, hidden = done.stdout.rpartition(", ")
     assert found == "([]"
     assert int(hidden.rstrip(")\n")) > 1
+
+
+@pytest.mark.parametrize(
+    ("user", "found", "hidden", "said"),
+    [
+        (1000, [], 2, ["2 processes of other users cannot be looked into (root can)"]),
+        (1000, [], 1, ["1 process of other users cannot be looked into (root can)"]),
+        (1000, [Holder(7, "sh", ["a"])], 1, ["used by sh (PID 7): a"]),
+        (0, [], 1, []),
+    ],
+)
+def test_processes_that_may_not_be_looked_into_count_where_no_other_is_found(
+    monkeypatch: pytest.MonkeyPatch, user: int, found: list[Holder], hidden: int, said: list[str]
+) -> None:
+    monkeypatch.setattr(umount, "holders", lambda _: (found, hidden))
+    monkeypatch.setattr(umount, "mounted_below", lambda _: [])
+    monkeypatch.setattr(os, "geteuid", lambda: user)
+    entry = MountEntry.__new__(MountEntry)
+    assert MountBusy("/m", entry).reasons == [f"/m: {line}" for line in said]

@@ -22,7 +22,7 @@ def image(history: list[dict[str, object]]) -> Image:
 
 def test_each_step_is_a_line_the_latest_first_with_its_layer_and_size() -> None:
     assert history_table(image(HISTORY), [10240, None]).splitlines() == [
-        "LAYER  CREATED               SIZE  CREATED BY  # COMMENT",
+        "LAYER  CREATED (UTC)         SIZE  CREATED BY  # COMMENT",
         "   01  -                        -  RUN [31mrm -rf  # second",
         "    -  -                        0  ENV A=b",
         "   00  2024-01-02 03:04:05  10240  ADD files",
