@@ -64,7 +64,7 @@ def export(
 def _unpack(named: ChosenImage, path: str) -> None:
     os.makedirs(path, exist_ok=True)
     with named.root_fs() as root, output_folder(path) as folder:
-        if os.listdir(folder.fileno()):
+        if folder.scan():
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         CopyOut(root, folder, tell, archive=os.geteuid() == 0).copy(0, "")
 

@@ -49,12 +49,13 @@ def test_help_has_an_example_that_is_such_a_command(
         assert found, line
         words = [*command.split(), *shlex.split(re.split("[|>)]", found[1])[0].rstrip('"'))]
         assert words[0] in COMMANDS
-        of = imgfs
+        of: click.Command = imgfs
         with click.Context(imgfs, info_name="imgfs") as context:
             while isinstance(of, click.Group):
                 name = words.pop(0)
-                of = of.get_command(context, name)
-                assert of is not None, line
+                inner = of.get_command(context, name)
+                assert inner is not None, line
+                of = inner
             if words[:1] not in (["bash"], ["zsh"], ["fish"]):
                 of.make_context(name, list(words), parent=context).close()
             if name == "help":
@@ -65,7 +66,7 @@ def test_help_has_an_example_that_is_such_a_command(
     ("arguments", "line"),
     [
         ([], "    oci:PATH[:TAG]         an OCI image layout"),
-        (["mount"], "    umask=OCTAL             permissions to remove from all files"),
+        (["mount"], "    umask=OCTAL           permissions to remove from all files"),
     ],
 )
 def test_lists_in_help_keep_their_lines(
