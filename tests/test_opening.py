@@ -149,6 +149,10 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "/dev/fuse, and fusermount3",
         "os.open os.stat",
     ),
+    "layers/directory_scan.py": (
+        "entries of a directory that is held open, by plain names beneath its descriptor, and /proc",
+        "open os.listdir os.path.exists os.readlink os.stat",
+    ),
     "mount/holders.py": (
         "/proc",
         "Path os.listdir os.open os.readlink",

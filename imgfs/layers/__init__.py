@@ -5,6 +5,8 @@ from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.chain import chain_id, chain_ids
 from imgfs.layers.choice import LayerChoice, copies_of, verified_first
 from imgfs.layers.compressed_file import CompressedFile
+from imgfs.layers.directory_layer import DirectoryLayer, DirectoryPlace
+from imgfs.layers.directory_scan import TRUSTED, USER
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.provider import LayerRegistry
@@ -15,10 +17,14 @@ StoredLayer = BlobLayer
 """The name that BlobLayer had before, for programs that use it."""
 
 __all__ = [
+    "TRUSTED",
+    "USER",
     "BlobLayer",
     "Cache",
     "CacheEntry",
     "CompressedFile",
+    "DirectoryLayer",
+    "DirectoryPlace",
     "Indexer",
     "Layer",
     "LayerChoice",

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import chain, pairwise
 from threading import Lock
+from typing import Protocol
 
 from imgfs.blob import Blob
 from imgfs.blob.file_tree import FileTree
@@ -14,7 +15,7 @@ from imgfs.tar.member import NO_DATA, Member
 from imgfs.tar.paths import MAX_PATH
 from imgfs.tar.scanner import Scanner
 from imgfs.tar.split.loose_files import LooseFiles
-from imgfs.tar.split.recipe import Recipe
+from imgfs.tar.split.recipe import FileExtent, Recipe
 from imgfs.tar.tar_blob import TarBlob
 
 logger = logging.getLogger("imgfs")
@@ -23,15 +24,24 @@ _CHUNK = 64 << 10
 _SMALL = 128 << 10  # larger reads are made in threads, several at once
 
 
+class Files(Protocol):
+    """Reads the files that a recipe names. Safe to use from several threads."""
+
+    def read(
+        self, tree: FileTree, extent: FileExtent, start: int, end: int, *, may_block: bool = True
+    ) -> bytes:
+        """As `LooseFiles.read`."""
+
+
 class Split:
     """A parsed tar-split, and what is known so far of the tar it describes; errors name its layer by `name`.
 
-    Safe to use from several threads.
+    `files` reads its files; without it they are compared with their checksums. Safe to use from several threads.
     """
 
-    def __init__(self, recipe: Recipe, name: str) -> None:
+    def __init__(self, recipe: Recipe, name: str, files: Files | None = None) -> None:
         self.recipe = recipe
-        self.files = LooseFiles(name)
+        self.files = files or LooseFiles(name)
         self._name = name
 
     @cached_property

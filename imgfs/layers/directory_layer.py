@@ -1,0 +1,132 @@
+"""A layer that is kept as a directory of files and has no tar, as of a snapshot or of a container."""
+
+import errno
+import os
+from array import array
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from imgfs.blob import Blob, FileBlob, Root
+from imgfs.blob.file_tree import FileTree
+from imgfs.digest import ChainID, DiffID
+from imgfs.errors import StoreError, quoted
+from imgfs.layers.directory_scan import TRUSTED, DirectoryScan, scan_directory
+from imgfs.layers.layer import check_copy
+from imgfs.layers.member_list import MemberList
+from imgfs.tar import TarBlob
+from imgfs.tar.split import FileExtent, Split, SplitTar
+from imgfs.tree import Tree, build_tree
+
+
+@dataclass(frozen=True, slots=True)
+class DirectoryPlace:
+    """The name, below `root`, of the directory of a layer's files.
+
+    `prefix` begins the names of the attributes of overlayfs there, see `scan_directory`. Where it `is_live`, as a
+    container's own may be, files may be written to while they are read.
+    """
+
+    root: Root
+    name: str
+    prefix: str = TRUSTED
+    is_live: bool = False
+
+
+@dataclass(slots=True)
+class DirectoryLayer:
+    """A `Layer` that `locate` finds at each call; it raises ImgfsError or OSError if the layer is not there.
+
+    `read_size` reads the size of its files where the engine records one; it raises OSError. `why` says why there is no
+    tar of it.
+    """
+
+    chain_id: ChainID
+    diff_id: DiffID
+    parent: ChainID | None
+    locate: Callable[[], DirectoryPlace]
+    read_size: Callable[[], int | None] = lambda: None
+    why: str = "it is kept as a directory"
+    has_tar: ClassVar[bool] = False
+    known_size: ClassVar[int | None] = None
+    is_verified: ClassVar[bool] = False
+    _scan: DirectoryScan | None = field(default=None, init=False)  # the newest
+
+    def look_for_size(self) -> int | None:
+        return None
+
+    def listed_size(self) -> int | None:
+        return self.read_size()
+
+    def open(self) -> TarBlob:
+        raise StoreError(f"{self._name}: there is no tar of it: {self.why}")
+
+    def tree(self) -> Tree:
+        scan = self._scanned()
+        tree = build_tree(MemberList(scan.packed), self._name)
+        scan.packed = b""
+        tree.copies[0] = scan.copy
+        return tree
+
+    def open_content(self, copy: str | None = None) -> Blob:
+        scan = self._scan
+        if scan is None or scan.copy != copy:
+            scan = self._scanned()
+            scan.packed = b""
+            check_copy(self, scan.copy, copy)
+        place = self.locate()
+        files = _Files(self._name, scan.inodes, None if place.is_live else scan.mtimes_ns)
+        split = Split(scan.recipe, self._name, files)
+        return SplitTar(lambda: split, FileTree(place.root, place.name), scan.recipe.size)
+
+    def _scanned(self) -> DirectoryScan:
+        place = self.locate()
+        self._scan = scan = scan_directory(
+            place.root, place.name, place.prefix, is_bottom=self.parent is None
+        )
+        return scan
+
+    @property
+    def _name(self) -> str:
+        return f"layer {self.diff_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Files:
+    """Reads the files of a scan; those that are others than they were then are errors.
+
+    `mtimes_ns` is None where files may be written to.
+    """
+
+    name: str
+    inodes: "array[int]"
+    mtimes_ns: "array[int] | None"
+
+    def read(
+        self, tree: FileTree, extent: FileExtent, start: int, end: int, *, may_block: bool = True
+    ) -> bytes:
+        """As `LooseFiles.read`, but there is no checksum to compare with."""
+        try:
+            with tree.open(extent.name, may_block=may_block) as file:
+                self._check(file, extent)
+                data = file.pread(end - start, start) if may_block else file.try_pread(end - start, start)
+        except BlockingIOError:
+            raise
+        except OSError as error:
+            text = f"{self.name}: file {quoted(extent.name)} cannot be read: {error.strerror}"
+            raise StoreError(text) from error
+        if data is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return data
+
+    def _check(self, file: FileBlob, extent: FileExtent) -> None:
+        status, number = file.status, extent.number
+        is_same = status.st_ino == self.inodes[number]
+        if self.mtimes_ns is None:
+            is_same = is_same and file.size >= extent.size
+        else:
+            is_same = is_same and (file.size, status.st_mtime_ns) == (extent.size, self.mtimes_ns[number])
+        if not is_same:
+            raise StoreError(
+                f"{self.name}: file {quoted(extent.name)} has changed since its directory was read"
+            )
