@@ -75,15 +75,15 @@ class ImageFileSystem(AbstractFileSystem):  # type: ignore[misc]  # fsspec ships
 
     def _described(self, path: str, place: ImagePath) -> dict[str, Any]:
         link = place.lstat()
-        is_link = stat.S_ISLNK(link.mode)
+        is_link = stat.S_ISLNK(link.st_mode)
         found = place.stat() if is_link and place.exists() else link
         return {
             "name": path,
-            "size": found.size,
-            "type": _TYPES.get(stat.S_IFMT(found.mode), "other"),
+            "size": found.st_size,
+            "type": _TYPES.get(stat.S_IFMT(found.st_mode), "other"),
             "islink": is_link,
-            "mode": found.mode,
-            "uid": found.uid,
-            "gid": found.gid,
-            "mtime": found.mtime_ns / 1e9,
-        } | ({"destination": link.target} if is_link else {})
+            "mode": found.st_mode,
+            "uid": found.st_uid,
+            "gid": found.st_gid,
+            "mtime": found.st_mtime,
+        } | ({"destination": place.readlink()} if is_link else {})

@@ -114,6 +114,16 @@ class Image:
         """The root directory of what a container of it would see."""
         return ImagePath(self._root)
 
+    @cached_property
+    def flat_tar(self) -> BinaryIO:
+        """Its root file system as one tar, to be read at any position; closed with the image."""
+        return self._opened.enter_context(self.open_flat_tar())
+
+    @cached_property
+    def rootfs_tar(self) -> BinaryIO:
+        """All layer tars as one that tar tools read to its end, to be read at any position; closed with the image."""
+        return self._opened.enter_context(self.open_rootfs_tar())
+
     def open_flat_tar(self) -> BinaryIO:
         """Its root file system as one tar, to be read at any position; the caller closes it."""
         return _stream(self._root.flat_tar())

@@ -75,13 +75,18 @@ class ImagePath(os.PathLike[str]):
         """The directory that it is in, by its text."""
         return type(self)(self._root, self._path.parent)
 
-    def stat(self, *, follow_symlinks: bool = True) -> Stat:
-        """What is known of it."""
-        return self._root.stat(self._path, follow=follow_symlinks)
+    def stat(self, *, follow_symlinks: bool = True) -> os.stat_result:
+        """What is known of it; images record one time, that of its content, and no device that it is on."""
+        return _stat_result(self._root.stat(self._path, follow=follow_symlinks))
 
-    def lstat(self) -> Stat:
+    def lstat(self) -> os.stat_result:
         """What is known of it, or of the symbolic link that it is."""
         return self.stat(follow_symlinks=False)
+
+    def xattrs(self, *, follow_symlinks: bool = True) -> dict[str, bytes]:
+        """Its extended attributes."""
+        found = self._root.stat(self._path, follow=follow_symlinks).xattrs
+        return {os.fsdecode(name): value for name, value in found.items()}
 
     def exists(self, *, follow_symlinks: bool = True) -> bool:
         """Whether there is something."""
@@ -89,15 +94,15 @@ class ImagePath(os.PathLike[str]):
 
     def is_dir(self) -> bool:
         """Whether it is a directory, or a symbolic link to one."""
-        return self.exists() and stat.S_ISDIR(self.stat().mode)
+        return self.exists() and stat.S_ISDIR(self.stat().st_mode)
 
     def is_file(self) -> bool:
         """Whether it is a regular file, or a symbolic link to one."""
-        return self.exists() and stat.S_ISREG(self.stat().mode)
+        return self.exists() and stat.S_ISREG(self.stat().st_mode)
 
     def is_symlink(self) -> bool:
         """Whether it is a symbolic link."""
-        return self.exists(follow_symlinks=False) and stat.S_ISLNK(self.lstat().mode)
+        return self.exists(follow_symlinks=False) and stat.S_ISLNK(self.lstat().st_mode)
 
     def readlink(self) -> str:
         """Where the symbolic link leads, as it says that itself."""
@@ -127,7 +132,7 @@ class ImagePath(os.PathLike[str]):
                 waiting.pop()
                 continue
             yield path
-            if stat.S_ISDIR(path.lstat().mode):
+            if stat.S_ISDIR(path.lstat().st_mode):
                 waiting.append(iter(path.iterdir()))
 
     def open(
@@ -147,3 +152,16 @@ class ImagePath(os.PathLike[str]):
     def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
         """All of the file as text."""
         return self.read_bytes().decode(encoding, errors)
+
+
+def _stat_result(found: Stat) -> os.stat_result:
+    seconds = found.mtime_ns / 1e9
+    whole = found.mtime_ns // 1_000_000_000
+    visible = (found.mode, found.inode, 0, found.links, found.uid, found.gid, found.size, *[whole] * 3)
+    more = {f"st_{kind}time": seconds for kind in "amc"} | {
+        f"st_{kind}time_ns": found.mtime_ns for kind in "amc"
+    }
+    device = os.makedev(*found.device) if found.device else 0
+    return os.stat_result(
+        visible, more | {"st_blksize": 4096, "st_blocks": -(-found.size // 512), "st_rdev": device}
+    )

@@ -18,7 +18,7 @@ from imgfs.layers.background import BackgroundVerifier
 from imgfs.layers.progress import Progress, no_progress
 from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import SCHEMES, default_sources, is_source
-from imgfs.sources.image_reference import ImageReference, as_path, parse_image_reference, parse_source
+from imgfs.sources.image_reference import STORES, ImageReference, as_path, parse_image_reference, parse_source
 from imgfs.sources.not_found import choose_one, hints, not_found
 from imgfs.sources.open_union import open_each, open_union
 from imgfs.sources.reference import spellings
@@ -193,7 +193,7 @@ def _found(
     snapshot, name = union.snapshot, reference.name
     if not name:
         if len(snapshot.images) != 1:
-            raise choose_one(term, snapshot)
+            raise choose_one(term, reference, snapshot)
         (image_id,) = snapshot.images
         known = next(iter(snapshot.tags_of(image_id)), None)
         return ChosenImage(term, snapshot, cache, image_id, reference.path, known)
@@ -210,22 +210,31 @@ def find_image(term: str, union: Union) -> ImageID:
 
 
 def _resolved(term: str, reference: ImageReference, union: Union, unreadable: Sequence[str]) -> ImageID:
-    _check_unambiguous(term, reference.name, union)
+    _check_unambiguous(reference, union)
     try:
         return union.snapshot.resolve(reference.name)
     except ImageNotFound:
         raise not_found(term, reference, union, unreadable) from None
 
 
-def _check_unambiguous(term: str, name: str, union: Union) -> None:
+def _check_unambiguous(reference: ImageReference, union: Union) -> None:
     """Raises AmbiguousName if several sources have different images of a name."""
+    name = reference.name
     if len(union.sources) < 2:  # the tags of one are not read again for nothing
         return
     tagged = {source: _tagged(source, name) for source in union.sources}
     by_source = {source.reference: of.short for source, of in tagged.items() if of is not None}
     if len(set(by_source.values())) > 1:
-        which = ", ".join(f"{short} in {place}" for place, short in by_source.items())
-        raise AmbiguousName(f"{term} is the name of different images: {printable(which)}")
+        which = " or ".join(f"{_in_source(place, name)} ({short})" for place, short in by_source.items())
+        raise AmbiguousName(f"{name} is the name of different images; choose {printable(which)}")
+
+
+def _in_source(place: str, name: str) -> str:
+    """How an image of a source is written that has a usual place, or is a path."""
+    scheme, _, path = place.partition(":")
+    if scheme not in STORES:
+        return f"{place}:{name}"
+    return f"{scheme}:[{path}]{name}" if path else f"{scheme}:{name}"
 
 
 def _tagged(source: Source, name: str) -> ImageID | None:

@@ -30,14 +30,15 @@ _OTHERS_CALL_IT = {
 """Sources as other tools write them, and what that is here."""
 
 
-def choose_one(term: str, snapshot: Snapshot) -> InvalidImage:
+def choose_one(term: str, reference: ImageReference, snapshot: Snapshot) -> InvalidImage:
     """The error for a source that has none or several images where one is to be named."""
+    place = _image(term, reference).removesuffix(":")
     if not snapshot.images:
-        return InvalidImage(f"{term}: there is no image in it")
+        return InvalidImage(f"{place}: there is no image in it")
     names = list(snapshot.tags)[:_LISTED] or [image_id.short for image_id in snapshot.images][:_LISTED]
     more = ", …" if len(snapshot.images) > len(names) else ""
     return InvalidImage(
-        f"{term}: {len(snapshot.images)} images are there, choose one: {', '.join(names)}{more}"
+        f"{place}: {len(snapshot.images)} images are there, choose one: {', '.join(names)}{more}"
     )
 
 
@@ -55,11 +56,16 @@ def not_found(
     looked = ", ".join(printable(source.reference.removesuffix(f":{name}")) for source in union.sources)
     places = f"looked in {looked}" if looked else "there is no store of images here"
     where = "; ".join([places, *(f"cannot read {line}" for line in unreadable)])
-    image = term if reference.path is None else term.removesuffix(f":{reference.path}")
+    image = _image(term, reference)
     near = [f"{image.removesuffix(name)}{other}" for other in _near_names(name, union.snapshot)]
     meant = " or ".join([*_near_sources(term, name), *near][:_SUGGESTED])
     suggestion = f"; did you mean {meant}?" if meant else ""
-    return NotFound(f"No such image: {term} ({where}){suggestion}{_path_hint(reference)}")
+    return NotFound(f"No such image: {image} ({where}){suggestion}{_path_hint(reference)}")
+
+
+def _image(term: str, reference: ImageReference) -> str:
+    """What of a term names an image, and no path in it."""
+    return term if reference.path is None else term.removesuffix(f":{reference.path}")
 
 
 def _path_hint(reference: ImageReference) -> str:

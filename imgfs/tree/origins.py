@@ -1,7 +1,7 @@
 """Where a path of an image comes from: what each layer did to it."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from imgfs.tar.paths import components
 from imgfs.tree.overlay import Overlay
@@ -19,7 +19,7 @@ class Event:
 
     layer: int
     what: str
-    tree: Tree
+    tree: Tree = field(repr=False)
     entry: int | None = None
     gone: bool = False
 

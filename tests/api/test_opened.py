@@ -58,7 +58,12 @@ def test_tars_are_files_that_tarfile_reads(archive: Path, images: list[TestImage
             assert file.read() == images[1].verbatim
         with image.open_rootfs_tar() as file, tarfile.open(fileobj=file) as tar:
             assert {"bin/tool", "etc/passwd", "data/file-0000"} <= set(tar.getnames())
-        with image.open_flat_tar() as file, tarfile.open(fileobj=file) as tar:
+        with image.open_flat_tar() as file:
+            assert file.read() == image.flat_tar.read()
+        with tarfile.open(fileobj=image.rootfs_tar) as tar:
+            assert "bin/tool" in tar.getnames()
+        image.flat_tar.seek(0)
+        with tarfile.open(fileobj=image.flat_tar) as tar:
             assert tar.extractfile("etc/passwd").read() == b"root:x:0:0\n" * 1000  # type: ignore[union-attr]
 
 
