@@ -15,7 +15,7 @@ from imgfs.cli.messages import end_of_list, shown, tell, utf8
 from imgfs.cli.naming import named_images
 from imgfs.cli.opening import opened, store_option
 from imgfs.cli.table import print_table
-from imgfs.errors import ImageNotFound, printable
+from imgfs.errors import ImageNotFound, NotFound, printable
 from imgfs.sizes import human_size
 from imgfs.sources import SCHEMES, Source
 from imgfs.sources.image_reference import ImageReference, parse_image_reference
@@ -71,9 +71,9 @@ def ls(
     """List the images of every store of this machine that can be read, newest first; or of each SOURCE; or an IMAGE, or
     all of a repository. With IMAGE:/PATH, list files.
 
-    Broken images are skipped, with a line on standard error each, and so are stores that cannot be read; the exit
-    status is 3 then, and --broken lists them. Artifacts, which are stored like images but are none, are counted in one
-    line; --all-types lists them.
+    Broken images are skipped, with a line on standard error each; the exit status is 3 then, and --broken lists them.
+    Stores that were not named and cannot be read are skipped with a line, too. Artifacts, which are stored like images
+    but are none, are counted in one line; --all-types lists them.
 
     \b
     Examples:
@@ -133,8 +133,11 @@ def _chosen(
     try:
         return images.images(references, with_intermediates=show_all)
     except ImageNotFound:
-        with named_images(places, store=store):  # which knows what to suggest
-            raise
+        try:
+            with named_images(places, store=store):  # which knows what to suggest
+                raise
+        except NotFound as error:
+            raise NotFound(str(error)) from None  # without notes of stores, which were reported before
 
 
 def _print_images(

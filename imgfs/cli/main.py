@@ -223,7 +223,9 @@ def _run(arguments: list[str]) -> int:
         )  # so that the flush at exit does not fail
         return 128 + signal.SIGPIPE
     except (ImgfsError, OSError) as error:
-        tell(describe(error) + _hint(error, arguments, context))
+        tell(describe(error) + _hint(error, context))
+        for note in getattr(error, "__notes__", ()):
+            tell(note)
     except Exception as error:
         logging.getLogger("imgfs").debug("where it happened", exc_info=True)
         internal = f"internal error: {error!r} (imgfs --debug shows where; please report it)"
@@ -231,22 +233,15 @@ def _run(arguments: list[str]) -> int:
     return _ERROR_STATUS.get(context.invoked_subcommand or "", 1) if context is not None else 1
 
 
-def _hint(error: Exception, arguments: list[str], context: click.Context | None) -> str:
+def _hint(error: Exception, context: click.Context | None) -> str:
     """What an ordinary user can do where something may not be read, in parentheses."""
     if os.geteuid() == 0 or not isinstance(error.__cause__ or error, PermissionError):
         return ""
     if context is not None and context.invoked_subcommand in _READING:
-        from imgfs.cli.remedies import as_root, unshared  # here, as it is seldom needed
+        from imgfs.cli.remedies import remedy  # here, as it is seldom needed
 
-        if _is_of_layer(error):
-            return f" (in a store of rootless Podman: {unshared(arguments)})"
-        return f" (as root: {as_root(arguments)})"
+        return remedy(error)
     return " (see imgfs doctor)" if error.__cause__ is not None else ""
-
-
-def _is_of_layer(error: Exception) -> bool:
-    """Whether a file of a layer may not be read, in a store that may: such are opened beneath the store's directory."""
-    return isinstance(error.__cause__, PermissionError) and not os.path.isabs(error.__cause__.filename or "")
 
 
 def _invoke(context: click.Context) -> int:

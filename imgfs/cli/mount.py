@@ -2,8 +2,8 @@
 
 import logging
 import os
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import replace
 from threading import Timer
 
@@ -12,8 +12,8 @@ import click
 from imgfs.cli.messages import tell
 from imgfs.cli.notify import notify
 from imgfs.cli.opening import cache, cache_size_option, opened
-from imgfs.cli.remedies import check_fuse, mount_as_root
-from imgfs.errors import ImgfsError, InvalidOption, MountError, describe
+from imgfs.cli.remedies import check_fuse, mount_as_root, remedy
+from imgfs.errors import InvalidOption, MountError
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.sources import SCHEMES
 from imgfs.sources.image_reference import parse_source
@@ -101,8 +101,11 @@ def mount(
             notify("STOPPING=1")
             watchdog.start()
 
-        by_root = mount_as_root(sources, mountpoint, text)
-        with closing(verifier), _said_how(by_root), opened(sources, verifier=verifier) as union:
+        def by_root(error: Exception) -> str:
+            """The command by which root mounts what this user may not read."""
+            return f" (as root: {mount_as_root(sources, mountpoint, text)})" if remedy(error) else ""
+
+        with closing(verifier), opened(sources, verifier=verifier, remedy=by_root) as union:
             for source in union.sources:
                 for folder in source.folders:
                     _check_cover(target, folder, source.reference)
@@ -139,17 +142,6 @@ def _end_anyway() -> None:
     logger.warning("a source hangs: ending without closing its files")
     logging.shutdown()
     os._exit(0)
-
-
-@contextmanager
-def _said_how(by_root: str) -> Iterator[None]:
-    """Makes an error that a source may not be read say by which command root mounts it."""
-    try:
-        yield
-    except (ImgfsError, OSError) as error:
-        if os.geteuid() == 0 or not isinstance(error.__cause__ or error, PermissionError):
-            raise
-        raise MountError(f"{describe(error)} (as root: {by_root})") from None
 
 
 def _with_whole_path(reference: str) -> str:

@@ -1,10 +1,11 @@
 """The images that a command is given, found as `sources.lookup` does, with the options that choose where."""
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from imgfs.cli.messages import progress_bar
 from imgfs.cli.opening import cache
+from imgfs.cli.remedies import explained, remedy
 from imgfs.sources.lookup import ChosenImage, choose_images
 
 
@@ -17,7 +18,12 @@ def named_images(
     If `sources` or a `store` are given, nothing else is looked into. Raises what `choose_images` raises.
     """
     places = sources or [f"imgfs:{store or ''}"]
-    with choose_images(terms, cache(), places, only=bool(sources or store), progress=progress_bar) as found:
+    choosing = choose_images(
+        terms, cache(), places, only=bool(sources or store), progress=progress_bar, remedy=remedy
+    )
+    with ExitStack() as stack:
+        with explained(remedy):
+            found = stack.enter_context(choosing)
         yield found
 
 

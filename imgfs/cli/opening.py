@@ -2,18 +2,20 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import click
 
 from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.cli.messages import progress_bar
+from imgfs.cli.remedies import explained, remedy
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
 from imgfs.sizes import parse_size
 from imgfs.sources import default_sources
 from imgfs.sources.lookup import open_sources
+from imgfs.sources.open_union import Remedy
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
 from imgfs.sources.union import Union
@@ -76,15 +78,19 @@ def opened(
     *,
     everywhere: bool = False,
     verifier: BackgroundVerifier | None = None,
+    remedy: Remedy = remedy,
 ) -> Iterator[Union]:
     """The sources named, as `open_sources` opens them; closed at the end.
 
     If none is, the store of imgfs at `store` or if that is None, every store of the machine that can be read, as also
-    with `everywhere`.
+    with `everywhere`. Errors and warnings say the `remedy`.
     """
     named = references or ([] if store is None else [f"imgfs:{os.path.abspath(store)}"])
     also = default_sources() if everywhere or not named else ()
-    with open_sources(named, cache(), also=also, verifier=verifier, progress=progress_bar) as union:
+    opening = open_sources(named, cache(), also=also, verifier=verifier, progress=progress_bar, remedy=remedy)
+    with ExitStack() as stack:
+        with explained(remedy):
+            union = stack.enter_context(opening)
         yield union
 
 

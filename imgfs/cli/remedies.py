@@ -6,9 +6,11 @@ import shlex
 import shutil
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
-from imgfs.errors import MountError
+from imgfs.errors import ImgfsError, MountError, StoreError, describe
+from imgfs.sources.open_union import Remedy
 
 _FUSE = "/dev/fuse"
 _SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -38,6 +40,32 @@ def mount_as_root(sources: Sequence[str], mountpoint: str = "DIR", options: str 
 def unshared(arguments: Sequence[str]) -> str:
     """The command that reads all files of a store of rootless Podman, in the user namespace of that store."""
     return f"podman unshare {_program()} {shlex.join(arguments)}"
+
+
+def remedy(error: Exception) -> str:
+    """The command by which an ordinary user reads what failed with `error`, in parentheses; empty if there is none."""
+    cause = error.__cause__ or error
+    if not isinstance(cause, PermissionError) or os.geteuid() == 0:
+        return ""
+    place = str(cause.filename or "")
+    # a file of a layer is opened beneath the directory of its store, which could be read
+    is_of_layer = isinstance(error.__cause__, PermissionError) and not os.path.isabs(place)
+    # of another user ID in the user's own directory, as rootless engines make them
+    if is_of_layer or place.startswith(os.path.expanduser("~/")):
+        return f" (in a store of rootless Podman: {unshared(sys.argv[1:])})"
+    return f" (as root: {as_root(sys.argv[1:])})"
+
+
+@contextmanager
+def explained(remedy: Remedy) -> Iterator[None]:
+    """Adds to errors what can be done about them."""
+    try:
+        yield
+    except (ImgfsError, OSError) as error:
+        what = remedy(error)
+        if not what:
+            raise
+        raise StoreError(f"{describe(error)}{what}") from None
 
 
 def check_fuse() -> None:

@@ -20,7 +20,7 @@ from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import SCHEMES, default_sources, is_source
 from imgfs.sources.image_reference import STORES, ImageReference, as_path, parse_image_reference, parse_source
 from imgfs.sources.not_found import choose_one, hints, not_found
-from imgfs.sources.open_union import open_each, open_union
+from imgfs.sources.open_union import Remedy, no_remedy, open_each, open_union
 from imgfs.sources.reference import spellings
 from imgfs.sources.source import Source
 from imgfs.sources.union import Snapshot, Union
@@ -88,12 +88,13 @@ def choose_images(
     *,
     only: bool = False,
     progress: Progress = no_progress,
+    remedy: Remedy = no_remedy,
 ) -> Iterator[list[ChosenImage]]:
     """The images that `terms` name, in their order; what they were found in is closed at the end.
 
     Those named without a source are looked up in `sources`, and unless they are the `only` ones, then in every store of
     the machine that can be read; what no store has is taken for a path. Raises NotFound, AmbiguousID, AmbiguousName,
-    InvalidImage, StoreError, and what `open_union` raises, to which `progress` is given.
+    InvalidImage, StoreError, and what `open_union` raises, to which `progress` and `remedy` are given.
     """
     parsed = [parse_image_reference(term, SCHEMES) for term in terms]
     with ExitStack() as stack:
@@ -104,7 +105,12 @@ def choose_images(
             if place not in unions:
                 places, also = ([place], ()) if place else (sources, () if only else default_sources())
                 opened = open_union(
-                    places, cache, also=also, unreadable=unreadable if also else None, progress=progress
+                    places,
+                    cache,
+                    also=also,
+                    unreadable=unreadable if also else None,
+                    progress=progress,
+                    remedy=remedy,
                 )
                 with hints(parsed):
                     unions[place] = stack.enter_context(opened)
@@ -134,6 +140,7 @@ def open_sources(
     unreadable: list[str] | None = None,
     verifier: BackgroundVerifier | None = None,
     progress: Progress = no_progress,
+    remedy: Remedy = no_remedy,
 ) -> Iterator[Union]:
     """The sources that `references` name, seen as one; closed at the end. All else is as of `open_each`.
 
@@ -142,9 +149,17 @@ def open_sources(
 
     Raises NotFound, AmbiguousID, AmbiguousName, InvalidImage, and what `open_union` raises.
     """
-    parsed = [(text, found) for text in references for found in _sources_meant(text, cache)]
+    parsed = [(text, found) for text in references for found in _sources_meant(text, cache, remedy)]
     places = [reference.place for _, reference in parsed]
-    opening = open_each(places, cache, also=also, unreadable=unreadable, verifier=verifier, progress=progress)
+    opening = open_each(
+        places,
+        cache,
+        also=also,
+        unreadable=unreadable,
+        verifier=verifier,
+        progress=progress,
+        remedy=remedy,
+    )
     with ExitStack() as stack:
         with hints(reference for _, reference in parsed):
             opened, skipped = stack.enter_context(opening)
@@ -159,7 +174,7 @@ def open_sources(
         yield Union(list(dict.fromkeys(opened.values())), skipped, opened, only)
 
 
-def _sources_meant(text: str, cache: Cache) -> list[ImageReference]:
+def _sources_meant(text: str, cache: Cache, remedy: Remedy) -> list[ImageReference]:
     """The sources that `text` means, each with the image in it that is meant, if any."""
     reference = parse_source(text, SCHEMES)
     if reference.source is not None:
@@ -168,7 +183,7 @@ def _sources_meant(text: str, cache: Cache) -> list[ImageReference]:
     if path is not None:
         return [path]
     unreadable: list[str] = []
-    with open_union((), cache, also=default_sources(), unreadable=unreadable) as union:
+    with open_union((), cache, also=default_sources(), unreadable=unreadable, remedy=remedy) as union:
         try:
             image_id = _found(text, reference, union, cache, unreadable).image_id
         except NotFound:

@@ -45,7 +45,10 @@ def choose_one(term: str, reference: ImageReference, snapshot: Snapshot) -> Inva
 def not_found(
     term: str, reference: ImageReference, union: Union, unreadable: Sequence[str]
 ) -> NotFound | StoreError:
-    """The error for an image that is not there, or is broken: where it was looked up, and what may be meant."""
+    """The error for an image that is not there, or is broken: where it was looked up, and what may be meant.
+
+    It has a note for each of `unreadable`, which are stores that could not be looked into.
+    """
     name = reference.name
     for place, problem in union.problems:
         is_id = len(name) >= _SHORT and problem.image.removeprefix("sha256:").startswith(
@@ -54,13 +57,15 @@ def not_found(
         if is_id or not set(problem.names).isdisjoint(spellings(name)):
             return StoreError(f"{term}: {place}: {problem}")
     looked = ", ".join(printable(source.reference.removesuffix(f":{name}")) for source in union.sources)
-    places = f"looked in {looked}" if looked else "there is no store of images here"
-    where = "; ".join([places, *(f"cannot read {line}" for line in unreadable)])
+    where = f"looked in {looked}" if looked else "there is no store of images here"
     image = _image(term, reference)
     near = [f"{image.removesuffix(name)}{other}" for other in _near_names(name, union.snapshot)]
     meant = " or ".join([*_near_sources(term, name), *near][:_SUGGESTED])
     suggestion = f"; did you mean {meant}?" if meant else ""
-    return NotFound(f"No such image: {image} ({where}){suggestion}{_path_hint(reference)}")
+    error = NotFound(f"No such image: {image} ({where}){suggestion}{_path_hint(reference)}")
+    for line in unreadable:
+        error.add_note(f"cannot read {line}")
+    return error
 
 
 def _image(term: str, reference: ImageReference) -> str:

@@ -3,8 +3,7 @@
 Tried by the tests of the commands that open several, and of the Python API.
 """
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
 from imgfs.cache import Cache
@@ -17,6 +16,14 @@ from imgfs.sources import Source, has_no_place, open_source
 from imgfs.sources.union import Union
 from imgfs.store import Problems
 
+Remedy = Callable[[Exception], str]
+"""Returns what can be done about an error, in parentheses after a space; empty if that is not known."""
+
+
+def no_remedy(_: Exception) -> str:
+    """Knows of none."""
+    return ""
+
 
 @contextmanager
 def open_each(
@@ -27,6 +34,7 @@ def open_each(
     unreadable: list[str] | None = None,
     verifier: BackgroundVerifier | None = None,
     progress: Progress = no_progress,
+    remedy: Remedy = no_remedy,
 ) -> Iterator[tuple[Mapping[str, Source], Problems]]:
     """Each source by its reference, and which are skipped; closed at the end. A place with two names is one source.
 
@@ -34,9 +42,9 @@ def open_each(
 
     A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
     can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
-    a warning if they do not exist; those that cannot be read are skipped with one, or listed in `unreadable` instead if
-    that is given. With a `verifier`, layers that are stored uncompressed are verified by it. `progress` shows what
-    opening them waits for.
+    a warning if they do not exist; those that cannot be read are skipped with one, which is no problem, or listed in
+    `unreadable` instead if that is given. `remedy` says what to do about them. With a `verifier`, layers that are
+    stored uncompressed are verified by it. `progress` shows what opening them waits for.
 
     Raises what `open_source` raises.
     """
@@ -61,9 +69,9 @@ def open_each(
                 opened[reference] = same or source
             if unreadable is not None and opened:
                 problems = ((place, error) for place, error in missing.items() if not is_absence(error))
-                unreadable += [_said(place, error) for place, error in problems]
+                unreadable += [f"{_said(place, error)}{remedy(error)}" for place, error in problems]
                 missing.clear()
-            yield opened, _skipped(missing, also, any_left=bool(opened))
+            yield opened, _skipped(missing, references, also, remedy, any_left=bool(opened))
         finally:
             for source in dict.fromkeys(opened.values()):
                 source.close()
@@ -77,9 +85,12 @@ def open_union(
     also: Sequence[str] = (),
     unreadable: list[str] | None = None,
     progress: Progress = no_progress,
+    remedy: Remedy = no_remedy,
 ) -> Iterator[Union]:
     """The sources that `open_each` opens, seen as one."""
-    with open_each(references, cache, also=also, unreadable=unreadable, progress=progress) as found:
+    with open_each(
+        references, cache, also=also, unreadable=unreadable, progress=progress, remedy=remedy
+    ) as found:
         opened, skipped = found
         yield Union(list(dict.fromkeys(opened.values())), skipped, opened)
 
@@ -89,23 +100,20 @@ def is_absence(error: Exception) -> bool:
     return isinstance(error, (SourceNotFound, FileNotFoundError))
 
 
-def remedy(error: Exception) -> str:
-    """How an ordinary user can read a place that failed with `error`, in parentheses; empty if that is not known."""
-    cause = error if isinstance(error, PermissionError) else error.__cause__
-    if not isinstance(cause, PermissionError) or os.geteuid() == 0:
-        return ""
-    # of another user ID in the user's own directory, as rootless engines make them
-    is_own = str(cause.filename).startswith(os.path.expanduser("~/"))
-    return " (in podman unshare)" if is_own else " (as root: sudo imgfs ...)"
-
-
 def _said(reference: str, error: Exception) -> str:
-    """A place that cannot be opened, why, and what to do."""
+    """A place that cannot be opened, and why."""
     scheme = reference.partition(":")[0]
-    return f"{reference if has_no_place(reference) else f'{scheme}:'} {describe(error)}{remedy(error)}"
+    return f"{reference if has_no_place(reference) else f'{scheme}:'} {describe(error)}"
 
 
-def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left: bool) -> Problems:
+def _skipped(
+    missing: Mapping[str, Exception],
+    references: Sequence[str],
+    also: Sequence[str],
+    remedy: Remedy,
+    *,
+    any_left: bool,
+) -> Problems:
     """A warning for each source that is skipped. Raises what they failed with if there is no other source."""
     if not any_left and len(missing) == 1:
         raise next(iter(missing.values()))
@@ -115,6 +123,9 @@ def _skipped(missing: Mapping[str, Exception], also: Sequence[str], *, any_left:
         raise StoreError(f"none of the sources can be opened: {reasons}") from denied
     problems = Problems()
     for reference, error in missing.items():
-        if reference not in also or not is_absence(error):
-            problems.report(f"skipping {_said(reference, error)}")
+        line = f"skipping {_said(reference, error)}{remedy(error)}"
+        if reference not in also:
+            problems.report(line)
+        elif not is_absence(error):
+            (problems.report if reference in references else problems.note)(line)
     return problems

@@ -94,7 +94,7 @@ def test_ls_of_all_says_where_each_image_lives(
     run: Run, tmp_path: Path, archive: Path, containerd: TestImage
 ) -> None:
     run("load", archive)
-    done = run("ls", status=3)
+    done = run("ls")
     heading, *lines = (line.rstrip() for line in done.stdout.decode().splitlines())
     assert heading.endswith("SOURCE")
     own, other = "imgfs:", "containerd:"
@@ -105,17 +105,37 @@ def test_ls_of_all_says_where_each_image_lives(
     assert done.stderr.decode().splitlines() == ["imgfs: skipping docker: /var/lib/docker: Permission denied"]
 
 
-def test_an_ordinary_user_is_told_how_to_read_the_rest(run: Run) -> None:
-    user = "import os; os.geteuid = lambda: 1000"
-    why = "imgfs: skipping docker: /var/lib/docker: Permission denied (as root: sudo imgfs ...)"
-    assert why in run("ls", status=3, first=user).stderr.decode().splitlines()
-    assert "(as root: sudo " in run("ls", "docker:", status=1, first=user).stderr.decode()
-    line = run("inspect", "none", status=1, first=user).stderr.decode()
-    assert "cannot read docker: /var/lib/docker: Permission denied (as root: sudo imgfs ...)" in line
+def test_an_ordinary_user_is_told_how_to_read_the_rest(run: Run, tmp_path: Path) -> None:
+    user = "import os, sys; os.geteuid = lambda: 1000; sys.argv[0] = '/imgfs'\n"
+    denied = "docker: /var/lib/docker: Permission denied (as root: sudo /imgfs"
+    for command in ("ls", "tree"):
+        assert f"imgfs: skipping {denied} {command})" in _lines(run(command, first=user))
+    assert _lines(run("ls", "docker:", status=1, first=user)) == [
+        "imgfs: /var/lib/docker: Permission denied (as root: sudo /imgfs ls docker:)"
+    ]
+    for writing in (["save", "-o", "x", "docker:app"], ["export", "docker:app", "-C", "x"]):
+        (line,) = _lines(run(*writing, status=1, first=user))
+        assert line.endswith(f"(as root: sudo /imgfs {' '.join(writing)})")
+    error, *notes = _lines(run("inspect", "none", status=1, first=user))
+    assert error.startswith("imgfs: No such image: none (looked in imgfs:")
+    assert f"imgfs: cannot read {denied} inspect none)" in notes
+    assert all(line.startswith("imgfs: cannot read ") for line in notes)
+    error, *notes = _lines(run("ls", "none", status=1, first=user))
+    assert error == f"imgfs: skipping {denied} ls none)"
+
+
+def test_a_store_that_was_named_and_cannot_be_read_makes_a_list_incomplete(run: Run, archive: Path) -> None:
+    for named in (["docker:"], ["docker:app"]):
+        assert b"skipping docker:" in run("ls", *named, archive, status=3).stderr
+    assert b"skipping docker:" in run("tree", "docker:", archive, status=3).stderr
+
+
+def _lines(done: subprocess.CompletedProcess[bytes]) -> list[str]:
+    return done.stderr.decode().splitlines()
 
 
 def test_ls_of_all_says_nothing_of_what_is_not_there(run: Run) -> None:
-    stderr = run("ls", status=3).stderr
+    stderr = run("ls").stderr
     assert b"docker" in stderr
     assert b"containerd" not in stderr
 

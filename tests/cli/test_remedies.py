@@ -87,10 +87,10 @@ def test_a_device_that_is_absent_or_closed_to_the_user_says_what_to_do(
 def test_a_store_that_may_not_be_read_is_read_by_root_and_a_layer_in_the_namespace_of_podman(
     ordinary: Path, monkeypatch: pytest.MonkeyPatch, name: str, hint: str
 ) -> None:
-    monkeypatch.setattr("sys.argv", ["/imgfs"])
+    monkeypatch.setattr("sys.argv", ["/imgfs", "cat", "app:/x"])
     monkeypatch.setattr(shutil, "which", lambda *_, **__: None)
     error = StoreError("cannot be read")
     error.__cause__ = PermissionError(13, "Permission denied", name)
     context = click.Context(click.Group())
     context.invoked_subcommand = "cat"
-    assert hint_for(error, ["cat", "app:/x"], context) == hint.replace("PROGRAM", "/imgfs")
+    assert hint_for(error, context) == hint.replace("PROGRAM", "/imgfs")
