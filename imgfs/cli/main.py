@@ -20,7 +20,6 @@ from typing import NoReturn
 import click
 
 from imgfs.cli.color import color_by_default, color_option
-from imgfs.cli.complete import complete
 from imgfs.cli.messages import ClosedStream, tell
 from imgfs.cli.mount_helper import USAGE, mount_arguments
 from imgfs.errors import ImgfsError, describe, is_shortage
@@ -36,7 +35,6 @@ _NEW_OBJECTS = (
 _STACK_SIZE = 1 << 20  # of a thread; the default of 8 MiB soon reaches a limit on address space
 
 _NAME = "imgfs"
-_COMPLETION = "_IMGFS_COMPLETE"  # set by shells to ask for completions
 
 _COMMANDS = {
     "mount": "mount.mount",
@@ -166,9 +164,6 @@ def imgfs(debug: bool) -> None:
 def main() -> None:
     """Run the command line; never returns."""
     _set_up_process()
-    if _COMPLETION in os.environ:
-        complete(os.environ[_COMPLETION], " ".join(sys.argv[1:]))
-        sys.exit()
     sys.exit(_run(sys.argv[1:]))
 
 

@@ -158,14 +158,23 @@ def test_names_are_kept_until_the_store_changes(
 
 
 def test_completing_a_command_loads_nothing_of_images(monkeypatch: pytest.MonkeyPatch) -> None:
-    code = "import sys; from imgfs.cli.main import main\ntry: main()\nfinally: print(sorted(sys.modules))"
+    code = "import sys; from imgfs.__main__ import main\ntry: main()\nfinally: print(sorted(sys.modules))"
     monkeypatch.setenv("_IMGFS_COMPLETE", "fish")
     done = subprocess.run(
         [sys.executable, "-c", code, "imgfs ca"], capture_output=True, text=True, check=True
     )
     found, modules = done.stdout.splitlines()[:-1], done.stdout.splitlines()[-1]
     assert [line.partition("\t")[0] for line in found] == ["cache", "cat"]
-    for slow in ("imgfs.store", "imgfs.sources", "imgfs.layers", "imgfs.cache", "msgspec", "pyfuse3", "rich"):
+    for slow in (
+        "imgfs.store",
+        "imgfs.sources",
+        "imgfs.layers",
+        "imgfs.cache",
+        "msgspec",
+        "pyfuse3",
+        "rich",
+        "click",
+    ):
         assert f"'{slow}'" not in modules
 
 
