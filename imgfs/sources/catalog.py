@@ -166,7 +166,9 @@ class Catalog:
                     self._incomplete.add(image.id)
                     self._missing[chain_id] = partial(ref.resolve, chain_id, diff_id, parent, self._indexer)
                 else:
-                    self._placed.setdefault(chain_id, _Placed(ref, layer))
+                    placed = self._placed.get(chain_id)
+                    if placed is None or (layer.has_tar and not placed.layer.has_tar):
+                        self._placed[chain_id] = _Placed(ref, layer)
                     self._copies.setdefault(diff_id, {}).setdefault(ref.key, ref)
             parent = chain_id
 

@@ -1,45 +1,130 @@
-"""How large layers are as containerd has unpacked them, as its snapshotter records it.
+"""Layers as containerd has unpacked them: what its snapshotters record of them, and where their files are.
 
 Format: containerd, core/snapshots/storage/bolt.go: buckets `v1/snapshots/<namespace>/<number>/<key>`, where the key of
-a layer is its chain ID, hold `size`, bytes on disk as a signed varint of Go's encoding/binary.
+a layer is its chain ID, hold `id`, a varint of Go's encoding/binary, `kind`, 3 if it was committed, and `size`, bytes
+on disk as a signed varint. Its files are those of one layer in overlayfs.
 """
 
-from collections.abc import Callable
+import logging
+from collections.abc import Hashable, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
+from functools import partial
 
-from imgfs.blob import MAX_SIZE, FileBlob
-from imgfs.digest import ChainID
-from imgfs.errors import InvalidDigest
+from imgfs.blob import MAX_SIZE, Root
+from imgfs.digest import ChainID, DiffID
+from imgfs.errors import ImgfsError, InvalidDigest, StoreError, describe
+from imgfs.layers import TRUSTED, USER, DirectoryLayer, DirectoryPlace, Indexer, Layer
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
+from imgfs.sources.finder import BlobRef
 
-OVERLAYFS = "io.containerd.snapshotter.v1.overlayfs/metadata.db"
-"""The database of the snapshotter that containerd uses where nothing else is configured."""
+logger = logging.getLogger("imgfs")
 
+OVERLAYFS = "io.containerd.snapshotter.v1.overlayfs"
+"""The folder of the snapshotter that containerd uses where nothing else is configured."""
+
+_COMMITTED = b"\x03"
 _LONGEST = 10  # bytes of a varint
 
 
-def read_sizes(open_file: Callable[[], FileBlob]) -> dict[ChainID, int]:
-    """The size in bytes of each unpacked layer; what is damaged is skipped. Raises what `read_bolt` raises."""
-    return read_bolt(open_file, _sizes)
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One unpacked layer: the number that its files lie under, and their size in bytes where it is recorded."""
+
+    id: int
+    size: int | None
 
 
-def _sizes(root: Bucket) -> dict[ChainID, int]:
-    sizes: dict[ChainID, int] = {}
+class Snapshots:
+    """The layers that containerd has unpacked below its root directory `files`. Safe to use from several threads."""
+
+    def __init__(self, files: Root) -> None:
+        self._files = files
+        self._known: Mapping[ChainID, Snapshot] | None = None  # once they are asked for
+
+    def forget(self) -> None:
+        """Read the database again when a layer is next asked for."""
+        self._known = None
+
+    def find(self, chain_id: ChainID) -> Snapshot | None:
+        """An unpacked layer; None if it is not, or not by the usual snapshotter. Raises nothing."""
+        known = self._known
+        if known is None:
+            try:
+                known = read_snapshots(self._files)
+            except (ImgfsError, OSError) as error:
+                logger.debug("%s: unpacked layers are not known: %s", self._files.path, describe(error))
+                known = {}
+            self._known = known
+        return known.get(chain_id)
+
+    def size_of(self, chain_id: ChainID) -> int | None:
+        """The size of a layer's files in bytes; None if it is not known."""
+        found = self.find(chain_id)
+        return None if found is None else found.size
+
+    def locate(self, chain_id: ChainID) -> DirectoryPlace:
+        """Where a layer's files are. Raises StoreError if it is not unpacked, OSError."""
+        found = self.find(chain_id)
+        if found is None:
+            raise StoreError(f"{self._files.path}: no snapshot of the layer with chain ID {chain_id}")
+        prefix = (
+            TRUSTED if self._files.stat().st_uid == 0 else USER
+        )  # as an ordinary user's containerd mounts
+        return DirectoryPlace(self._files, f"{OVERLAYFS}/snapshots/{found.id}/fs", prefix)
+
+
+@dataclass(frozen=True, slots=True)
+class SnapshotRef:
+    """A layer that is unpacked, as `snapshot` when it was found, and whose blob is not there any more."""
+
+    blob: BlobRef
+    snapshot: Snapshot
+    snapshots: Snapshots
+
+    @property
+    def key(self) -> Hashable:
+        return self.snapshot, self.blob.key
+
+    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        if self.snapshots.find(chain_id) is None:  # in another stack
+            return self.blob.resolve(chain_id, diff_id, parent, indexer)
+        return DirectoryLayer(
+            chain_id,
+            diff_id,
+            parent,
+            partial(self.snapshots.locate, chain_id),
+            partial(self.snapshots.size_of, chain_id),
+            f"its blob {self.blob.digest} was not pulled, or was discarded after unpacking, so that only its files "
+            "are there",
+        )
+
+
+def read_snapshots(files: Root) -> dict[ChainID, Snapshot]:
+    """Each unpacked layer; what is damaged is skipped. Raises what `read_bolt` raises."""
+    return read_bolt(lambda: files.open(f"{OVERLAYFS}/metadata.db"), _snapshots)
+
+
+def _snapshots(root: Bucket) -> dict[ChainID, Snapshot]:
+    found: dict[ChainID, Snapshot] = {}
     snapshots = root.bucket(b"v1", b"snapshots")
     for name, snapshot in snapshots.buckets() if snapshots is not None else ():
+        number = _varint(snapshot.get(b"id") or b"")
         size = _varint(snapshot.get(b"size") or b"")
+        if number is None or snapshot.get(b"kind") != _COMMITTED:
+            continue
         with suppress(InvalidDigest):  # of a container
             chain_id = ChainID(name.rpartition(b"/")[2].decode("ascii", "replace"))
-            if size is not None:
-                sizes.setdefault(chain_id, size)
-    return sizes
+            bytes_ = size >> 1 if size is not None and not size & 1 and size >> 1 <= MAX_SIZE else None
+            found.setdefault(chain_id, Snapshot(number, bytes_))
+    return found
 
 
 def _varint(data: bytes) -> int | None:
-    """The size that a varint gives; None if it gives none."""
+    """The number that an unsigned varint gives; None if it gives none."""
     value = 0
     for number, byte in enumerate(data[:_LONGEST]):
         value |= (byte & 0x7F) << 7 * number
         if byte < 0x80:
-            return value >> 1 if not value & 1 and value >> 1 <= MAX_SIZE else None
+            return value
     return None

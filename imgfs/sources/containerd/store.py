@@ -1,9 +1,9 @@
 """Images of containerd, read in its root directory while it runs; the daemon is not asked.
 
 Format: containerd, docs/ops.md and content/local: names lie in a bolt database, blobs below a folder as in an OCI
-layout. Only what was pulled is there: often one platform of many, and no layers where they were discarded
-after unpacking. A name that is in several namespaces means the image of the one that sorts first (`default`
-before `k8s.io` before `moby`).
+layout. Only what was pulled is there: often one platform of many, and no blobs of layers where they were discarded
+after unpacking, which are read as they are unpacked. A name that is in several namespaces means the image of the one
+that sorts first (`default` before `k8s.io` before `moby`).
 """
 
 import logging
@@ -13,14 +13,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from imgfs.blob import Blob, FileBlob, Root
-from imgfs.digest import ChainID, Digest, ImageID
+from imgfs.digest import Digest, ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, SourceNotFound, describe
+from imgfs.layers import chain_ids
 from imgfs.sources.checks import named_blobs
 from imgfs.sources.containerd.bolt import State, read_state
 from imgfs.sources.containerd.database import Name, Names, read_names
-from imgfs.sources.containerd.snapshots import OVERLAYFS, read_sizes
+from imgfs.sources.containerd.snapshots import SnapshotRef, Snapshots
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document
-from imgfs.sources.finder import Check, Finder, Found, FoundImage, Report
+from imgfs.sources.finder import BlobRef, Check, Finder, Found, FoundImage, Report
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Descriptor, Document, ManifestWalk
 from imgfs.sources.reference import familiar_name, with_digest
@@ -50,8 +51,10 @@ class ContainerdFinder(Finder):
         self._familiar = familiar
         self._version: tuple[State, int, int] | None = None
         self._names: Names | str = ""
-        self._walk = ManifestWalk(self._open_blob, files.path, is_partial=True, size_of=self._size_of)
-        self._sizes: Mapping[ChainID, int] | None = None  # of layers, once they are asked for
+        self._snapshots = Snapshots(files)
+        self._walk = ManifestWalk(
+            self._open_blob, files.path, is_partial=True, size_of=self._snapshots.size_of
+        )
         self._check()
         self.writers = frozenset({files.writer})
 
@@ -67,7 +70,12 @@ class ContainerdFinder(Finder):
         return self._read(), self._files.stamp([_SHA256])
 
     def find(self, report: Report) -> Iterator[Found]:
-        self._sizes = None
+        stored = self._stored()
+        for found in self._find(report):
+            yield self._with_snapshots(found, stored) if isinstance(found, FoundImage) else found
+
+    def _find(self, report: Report) -> Iterator[Found]:
+        self._snapshots.forget()
         names = self._read()
         self._walk.begin(report, self._stored)
         if isinstance(names, str):
@@ -104,6 +112,20 @@ class ContainerdFinder(Finder):
 
     def close(self) -> None:
         self._files.close()
+
+    def _with_snapshots(self, found: FoundImage, stored: set[str]) -> FoundImage:
+        """The image, its layers read as they are unpacked where their blobs are not there."""
+        chain = list(chain_ids(found.image.diff_ids))
+        layers = list(found.layers)
+        if len(layers) != len(chain):
+            return found
+        for number, (ref, chain_id) in enumerate(zip(layers, chain, strict=True)):
+            if not isinstance(ref, BlobRef) or ref.digest is None or ref.digest.algorithm != "sha256":
+                continue
+            snapshot = self._snapshots.find(chain_id) if ref.digest not in stored else None
+            if snapshot is not None:
+                layers[number] = SnapshotRef(ref, snapshot, self._snapshots)
+        return replace(found, layers=tuple(layers))
 
     def _first_id(self, digest: str) -> ImageID | None:
         found = self._walk.images(Descriptor(digest), ())
@@ -158,16 +180,6 @@ class ContainerdFinder(Finder):
                     yield digest
             except (ImgfsError, OSError) as error:
                 logger.debug("%s", error)
-
-    def _size_of(self, chain_id: ChainID) -> int | None:
-        """The size of a layer as it is unpacked; None if it is not, or not by the usual snapshotter."""
-        if self._sizes is None:
-            try:
-                self._sizes = read_sizes(lambda: self._files.open(OVERLAYFS))
-            except (ImgfsError, OSError) as error:
-                logger.debug("%s: sizes of layers are not known: %s", self._files.path, describe(error))
-                self._sizes = {}
-        return self._sizes.get(chain_id)
 
     def _open_blob(self, digest: Digest) -> Blob:
         return self._files.open(f"{BLOBS}/{digest.algorithm}/{digest.hex}")

@@ -1,15 +1,23 @@
-"""Sizes that containerd's snapshotter records; those of a containerd that runs are in `tests.engines`."""
+"""What containerd's snapshotter records of layers; real snapshots are in `tests.engines`."""
 
 from pathlib import Path
 
 import pytest
 
-from imgfs.blob import FileBlob
-from imgfs.sources.containerd.snapshots import read_sizes
+from imgfs.blob import Root
+from imgfs.digest import ChainID
+from imgfs.errors import StoreError
+from imgfs.sources.containerd.snapshots import OVERLAYFS, Snapshot, Snapshots, read_snapshots
 from tests.images import digest
 from tests.sources.containerd.bolt_files import Tree, database_of
 
-ONE, TWO = digest(b"one"), digest(b"two")
+ONE, TWO = ChainID(digest(b"one")), ChainID(digest(b"two"))
+
+
+def _root(path: Path, snapshots: Tree) -> Root:
+    (path / OVERLAYFS).mkdir(parents=True)
+    (path / OVERLAYFS / "metadata.db").write_bytes(database_of({b"v1": {b"snapshots": snapshots}}))
+    return Root(path)
 
 
 @pytest.mark.parametrize(
@@ -18,10 +26,25 @@ ONE, TWO = digest(b"one"), digest(b"two")
 )
 def test_sizes_are_varints_of_go(tmp_path: Path, size: bytes, bytes_: int | None) -> None:
     snapshots: Tree = {
-        b"default/7/" + ONE.encode(): {b"size": size, b"kind": b"\x03"},
-        b"default/8/container": {b"size": b"\x02"},
+        b"default/7/" + ONE.encode(): {b"size": size, b"kind": b"\x03", b"id": b"\x83\x02"},
+        b"default/8/container": {b"size": b"\x02", b"kind": b"\x03", b"id": b"\x01"},
         b"default/9/" + TWO.encode(): b"a value",
     }
-    path = tmp_path / "metadata.db"
-    path.write_bytes(database_of({b"v1": {b"snapshots": snapshots}}))
-    assert read_sizes(lambda: FileBlob(str(path))) == ({} if bytes_ is None else {ONE: bytes_})
+    assert read_snapshots(_root(tmp_path, snapshots)) == {ONE: Snapshot(259, bytes_)}
+
+
+def test_only_what_was_committed_is_a_layer(tmp_path: Path) -> None:
+    snapshots: Tree = {
+        b"default/7/" + ONE.encode(): {b"kind": b"\x02", b"id": b"\x01"},
+        b"k8s.io/8/" + ONE.encode(): {b"kind": b"\x03", b"id": b"\x02"},
+        b"k8s.io/9/" + TWO.encode(): {b"kind": b"\x03"},
+    }
+    root = _root(tmp_path, snapshots)
+    assert read_snapshots(root) == {ONE: Snapshot(2, None)}
+    assert Snapshots(root).locate(ONE).name == f"{OVERLAYFS}/snapshots/2/fs"
+    with pytest.raises(StoreError, match=f"no snapshot of the layer with chain ID {TWO}"):
+        Snapshots(root).locate(TWO)
+
+
+def test_without_a_snapshotter_there_is_none(tmp_path: Path) -> None:
+    assert Snapshots(Root(tmp_path)).find(ONE) is None

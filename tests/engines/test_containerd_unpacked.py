@@ -1,0 +1,153 @@
+"""Images of a real containerd whose layers are there only as it has unpacked them: their blobs are gone."""
+
+import os
+import tarfile
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from imgfs.errors import StoreError
+from imgfs.layers import Indexer
+from imgfs.rootfs import RootFS, TreeCache
+from imgfs.sources import Source, open_source
+from tests.conftest import Imgfs, Mount
+from tests.engines.containerd import Containerd, archives, running_containerd
+from tests.images import TestImage
+from tests.indexing import indexing
+from tests.tree.stacks import Entry, real_facts, tar
+
+FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+NAME = "example/unpacked:1"
+STACK = [
+    [
+        Entry("d", DIRECTORY, mode=0o1777, fraction="123456789"),
+        Entry("d/old", FILE, "old", owner=1000),
+        Entry("d/gone", FILE, "gone"),
+        Entry("o", DIRECTORY, mode=0o700),
+        Entry("o/hidden", FILE, "hidden"),
+        Entry("a", FILE, "a" * 300_000, mode=0o4755, xattr="value", fraction="000000001"),
+        Entry("b", HARDLINK, "a"),
+        Entry("s", SYMLINK, "/d/old", owner=5, fraction="987654321"),
+        Entry("p", tarfile.FIFOTYPE),
+        Entry("c", tarfile.CHRTYPE, device=(5, 1)),
+    ],
+    [
+        Entry("d/.wh.gone", FILE),
+        Entry("o", DIRECTORY, mode=0o711),
+        Entry("o/.wh..wh..opq", FILE),
+        Entry("o/new", FILE, "new"),
+        Entry("empty", FILE),
+    ],
+    [Entry("d", DIRECTORY, mode=0o755, fraction="5"), Entry("d/old", FILE, "newer"), Entry(".wh.p", FILE)],
+]
+
+
+@pytest.fixture(scope="module")
+def image() -> TestImage:
+    return TestImage([tar(layer) for layer in STACK], [NAME])
+
+
+@pytest.fixture(scope="module")
+def containerd(tmp_path_factory: pytest.TempPathFactory, image: TestImage) -> Iterator[Containerd]:
+    """One that has unpacked the image, and whose layers' blobs were then removed."""
+    with running_containerd(tmp_path_factory.mktemp("containerd")) as running:
+        before = set(running.blobs.iterdir()) if running.blobs.exists() else set[Path]()
+        for archive in archives(tmp_path_factory.mktemp("archives"), [image]):
+            running.ctr("images", "import", archive)
+        for blob in set(running.blobs.iterdir()) - before:
+            if not blob.read_bytes().startswith(b"{"):
+                blob.unlink()
+        yield running
+
+
+@pytest.fixture
+def indexer(tmp_path: Path) -> Iterator[Indexer]:
+    with indexing(tmp_path) as made:
+        yield made
+
+
+@pytest.fixture
+def source(containerd: Containerd, indexer: Indexer) -> Iterator[Source]:
+    with closing(open_source(f"containerd:{containerd.root}", indexer)) as opened:
+        yield opened
+
+
+@pytest.fixture
+def snapshot(containerd: Containerd, image: TestImage, tmp_path: Path) -> Iterator[Path]:
+    """What a container of the image sees."""
+    (tmp_path / "top").mkdir()
+    containerd.ctr("images", "mount", NAME, tmp_path / "top")
+    yield tmp_path / "top"
+    containerd.ctr("images", "unmount", "--rm", tmp_path / "top")
+
+
+def facts(top: Path) -> dict[bytes, tuple[object, ...]]:
+    """What is in a tree, without numbers of links, which overlayfs says of a layer's directory."""
+    return {path: (*of[:3], *of[4:]) for path, of in real_facts(top).items()}
+
+
+def test_the_mount_shows_what_a_container_sees_and_no_tar(
+    containerd: Containerd, snapshot: Path, mount: Mount
+) -> None:
+    with mount(f"containerd:{containerd.root}") as top:
+        image = top / "tags" / NAME
+        shown = facts(image / "rootfs")
+        assert shown == facts(snapshot)
+        assert (image / "rootfs").stat().st_mode == snapshot.stat().st_mode
+        assert shown[b"s"][3] == 1_600_000_000_987_654_321
+        assert "rootfs.tar" not in os.listdir(image)
+        names = sorted(os.listdir(image / "layers"))
+        assert [name.partition("-")[0] for name in names] == ["00", "01", "02"]
+        upper = image / "layers" / names[1]
+        assert sorted(os.listdir(upper / "o")) == [".wh..wh..opq", "new"]
+        assert os.listdir(upper / "d") == [".wh.gone"]
+        with tarfile.open(image / "flat.tar") as flat:
+            members = {os.fsencode(member.name): member for member in flat}
+            assert members.keys() == shown.keys()
+            content = flat.extractfile("a")
+            assert content is not None
+            assert content.read() == b"a" * 300_000
+
+
+def test_commands_read_it(containerd: Containerd, imgfs: Imgfs) -> None:
+    source = ("--source", f"containerd:{containerd.root}")
+    assert imgfs("cat", *source, f"{NAME}:/d/old").stdout == b"newer"
+    assert imgfs("find", *source, NAME, "n*").stdout == b"/o/new\n"
+    assert imgfs("find", *source, NAME, "hid*", status=1).stdout == b""
+    assert b"added" in imgfs("which", *source, NAME, "/o/new").stdout
+    assert imgfs("which", *source, NAME, "/d/gone", status=1).stdout.count(b"\n") == 2
+    done = imgfs("export", "--tar", "rootfs", *source, NAME, status=1)
+    assert (
+        b"was not pulled, or was discarded after unpacking, so that only its files are there" in done.stderr
+    )
+
+
+def test_a_tar_is_an_error_that_says_why(source: Source, image: TestImage) -> None:
+    with pytest.raises(
+        StoreError, match=r"there is no tar of it: its blob sha256:\w+ was not pulled, or was disc"
+    ):
+        source.store.get_tar_seek_stream(image.id)
+
+
+def test_what_goes_while_the_image_is_open_is_read_from_snapshots(
+    containerd: Containerd, indexer: Indexer, tmp_path: Path
+) -> None:
+    """As when containerd collects garbage."""
+    image = TestImage(
+        [tar(STACK[0]), tar([Entry("x", FILE, "x"), Entry("d/.wh.old", FILE)])], ["example/going:1"]
+    )
+    before = set(containerd.blobs.iterdir())
+    for archive in archives(tmp_path, [image]):
+        containerd.ctr("images", "import", archive, namespace="going")
+    with closing(open_source(f"containerd:{containerd.root}#going", indexer)) as source:
+        assert source.store.layers(image.id).has_tars
+        for blob in set(containerd.blobs.iterdir()) - before:
+            if not blob.read_bytes().startswith(b"{"):
+                blob.unlink()
+        assert source.refresh()
+        layers = source.store.layers(image.id)
+        assert not layers.has_tars
+        with RootFS.of(layers, TreeCache(None), "image") as root, root.open("/x") as file:
+            assert file.read() == b"x"
