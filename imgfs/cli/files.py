@@ -1,11 +1,13 @@
 """`imgfs cat` and `imgfs cp`, and the paths of `imgfs ls`: files of an image without a mount."""
 
+import errno
 import os
 import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
+from itertools import pairwise
 
 import click
 
@@ -15,9 +17,11 @@ from imgfs.cli.messages import shown, tell
 from imgfs.cli.naming import named_image, named_images
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file, output_folder
-from imgfs.errors import NotFound, StoreError
+from imgfs.errors import NotFound, StoreError, describe
 from imgfs.rootfs import RootFS, Stat
 from imgfs.rootfs.copy_out import CopyOut, tar_of
+from imgfs.sources import SCHEMES
+from imgfs.sources.image_reference import parse_image_reference
 from imgfs.sources.lookup import ChosenImage
 
 
@@ -34,6 +38,9 @@ def cat(files: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> 
     Example:
       imgfs cat debian:/etc/os-release
     """
+    for term, after in pairwise(files):
+        if after.startswith("/") and parse_image_reference(term, SCHEMES).path is None:
+            raise click.UsageError(f"{term!r} has no path (IMAGE:/PATH); did you mean {term}:{after}?")
     failed = False
     with named_images(files, sources, store) as found, output_file("-") as output:
         for named in found:
@@ -80,6 +87,8 @@ def cp(
       imgfs cp -a debian:/etc etc-of-debian
       imgfs cp debian:/usr/share/doc - | tar tf -
     """
+    if ":/" in destination and parse_image_reference(path, SCHEMES).path is None:
+        raise click.UsageError("images are not changed: cp only copies out of them")
     if destination == "-" and sys.stdout.isatty():
         raise click.UsageError("a tar is not for a terminal: redirect standard output")
     with named_image(path, sources, store) as named, named.root_fs() as root:
@@ -114,7 +123,12 @@ def _copy(root: RootFS, entry: int, name: str, destination: str, *, archive: boo
         else:
             name = last
     with output_folder(place or ".") as folder:
-        CopyOut(root, folder, tell, archive=archive).copy(entry, name)
+        try:
+            CopyOut(root, folder, tell, archive=archive).copy(entry, name)
+        except PermissionError as error:
+            if not archive or error.errno != errno.EPERM or os.geteuid() == 0:
+                raise
+            raise StoreError(f"{describe(error)} (only root can keep owners; leave -a out)") from None
 
 
 def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool, as_json: bool) -> bool:

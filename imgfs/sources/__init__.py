@@ -4,6 +4,7 @@ References are written as skopeo writes its transports, `SCHEME:REST`; a bare pa
 there.
 """
 
+import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
@@ -74,6 +75,8 @@ def open_source(reference: str, indexer: Indexer) -> Source:
     if colon and scheme in SCHEMES:
         source = SCHEMES[scheme](rest, indexer)
     elif not os.path.lexists(reference):
+        if reference.startswith(("/", "./", "../")):
+            raise SourceNotFound(f"{reference}: {os.strerror(errno.ENOENT)}")
         hint = f" (sources are {', '.join(f'{scheme}:…' for scheme in SCHEMES)} or a path)"
         raise SourceNotFound(f"{reference}: no such source{hint}")
     elif os.path.isdir(reference):

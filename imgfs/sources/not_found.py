@@ -17,6 +17,7 @@ from imgfs.sources.union import Snapshot, Union
 
 _LISTED, _SUGGESTED = 10, 3  # names in an error
 _COMPARED = 10_000  # names that one which is not there is compared with
+_ARCHIVES = (".tar", ".tgz", ".tar.gz", ".tar.zst", ".tar.xz", ".tar.bz2")  # how names of archives end
 _SHORT = 12  # digits of an ID that are surely one
 
 _OTHERS_CALL_IT = {
@@ -74,7 +75,9 @@ def _image(term: str, reference: ImageReference) -> str:
 
 
 def _path_hint(reference: ImageReference) -> str:
-    """How to write a path that was taken for the name of an image in a store."""
+    """How to write a path that was taken for the name of an image in a store; or that there is no such file, either."""
+    if reference.source is None and reference.name.endswith(_ARCHIVES):
+        return f"; ./{reference.name} is not there, either"
     if reference.source not in default_sources() or not os.path.lexists(reference.name):
         return ""
     return f"; for the path of that name, write {reference.source}./{reference.name}"

@@ -14,6 +14,7 @@ import pytest
 
 from imgfs.blob import SparseBlob
 from imgfs.cli.files import _directories
+from imgfs.cli.main import main
 from imgfs.cli.output import output_folder
 from imgfs.rootfs.copy_out import CopyOut, tar_of
 from tests.conftest import Imgfs
@@ -285,3 +286,33 @@ def test_names_of_a_file_are_copies_where_no_link_can_be_made(
         CopyOut(root, folder, pytest.fail).copy(0, "")
     for name in ("motd", "again"):
         assert (tmp_path / "etc" / name).read_text() == "welcome"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["cat", "app:1", "/etc/motd"], "'app:1' has no path (IMAGE:/PATH); did you mean app:1:/etc/motd?"),
+        (
+            ["cp", "x", "app:1:/y"],
+            "images are not changed: cp only copies out of them",
+        ),
+    ],
+)
+def test_what_has_no_path_is_wrong_usage(imgfs: Imgfs, arguments: list[str], said: str) -> None:
+    assert imgfs(*arguments, status=2).stderr.decode().endswith(f"\nError: {said}\n")
+
+
+def test_that_a_user_cannot_keep_owners_is_said(
+    image: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def denied(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "fchown", denied)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(sys, "argv", ["imgfs", "cp", "-a", f"{image}:/etc/motd", str(tmp_path / "x")])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 1
+    line = f"imgfs: {tmp_path}/x: Operation not permitted (only root can keep owners; leave -a out)"
+    assert capsys.readouterr().err.splitlines() == [line]

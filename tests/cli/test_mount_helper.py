@@ -103,6 +103,8 @@ def test_mount_mounts_by_type(imgfs: Imgfs, archive: Path, tmp_path: Path) -> No
         assert os.stat(tmp_path / "mnt/images").st_uid == 7
         imgfs("umount", tmp_path / "mnt")
         failed = subprocess.run([*mount[:3], "/none", tmp_path / "mnt"], capture_output=True, check=False)
-        assert failed.returncode == 32 and failed.stderr.startswith(b"imgfs: /none: no such source")
+        assert failed.returncode == 32 and failed.stderr.startswith(
+            b"imgfs: /none: No such file or directory"
+        )
     finally:
         helper.unlink()

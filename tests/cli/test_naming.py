@@ -49,6 +49,13 @@ def test_an_image_of_a_source_with_several_is_to_be_chosen(imgfs: Imgfs, several
     assert line == f"imgfs: {several}: 2 images are there, choose one: a/one:latest, a/two:latest\n"
 
 
+def test_a_file_that_is_not_there_is_an_error_of_files(imgfs: Imgfs) -> None:
+    line = imgfs("inspect", "./absent", status=1).stderr.decode()
+    assert line == "imgfs: ./absent: No such file or directory\n"
+    assert b"; ./absent.tar.gz is not there, either" in imgfs("inspect", "absent.tar.gz", status=1).stderr
+    assert b"either" not in imgfs("inspect", "absent", status=1).stderr
+
+
 def test_a_name_of_different_images_is_an_error_that_lists_them(
     imgfs: Imgfs, one: Path, several: Path
 ) -> None:

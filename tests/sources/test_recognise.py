@@ -54,7 +54,7 @@ def test_a_path_where_nothing_known_lies_is_refused_by_its_name(tmp_path: Path) 
     for name, problem in (
         ("pipe", "not an archive of images: not a regular file"),
         ("folder", "neither an image layout nor a store"),
-        ("absent", "no such source"),
+        ("absent", "No such file or directory"),
     ):
         with pytest.raises(StoreError, match=f"^{tmp_path / name}: {problem}"):
             _reference(tmp_path, tmp_path / name)
