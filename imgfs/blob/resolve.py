@@ -2,6 +2,8 @@
 
 openat2(2) does it in one call, so that no concurrent rename can change what a name means. Where the kernel has no
 openat2, or a seccomp filter refuses it, the name is walked one component at a time and links are read here.
+
+Reading what was opened changes no access time (O_NOATIME), unless it is another user's and this one is not root.
 """
 
 import ctypes
@@ -92,10 +94,25 @@ def has_openat2() -> bool:
 def _openat2(directory: int, name: bytes, flags: int, resolve: int) -> int:
     if b"\0" in name:
         raise _error(errno.EINVAL)
-    fd: int = _syscall(_OPENAT2, directory, name, _how(flags | os.O_CLOEXEC, resolve), _HOW_SIZE)
+    quiet = _quiet(flags)
+    fd: int = _syscall(_OPENAT2, directory, name, _how(quiet | os.O_CLOEXEC, resolve), _HOW_SIZE)
+    if fd < 0 and quiet != flags and ctypes.get_errno() == errno.EPERM:
+        fd = _syscall(_OPENAT2, directory, name, _how(flags | os.O_CLOEXEC, resolve), _HOW_SIZE)
     if fd < 0:
         raise _error(ctypes.get_errno())
     return fd
+
+
+def _open(name: bytes, flags: int, directory: int) -> int:
+    try:
+        return os.open(name, _quiet(flags), dir_fd=directory)
+    except PermissionError:
+        return os.open(name, flags, dir_fd=directory)
+
+
+def _quiet(flags: int) -> int:
+    """The flags with which reading changes no access time, as far as the kernel allows that."""
+    return flags if flags & os.O_PATH else flags | os.O_NOATIME
 
 
 @cache
@@ -120,7 +137,7 @@ class _Walk:
                 self._up()
                 continue
             try:
-                fd = os.open(part, (_STEP if waiting else flags | os.O_NOFOLLOW), dir_fd=self._folders[-1])
+                fd = _open(part, (_STEP if waiting else flags | os.O_NOFOLLOW), self._folders[-1])
             except OSError:
                 target = self._target(part)
                 if target is None:
@@ -136,7 +153,7 @@ class _Walk:
             if not waiting and flags & os.O_NOFOLLOW:
                 raise _error(errno.ELOOP)
             waiting += self._components(target)
-        return os.open(b".", flags, dir_fd=self._folders[-1])
+        return _open(b".", flags, self._folders[-1])
 
     def leave(self) -> None:
         """Close all directories but the first."""

@@ -10,8 +10,11 @@ _DAY = 24
 
 def age(moment: datetime | None, now: datetime) -> str:
     """How long ago a moment was, such as `2 weeks ago`; `N/A` if it is not known."""
-    if moment is None:
-        return "N/A"
+    return "N/A" if moment is None else f"{span(moment, now)} ago"
+
+
+def span(moment: datetime, now: datetime) -> str:
+    """How long it is from a moment to another, such as `2 weeks`."""
     seconds = int((now - moment).total_seconds())
     minutes = seconds // 60
     hours = round((now - moment).total_seconds() / 3600)
@@ -31,7 +34,7 @@ def age(moment: datetime | None, now: datetime) -> str:
         text = _counted(hours // _DAY // 30, "month")
     else:
         text = _counted(hours // _DAY // 365, "year")
-    return f"{text} ago"
+    return text
 
 
 def with_zone(moment: datetime | None) -> str:

@@ -40,6 +40,7 @@ _COMMANDS = {
     "mount": "mount.mount",
     "umount": "mount.umount",
     "ls": "ls.ls",
+    "ps": "ps.ps",
     "tree": "tree.tree",
     "inspect": "inspect.inspect",
     "cat": "files.cat",
@@ -72,7 +73,20 @@ _ERROR_STATUS = {
 _INCORRECT = 1
 """The exit status for wrong usage that mount(8) has."""
 
-_READING = ("ls", "tree", "inspect", "cat", "find", "which", "diff", "layers", "check", "index", "verify")
+_READING = (
+    "ls",
+    "ps",
+    "tree",
+    "inspect",
+    "cat",
+    "find",
+    "which",
+    "diff",
+    "layers",
+    "check",
+    "index",
+    "verify",
+)
 """Commands that write nothing where a user says, so that what may not be opened is a source."""
 
 _OTHERS_CALL_IT = {
@@ -92,7 +106,7 @@ _OTHERS_CALL_IT = {
 
 _NOT_HERE = {
     "registries are not reached: docker, podman or skopeo copy images from them": ("pull", "push", "login"),
-    "images are not run, only read: docker or podman run them": ("run", "exec", "start", "stop", "ps"),
+    "images are not run, only read: docker or podman run them": ("run", "exec", "start", "stop"),
 }
 """Commands of other tools that nothing here is like."""
 

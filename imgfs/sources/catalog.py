@@ -1,4 +1,4 @@
-"""All that one look at a place yields: its images, their names, and the layers that they share.
+"""All that one look at a place yields: its images, their names, its containers, and the layers that they share.
 
 Where a layer is stored more than once, each copy is kept, and one that can be read is read.
 """
@@ -12,11 +12,12 @@ from imgfs.budget import MIB, Budget
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError, TooMuch
 from imgfs.layers import Indexer, Layer, LayerChoice, chain_ids, verified_first
-from imgfs.sources.finder import Artifact, Found, FoundImage, LayerRef, unpack
+from imgfs.sources.finder import Artifact, Found, FoundContainer, FoundImage, LayerRef, unpack
 from imgfs.store import Image, Problems
 
 _MEMORY = 256 * MIB  # that what is found in one place may take, about
-_IMAGE, _LAYER, _NAME = 2048, 1024, 256  # bytes that each takes, besides its documents and its text
+# bytes that each takes, besides its documents and its text
+_IMAGE, _CONTAINER, _LAYER, _NAME = 2048, 4096, 1024, 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,14 +41,15 @@ class Catalog:
         self.tags: dict[str, ImageID] = {}
         self.aliases: dict[str, ImageID] = {}
         self.artifacts: list[Artifact] = []
+        self.containers: dict[str, FoundContainer] = {}
         self.problems: Problems = before.problems.begin() if before else Problems(place)
         self._place = place
         self._indexer = indexer
         self._budget = Budget(place, _MEMORY)
         self._before = before
         self._manifests: dict[ImageID, bytes] = {}  # compressed
-        self._stacks: dict[ImageID, Sequence[LayerRef]] = {}
-        self._incomplete: set[ImageID] = set()  # images of which a layer is missing
+        self._stacks: dict[str, Sequence[LayerRef]] = {}  # by the ID of an image or a container
+        self._incomplete: set[str] = set()  # those of which a layer is missing
         self._placed: dict[ChainID, _Placed] = {}
         self._copies: dict[DiffID, dict[Hashable, LayerRef]] = {}
         self._choices: dict[ChainID, Layer] = {}
@@ -67,13 +69,15 @@ class Catalog:
                     text = sum(map(len, (thing.type, *thing.tags)))
                     self._budget.spend(_NAME + text, "artifacts")
                     self.artifacts.append(thing)
+                elif isinstance(thing, FoundContainer):
+                    self._add_container(thing)
                 else:
                     self._add(thing)
             if before is not None and not self._extends(before):
                 self._budget.restore(_LAYER * len(self._placed))
                 self._placed, self._copies, self._missing = {}, {}, {}
-                for image_id, refs in self._stacks.items():
-                    self._add_layers(self.images[image_id], refs)
+                for id_, refs in self._stacks.items():
+                    self._add_layers(id_, self._diff_ids(id_), refs)
         except TooMuch as error:
             why = str(error).removeprefix(f"{self._place}: ")
             self.problems.report(f"leaving out what else is there: {why}")
@@ -109,6 +113,7 @@ class Catalog:
             and self.tags == other.tags
             and self.aliases == other.aliases
             and self.artifacts == other.artifacts
+            and self.containers == other.containers
             and self._manifests == other._manifests
             and self._placed.keys() == other._placed.keys()
             and self._copies.keys() == other._copies.keys()
@@ -116,9 +121,20 @@ class Catalog:
         )
 
     def _extends(self, before: "Catalog") -> bool:
-        """Whether every image of an earlier catalog is here with the same layers."""
+        """Whether every image and container of an earlier catalog is here with the same layers."""
         stacks = self._stacks
-        return all(stacks.get(image_id) == refs for image_id, refs in before._stacks.items())
+        return all(stacks.get(id_) == refs for id_, refs in before._stacks.items())
+
+    def _add_container(self, found: FoundContainer) -> None:
+        container = found.container
+        if container.id in self.containers:
+            return
+        text = sum(map(len, (container.name, container.image_name, *container.command, *container.ports)))
+        self._budget.spend(_CONTAINER + text, "containers")
+        self.containers[container.id] = found
+        if not self._has_layers(container.id, found.layers):
+            self._add_layers(container.id, found.diff_ids, found.layers)
+        self._stacks[container.id] = found.layers
 
     def _add(self, found: FoundImage) -> None:
         image = found.image
@@ -130,8 +146,8 @@ class Catalog:
                 self._manifests[image.id] = packed
         if found.parent is not None:
             self.parents[image.id] = found.parent
-        if not self._has_layers(found):
-            self._add_layers(image, found.layers)
+        if not self._has_layers(image.id, found.layers):
+            self._add_layers(image.id, image.diff_ids, found.layers)
         self._stacks.setdefault(image.id, found.layers)
         for names, known in ((found.tags, self.tags), (found.aliases, self.aliases)):
             for name in names:
@@ -139,31 +155,35 @@ class Catalog:
                     self._budget.spend(_NAME + len(name), "names")
                     known[name] = image.id
 
-    def _has_layers(self, found: FoundImage) -> bool:
-        """Whether all layers of an image were found before, each where it is now."""
-        before, image_id = self._before, found.image.id
-        if before is None or image_id in before._incomplete:
+    def _has_layers(self, id_: str, refs: Sequence[LayerRef]) -> bool:
+        """Whether all layers of an image or a container were found before, each where it is now."""
+        before = self._before
+        if before is None or id_ in before._incomplete:
             return False
-        return before._stacks.get(image_id) == found.layers
+        return before._stacks.get(id_) == refs
 
-    def _add_layers(self, image: Image, refs: Sequence[LayerRef]) -> None:
-        stack = list(chain_ids(image.diff_ids))
+    def _diff_ids(self, id_: str) -> Sequence[DiffID]:
+        container = self.containers.get(id_)
+        return self.images[ImageID(id_)].diff_ids if container is None else container.diff_ids
+
+    def _add_layers(self, id_: str, diff_ids: Sequence[DiffID], refs: Sequence[LayerRef]) -> None:
+        stack = list(chain_ids(diff_ids))
         if len(refs) != len(stack):
-            self._incomplete.add(image.id)
+            self._incomplete.add(id_)
             why = f"it has {len(refs)} layers where its config has {len(stack)} diff IDs"
             if stack:
                 self._missing[stack[-1]] = partial(_raise, why)
             else:
-                self.problems.report(f"image {image.id}: {why}")
+                self.problems.report(f"image {id_}: {why}")
             return
         parent = None
-        for chain_id, diff_id, ref in zip(stack, image.diff_ids, refs, strict=True):
+        for chain_id, diff_id, ref in zip(stack, diff_ids, refs, strict=True):
             if chain_id not in self._placed or ref.key not in self._copies[diff_id]:
                 self._budget.spend(_LAYER, "layers")
                 try:
                     layer = self._resolve(ref, chain_id, diff_id, parent)
                 except (ImgfsError, OSError):  # raised again when it is wanted
-                    self._incomplete.add(image.id)
+                    self._incomplete.add(id_)
                     self._missing[chain_id] = partial(ref.resolve, chain_id, diff_id, parent, self._indexer)
                 else:
                     placed = self._placed.get(chain_id)

@@ -7,7 +7,7 @@ Tried by the tests that every source runs through.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Protocol
@@ -17,6 +17,7 @@ from isal import isal_zlib
 from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.layers import BlobLayer, Indexer, Layer
+from imgfs.sources.container import Container
 from imgfs.store import Image
 
 
@@ -85,7 +86,26 @@ class Artifact:
     tags: Sequence[str] = ()
 
 
-Found = FoundImage | Artifact
+@dataclass(frozen=True, slots=True)
+class FoundContainer:
+    """A container as a place describes it.
+
+    `layers` are those of its image, bottom first, one for each of `diff_ids`; `own` are those above them that are no
+    image's, of which the last holds what the container changed, and all may still change; if it `is_whole`, that one
+    holds all files, and there are no others. `open_record` opens what the
+    engine itself keeps of the container, `open_log` what it has written, None where that is no file.
+    """
+
+    container: Container
+    diff_ids: Sequence[DiffID]
+    layers: Sequence[LayerRef]
+    own: Sequence[LayerRef]
+    is_whole: bool
+    open_record: Callable[[], Blob] = field(compare=False)
+    open_log: Callable[[], Blob] | None = field(default=None, compare=False)
+
+
+Found = FoundImage | FoundContainer | Artifact
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +121,7 @@ class Check:
 
 
 class Finder(ABC):
-    """Finds the images of one place. Its methods are called by one thread at a time.
+    """Finds the images and the containers of one place. Its methods are called by one thread at a time.
 
     `reference` is how the place is written, such as `oci:/srv/layout`. `folders` are the absolute paths of the
     directories that are read while the source is open; none where all that is read is open already. `writers` are the

@@ -25,8 +25,11 @@ from imgfs.sources.documents import (
     read_document,
     reading_budget,
 )
-from imgfs.sources.finder import Artifact, BlobRef, Found, FoundImage, Report, ignore, pack
+from imgfs.sources.finder import Artifact, BlobRef, FoundImage, Report, ignore, pack
 from imgfs.store import Image, this_architecture
+
+Listed = FoundImage | Artifact
+"""What manifests lead to."""
 
 logger = logging.getLogger("imgfs")
 
@@ -130,8 +133,8 @@ class ManifestWalk:
         self._report: Report = ignore
         self._budget = reading_budget(place)
         self._stored: Container[str] = ()
-        self._known: Mapping[str, Found] = {}
-        self._found: dict[str, Found] = {}  # by the digest of the manifest
+        self._known: Mapping[str, Listed] = {}
+        self._found: dict[str, Listed] = {}  # by the digest of the manifest
         self._layers = WeakValueDictionary[tuple[str, int | None], BlobRef]()  # images share them
 
     def begin(self, report: Report, stored: Callable[[], Container[str]]) -> None:
@@ -145,7 +148,7 @@ class ManifestWalk:
         self._stored = stored() if self._found else ()
         self._known, self._found = self._found, {}
 
-    def images(self, top: Descriptor, tags: Sequence[str], aliases: Sequence[str] = ()) -> Iterator[Found]:
+    def images(self, top: Descriptor, tags: Sequence[str], aliases: Sequence[str] = ()) -> Iterator[Listed]:
         """The images and artifacts below a descriptor; the first image carries the names, or else the top its tags.
 
         An entry of an index that is not there is of a platform that was not pulled, as long as another one is there.
@@ -187,7 +190,7 @@ class ManifestWalk:
         elif not found and (names or absent):
             self._report(f"{called} leads to no image that is here", image=top.digest, names=names)
 
-    def _look_at(self, descriptor: Descriptor, tags: Sequence[str]) -> tuple[list[Descriptor], Found | None]:
+    def _look_at(self, descriptor: Descriptor, tags: Sequence[str]) -> tuple[list[Descriptor], Listed | None]:
         """What to look at next, last first, and what was found."""
         digest = Digest(descriptor.digest)
         if _is_attestation(descriptor):
@@ -210,7 +213,7 @@ class ManifestWalk:
             return [], Artifact(digest, document.artifact_type or listed[-1].kind, tags)
         return list(reversed(this_platform_first(list(reversed(entries.values()))))), None
 
-    def _known_at(self, digest: Digest) -> Found | None:
+    def _known_at(self, digest: Digest) -> Listed | None:
         """What is behind a manifest that was read before."""
         if digest in self._found:
             return self._found[digest]
@@ -222,7 +225,7 @@ class ManifestWalk:
         self._found[digest] = known
         return known
 
-    def _image(self, descriptor: Descriptor, manifest: Document, data: bytes, tags: Sequence[str]) -> Found:
+    def _image(self, descriptor: Descriptor, manifest: Document, data: bytes, tags: Sequence[str]) -> Listed:
         kind = manifest.artifact_type or manifest.media_type
         artifact = Artifact(Digest(descriptor.digest), kind, tags)
         if manifest.config is None:

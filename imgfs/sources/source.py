@@ -1,4 +1,4 @@
-"""What a source is, once open: an image store, names for its images, and the layers that the store holds.
+"""What a source is, once open: an image store, names for its images, the layers that the store holds, and containers.
 
 Everything is derived from what a `Finder` finds and follows that when the place changes.
 Tried by the tests that every source runs through.
@@ -11,8 +11,9 @@ from datetime import datetime
 from imgfs.digest import ImageID
 from imgfs.layers import Indexer, LayerRegistry
 from imgfs.sources.catalog import Catalog
-from imgfs.sources.finder import Artifact, Check, Finder
-from imgfs.store import ImageStore, MemoryBackend, Problem
+from imgfs.sources.container_layers import ContainerLayers
+from imgfs.sources.finder import Artifact, Check, Finder, FoundContainer
+from imgfs.store import ImageStore, LayerStack, MemoryBackend, Problem
 
 logger = logging.getLogger("imgfs")
 
@@ -56,6 +57,19 @@ class Source:
     def artifacts(self) -> Sequence[Artifact]:
         """What is in this source and is no image."""
         return self._catalog.artifacts
+
+    @property
+    def containers(self) -> Mapping[str, FoundContainer]:
+        """The containers in this source, by ID."""
+        return self._catalog.containers
+
+    def container_layers(self, found: FoundContainer) -> LayerStack:
+        """The layers of a container as they are now: those of its image, and its own, which are read again each time.
+
+        What is missing is reported when it is used.
+        """
+        layers = ContainerLayers(found, self.layers, self._indexer)
+        return LayerStack(layers, layers.diff_ids)
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of the image's manifest, None where the source has none."""

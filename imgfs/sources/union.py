@@ -10,14 +10,22 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from itertools import product
 from threading import Lock
+from typing import NamedTuple
 
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, is_lost, printable
 from imgfs.layers import Layer, chain_ids
-from imgfs.sources.finder import Artifact
+from imgfs.sources.finder import Artifact, FoundContainer
 from imgfs.sources.names import NamedImages, Names
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image, Problem, Problems
+
+
+class ContainerAt(NamedTuple):
+    """A container, and the first source that has it."""
+
+    found: FoundContainer
+    source: Source
 
 
 @dataclass(frozen=True)
@@ -26,7 +34,8 @@ class Snapshot(NamedImages):
 
     `sources` tells which sources have an image, in their order. A parent may be an image that no source has; only
     images that are there have children. `tags` are names as `printable` writes them. `wanted` are the images that were
-    asked for: all, or where a source was restricted to some, those and not their parents.
+    asked for: all, or where a source was restricted to some, those and not their parents. `containers` are by ID; those
+    of a source that was restricted to images are not among them.
     """
 
     images: Mapping[ImageID, Image]
@@ -36,6 +45,7 @@ class Snapshot(NamedImages):
     tags: Mapping[str, ImageID]
     ids: DigestIndex
     aliases: Mapping[str, ImageID] = field(default_factory=dict)
+    containers: Mapping[str, ContainerAt] = field(default_factory=dict)
     wanted: Sequence[ImageID] = ()
     _chosen: dict[ImageID, Source] = field(default_factory=dict, compare=False, repr=False)
 
@@ -44,6 +54,15 @@ class Snapshot(NamedImages):
         """The users who decide what is in the sources of these images."""
         sources = {source for having in self.sources.values() for source in having}
         return frozenset[int]().union(*(source.writers for source in sources))
+
+    @cached_property
+    def container_names(self) -> Mapping[str, str]:
+        """The ID of the container of each name, as `printable` writes it; of equal names, the first one's."""
+        names: dict[str, str] = {}
+        for container_id, (found, _) in self.containers.items():
+            if found.container.name:
+                names.setdefault(printable(found.container.name), container_id)
+        return names
 
     @cached_property
     def heads(self) -> list[ImageID]:
@@ -208,6 +227,7 @@ class _Contents:
     images: Mapping[ImageID, Image]
     tags: Mapping[str, ImageID]
     aliases: Mapping[str, ImageID]
+    containers: Mapping[str, FoundContainer]
 
 
 def _look(source: Source, known: Mapping[ImageID, Image]) -> _Contents:
@@ -218,7 +238,7 @@ def _look(source: Source, known: Mapping[ImageID, Image]) -> _Contents:
         if image_id in images:
             tags.setdefault(printable(name), image_id)
     aliases = {name: image_id for name, image_id in source.aliases.items() if image_id in images}
-    return _Contents(images, tags, aliases)
+    return _Contents(images, tags, aliases, source.containers)
 
 
 def _restricted(has: _Contents, terms: Sequence[str]) -> tuple[_Contents, set[ImageID]]:
@@ -241,7 +261,7 @@ def _restricted(has: _Contents, terms: Sequence[str]) -> tuple[_Contents, set[Im
         {name: image_id for name, image_id in names.items() if image_id in kept}
         for names in (has.tags, has.aliases)
     )
-    return _Contents(kept, tags, aliases), wanted
+    return _Contents(kept, tags, aliases, {}), wanted
 
 
 def _with(names: Mapping[str, ImageID], more: Mapping[str, ImageID]) -> Mapping[str, ImageID]:
@@ -256,6 +276,7 @@ def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequen
     parents: dict[ImageID, ImageID] = {}
     tags: Mapping[str, ImageID] = {}
     aliases: Mapping[str, ImageID] = {}
+    containers: dict[str, ContainerAt] = {}
     wanted = set[ImageID]()
     for source, has in contents.items():
         if source in only:
@@ -269,6 +290,8 @@ def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequen
             if image.parent is not None:
                 parents.setdefault(image_id, image.parent)
         tags, aliases = _with(tags, has.tags), _with(aliases, has.aliases)
+        for container_id, found_container in has.containers.items():
+            containers.setdefault(container_id, ContainerAt(found_container, source))
     images = dict(sorted(images.items()))
     children: dict[ImageID, list[ImageID]] = {}
     for image_id in images:
@@ -276,4 +299,6 @@ def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequen
         if parent in images:
             children.setdefault(parent, []).append(image_id)
     asked_for = [image_id for image_id in images if image_id in wanted]
-    return Snapshot(images, found, parents, children, tags, DigestIndex(images), aliases, asked_for)
+    return Snapshot(
+        images, found, parents, children, tags, DigestIndex(images), aliases, containers, asked_for
+    )

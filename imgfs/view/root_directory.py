@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from imgfs.cache import Cache
 from imgfs.rootfs import TreeCache
 from imgfs.sources.union import Snapshot, Union
+from imgfs.view.container_trees import ContainerTrees
+from imgfs.view.containers_directory import ContainersDirectory
 from imgfs.view.image_directory import Context, ViewOptions
 from imgfs.view.images_directory import ImagesDirectory
 from imgfs.view.links import HeadsDirectory, TagsDirectory, TagTree, vanished_tags
@@ -20,6 +22,7 @@ class RootDirectory(Directory):
 
     def __init__(self, union: Union, options: ViewOptions, cache: Cache | None = None) -> None:
         self._trees = Trees(TreeCache(cache), links_inside=options.links_inside)
+        self._containers = ContainerTrees(self._trees)
         self._tags = TagTree()
         self._union = union
         self.usage = Usage(union, self._trees)
@@ -41,13 +44,28 @@ class RootDirectory(Directory):
         """
         before, self._seen = self._seen, self._union.snapshot
         after = self._seen
-        return [] if after is before else list(_vanished(self._tags, before, after))
+        if after is before:
+            return []
+        for container_id in before.containers.keys() - after.containers.keys():
+            self._containers.forget(container_id)
+        return list(_vanished(self._tags, before, after))
 
     def lookup(self, name: bytes) -> Node | None:
-        return self._entries.get(name)
+        return self._containers_directory() if name == b"containers" else self._entries.get(name)
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         yield from self._entries.items()
+        containers = self._containers_directory()
+        if containers is not None:
+            yield b"containers", containers
+
+    def _containers_directory(self) -> Node | None:
+        """`containers/`, if there are any: most sources are no place for them."""
+        if not self._union.snapshot.containers:
+            return None
+        directory = ContainersDirectory(self._union, self._containers)
+        directory.name_may_change = True  # gone once there are none, which is not reported
+        return directory
 
 
 def _vanished(tags: TagTree, before: Snapshot, after: Snapshot) -> Iterator[tuple[str, bytes]]:
@@ -58,4 +76,6 @@ def _vanished(tags: TagTree, before: Snapshot, after: Snapshot) -> Iterator[tupl
     for image_id, children in before.children.items():
         for child in set(children).difference(after.children.get(image_id, ())):
             yield f"{ImagesDirectory.key}/{image_id.hex}/children", child.hex.encode()
+    for container_id in before.containers.keys() - after.containers.keys():
+        yield ContainersDirectory.key, container_id.encode()
     yield from vanished_tags(tags, before, after)

@@ -1,15 +1,20 @@
 """Trees of images and of layers: made when they are looked into, kept while there is room."""
 
+import errno
+import os
 from collections import defaultdict
-from collections.abc import Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from threading import Lock
+from typing import Protocol, TypeVar
 
 from imgfs.blob import Blob
 from imgfs.lru import LRU
 from imgfs.rootfs import OpenLayers, RootFS, TreeCache
-from imgfs.view.image_origin import ImageOrigin
+from imgfs.store import LayerStack
 from imgfs.view.node import Directory, Node, NodeTable, Origin
 from imgfs.view.tree_nodes import TreeDirectory, tree_node
+
+T = TypeVar("T")
 
 _KNOWN = 10_000  # tables that are remembered, loaded or not
 _ENTRIES = 4_000_000  # kept in all; some 100 bytes each
@@ -29,14 +34,28 @@ class Trees:
         self._open_layers: defaultdict[Hashable, OpenLayers] = defaultdict(OpenLayers)
         self._lock = Lock()
 
-    def table(self, key: str, origin: ImageOrigin, mtime_ns: int = 0, only: int | None = None) -> "TreeTable":
+    def table(
+        self,
+        key: str,
+        origin: "TreeOrigin",
+        mtime_ns: int = 0,
+        only: int | None = None,
+        *,
+        once: bool = False,
+    ) -> "TreeTable":
         """The table known as `key`, made if there is none yet; as `TreeTable` otherwise."""
         with self._lock:
             table = self._known.get(key)
             if table is None:
-                table = TreeTable(key, self, origin, mtime_ns, only)
+                table = TreeTable(key, self, origin, mtime_ns, only, once=once)
                 self._known.put(key, table)
             return table
+
+    def drop(self, table: "TreeTable") -> None:
+        """Unload a table that is not wanted any more. Never blocks."""
+        root = self.loaded.pop(table)
+        if root is not None:
+            root.close()
 
     def open_layers(self, origins: Hashable) -> OpenLayers:
         """The layers of one source that are open: each has its own, so that it closes no other's."""
@@ -51,6 +70,17 @@ class Trees:
             open_layers = list(self._open_layers.values())
         for layers in open_layers:
             layers.close()
+
+
+class TreeOrigin(Protocol):
+    """Where the layers of a tree are read from: `ImageOrigin`, or that of a container."""
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """What reading them may have to wait for. Never blocks."""
+
+    def read(self, work: Callable[[LayerStack], T]) -> T:
+        """What `work` returns for the layers. May block. Raises ImgfsError or OSError."""
 
 
 class _Unloaded(Directory):
@@ -73,11 +103,19 @@ class _Unloaded(Directory):
 class TreeTable(NodeTable):
     """The tree that the layers of `origin` make, or if `only` is given that layer alone, known as `key`.
 
-    `mtime_ns` is that of the top while the tree is not loaded.
+    `mtime_ns` is that of the top while the tree is not loaded. With `once`, the layers may have changed when they are
+    read again, so the tree is loaded only once: after it is unloaded, it `is_stale`.
     """
 
     def __init__(
-        self, key: str, trees: Trees, origin: ImageOrigin, mtime_ns: int, only: int | None = None
+        self,
+        key: str,
+        trees: Trees,
+        origin: TreeOrigin,
+        mtime_ns: int,
+        only: int | None = None,
+        *,
+        once: bool = False,
     ) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
@@ -85,6 +123,8 @@ class TreeTable(NodeTable):
         self._trees = trees
         self._origin = origin
         self._only = only
+        self._once = once
+        self._was_loaded = False
         self._loading = Lock()
         self._flat_size: int | None = None
 
@@ -96,6 +136,11 @@ class TreeTable(NodeTable):
     def known_flat_size(self) -> int | None:
         """The size of the flat tar if it is known by now."""
         return self._flat_size
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether the tree cannot be loaded any more."""
+        return self._once and self._was_loaded and self._trees.loaded.get(self) is None
 
     def node(self, number: int) -> Node | None:
         root = self._trees.loaded.get(self)
@@ -113,15 +158,21 @@ class TreeTable(NodeTable):
         self.root()
 
     def root(self) -> RootFS:
-        """The root file system, its tree made now if need be. Raises what reading the layers raises."""
+        """The root file system, its tree made now if need be. Raises what reading the layers raises.
+
+        If the table is stale, raises OSError ESTALE, on which the kernel looks names up again.
+        """
         trees = self._trees
         with self._loading:
             root = trees.loaded.get(self)
             if root is None:
+                if self._once and self._was_loaded:
+                    raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), self.key)
                 open_layers = trees.open_layers(self.origins)
                 root = RootFS(self._origin.read, trees.cache, self.key, self._only, open_layers)
                 for dropped in trees.loaded.put(self, root):  # which makes the tree, to weigh it
                     dropped.close()
+                self._was_loaded = True
             return root
 
     def open_flat(self) -> Blob:

@@ -192,3 +192,16 @@ def test_a_name_that_is_exchanged_for_a_link_all_the_time_never_leads_out(
         racer.join()
     assert b"secret" not in seen
     assert b"mine" in seen
+
+
+@pytest.mark.parametrize("opening", [open_beneath, open_step_by_step])
+def test_reading_a_file_changes_no_access_time(tmp_path: Path, opening: Open) -> None:
+    file = tmp_path / "file"
+    file.write_text("content")
+    os.utime(file, ns=(10**9, 2 * 10**9))
+    top = os.open(tmp_path, os.O_PATH)
+    fd = opening(top, b"file", os.O_RDONLY, Links.REFUSED)
+    assert os.read(fd, 9) == b"content"
+    os.close(fd)
+    os.close(top)
+    assert file.stat().st_atime_ns == 10**9

@@ -14,8 +14,10 @@ from imgfs.cli.main import imgfs as group
 from imgfs.cli.template import FUNCTIONS
 from imgfs.help import topic_text
 from tests.conftest import Imgfs
+from tests.containers import docker_container
 from tests.images import TestImage, docker_archive, layer_tar
 from tests.layouts import Layout, artifacts, tagged
+from tests.splitting import docker_root
 
 
 def _documented() -> Mapping[str, tuple[set[str], set[str]]]:
@@ -52,6 +54,7 @@ def archive(tmp_path: Path) -> str:
 
 COMMANDS = {
     "ls": "ls {archive}",
+    "ps": "ps docker:{root}",
     "tree": "tree {archive}",
     "which": "which {archive}:example/app:1 /etc/passwd",
     "layers": "layers {archive}:example/app:1",
@@ -65,7 +68,7 @@ COMMANDS = {
     "doctor": "doctor",
     "inspect": "inspect --source {archive} example/app:1",
 }
-LISTS = ("ls", "ls --broken", "tree", "which", "cache ls", "inspect")
+LISTS = ("ls", "ls --broken", "ps", "tree", "which", "cache ls", "inspect")
 WHOLE = ("layers", "check")
 
 
@@ -79,8 +82,12 @@ def _objects(name: str, output: bytes) -> Iterator[Mapping[str, Any]]:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_fields_are_those_in_the_manual(imgfs: Imgfs, archive: str, name: str) -> None:
-    words = [word.format(archive=archive) for word in COMMANDS[name].split()]
+def test_fields_are_those_in_the_manual(
+    imgfs: Imgfs, archive: str, tmp_path: Path, images: list[TestImage], name: str
+) -> None:
+    root = docker_root(tmp_path / "root", images)
+    docker_container(root, images[0])
+    words = [word.format(archive=archive, root=root) for word in COMMANDS[name].split()]
     objects = list(_objects(name, imgfs(*words, "--json", status=None if name == "doctor" else 0).stdout))
     assert objects
     name = name.removesuffix(" --layers")

@@ -12,6 +12,7 @@ Tried by the tests of the store.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property, partial
 
 from imgfs.blob import Root
@@ -19,6 +20,7 @@ from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import Corrupt, InvalidDigest, LayerNotFound
 from imgfs.layers import SplitLayer, SplitPlace, Splits
 from imgfs.layers.chain import stacked
+from imgfs.sources.documents import MAX_LAYERS
 from imgfs.sources.finder import Report
 from imgfs.sources.imagedb import parse_repositories
 
@@ -28,6 +30,9 @@ FILES: Mapping[str, str] = {
     "vfs": "vfs/dir/{}",
 }
 """Where each storage driver that can be read keeps the files of a layer, by its cache ID."""
+
+MERGED = ("vfs",)
+"""The storage drivers whose directories hold the files of the layers below, too."""
 
 _MAX_RECORD = 4096
 _MAX_NAMES = 64 << 20
@@ -43,6 +48,18 @@ def drivers(root: Root) -> list[str]:
     found = [name for name in names if root.exists(f"image/{name}/imagedb")]
     order = list(FILES)
     return sorted(found, key=lambda name: (order.index(name) if name in order else len(order), name))
+
+
+@dataclass(frozen=True, slots=True)
+class Mount:
+    """The layers of a container: the chain ID of its image's, None if that has none, and the cache IDs of its own.
+
+    `init_id` is "" where there is no such layer.
+    """
+
+    parent: ChainID | None
+    init_id: str
+    mount_id: str
 
 
 class DriverStore:
@@ -87,6 +104,46 @@ class DriverStore:
         locate, read_size = partial(self._locate, chain_id), partial(self._read_size, chain_id)
         return SplitLayer(chain_id, diff_id, parent, locate, splits, read_size)
 
+    @property
+    def mounts(self) -> str:
+        """The path of its records of containers."""
+        return self._root.path_of(f"{self._folder}/layerdb/mounts")
+
+    def mount(self, container_id: str) -> Mount | None:
+        """The layers of a container, None if they are not recorded. Raises Corrupt, StoreError or OSError."""
+        records = {
+            name: self._read(f"{self._folder}/layerdb/mounts/{container_id}/{name}")
+            for name in ("parent", "init-id", "mount-id")
+        }
+        mount_id = records["mount-id"]
+        if mount_id is None:
+            return None
+        try:
+            parent = ChainID(records["parent"]) if records["parent"] else None
+        except InvalidDigest as error:
+            raise Corrupt(f"{self.mounts}/{container_id}: {error}") from None
+        return Mount(parent, records["init-id"] or "", mount_id)
+
+    def files(self, cache_id: str) -> str:
+        """The name of the directory of a layer's files. Raises Corrupt."""
+        if not _CACHE_ID.fullmatch(cache_id):
+            raise Corrupt(f"{self._path}: {cache_id[:64]!r} is no cache ID")
+        return FILES[self.driver].format(cache_id)
+
+    def stack(self, top: ChainID | None) -> list[tuple[ChainID, DiffID]]:
+        """The layers down from `top`, bottom first, of which no image need be left.
+
+        Raises LayerNotFound, Corrupt, StoreError or OSError.
+        """
+        stack: list[tuple[ChainID, DiffID]] = []
+        while top is not None:
+            if len(stack) > MAX_LAYERS:
+                raise Corrupt(f"{self._path}: layer {top}: its stack does not end")
+            diff_id, below = self._identity(top)
+            stack.append((top, diff_id))
+            top = below
+        return stack[::-1]
+
     @cached_property
     def _listed(self) -> set[str]:
         """The hex of the chain IDs of all layers there are."""
@@ -96,9 +153,19 @@ class DriverStore:
             return set()
 
     def _locate(self, chain_id: ChainID) -> SplitPlace:
-        diff, below = self._record(chain_id, "diff"), self._record(chain_id, "parent")
+        self._identity(chain_id)
         cache_id = self._record(chain_id, "cache-id")
-        if diff is None or cache_id is None:
+        if cache_id is None:
+            raise self._no_layer(chain_id)
+        if not _CACHE_ID.fullmatch(cache_id):
+            raise Corrupt(f"{self._path}: layer {chain_id}: {cache_id[:64]!r} is no cache ID")
+        tar_split = self._record_name(chain_id, "tar-split.json.gz")
+        return SplitPlace(self._root, tar_split, FILES[self.driver].format(cache_id))
+
+    def _identity(self, chain_id: ChainID) -> tuple[DiffID, ChainID | None]:
+        """The diff ID of a layer and the chain ID of the one below, which are what its own chain ID says."""
+        diff, below = self._record(chain_id, "diff"), self._record(chain_id, "parent")
+        if diff is None:
             raise self._no_layer(chain_id)
         try:
             diff_id, parent = DiffID(diff), ChainID(below) if below else None
@@ -106,10 +173,7 @@ class DriverStore:
             raise Corrupt(f"{self._path}: layer {chain_id}: {error}") from None
         if stacked(parent, diff_id) != chain_id:
             raise Corrupt(f"{self._path}: layer {chain_id}: failed to verify, it is {diff_id} on {parent}")
-        if not _CACHE_ID.fullmatch(cache_id):
-            raise Corrupt(f"{self._path}: layer {chain_id}: {cache_id[:64]!r} is no cache ID")
-        tar_split = self._record_name(chain_id, "tar-split.json.gz")
-        return SplitPlace(self._root, tar_split, FILES[self.driver].format(cache_id))
+        return diff_id, parent
 
     def _read_size(self, chain_id: ChainID) -> int | None:
         """The size of a layer's files, which docker shows; None if it is not recorded."""
@@ -120,8 +184,11 @@ class DriverStore:
         return LayerNotFound(f"{self._path}: no layer with chain ID {chain_id}")
 
     def _record(self, chain_id: ChainID, name: str) -> str | None:
+        return self._read(self._record_name(chain_id, name))
+
+    def _read(self, name: str) -> str | None:
         try:
-            data = self._root.read(self._record_name(chain_id, name), _MAX_RECORD)
+            data = self._root.read(name, _MAX_RECORD)
             return data.decode("ascii", "replace").strip()
         except FileNotFoundError:
             return None

@@ -5,7 +5,7 @@ are seen, and with them those that it keeps in containerd, whose names come firs
 """
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
@@ -15,9 +15,10 @@ from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, NotFound, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer, Layer, LayerChoice, Splits, chain_ids
 from imgfs.sources import containerd
+from imgfs.sources.docker.containers import Containers
 from imgfs.sources.docker.driver_store import FILES, DriverStore, drivers
 from imgfs.sources.docker.places import data_root, places
-from imgfs.sources.finder import Check, Finder, FoundImage, LayerRef, Report, ignore
+from imgfs.sources.finder import Check, Finder, Found, LayerRef, Report, ignore
 from imgfs.sources.imagedb import ImageDatabase
 from imgfs.sources.joined_finder import JoinedFinder
 from imgfs.sources.kind import DirectoryKind
@@ -55,7 +56,7 @@ class _LayerRef:
 
 
 class DockerFinder(Finder):
-    """Every image in the classic image stores of a data root."""
+    """Every image in the classic image stores of a data root, and the containers made of them."""
 
     def __init__(self, root: Root, reference: str) -> None:
         self.reference = reference
@@ -63,10 +64,11 @@ class DockerFinder(Finder):
         self.writers = frozenset({root.writer})
         self._root = root
         self._images = ImageDatabase()
+        self._containers = Containers(root)
         self._splits = Splits()
         self._drivers: tuple[str, ...] = ()
 
-    def find(self, report: Report) -> Iterable[FoundImage]:
+    def find(self, report: Report) -> Iterator[Found]:
         stores, backends = self._stores(report)
         names = tuple(store.driver for store in stores)
         if names != self._drivers:
@@ -82,13 +84,14 @@ class DockerFinder(Finder):
         def layers(image: Image) -> Sequence[LayerRef]:
             return tuple(map(layer, chain_ids(image.diff_ids)))
 
-        return self._images.find(JoinedBackend(backends), read_names, layers, report)
+        yield from self._images.find(JoinedBackend(backends), read_names, layers, report)
+        yield from self._containers.find({store.driver: store for store in stores}, layer, report)
 
     def stamp(self) -> object:
         """As of `Finder`; differs at every call while the last change is recent."""
         self._root.follow()
         watched = [name for driver in drivers(self._root) for name in DriverStore(self._root, driver).watched]
-        return self._root.stamp(["image", *watched], _SETTLED_NS)
+        return self._root.stamp(["image", *watched, *self._containers.watched], _SETTLED_NS)
 
     def checks(self) -> Iterable[Check]:
         return self._images.checks()

@@ -1,0 +1,49 @@
+"""What an engine records of a container: which image it was made of, what it runs, and in which state it was last.
+
+Tried by the tests of each source that finds containers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from imgfs.digest import ImageID
+
+RUNNING = ("running", "paused", "restarting")
+"""Statuses in which a container's files may change."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerState:
+    """The state of a container as its engine last recorded it; an engine that was killed leaves `running` behind.
+
+    `status` is one of docker's: created, running, paused, restarting, removing, exited, dead. Times are in UTC.
+    """
+
+    status: str
+    exit_code: int | None = None
+    started: datetime | None = None
+    finished: datetime | None = None
+
+    @property
+    def is_running(self) -> bool:
+        """Whether the files of the container may change."""
+        return self.status in RUNNING
+
+
+@dataclass(frozen=True, slots=True)
+class Container:
+    """A container; `name` is "" where its engine gives none.
+
+    `image` is the ID of the image it was made of, None where that is not recorded, and `image_name` how that was named
+    then. `command` is the program with its arguments; `ports` are as docker ps prints them.
+    """
+
+    id: str
+    name: str
+    image: ImageID | None
+    image_name: str
+    command: Sequence[str]
+    created: datetime | None
+    state: ContainerState
+    ports: Sequence[str] = ()
