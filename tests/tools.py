@@ -5,6 +5,7 @@ In CI (the environment variable CI is set) a missing tool is a failure, so nothi
 
 import os
 import shutil
+from pathlib import Path
 from typing import NoReturn
 
 import pytest
@@ -15,6 +16,13 @@ def require_tool(name: str) -> str:
     path = shutil.which(name)
     if path is None:
         _give_up(f"{name} is not installed")
+    return path
+
+
+def require_folder(path: Path) -> Path:
+    """A folder that scripts/setup makes; skips the calling test if it is not there."""
+    if not path.is_dir():
+        _give_up(f"{path} is not made; see scripts/setup")
     return path
 
 

@@ -17,7 +17,7 @@ import pytest
 import imgfs as imgfs_api
 from tests.conftest import Imgfs, Mount
 from tests.damage import cut
-from tests.engines.engine import podman, run, running_docker, unmount_below
+from tests.engines.engine import podman, run, running_docker
 from tests.images import TestImage, docker_archive, layer_tar, new_docker_archive
 from tests.tools import require_tool
 
@@ -98,7 +98,6 @@ def written(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[str]
             return known[writer]
 
         yield write
-        unmount_below(Path(short))
 
 
 def _tree(top: Path) -> dict[str, tuple[int, int, int, bytes]]:

@@ -11,6 +11,7 @@ import pytest
 
 from tests.engines.engine import Engine, podman, running_docker
 from tests.engines.hurting import context
+from tests.engines.machine import SUITES
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ KINDS = ("docker-overlay2", "docker-vfs", "podman-overlay", "podman-vfs")
 class Engines:
     """Engines by kind, each started when it is first asked for."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, suite: str) -> None:
         self._folder = folder
+        self._suite = suite
         self._stack = ExitStack()
         self._built: dict[str, Built] = {}
 
@@ -38,7 +40,7 @@ class Engines:
             folder = self._folder / kind
             folder.mkdir()
             start = running_docker if name == "docker" else podman
-            engine: Engine = self._stack.enter_context(start(folder, driver))
+            engine: Engine = self._stack.enter_context(start(folder, driver, self._suite))
             family = engine.build_family(context(self._folder / "context"))
             self._built[kind] = Built(engine, family)
         return self._built[kind]
@@ -47,11 +49,18 @@ class Engines:
         self._stack.close()
 
 
+@pytest.fixture(scope="session", params=SUITES)
+def suite(request: pytest.FixtureRequest) -> str:
+    """Each Debian whose engines are tested, in turn."""
+    name: str = request.param
+    return name
+
+
 @pytest.fixture(scope="session")
-def engines() -> Iterator[Engines]:
-    """All engines, for tests that choose."""
+def engines(suite: str) -> Iterator[Engines]:
+    """All engines of a Debian, for tests that choose."""
     with tempfile.TemporaryDirectory(prefix="imgfs-") as folder:  # podman takes only short paths
-        engines = Engines(Path(folder))
+        engines = Engines(Path(folder), suite)
         try:
             yield engines
         finally:

@@ -11,12 +11,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import eventually
+from tests.engines.machine import HOST, Machine, machine
 from tests.images import TestImage, digest, oci_layout
 from tests.tools import require_tool
 
 _CONFIG = """
 version = 2
-root = "{folder}/root"
+root = "{root}"
 state = "{folder}/state"
 disabled_plugins = ["io.containerd.grpc.v1.cri"]
 [grpc]
@@ -30,10 +31,10 @@ _MEDIA_TYPE = "application/vnd.oci."
 class Containerd:
     """A running containerd; `root` is where it keeps everything."""
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-        self.root = folder / "root"
-        self._ctr = require_tool("ctr")
+    def __init__(self, inside: Machine, root: Path, socket: Path) -> None:
+        self.root = root
+        self.socket = socket
+        self._ctr = inside.line("ctr", "-a", socket)
 
     @property
     def database(self) -> Path:
@@ -45,7 +46,7 @@ class Containerd:
 
     def ctr(self, *arguments: str | Path, namespace: str = "default", check: bool = True) -> str:
         """Run `ctr`; answers what it prints."""
-        command = [self._ctr, "-a", self.folder / "grpc.sock", "-n", namespace, *arguments]
+        command = [*self._ctr, "-n", namespace, *arguments]
         done = subprocess.run(list(map(str, command)), capture_output=True, text=True, check=False)
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout
@@ -65,20 +66,21 @@ class Containerd:
 
 
 @contextmanager
-def running_containerd(folder: Path) -> Iterator[Containerd]:
-    """A containerd that runs as long as the `with`."""
-    config = folder / "config.toml"
-    config.write_text(_CONFIG.format(folder=folder))
-    made = Containerd(folder)
-    with (folder / "log").open("wb") as log:
-        process = subprocess.Popen([require_tool("containerd"), "-c", str(config)], stdout=log, stderr=log)
-    try:
-        assert eventually(lambda: (folder / "grpc.sock").exists(), 20), (folder / "log").read_text()
-        assert eventually(lambda: bool(made.ctr("version", check=False)), 20), (folder / "log").read_text()
+def running_containerd(folder: Path, suite: str = HOST) -> Iterator[Containerd]:
+    """A containerd that runs as long as the `with`, in a machine of its own."""
+    with machine(suite) as inside, containerd(inside, folder, folder / "root") as running:
+        yield running
+
+
+@contextmanager
+def containerd(inside: Machine, folder: Path, root: Path) -> Iterator[Containerd]:
+    """The same in a machine that is running, with images in `root` and all else in `folder`."""
+    config, log, made = folder / "config.toml", folder / "log", Containerd(inside, root, folder / "grpc.sock")
+    config.write_text(_CONFIG.format(folder=folder, root=root))
+    with inside.running(log, "containerd", "-c", config):
+        assert eventually(made.socket.exists, 20), log.read_text()
+        assert eventually(lambda: bool(made.ctr("version", check=False)), 20), log.read_text()
         yield made
-    finally:
-        process.terminate()
-        process.wait(20)
 
 
 def archives(folder: Path, images: Sequence[TestImage], *options: str) -> list[Path]:

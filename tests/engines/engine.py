@@ -3,16 +3,14 @@
 import json
 import os
 import subprocess
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pytest
-
+from tests.conftest import eventually
 from tests.engines.hurting import STAGES, dockerfile
-from tests.tools import require_tool
+from tests.engines.machine import HOST, Machine, machine
 
 
 def run(*command: str | Path, stdin: bytes = b"", environment: Mapping[str, str] = {}) -> str:
@@ -35,6 +33,8 @@ class Engine(ABC):
     driver: str
     root: Path
     source: str
+    records_parents = True
+    """Whether its builder records parents; those that it shows may be guessed from layers and history."""
 
     @abstractmethod
     def build(self, context: Path, text: str, tag: str) -> str:
@@ -79,11 +79,11 @@ class Engine(ABC):
 class Docker(Engine):
     """A dockerd that is running."""
 
-    def __init__(self, folder: Path, driver: str) -> None:
+    def __init__(self, inside: Machine, folder: Path, driver: str) -> None:
         self.driver = driver
         self.root = folder / "root"
         self.source = f"docker:{self.root}"
-        self.client = (require_tool("docker"), "-H", f"unix://{folder / 'd.sock'}")
+        self.client = inside.line("docker", "-H", f"unix://{folder / 'd.sock'}")
         self._environment = {"DOCKER_BUILDKIT": "0", "DOCKER_CONFIG": str(folder / "config")}
 
     def build(self, context: Path, text: str, tag: str) -> str:
@@ -105,21 +105,31 @@ class Docker(Engine):
 class Podman(Engine):
     """podman and buildah, which need nothing running."""
 
-    def __init__(self, folder: Path, driver: str) -> None:
+    def __init__(self, inside: Machine, folder: Path, driver: str) -> None:
         self.driver = driver
         self.root = folder / "g"
         self.source = f"containers-storage:{self.root}"
-        self.run_root = folder / "r"
-        self.options = ["--root", str(self.root), "--runroot", str(self.run_root), "--storage-driver", driver]
+        self.records_parents = inside.suite == HOST
+        self._inside = inside
+        self._options = ("--root", self.root, "--runroot", folder / "r", "--storage-driver", driver)
 
     def build(self, context: Path, text: str, tag: str) -> str:
         file = context / f"Containerfile.{tag.replace(':', '.')}"
         file.write_text(text)
-        options = ("--isolation", "chroot", "--layers", "-q", "--format", "docker", "-f", file, "-t", tag)
-        return run(require_tool("buildah"), *self.options, "bud", *options, context).splitlines()[-1][-64:]
+        # without limits buildah asks for more than a process of this machine may have
+        options = [
+            "--isolation=chroot",
+            "--ulimit=nofile=1024:1024",
+            "--ulimit=nproc=4096:4096",
+            "--layers",
+            "-q",
+        ]
+        options += ["--format=docker", "-f", str(file), "-t", tag]
+        built = run(*self._inside.line("buildah", *self._options, "bud", *options, context))
+        return built.splitlines()[-1][-64:]
 
     def command(self, *arguments: str | Path) -> str:
-        return run(require_tool("podman"), *self.options, *arguments)
+        return run(*self._inside.line("podman", *self._options, *arguments))
 
     def save(self, tag: str, path: Path) -> None:
         path.unlink(missing_ok=True)  # podman does not write over an archive
@@ -132,55 +142,34 @@ class Podman(Engine):
         }
 
 
-def require_root() -> None:
-    """Skip the calling test for an ordinary user, whom engines do not serve; in CI that is a failure."""
-    if os.geteuid() and not os.environ.get("CI"):
-        pytest.skip("engines want root")
-
-
 @contextmanager
-def running_docker(folder: Path, driver: str) -> Iterator[Docker]:
+def running_docker(folder: Path, driver: str, suite: str = HOST) -> Iterator[Docker]:
     """A dockerd with everything it writes in `folder`, stopped at the end."""
-    require_root()
-    engine = Docker(folder, driver)
-    directories = ("--data-root", engine.root, "--exec-root", folder / "exec", "--pidfile", folder / "d.pid")
-    command = [require_tool("dockerd"), *directories, "-H", f"unix://{folder / 'd.sock'}"]
-    command += ["--storage-driver", driver, "--iptables=false", "--bridge=none"]
-    log = folder / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(list(map(str, command)), stdout=output, stderr=output)
-    try:
-        end = time.monotonic() + 60
-        while not _answers(engine):
-            assert process.poll() is None, log.read_text()
-            assert time.monotonic() < end, log.read_text()
-            time.sleep(0.1)
+    with machine(suite) as inside, dockerd(inside, folder, driver) as engine:
         yield engine
-    finally:
-        process.terminate()
-        process.wait(60)
-        unmount_below(folder)
 
 
 @contextmanager
-def podman(folder: Path, driver: str) -> Iterator[Podman]:
+def dockerd(inside: Machine, folder: Path, driver: str, *options: str | Path) -> Iterator[Docker]:
+    """The same in a machine that is running, with more options."""
+    engine = Docker(inside, folder, driver)
+    directories = ("--data-root", engine.root, "--exec-root", folder / "exec", "--pidfile", folder / "d.pid")
+    usual = (*directories, "--iptables=false", "--bridge=none", "--storage-driver", driver)
+    log = folder / "log"
+    with inside.running(log, "dockerd", "-H", f"unix://{folder / 'd.sock'}", *usual, *options) as process:
+        assert eventually(lambda: process.poll() is not None or _is_up(engine), 60), log.read_text()
+        assert process.poll() is None, log.read_text()
+        yield engine
+
+
+@contextmanager
+def podman(folder: Path, driver: str, suite: str = HOST) -> Iterator[Podman]:
     """A podman with everything it writes in `folder`, which has a short path."""
-    require_root()
-    try:
-        yield Podman(folder, driver)
-    finally:
-        unmount_below(folder)
+    with machine(suite) as inside:
+        yield Podman(inside, folder, driver)
 
 
-def unmount_below(folder: Path) -> None:
-    """Unmount whatever an engine left mounted in its directories."""
-    points = [line.split()[1] for line in Path("/proc/self/mounts").read_text().splitlines()]
-    for point in sorted(points, reverse=True):
-        if point.startswith(f"{folder}/"):
-            subprocess.run(["umount", point], check=False)
-
-
-def _answers(engine: Docker) -> bool:
+def _is_up(engine: Docker) -> bool:
     try:
         engine.command("info")
     except AssertionError:

@@ -32,8 +32,8 @@ ZSTD = ("-f", "oci", "--dest-compress", "--dest-compress-format=zstd")
 
 
 @pytest.fixture(scope="module")
-def containerd(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
-    with running_containerd(tmp_path_factory.mktemp("containerd")) as running:
+def containerd(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Containerd]:
+    with running_containerd(tmp_path_factory.mktemp("containerd"), suite) as running:
         yield running
 
 

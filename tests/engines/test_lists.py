@@ -32,7 +32,8 @@ def test_inspect_has_the_fields_of_the_engine(engine: Built, imgfs: Imgfs) -> No
         for field in SAME:
             assert field not in their or (ours.get(field) or None) == (their[field] or None), field
         assert sorted(ours["RepoTags"]) == sorted(their["RepoTags"])
-        assert ours["Parent"].removeprefix("sha256:") == their["Parent"].removeprefix("sha256:")
+        if engine.engine.records_parents:
+            assert ours["Parent"].removeprefix("sha256:") == their["Parent"].removeprefix("sha256:")
         assert datetime.fromisoformat(ours["Created"]) == datetime.fromisoformat(their["Created"])
         assert 0 <= their["Size"] - ours["Size"] < (DOCUMENTS if "Digest" in their else 1)
         assert {key: value for key, value in their["Config"].items() if value} == {
@@ -66,7 +67,7 @@ def test_digests_of_what_docker_pushed_are_those_it_shows(
 
 def test_ls_lists_what_the_engine_lists(engine: Built, imgfs: Imgfs) -> None:
     form = "{{.ID}} {{.Repository}} {{.Tag}}"
-    for options in (
+    all_options = (
         ["--no-trunc"],
         ["-a"],
         ["--filter", "reference=hurting:*ed"],
@@ -74,18 +75,21 @@ def test_ls_lists_what_the_engine_lists(engine: Built, imgfs: Imgfs) -> None:
         ["--filter", "label=none"],
         ["--filter", "before=hurting:top"],
         ["--filter", "since=hurting:base"],
-    ):
+    )
+    # without parents, images without a name are not known to be other images' parents, which are not listed
+    for options in all_options if engine.engine.records_parents else all_options[1:3]:
         theirs = engine.engine.command("images", *options, "--format", form).splitlines()
         ours = imgfs("ls", *options, "--format", form, engine.engine.source).stdout.decode().splitlines()
         assert sorted(ours) == sorted(theirs), options
     theirs = engine.engine.command("images", "-q").split()
     ours = imgfs("ls", "-q", engine.engine.source).stdout.decode().split()
-    assert list(dict.fromkeys(theirs)) == ours, "the newest first"
+    if engine.engine.records_parents:
+        assert list(dict.fromkeys(theirs)) == ours, "the newest first"
 
 
-def test_sizes_are_those_of_unpacked_layers_in_containerd(imgfs: Imgfs, tmp_path: Path) -> None:
+def test_sizes_are_those_of_unpacked_layers_in_containerd(suite: str, imgfs: Imgfs, tmp_path: Path) -> None:
     images = [TestImage([layer_tar({"a": bytes(100_000)}), layer_tar({"b": bytes(9)})], ["example/a:1"])]
-    with running_containerd(tmp_path) as containerd:
+    with running_containerd(tmp_path, suite) as containerd:
         for archive in archives(tmp_path, images):
             containerd.ctr("images", "import", archive)
         used = containerd.ctr("snapshots", "usage", "-b").splitlines()[1:]

@@ -57,8 +57,10 @@ def test_has_every_image_with_its_parent_and_its_names(built: Built, tmp_path: P
             for image_id in source.store.map()
             for child in source.store.children(image_id)
         }
-        assert parents == built.engine.parents()
-        assert len(parents) >= len(STAGES) - 1
+        theirs = built.engine.parents()
+        assert parents.items() <= theirs.items()
+        assert parents == theirs or not built.engine.records_parents
+        assert len(theirs) >= len(STAGES) - 1
         assert {name: image_id.hex for name, image_id in source.tags.items()} == built.engine.tags()
         assert not source.problems
 
@@ -165,10 +167,10 @@ def test_what_the_engine_builds_and_removes_shows_within_a_second(
         (tmp_path / "context").mkdir()
         image = built.engine.build(tmp_path / "context", text, "live:1")
         assert eventually(lambda: image in os.listdir(folder))
-        assert eventually(
-            lambda: (folder / image / "parent").read_text() == f"sha256:{built.family['base']}\n"
-        )
-        assert image in os.listdir(folder / built.family["base"] / "children")
+        if built.engine.records_parents:
+            parent = f"sha256:{built.family['base']}\n"
+            assert eventually(lambda: (folder / image / "parent").read_text() == parent)
+            assert image in os.listdir(folder / built.family["base"] / "children")
         archive = tmp_path / "live.tar"
         built.engine.save("live:1", archive)
         built.engine.command("rmi", "live:1")

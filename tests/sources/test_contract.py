@@ -27,7 +27,8 @@ from imgfs.sources import Source, open_source
 from imgfs.sources.own.layout import Layout
 from tests.conftest import eventually
 from tests.engines.containerd import archives, running_containerd
-from tests.engines.engine import podman, run, running_docker, unmount_below
+from tests.engines.engine import run, running_docker
+from tests.engines.machine import machine
 from tests.images import TestImage, digest, docker_archive, family, new_docker_archive, oci_layout
 from tests.indexing import indexing, no_progress
 from tests.splitting import docker_root, graph_root
@@ -112,12 +113,11 @@ def _docker(driver: str) -> Maker:
 def _containers_storage(driver: str) -> Maker:
     def make(folder: Path, images: list[TestImage]) -> str:
         archive = docker_archive(folder / "family.tar", images)
-        with tempfile.TemporaryDirectory(prefix="imgfs-") as short, podman(Path(short), driver) as engine:
+        with tempfile.TemporaryDirectory(prefix="imgfs-") as short, machine() as inside:
             for image in images:
                 for tag in image.tags:
-                    target = f"containers-storage:[{driver}@{folder / 'store'}+{engine.run_root}]{tag}"
-                    run(require_tool("skopeo"), "copy", "-q", f"docker-archive:{archive}:{tag}", target)
-        unmount_below(folder)
+                    target = f"containers-storage:[{driver}@{folder / 'store'}+{short}]{tag}"
+                    run(*inside.line("skopeo", "copy", "-q", f"docker-archive:{archive}:{tag}", target))
         return f"containers-storage:{folder / 'store'}"
 
     return make
