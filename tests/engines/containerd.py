@@ -32,6 +32,7 @@ class Containerd:
     """A running containerd; `root` is where it keeps everything."""
 
     def __init__(self, inside: Machine, root: Path, socket: Path) -> None:
+        self.inside = inside
         self.root = root
         self.socket = socket
         self._ctr = inside.line("ctr", "-a", socket)

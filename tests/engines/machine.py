@@ -44,12 +44,18 @@ exec cat
 class Machine:
     """A machine that is running. Its Debian is one of SUITES."""
 
-    def __init__(self, suite: str, namespaces: Path) -> None:
+    def __init__(self, suite: str, process: Path) -> None:
         self.suite = suite
+        self._process = process
+        namespaces = process / "ns"
         self._enter = (
             *("nsenter", f"--mount={namespaces / 'mnt'}", f"--pid={namespaces / 'pid_for_children'}"),
             "--",
         )
+
+    def seen(self, path: Path) -> Path:
+        """Where a path inside is seen from outside, with what is mounted there."""
+        return Path(f"{self._process}/root{path}")
 
     def line(self, tool: str, *arguments: str | Path) -> list[str]:
         """The command line that runs a tool inside."""
@@ -84,7 +90,7 @@ def machine(suite: str = HOST) -> Iterator[Machine]:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == b"ready\n", f"a machine of {root} did not start"
-            yield Machine(suite, Path(f"/proc/{process.pid}/ns"))
+            yield Machine(suite, Path(f"/proc/{process.pid}"))
         finally:
             process.stdin.close()
             process.wait(60)

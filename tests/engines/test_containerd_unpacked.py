@@ -50,9 +50,11 @@ def image() -> TestImage:
 
 
 @pytest.fixture(scope="module")
-def containerd(tmp_path_factory: pytest.TempPathFactory, image: TestImage) -> Iterator[Containerd]:
+def containerd(
+    suite: str, tmp_path_factory: pytest.TempPathFactory, image: TestImage
+) -> Iterator[Containerd]:
     """One that has unpacked the image, and whose layers' blobs were then removed."""
-    with running_containerd(tmp_path_factory.mktemp("containerd")) as running:
+    with running_containerd(tmp_path_factory.mktemp("containerd"), suite) as running:
         before = set(running.blobs.iterdir()) if running.blobs.exists() else set[Path]()
         for archive in archives(tmp_path_factory.mktemp("archives"), [image]):
             running.ctr("images", "import", archive)
@@ -79,7 +81,7 @@ def snapshot(containerd: Containerd, image: TestImage, tmp_path: Path) -> Iterat
     """What a container of the image sees."""
     (tmp_path / "top").mkdir()
     containerd.ctr("images", "mount", NAME, tmp_path / "top")
-    yield tmp_path / "top"
+    yield containerd.inside.seen(tmp_path / "top")
     containerd.ctr("images", "unmount", "--rm", tmp_path / "top")
 
 
