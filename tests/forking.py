@@ -29,7 +29,8 @@ class Forks:
     def __init__(self, folder: Path) -> None:
         self._path = str(folder / "socket")
         self._environment = dict(os.environ)
-        command = [sys.executable, "-m", "tests.forking", self._path]
+        ends_with_us = ("setpriv", "--pdeathsig", "KILL")  # even if we are killed
+        command = [*ends_with_us, sys.executable, "-m", "tests.forking", self._path]
         self._parent = subprocess.Popen(command, stdout=subprocess.PIPE)
         assert self._parent.stdout is not None
         assert self._parent.stdout.readline() == b"ready\n"
