@@ -190,7 +190,7 @@ def _name_in(writer: Writer, term: str) -> str:
             f"{term}: another store, which --store {reference.source.removeprefix('imgfs:')} opens"
         )
     raise StoreError(
-        f"{term}: only images in the store of imgfs are changed; imgfs load {term} copies it there"
+        f"{term.removesuffix(':')}: only images in the store of imgfs are changed; imgfs load {term} copies it there"
     )
 
 
