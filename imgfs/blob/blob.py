@@ -38,6 +38,14 @@ class Blob(ABC):
         """Read as `pread` does if that cannot block, else return None without having done anything."""
         return None
 
+    def hold(self, offset: int, size: int, *, may_block: bool = True) -> "Blob | None":
+        """Hold open the file that `size` bytes from `offset` are read from, until what this returns is closed.
+
+        For a blob that opens files as it is read. None if there is no such file, as it is open anyway, or if too many
+        are open. Raises what `pread` raises; unless it `may_block`, BlockingIOError where it would have to.
+        """
+        return None
+
     def stamp(self) -> FileStamp | None:
         """The stamp of the file that these bytes are, None if they are not a file. Raises OSError."""
         return None

@@ -29,11 +29,29 @@ class WrappedBlob(Blob, Generic[B]):
     def try_pread(self, size: int, offset: int) -> bytes | None:
         return self._blob.try_pread(size, offset)
 
+    def hold(self, offset: int, size: int, *, may_block: bool = True) -> Blob | None:
+        return self._blob.hold(offset, size, may_block=may_block)
+
     def close(self) -> None:
         self._blob.close()
 
     def try_close(self) -> bool:
         return self._blob.try_close()
+
+
+class HeldBlob(WrappedBlob[Blob]):
+    """`blob`, together with what `Blob.hold` returned for it; closing it closes both."""
+
+    def __init__(self, blob: Blob, held: Blob) -> None:
+        super().__init__(blob)
+        self._held = held
+
+    def close(self) -> None:
+        self._held.close()
+        super().close()
+
+    def try_close(self) -> bool:
+        return self._held.try_close() and super().try_close()
 
 
 class SharedBlob:
@@ -49,9 +67,16 @@ class SharedBlob:
 
     def share(self) -> Blob:
         """A blob with the same bytes. Raises ValueError once everything was closed."""
+        share = self.try_share()
+        if share is None:
+            raise ValueError("shared blob is closed")
+        return share
+
+    def try_share(self) -> Blob | None:
+        """Do as `share` does, but return None once everything was closed."""
         with self._lock:
             if not self._users:
-                raise ValueError("shared blob is closed")
+                return None
             self._users += 1
         return _Share(self._blob, self)
 
@@ -64,9 +89,9 @@ class SharedBlob:
             self._blob.close()
 
     def try_close(self) -> bool:
-        """Close one share unless it is the last; returns whether it did."""
+        """Close one share unless it is the last and closing the blob may block; returns whether it did."""
         with self._lock:
-            if self._users > 1:
+            if self._users > 1 or self._blob.try_close():
                 self._users -= 1
                 return True
             return False

@@ -4,7 +4,9 @@ All copies have the same diff ID, so any of them may be read. Where one turns ou
 goes on in the next. Knows nothing of how a copy is stored.
 """
 
+import errno
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from threading import Lock
@@ -149,6 +151,16 @@ class _Chosen(Blob, Generic[B]):
             return self._current[1].try_pread(size, offset)
         except _FAILURES:
             return None  # `pread` goes on in another copy
+
+    def hold(self, offset: int, size: int, *, may_block: bool = True) -> Blob | None:
+        if not may_block:
+            try:
+                return self._current[1].hold(offset, size, may_block=False)
+            except BlockingIOError:
+                raise
+            except _FAILURES:  # another copy is opened where that may block
+                raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN)) from None
+        return self._read(lambda blob: blob.hold(offset, size))
 
     def close(self) -> None:
         with self._lock:

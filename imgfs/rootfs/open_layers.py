@@ -5,6 +5,7 @@ stay readable. Only `share` and `close` block, as opening and closing files may.
 """
 
 from collections.abc import Callable, Hashable
+from functools import partial
 from threading import Lock
 from typing import TypeVar
 
@@ -80,9 +81,12 @@ class _Layer(WrappedBlob[Blob]):
     def try_pread(self, size: int, offset: int) -> bytes | None:
         return self._reading(super().try_pread, size, offset)
 
-    def _reading(self, read: Callable[[int, int], T], size: int, offset: int) -> T:
+    def hold(self, offset: int, size: int, *, may_block: bool = True) -> Blob | None:
+        return self._reading(partial(super().hold, may_block=may_block), offset, size)
+
+    def _reading(self, read: Callable[[int, int], T], *of: int) -> T:
         try:
-            return read(size, offset)
+            return read(*of)
         except (ImgfsError, OSError) as error:
             if is_lost(error):
                 self._lost()

@@ -9,11 +9,12 @@ import io
 import os
 import stat
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from threading import RLock
 from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
-from imgfs.blob import Blob, Slice, SparseBlob
+from imgfs.blob import Blob, HeldBlob, Slice, SparseBlob
 from imgfs.blob.stream import BlobStream
 from imgfs.rootfs.glob import glob_matcher
 from imgfs.rootfs.open_layers import OpenLayers
@@ -255,15 +256,23 @@ class RootFS:
         if layer is not None and layer.known_size is None:
             self._open_layers.leave(layer)
             return None
-        return None if layer is None else self._content(entry, layer)
-
-    def _content(self, entry: int, layer: Blob) -> Blob:
-        tree = self.tree
         try:
-            data = Slice(layer, tree.records[entry] + tree.headers[entry], tree.stored_size(entry))
-        except BaseException:
-            self._open_layers.leave(layer)
-            raise
+            return None if layer is None else self._content(entry, layer, may_block=False)
+        except BlockingIOError:
+            return None
+
+    def _content(self, entry: int, layer: Blob, *, may_block: bool = True) -> Blob:
+        tree = self.tree
+        start, size = tree.records[entry] + tree.headers[entry], tree.stored_size(entry)
+        with ExitStack() as undo:
+            undo.callback(self._open_layers.leave, layer)
+            held = layer.hold(start, size, may_block=may_block)
+            if held is not None:
+                undo.callback(held.close)
+            data: Blob = Slice(layer, start, size)
+            undo.pop_all()
+        if held is not None:
+            data = HeldBlob(data, held)
         parts = tree.sparse.get(entry)
         return data if parts is None else SparseBlob(data, parts, tree.sizes[entry])
 

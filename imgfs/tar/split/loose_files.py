@@ -8,13 +8,15 @@ that changes, at any moment, is an error and never wrong bytes; times and inodes
 import errno
 import os
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from threading import Lock
 
 from fastcrc.crc64 import go_iso as crc64  # the table that Go's hash/crc64 calls ISO
 
-from imgfs.blob import FileBlob, blob_chunks
+from imgfs.blob import Blob, blob_chunks
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob, Checksums
-from imgfs.blob.file_tree import FileTree
+from imgfs.blob.held_files import HeldFiles
 from imgfs.errors import Corrupt, StoreError
 from imgfs.tar.paths import components
 from imgfs.tar.split.recipe import FileExtent
@@ -32,15 +34,25 @@ class LooseFiles:
         self._passes: defaultdict[int, Lock] = defaultdict(Lock)
 
     def read(
-        self, tree: FileTree, extent: FileExtent, start: int, end: int, *, may_block: bool = True
+        self, files: HeldFiles, extent: FileExtent, start: int, end: int, *, may_block: bool = True
     ) -> bytes:
         """The bytes of a file from `start` to `end`, both inside it.
 
         Raises Corrupt if the file is not what it was, StoreError if it cannot be read; both name it. Unless it
         `may_block`, raises BlockingIOError where it would have to.
         """
+        with self._errors(extent):
+            return self._read(files, extent, start, end, may_block)
+
+    def hold(self, files: HeldFiles, extent: FileExtent, *, may_block: bool = True) -> Blob | None:
+        """Hold open a file, as `HeldFiles.hold` does. Raises as `read` does."""
+        with self._errors(extent):
+            return files.hold(_path(extent), may_block=may_block)
+
+    @contextmanager
+    def _errors(self, extent: FileExtent) -> Iterator[None]:
         try:
-            return self._read(tree, extent, start, end, may_block)
+            yield
         except BlockingIOError:
             raise
         except Corrupt as error:
@@ -51,9 +63,9 @@ class LooseFiles:
             text = f"{self._name}: {_quoted(extent)} cannot be read: {error.strerror}"
             raise StoreError(text) from error
 
-    def _read(self, tree: FileTree, extent: FileExtent, start: int, end: int, may_block: bool) -> bytes:
+    def _read(self, files: HeldFiles, extent: FileExtent, start: int, end: int, may_block: bool) -> bytes:
         _, _, size, crc, _ = extent
-        with tree.open(_path(extent), may_block=may_block) as file:
+        with files.open(_path(extent), may_block=may_block) as file:
             if file.size != size:
                 raise _changed(extent, f"it has {file.size} bytes and not {size}")
             wanted = end - start
@@ -66,9 +78,7 @@ class LooseFiles:
                 raise _changed(extent, "its checksum is wrong")
             return data if wanted == size else data[start:end]
 
-    def _read_blocks(
-        self, file: FileBlob, extent: FileExtent, start: int, end: int, may_block: bool
-    ) -> bytes:
+    def _read_blocks(self, file: Blob, extent: FileExtent, start: int, end: int, may_block: bool) -> bytes:
         number = extent.number
         if number not in self._checksums:
             if not may_block:
@@ -91,7 +101,7 @@ def _path(extent: FileExtent) -> bytes:
         raise StoreError(f"{_quoted(extent)} has a name that no file has: {error}") from None
 
 
-def _read_through(file: FileBlob, extent: FileExtent) -> bytes:
+def _read_through(file: Blob, extent: FileExtent) -> bytes:
     """The checksums of a file's blocks, after its crc64 was found right."""
     checksums, crc = Checksums(BLOCK_SIZE), 0
     for chunk in blob_chunks(file):

@@ -1,6 +1,8 @@
 """A layer's tar assembled from a tar-split and the files of the layer's directory: random access, no copy."""
 
+import errno
 import logging
+import os
 from collections.abc import Callable, Iterator
 from functools import cached_property
 from itertools import chain, pairwise
@@ -9,6 +11,7 @@ from typing import Protocol
 
 from imgfs.blob import Blob
 from imgfs.blob.file_tree import FileTree
+from imgfs.blob.held_files import HeldFiles
 from imgfs.errors import Corrupt, quoted
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.member import NO_DATA, Member
@@ -135,7 +138,7 @@ class SplitTar(TarBlob):
         self._stored = stored
         self._check = check
         self._checked = False
-        self._tree = tree
+        self._files = HeldFiles(tree)
         self._known_size = known_size
         self._loaded: Split | None = None
         self._lock = Lock()
@@ -167,7 +170,7 @@ class SplitTar(TarBlob):
             return None
 
     def _read(self, split: Split, size: int, offset: int, *, may_block: bool) -> bytes:
-        recipe, tree, read_file = split.recipe, self._tree, split.files.read
+        recipe, files, read_file = split.recipe, self._files, split.files.read
         end = min(offset + size, recipe.size)
         if end <= offset:
             return b""
@@ -181,15 +184,23 @@ class SplitTar(TarBlob):
                 taken += start - position
                 position = start
             last = min(end - start, extent.size)
-            pieces.append(read_file(tree, extent, position - start, last, may_block=may_block))
+            pieces.append(read_file(files, extent, position - start, last, may_block=may_block))
             position = start + last
         if not pieces:
             return literals
         pieces.append(literals[taken:])
         return b"".join(pieces)
 
+    def hold(self, offset: int, size: int, *, may_block: bool = True) -> Blob | None:
+        """Hold open the file of a member, whose data these bytes are."""
+        if not may_block and (self._loaded is None or not self._checked):
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        split = self._whole()
+        extents = split.recipe.files(offset, offset + size)
+        return split.files.hold(self._files, extents[0], may_block=may_block) if len(extents) == 1 else None
+
     def close(self) -> None:
-        self._tree.close()
+        self._files.close()
         if self._stored is not None:
             self._stored.close()
 

@@ -1,6 +1,7 @@
 """Stores of containers/storage as they may be found: with additional ones, damaged, changing."""
 
 import json
+import shutil
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
+from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import Source, open_source
 from tests.images import TestImage, digest
 from tests.indexing import indexing
@@ -270,3 +272,27 @@ def test_lists_that_are_null_or_not_there_yet_are_empty(tmp_path: Path, images: 
         assert source.refresh()
         assert len(source.store.map()) == 2
         assert not source.refresh()
+
+
+@pytest.mark.parametrize("composefs", [False, True])
+def test_a_file_that_is_open_is_read_after_its_image_was_removed(
+    tmp_path: Path, images: list[TestImage], composefs: bool
+) -> None:
+    root, image = graph_root(tmp_path / "graph", images), images[0]
+    if composefs:
+        use_composefs(root)
+    with (
+        _opened(str(root), tmp_path) as source,
+        RootFS.of(source.store.layers(ImageID(image.id)), TreeCache(None), "image") as rootfs,
+        rootfs.content(rootfs.lookup("bin/tool")) as tool,
+        rootfs.flat_tar() as flat,
+    ):
+        beginning = tool.pread(5, 0)
+        flat.pread(512, 0)
+        shutil.rmtree(root)
+        whole = tool.pread(tool.size, 0)
+        assert whole[:5] == beginning
+        assert len(whole) == tool.size
+        assert tool.pread(100, tool.size - 100) == whole[-100:]
+        with pytest.raises((ImgfsError, OSError)):  # too many files to hold them all
+            flat.pread(flat.size, 0)
