@@ -22,13 +22,13 @@ class HeldFiles:
     """
 
     def __init__(self, tree: FileTree) -> None:
-        self._tree = tree
+        self.tree = tree
         self._lock = Lock()
         self._held: WeakValueDictionary[bytes, SharedBlob] = WeakValueDictionary()
 
     def open(self, name: bytes, *, may_block: bool = True) -> Blob:
         """The file called `name`; the caller closes it."""
-        return self._share(name) or self._tree.open(name, may_block=may_block)
+        return self._share(name) or self.tree.open(name, may_block=may_block)
 
     def hold(self, name: bytes, *, may_block: bool = True) -> Blob | None:
         """The file called `name`, which `open` returns until the caller closes it, even if it is removed.
@@ -39,7 +39,7 @@ class HeldFiles:
         if share is not None:
             return share
         try:
-            file = self._tree.open(name, may_block=may_block)
+            file = self.tree.open(name, may_block=may_block)
         except OSError as error:
             if error.errno in (errno.EMFILE, errno.ENFILE):
                 return None
@@ -56,7 +56,7 @@ class HeldFiles:
 
     def close(self) -> None:
         """Close the directory; files that are held stay readable."""
-        self._tree.close()
+        self.tree.close()
 
     def _share(self, name: bytes) -> Blob | None:
         with self._lock:

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from imgfs.blob import Blob, FileBlob, Root
 from imgfs.blob.file_tree import FileTree
+from imgfs.blob.held_files import HeldFiles
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import StoreError, quoted
 from imgfs.layers.directory_scan import TRUSTED, DirectoryScan, scan_directory
@@ -103,11 +104,11 @@ class _Files:
     mtimes_ns: "array[int] | None"
 
     def read(
-        self, tree: FileTree, extent: FileExtent, start: int, end: int, *, may_block: bool = True
+        self, files: HeldFiles, extent: FileExtent, start: int, end: int, *, may_block: bool = True
     ) -> bytes:
         """As `LooseFiles.read`, but there is no checksum to compare with."""
         try:
-            with tree.open(extent.name, may_block=may_block) as file:
+            with files.tree.open(extent.name, may_block=may_block) as file:
                 self._check(file, extent)
                 data = file.pread(end - start, start) if may_block else file.try_pread(end - start, start)
         except BlockingIOError:
@@ -118,6 +119,10 @@ class _Files:
         if data is None:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         return data
+
+    def hold(self, files: HeldFiles, extent: FileExtent, *, may_block: bool = True) -> Blob | None:
+        """Hold nothing: a file is opened by its name, to see that it is still the one that was found."""
+        return None
 
     def _check(self, file: FileBlob, extent: FileExtent) -> None:
         status, number = file.status, extent.number

@@ -31,9 +31,12 @@ class Files(Protocol):
     """Reads the files that a recipe names. Safe to use from several threads."""
 
     def read(
-        self, tree: FileTree, extent: FileExtent, start: int, end: int, *, may_block: bool = True
+        self, files: HeldFiles, extent: FileExtent, start: int, end: int, *, may_block: bool = True
     ) -> bytes:
         """As `LooseFiles.read`."""
+
+    def hold(self, files: HeldFiles, extent: FileExtent, *, may_block: bool = True) -> Blob | None:
+        """As `LooseFiles.hold`."""
 
 
 class Split:
@@ -44,7 +47,7 @@ class Split:
 
     def __init__(self, recipe: Recipe, name: str, files: Files | None = None) -> None:
         self.recipe = recipe
-        self.files = files or LooseFiles(name)
+        self.files: Files = files or LooseFiles(name)
         self._name = name
 
     @cached_property
