@@ -4,15 +4,17 @@ import errno
 import os
 from array import array
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from imgfs.blob import Blob, FileBlob, Root
+from imgfs.blob import Blob, FileBlob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.blob.held_files import HeldFiles
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import StoreError, quoted
-from imgfs.layers.directory_scan import TRUSTED, DirectoryScan, scan_directory
+from imgfs.layers.directory_diff import changed_members
+from imgfs.layers.directory_scan import TRUSTED, DirectoryScan, ScannedMembers, scan_of, scanned_members
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList
 from imgfs.tar import TarBlob
@@ -24,14 +26,28 @@ from imgfs.tree import Tree, build_tree
 class DirectoryPlace:
     """The name, below `root`, of the directory of a layer's files.
 
-    `prefix` begins the names of the attributes of overlayfs there, see `scan_directory`. Where it `is_live`, as a
-    container's own may be, files may be written to while they are read.
+    `prefix` begins the names of the attributes of overlayfs there, see `scanned_members`. Where it `is_live`, as a
+    container's own may be, files may be written to while they are read. If `below` is the name of another directory,
+    both hold whole root file systems, and the layer is what that one lacks.
     """
 
     root: Root
     name: str
     prefix: str = TRUSTED
     is_live: bool = False
+    below: str | None = None
+
+    def members(self, *, is_bottom: bool) -> ScannedMembers:
+        """The members of the layer. Raises what `scanned_members` and `changed_members` raise."""
+        below = self.below
+        if below is None:
+            return scanned_members(self.root, self.name, self.prefix, is_bottom=is_bottom)
+        with closing(FileTree(self.root, self.name)) as own, closing(FileTree(self.root, below)) as other:
+            return changed_members(
+                lambda: scanned_members(self.root, below, is_bottom=True),
+                lambda: scanned_members(self.root, self.name, is_bottom=True),
+                lambda name: _are_same(own, other, name),
+            )
 
 
 @dataclass(slots=True)
@@ -82,14 +98,19 @@ class DirectoryLayer:
 
     def _scanned(self) -> DirectoryScan:
         place = self.locate()
-        self._scan = scan = scan_directory(
-            place.root, place.name, place.prefix, is_bottom=self.parent is None
-        )
+        self._scan = scan = scan_of(place.members(is_bottom=self.parent is None))
         return scan
 
     @property
     def _name(self) -> str:
         return f"layer {self.diff_id}"
+
+
+def _are_same(one: FileTree, other: FileTree, name: bytes) -> bool:
+    """Whether the file `name` has the same content in both."""
+    with one.open(name) as first, other.open(name) as second:
+        pairs = zip(blob_chunks(first), blob_chunks(second), strict=False)
+        return first.size == second.size and all(here == there for here, there in pairs)
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,7 +52,7 @@ _TYPES = {
 
 @dataclass(slots=True)
 class DirectoryScan:
-    """What `scan_directory` found.
+    """What `scan_of` found.
 
     `packed` are its members, for `MemberList`; their offsets are those in `recipe`, which has a block for each member
     and its content behind that. `inodes` and `mtimes_ns` are of the files of the recipe, by number. `copy` differs
@@ -66,20 +66,31 @@ class DirectoryScan:
     copy: str = ""
 
 
-def scan_directory(root: Root, name: str, prefix: str = TRUSTED, *, is_bottom: bool = False) -> DirectoryScan:
-    """Read the metadata of all below the directory `name` of `root`.
+ScannedMembers = Iterator[tuple[Member, os.stat_result]]
+"""A member for each file, each directory before what is in it, and the status that it was made from."""
+
+
+def scanned_members(
+    root: Root, name: str, prefix: str = TRUSTED, *, is_bottom: bool = False
+) -> ScannedMembers:
+    """The metadata of all below the directory `name` of `root`.
 
     `prefix` is TRUSTED or USER. Where `is_bottom`, there is no layer below, so what it would hide does not matter.
     Raises StoreError if attributes cannot be read that matter, or if the layer refers to other places of lower layers;
-    OSError if something cannot be read, Corrupt if there is too much.
+    OSError if something cannot be read.
     """
     if prefix == TRUSTED and not is_bottom and not can_read_trusted():
         raise StoreError(
             f"{root.path_of(name)}: only root can read which of its directories hide those of lower layers "
             f"(the attribute {TRUSTED}opaque)"
         )
+    return _Walk(root, name, prefix).members()
+
+
+def scan_of(members: ScannedMembers) -> DirectoryScan:
+    """Some members, each given its place. Raises Corrupt if there are too many, and what going through them raises."""
     scan, packer, seen = DirectoryScan(), MemberPacker(), hashlib.sha256()
-    for member, status in _Walk(root, name, prefix).members():
+    for member, status in members:
         member.offset = member.header_offset = scan.recipe.size
         scan.recipe.add_literal(bytes(BLOCK))  # so that no two members are in one place
         member.data_offset = scan.recipe.size
@@ -121,8 +132,8 @@ class _Walk:
         self._prefix = prefix
         self._first_names: dict[tuple[int, int], bytes] = {}  # of files that have several
 
-    def members(self) -> Iterator[tuple[Member, os.stat_result]]:
-        """A member for each file, and the status that it was made from."""
+    def members(self) -> ScannedMembers:
+        """As `scanned_members`."""
         waiting = [b""]
         while waiting:
             path = waiting.pop()
@@ -133,7 +144,7 @@ class _Walk:
                 yield _member(path, status, DIRECTORY, xattrs), status
                 opaque = marks.get("opaque")
                 if opaque == b"y" and path:
-                    yield _whiteout(path + b"/" + OPAQUE, status), status
+                    yield _marker(path + b"/" + OPAQUE, status), status
                 names = sorted(os.fsencode(name) for name in os.listdir(fd))
                 for name in names:
                     inner = path + b"/" + name if path else name
@@ -156,10 +167,10 @@ class _Walk:
             logger.debug("%s: a socket is left out", self._root.path_of(self._below(path)))
             return None
         if kind == CHARACTER_DEVICE and status.st_rdev == 0:
-            return self._hiding(path, name, status)
+            return hiding(path[: len(path) - len(name)], name, status)
         xattrs, marks = self._attributes(f"/proc/self/fd/{fd}/{os.fsdecode(name)}", path, follow=False)
         if has_marked_files and "whiteout" in marks and kind == REGULAR and not status.st_size:
-            return self._hiding(path, name, status)
+            return hiding(path[: len(path) - len(name)], name, status)
         if name.startswith(WHITEOUT):
             where = self._root.path_of(self._below(path))
             logger.warning("%s is skipped: a file with the name of a whiteout", where)
@@ -170,15 +181,6 @@ class _Walk:
                 return _member(path, status, HARDLINK, xattrs, first)
         target = os.readlink(name, dir_fd=fd) if kind == SYMLINK else b""
         return _member(path, status, kind, xattrs, target)
-
-    def _hiding(self, path: bytes, name: bytes, status: os.stat_result) -> Member:
-        """The whiteout of what lower layers have at a path."""
-        hidden = path[: len(path) - len(name)] + WHITEOUT + name
-        if len(WHITEOUT + name) <= MAX_NAME:
-            return _whiteout(hidden, status)
-        return _member(
-            path, status, CHARACTER_DEVICE, {}
-        )  # as the kernel has it, where that name is too long
 
     def _attributes(
         self, link: str, path: bytes, *, follow: bool
@@ -207,7 +209,18 @@ class _Walk:
         return f"{self._name}/{os.fsdecode(path)}" if self._name else os.fsdecode(path)
 
 
-def _whiteout(path: bytes, status: os.stat_result) -> Member:
+def hiding(before: bytes, name: bytes, status: os.stat_result) -> Member:
+    """The whiteout of what lower layers call `name`, in the directory whose path with a slash is `before`."""
+    if len(WHITEOUT + name) <= MAX_NAME:
+        return _marker(before + WHITEOUT + name, status)
+    device = _member(
+        before + name, status, CHARACTER_DEVICE, {}
+    )  # as the kernel has it, where that is too long
+    device.devmajor = device.devminor = 0
+    return device
+
+
+def _marker(path: bytes, status: os.stat_result) -> Member:
     return _member(path, status, REGULAR, {}, size=0)
 
 

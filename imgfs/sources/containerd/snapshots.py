@@ -2,7 +2,7 @@
 
 Format: containerd, core/snapshots/storage/bolt.go: buckets `v1/snapshots/<namespace>/<number>/<key>`, where the key of
 a layer is its chain ID, hold `id`, a varint of Go's encoding/binary, `kind`, 3 if it was committed, and `size`, bytes
-on disk as a signed varint. Its files are those of one layer in overlayfs.
+on disk as a signed varint. Its files are those of one layer in overlayfs, of that and all below it in native.
 """
 
 import logging
@@ -20,8 +20,9 @@ from imgfs.sources.finder import BlobRef
 
 logger = logging.getLogger("imgfs")
 
-OVERLAYFS = "io.containerd.snapshotter.v1.overlayfs"
-"""The folder of the snapshotter that containerd uses where nothing else is configured."""
+OVERLAYFS, NATIVE = "io.containerd.snapshotter.v1.overlayfs", "io.containerd.snapshotter.v1.native"
+"""The folders of the snapshotter that containerd uses where nothing else is configured, and of the one that it uses
+where there is no overlayfs."""
 
 _COMMITTED = b"\x03"
 _LONGEST = 10  # bytes of a varint
@@ -40,38 +41,48 @@ class Snapshots:
 
     def __init__(self, files: Root) -> None:
         self._files = files
-        self._known: Mapping[ChainID, Snapshot] | None = None  # once they are asked for
+        self._known: dict[str, Mapping[ChainID, Snapshot]] = {}  # of snapshotters that were asked for
 
     def forget(self) -> None:
         """Read the database again when a layer is next asked for."""
-        self._known = None
+        self._known = {}
 
     def find(self, chain_id: ChainID) -> Snapshot | None:
-        """An unpacked layer; None if it is not, or not by the usual snapshotter. Raises nothing."""
-        known = self._known
-        if known is None:
-            try:
-                known = read_snapshots(self._files)
-            except (ImgfsError, OSError) as error:
-                logger.debug("%s: unpacked layers are not known: %s", self._files.path, describe(error))
-                known = {}
-            self._known = known
-        return known.get(chain_id)
+        """An unpacked layer; None if it is not, or by another snapshotter. Raises nothing."""
+        return self._of(OVERLAYFS).get(chain_id) or self._of(NATIVE).get(chain_id)
 
     def size_of(self, chain_id: ChainID) -> int | None:
         """The size of a layer's files in bytes; None if it is not known."""
         found = self.find(chain_id)
         return None if found is None else found.size
 
-    def locate(self, chain_id: ChainID) -> DirectoryPlace:
-        """Where a layer's files are. Raises StoreError if it is not unpacked, OSError."""
-        found = self.find(chain_id)
+    def locate(self, chain_id: ChainID, parent: ChainID | None) -> DirectoryPlace:
+        """Where the files of a layer on `parent` are. Raises StoreError if it is not unpacked, OSError."""
+        found = self._of(OVERLAYFS).get(chain_id)
+        if found is not None:
+            prefix = (
+                TRUSTED if self._files.stat().st_uid == 0 else USER
+            )  # as an ordinary user's containerd mounts
+            return DirectoryPlace(self._files, f"{OVERLAYFS}/snapshots/{found.id}/fs", prefix)
+        name = self._native(chain_id)
+        return DirectoryPlace(self._files, name, below=None if parent is None else self._native(parent))
+
+    def _native(self, chain_id: ChainID) -> str:
+        found = self._of(NATIVE).get(chain_id)
         if found is None:
             raise StoreError(f"{self._files.path}: no snapshot of the layer with chain ID {chain_id}")
-        prefix = (
-            TRUSTED if self._files.stat().st_uid == 0 else USER
-        )  # as an ordinary user's containerd mounts
-        return DirectoryPlace(self._files, f"{OVERLAYFS}/snapshots/{found.id}/fs", prefix)
+        return f"{NATIVE}/snapshots/{found.id}"
+
+    def _of(self, snapshotter: str) -> Mapping[ChainID, Snapshot]:
+        known = self._known.get(snapshotter)
+        if known is None:
+            try:
+                known = read_snapshots(self._files, snapshotter)
+            except (ImgfsError, OSError) as error:
+                logger.debug("%s: unpacked layers are not known: %s", self._files.path, describe(error))
+                known = {}
+            self._known[snapshotter] = known
+        return known
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +104,16 @@ class SnapshotRef:
             chain_id,
             diff_id,
             parent,
-            partial(self.snapshots.locate, chain_id),
+            partial(self.snapshots.locate, chain_id, parent),
             partial(self.snapshots.size_of, chain_id),
             f"its blob {self.blob.digest} was not pulled, or was discarded after unpacking, so that only its files "
             "are there",
         )
 
 
-def read_snapshots(files: Root) -> dict[ChainID, Snapshot]:
+def read_snapshots(files: Root, snapshotter: str = OVERLAYFS) -> dict[ChainID, Snapshot]:
     """Each unpacked layer; what is damaged is skipped. Raises what `read_bolt` raises."""
-    return read_bolt(lambda: files.open(f"{OVERLAYFS}/metadata.db"), _snapshots)
+    return read_bolt(lambda: files.open(f"{snapshotter}/metadata.db"), _snapshots)
 
 
 def _snapshots(root: Bucket) -> dict[ChainID, Snapshot]:

@@ -41,9 +41,9 @@ def test_only_what_was_committed_is_a_layer(tmp_path: Path) -> None:
     }
     root = _root(tmp_path, snapshots)
     assert read_snapshots(root) == {ONE: Snapshot(2, None)}
-    assert Snapshots(root).locate(ONE).name == f"{OVERLAYFS}/snapshots/2/fs"
+    assert Snapshots(root).locate(ONE, None).name == f"{OVERLAYFS}/snapshots/2/fs"
     with pytest.raises(StoreError, match=f"no snapshot of the layer with chain ID {TWO}"):
-        Snapshots(root).locate(TWO)
+        Snapshots(root).locate(TWO, None)
 
 
 def test_without_a_snapshotter_there_is_none(tmp_path: Path) -> None:
