@@ -80,6 +80,7 @@ class Docker(Engine):
     """A dockerd that is running."""
 
     def __init__(self, inside: Machine, folder: Path, driver: str) -> None:
+        self.inside = inside
         self.driver = driver
         self.root = folder / "root"
         self.source = f"docker:{self.root}"

@@ -40,9 +40,9 @@ class Changed:
 
 
 @pytest.fixture(scope="module")
-def changed() -> Iterator[Changed]:
+def changed(suite: str) -> Iterator[Changed]:
     with tempfile.TemporaryDirectory(prefix="imgfs-") as folder, ExitStack() as stack:
-        engine = stack.enter_context(running_docker(Path(folder), "overlay2"))
+        engine = stack.enter_context(running_docker(Path(folder), "overlay2", suite))
         build = context(Path(folder) / "context")
         (build / "busybox").write_bytes(Path(require_tool("busybox")).read_bytes())
         engine.build(build, DOCKERFILE, "changed:1")
@@ -50,12 +50,18 @@ def changed() -> Iterator[Changed]:
         for number in range(COUNT):
             name = f"c{number}"
             engine.command("run", "-d", "--network=none", "--name", name, "changed:1")
-            merged = engine.command("inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", name)
-            mutate(Path(merged), Random(number), 5 + number * 6)
-            seen[name] = _comparable(real_facts(Path(merged)))
+            merged = _merged(engine, name)
+            mutate(merged, Random(number), 5 + number * 6)
+            seen[name] = _comparable(real_facts(merged))
             if number % 2:
                 engine.command("kill", name)
         yield Changed(engine, seen, stack)
+
+
+def _merged(docker: Docker, name: str) -> Path:
+    """The root directory of a running container, as the kernel shows it."""
+    path = docker.command("inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", name)
+    return docker.inside.seen(Path(path))
 
 
 def _comparable(facts: Facts) -> Facts:
@@ -111,7 +117,7 @@ def test_root_file_systems_are_what_the_kernel_shows_and_docker_exports(
 
 
 def test_a_change_of_a_running_container_is_seen(mount: Mount, changed: Changed) -> None:
-    merged = Path(changed.engine.command("inspect", "-f", "{{.GraphDriver.Data.MergedDir}}", "c0"))
+    merged = _merged(changed.engine, "c0")
     with mount(changed.engine.source) as top:
         rootfs = top / "containers/by-name/c0/rootfs"
         assert not (rootfs / "late").exists()
