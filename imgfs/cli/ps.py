@@ -87,6 +87,8 @@ def _image(container: Container, snapshot: Snapshot, *, no_trunc: bool) -> str:
 
 def _command(command: Sequence[str], *, no_trunc: bool) -> str:
     """As moby's container view has it."""
+    if not command:  # not recorded
+        return ""
     program, arguments = command[:1], command[1:]
     text = " ".join([*program, *(f"'{word}'" if " " in word else word for word in arguments)])
     if not no_trunc and len(text) > _COMMAND:
@@ -96,7 +98,7 @@ def _command(command: Sequence[str], *, no_trunc: bool) -> str:
 
 def _status(state: ContainerState, now: datetime) -> str:
     """As moby's State.String has it."""
-    if state.is_running:
+    if state.is_running and state.status != "unknown":
         up = "Up" if state.started is None else f"Up {span(state.started, now)}"
         if state.status == "restarting":
             return f"Restarting ({state.exit_code or 0}) {age(state.finished, now)}"

@@ -9,7 +9,7 @@ from datetime import datetime
 
 from imgfs.digest import ImageID
 
-RUNNING = ("running", "paused", "restarting")
+RUNNING = ("running", "paused", "restarting", "unknown")
 """Statuses in which a container's files may change."""
 
 
@@ -17,7 +17,8 @@ RUNNING = ("running", "paused", "restarting")
 class ContainerState:
     """The state of a container as its engine last recorded it; an engine that was killed leaves `running` behind.
 
-    `status` is one of docker's: created, running, paused, restarting, removing, exited, dead. Times are in UTC.
+    `status` is one of docker's: created, running, paused, restarting, removing, exited, dead; or
+    unknown, where the engine records it elsewhere. Times are in UTC.
     """
 
     status: str

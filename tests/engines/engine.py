@@ -111,7 +111,7 @@ class Podman(Engine):
         self.root = folder / "g"
         self.source = f"containers-storage:{self.root}"
         self.records_parents = inside.suite == HOST
-        self._inside = inside
+        self.inside = inside
         self._options = ("--root", self.root, "--runroot", folder / "r", "--storage-driver", driver)
 
     def build(self, context: Path, text: str, tag: str) -> str:
@@ -126,11 +126,11 @@ class Podman(Engine):
             "-q",
         ]
         options += ["--format=docker", "-f", str(file), "-t", tag]
-        built = run(*self._inside.line("buildah", *self._options, "bud", *options, context))
+        built = run(*self.inside.line("buildah", *self._options, "bud", *options, context))
         return built.splitlines()[-1][-64:]
 
     def command(self, *arguments: str | Path) -> str:
-        return run(*self._inside.line("podman", *self._options, *arguments))
+        return run(*self.inside.line("podman", *self._options, *arguments))
 
     def save(self, tag: str, path: Path) -> None:
         path.unlink(missing_ok=True)  # podman does not write over an archive

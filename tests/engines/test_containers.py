@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from tests.conftest import Imgfs, Mount, eventually
-from tests.engines.engine import Docker, running_docker
+from tests.engines.engine import Docker, podman, running_docker
 from tests.engines.hurting import context
 from tests.engines.mutations import mutate
 from tests.engines.test_rootfs import extracted
@@ -148,6 +148,31 @@ def test_containers_come_and_go(mount: Mount, changed: Changed) -> None:
         changed.engine.command("rm", "another")
         eventually(lambda: not (names / "another").is_symlink())
         eventually(lambda: not (top / "containers" / container).exists())
+
+
+@pytest.mark.parametrize("driver", ["overlay", "vfs"])
+def test_containers_of_podman_are_what_the_kernel_shows(
+    mount: Mount, imgfs: Imgfs, tmp_path: Path, driver: str
+) -> None:
+    with tempfile.TemporaryDirectory(prefix="imgfs-") as folder, podman(Path(folder), driver) as engine:
+        build = context(tmp_path / "context")
+        (build / "busybox").write_bytes(Path(require_tool("busybox")).read_bytes())
+        engine.build(build, DOCKERFILE, "changed:1")
+        seen: dict[str, Facts] = {}
+        for number in range(COUNT):
+            container = engine.command("create", "--network=none", "--name", f"c{number}", "changed:1")
+            merged = engine.inside.seen(Path(engine.command("mount", container)))
+            mutate(merged, Random(number), 5 + number * 6)
+            seen[container] = _comparable(real_facts(merged))
+        listed = json.loads(imgfs("ps", "--json", engine.source).stdout)
+        assert {(each["id"], each["image_name"]) for each in listed} == {
+            (one, "localhost/changed:1") for one in seen
+        }
+        with mount(engine.source) as top:
+            for container, facts in seen.items():
+                check_same(_comparable(real_facts(top / "containers" / container / "rootfs")), facts)
+                has_upper = (top / "containers" / container / "upper").exists()
+                assert has_upper == (driver == "overlay")
 
 
 def test_of_a_root_that_was_moved_all_is_the_same_and_nothing_in_it_changes(

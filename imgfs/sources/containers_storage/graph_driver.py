@@ -28,6 +28,7 @@ from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, StoreError
 from imgfs.layers import SplitPlace
 from imgfs.sources.containers_storage import composefs
+from imgfs.sources.containers_storage.containers import list_name
 from imgfs.sources.documents import MAX_DOCUMENT, MAX_LIST, parse_items
 from imgfs.sources.finder import Report
 from imgfs.tar.split import Naming
@@ -101,7 +102,7 @@ class GraphDriver:
     @property
     def lists(self) -> list[str]:
         """The names of the files that are replaced when something changes."""
-        return [f"{self.images}/images.json", *self._layer_lists]
+        return [f"{self.images}/images.json", *self._layer_lists, list_name(self.name)]
 
     def read_images(self, report: Report) -> list[ImageRecord]:
         """The images listed; an item that is none is reported.
@@ -144,6 +145,12 @@ class GraphDriver:
             self._root_of(files),
             partial(self._file_names, layer.id),
         )
+
+    def files(self, layer: LayerRecord) -> tuple[str, Root]:
+        """The name of the directory of a layer's files, and the store that has it. Raises as `place` does."""
+        self.check(layer)
+        files = FILES[self.name].format(layer.id)
+        return files, self._root_of(files)
 
     def _file_names(self, layer_id: str) -> Naming | None:
         """How the files of a layer are named, None if as in its tar."""

@@ -14,9 +14,23 @@ import msgspec
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID, ImageID
-from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, SourceNotFound, describe
+from imgfs.errors import (
+    Corrupt,
+    ImgfsError,
+    InvalidDigest,
+    InvalidImage,
+    SourceNotFound,
+    StoreError,
+    describe,
+)
 from imgfs.go_json import parse_json
 from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
+from imgfs.sources.containers_storage.containers import (
+    MERGED,
+    OwnLayer,
+    found_container,
+    read_containers,
+)
 from imgfs.sources.containers_storage.graph_driver import (
     FILES,
     MANIFEST,
@@ -27,7 +41,7 @@ from imgfs.sources.containers_storage.graph_driver import (
 )
 from imgfs.sources.containers_storage.storage_conf import default_storage
 from imgfs.sources.documents import parse_document
-from imgfs.sources.finder import Check, Finder, FoundImage, Report, ignore, pack
+from imgfs.sources.finder import Check, Finder, Found, FoundContainer, FoundImage, Report, ignore, pack
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Document
 from imgfs.sources.reference import with_digest
@@ -102,7 +116,7 @@ class _Documents:
 
 
 class GraphFinder(Finder):
-    """Every image in the stores at `roots`, earlier ones first; of one storage driver if that is given."""
+    """All in the stores at `roots`, earlier ones first; of one storage driver if that is given."""
 
     def __init__(self, roots: Sequence[Root], driver: str | None) -> None:
         path = roots[0].path
@@ -114,7 +128,7 @@ class GraphFinder(Finder):
         self._places = _Places()
         self._read: dict[tuple[str, GraphDriver], _Documents] = {}  # by the last look
 
-    def find(self, report: Report) -> Iterator[FoundImage]:
+    def find(self, report: Report) -> Iterator[Found]:
         """As of `Finder`. Raises StoreError, InvalidImage or OSError if the first store's lists cannot be read."""
         listed = self._lists(report)
         numbers: Counter[str] = Counter()
@@ -150,6 +164,8 @@ class GraphFinder(Finder):
                         image=f"sha256:{record.id[:64]}",
                         names=record.names or (),
                     )
+            if driver.name in FILES:
+                yield from _containers(driver, reachable, report)
 
     def stamp(self) -> object:
         """As of `Finder`; changes when one of the lists is replaced."""
@@ -194,6 +210,32 @@ class GraphFinder(Finder):
         return listed
 
 
+def _containers(
+    driver: GraphDriver, layers: Mapping[str, _LayerRef], report: Report
+) -> Iterator[FoundContainer]:
+    """The containers of a driver; one whose layers are missing is reported."""
+    for record, raw in read_containers(driver.root, driver.name, report):
+        try:
+            top = layers.get(record.layer)
+            if top is None:
+                raise StoreError(f"its layer {record.layer[:64]} is missing")
+            is_whole = driver.name in MERGED
+            below = (
+                [] if is_whole else _stack(top.record.parent, layers, report, f"container {record.id[:64]}")
+            )
+            if top.record.parent and not is_whole and not below:
+                continue
+            yield found_container(
+                record,
+                raw,
+                [(ref.record.diff_digest, ref) for ref in below],
+                OwnLayer(*driver.files(top.record)),
+                is_whole=is_whole,
+            )
+        except (ImgfsError, OSError) as error:
+            report(f"skipping container {record.id[:64]}: {describe(error)}")
+
+
 def _read_documents(driver: GraphDriver, record: ImageRecord, report: Report) -> _Documents | None:
     """The config and the manifest of an image; None for what is none, such as a list of manifests."""
     names = record.big_data_names or ()
@@ -215,7 +257,7 @@ def _image(
     image = documents.image
     return FoundImage(
         image,
-        _stack(record, layers, report),
+        _stack(record.layer, layers, report, f"image {record.id[:64]}"),
         [name for name in record.names or () if "@" not in name],
         documents.parent,
         documents.packed_manifest,
@@ -247,14 +289,14 @@ def _manifest(driver: GraphDriver, record: ImageRecord, report: Report) -> bytes
         return None
 
 
-def _stack(record: ImageRecord, layers: Mapping[str, _LayerRef], report: Report) -> list[_LayerRef]:
-    """The layers of an image, bottom first; none if one is missing, which is reported."""
+def _stack(top: str, layers: Mapping[str, _LayerRef], report: Report, what: str) -> list[_LayerRef]:
+    """The layers down from `top`, bottom first; none if one is missing, which is reported as one of `what`."""
     stack: list[_LayerRef] = []
-    wanted = record.layer
+    wanted = top
     while wanted:
         layer = layers.get(wanted)
         if layer is None or len(stack) > _DEEPEST:
-            report(f"image {record.id[:64]}: its layer {wanted[:64]} is missing")
+            report(f"{what}: its layer {wanted[:64]} is missing")
             return []
         stack.append(layer)
         wanted = layer.record.parent

@@ -16,6 +16,7 @@ from imgfs.sources import Source, open_source
 from tests.images import TestImage, digest
 from tests.indexing import indexing
 from tests.splitting import graph_root, use_composefs
+from tests.tools import require_root
 
 
 @contextmanager
@@ -296,3 +297,55 @@ def test_a_file_that_is_open_is_read_after_its_image_was_removed(
         assert tool.pread(100, tool.size - 100) == whole[-100:]
         with pytest.raises((ImgfsError, OSError)):  # too many files to hold them all
             flat.pread(flat.size, 0)
+
+
+def _contain(root: Path, **changed: str) -> str:
+    """List a container of the first image in a store; returns its ID."""
+    layers = json.loads((root / "overlay-layers/layers.json").read_text())
+    image = json.loads((root / "overlay-images/images.json").read_text())[0]
+    (root / "overlay/own/diff").mkdir(parents=True)
+    (root / "overlay/own/diff/mine").write_text("mine")
+    layers.append({"id": "own", "parent": image["layer"]})
+    (root / "overlay-layers/layers.json").write_text(json.dumps(layers))
+    metadata = json.dumps({"image-name": "example/base:1"})
+    record = {"id": "c" * 64, "names": ["one"], "image": image["id"], "layer": "own", "metadata": metadata}
+    (root / "overlay-containers").mkdir()
+    (root / "overlay-containers/containers.json").write_text(json.dumps([record | changed]))
+    return "c" * 64
+
+
+def test_containers_come_and_their_files_are_those_of_the_image_with_their_changes(
+    tmp_path: Path, images: list[TestImage]
+) -> None:
+    require_root()
+    root = graph_root(tmp_path / "store", images)
+    with _opened(str(root), tmp_path) as source:
+        assert not source.containers
+        container_id = _contain(root)
+        assert source.refresh()
+        found = source.containers[container_id]
+        assert (found.container.name, found.container.image_name) == ("one", "example/base:1")
+        assert found.container.image in source.store
+        assert found.container.state.status == "unknown"
+        with found.open_record() as record:
+            assert json.loads(record.pread(record.size, 0))["id"] == container_id
+        image = found.container.image
+        assert image is not None
+        with (
+            RootFS.of(source.container_layers(found), TreeCache(None), "container") as rootfs,
+            RootFS.of(source.store.layers(image), TreeCache(None), "image") as before,
+        ):
+            assert set(rootfs.listdir()) == {*before.listdir(), "mine"}
+            assert rootfs.open("mine").read() == b"mine"
+
+
+@pytest.mark.parametrize("changed", [{"layer": "gone"}, {"id": "../x"}, {"layer": "", "image": "?"}])
+def test_a_container_that_is_damaged_is_named_and_images_are_seen(
+    tmp_path: Path, images: list[TestImage], changed: dict[str, str]
+) -> None:
+    root = graph_root(tmp_path / "store", images)
+    _contain(root, **changed)
+    with _opened(str(root), tmp_path) as source:
+        assert not source.containers
+        assert len(source.problems) == 1
+        assert len(source.store.map()) == len(images)

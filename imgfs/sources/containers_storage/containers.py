@@ -1,0 +1,131 @@
+"""The containers of podman, buildah and CRI-O, as containers/storage lists them.
+
+    <driver>-containers/containers.json   each with its names, its image, and its own layer, whose parent is the
+                                          image's top layer
+    overlay/<layer id>/diff/              what it changed; vfs/dir/<layer id>/ all that it sees
+
+In which state a container is, its engine records elsewhere, so that is not known.
+
+Format: containers/storage, `containers.go`; containers/podman, `libpod/storage.go` (the metadata).
+Tried by the tests of the store.
+"""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+
+import msgspec
+
+from imgfs.blob import MemoryBlob, Root
+from imgfs.digest import ChainID, DiffID, ImageID
+from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, StoreError, describe
+from imgfs.go_json import parse_json
+from imgfs.layers import DirectoryLayer, DirectoryPlace, Indexer, Layer
+from imgfs.layers.directory_scan import TRUSTED, USER
+from imgfs.sources.container import Container, ContainerState
+from imgfs.sources.documents import MAX_LIST, parse_items
+from imgfs.sources.finder import FoundContainer, LayerRef, Report
+from imgfs.store.timestamp import parse_time
+
+MERGED = ("vfs",)
+"""The storage drivers whose directories hold the files of the layers below, too."""
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+class ContainerRecord(msgspec.Struct, rename="kebab"):
+    """A container in a list: `image` is the ID of its image, `layer` of its own layer."""
+
+    id: str
+    names: list[str] | None = None
+    image: str = ""
+    layer: str = ""
+    metadata: str = ""
+    created: str = ""
+
+
+class _Metadata(msgspec.Struct, rename="kebab"):
+    image_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLayer:
+    """The layer of a container, in the directory `name` of `root`."""
+
+    name: str
+    root: Root = field(compare=False)
+
+    @property
+    def key(self) -> str:
+        return self.name
+
+    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        prefix = USER if self.root.writer else TRUSTED  # as overlayfs is mounted by root alone, or by others
+        place = DirectoryPlace(self.root, self.name, prefix, is_live=True)
+        return DirectoryLayer(chain_id, diff_id, parent, lambda: place, why="it is a container's own")
+
+
+def list_name(driver: str) -> str:
+    """The name of the list of the containers of a storage driver."""
+    return f"{driver}-containers/containers.json"
+
+
+def read_containers(root: Root, driver: str, report: Report) -> Iterator[tuple[ContainerRecord, bytes]]:
+    """The containers listed, each with its record as it lies there; what is none is reported.
+
+    Raises InvalidImage, StoreError or OSError if the list cannot be read.
+    """
+    name = list_name(driver)
+    try:
+        data = root.read(name, MAX_LIST)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for number, raw in parse_items(data, msgspec.Raw, root.path_of(name), report):
+        try:
+            record = parse_json(raw, ContainerRecord, f"item {number} of {root.path_of(name)}")
+            if not _ID.fullmatch(record.id):
+                raise InvalidImage(f"item {number} of {root.path_of(name)}: {record.id[:64]!r} is no ID")
+            yield record, bytes(raw)
+        except ImgfsError as error:
+            report(f"skipping {describe(error)}")
+
+
+def found_container(
+    record: ContainerRecord,
+    raw: bytes,
+    layers: Sequence[tuple[str, LayerRef]],
+    own: OwnLayer,
+    *,
+    is_whole: bool,
+) -> FoundContainer:
+    """A container whose image has `layers`, each with its diff ID as it is recorded. Raises StoreError."""
+    try:
+        diff_ids = [DiffID(diff_id) for diff_id, _ in layers]
+    except InvalidDigest as error:
+        raise StoreError(f"a layer of its image: {error}") from None
+    return FoundContainer(
+        _container(record),
+        diff_ids,
+        tuple(ref for _, ref in layers),
+        [own],
+        is_whole,
+        partial(MemoryBlob, raw),
+    )
+
+
+def _container(record: ContainerRecord) -> Container:
+    try:
+        image = ImageID.from_hex(record.image)
+    except InvalidDigest:
+        image = None
+    try:
+        name = (
+            parse_json(record.metadata.encode(), _Metadata, "metadata").image_name if record.metadata else ""
+        )
+    except InvalidImage:
+        name = ""
+    names = record.names or [""]
+    return Container(
+        record.id, names[0], image, name, (), parse_time(record.created), ContainerState("unknown")
+    )
