@@ -96,9 +96,13 @@ def test_on_a_disk_that_is_full(
 ) -> None:
     _fill(small_disk, imgfs)
     large = TestImage([layer_tar({"large": os.urandom(8 << 20)})], ["large:1"])
-    archive = docker_archive(tmp_path / "large.tar", [large])
+    path = tmp_path / "large.tar"
+    if command == "load":
+        docker_archive(path, [large])
+    else:
+        path.write_bytes(large.layers[0])
     run = _run(imgfs, small_disk, monkeypatch)
-    done = run([command, str(archive)])
+    done = run([command, str(path)])
     assert (done.returncode, done.stdout) == (1, "")
     assert "No space left on device" in done.stderr.splitlines()[-1]
     assert run(["verify", "-q", "imgfs:"]).returncode == 0
