@@ -150,7 +150,7 @@ def test_history_tells_when_by_what_and_how_much(mount: Mount, layout: Path, ima
     with mount(layout) as top:
         (folder(top, image) / "rootfs.tar").stat()  # so that sizes are known
         heading, *lines = (folder(top, image) / "history").read_text().splitlines()
-    assert heading.split() == ["LAYER", "CREATED", "SIZE", "CREATED", "BY", "#", "COMMENT"]
+    assert heading.split() == ["LAYER", "CREATED", "(UTC)", "SIZE", "CREATED", "BY", "#", "COMMENT"]
     sizes = [str(len(layer)) for layer in image.layers]
     assert lines[0].split() == ["01", "-", sizes[1], "RUN", "[31mrm", "etc/gone", "#", "second"]
     assert lines[1].split() == ["-", "-", "0", "CMD"]
