@@ -62,7 +62,7 @@ class Kills:
     def end(self) -> None:
         """Let commands end by themselves, after which nothing may be left of those that did not."""
         self._finish([*self._load(), "-q"])
-        self._finish(["index", str(self._layout)])
+        self._finish(["index", "--json", str(self._layout)])
         self._finish(["cache", "prune"])
         left = [*(self._store / "tmp").iterdir(), *(self._folder / "cache").rglob("partial-*")]
         self.wrong += [f"{path} is left" for path in left]
@@ -87,7 +87,7 @@ class Kills:
 
     def _index(self) -> list[str]:
         self._finish(["cache", "clear"])
-        return ["index", str(self._layout)]
+        return ["index", "--json", str(self._layout)]
 
     def _kill(self, command: list[str]) -> None:
         """Kill a command somewhere between its start and its usual end; hold it to what it said to have done."""
