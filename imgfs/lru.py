@@ -24,12 +24,14 @@ class LRU(Generic[K, V]):
         self._lock = Lock()
 
     def __len__(self) -> int:
-        return len(self._values)
+        with self._lock:
+            return len(self._values)
 
     @property
     def weight(self) -> int:
         """What all values weigh together."""
-        return self._weight
+        with self._lock:
+            return self._weight
 
     def get(self, key: K) -> V | None:
         """The value under a key, which counts as used now; None if there is none."""
