@@ -24,10 +24,10 @@ from imgfs.tar.member import (
     BLOCK_DEVICE,
     CHARACTER_DEVICE,
     DIRECTORY,
-    FIFO,
     HARDLINK,
     REGULAR,
     SYMLINK,
+    TYPES,
 )
 from imgfs.tar.paths import MAX_NAME
 from imgfs.tar.split import Recipe
@@ -40,14 +40,6 @@ TRUSTED, USER = "trusted.overlay.", "user.overlay."
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SYS_ADMIN = 1 << 21  # CAP_SYS_ADMIN, capabilities(7)
 _FIRST_USER_NAMESPACE = 0xEFFFFFFD  # its inode, include/linux/proc_ns.h
-_TYPES = {
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFREG: REGULAR,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHARACTER_DEVICE,
-    stat.S_IFBLK: BLOCK_DEVICE,
-    stat.S_IFIFO: FIFO,
-}
 
 
 @dataclass(slots=True)
@@ -162,7 +154,7 @@ class _Walk:
         self, fd: int, name: bytes, path: bytes, status: os.stat_result, *, has_marked_files: bool
     ) -> Member | None:
         """The member for a file that is no directory; None for what no layer has."""
-        kind = _TYPES.get(stat.S_IFMT(status.st_mode))
+        kind = TYPES.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             logger.debug("%s: a socket is left out", self._root.path_of(self._below(path)))
             return None

@@ -15,9 +15,8 @@ from imgfs.blob import Folder, Slice, blob_chunks
 from imgfs.rootfs.rootfs import RootFS, Stat
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import member_header
-from imgfs.tar.member import HARDLINK
+from imgfs.tar.member import HARDLINK, TYPES
 from imgfs.tree import Paths
-from imgfs.tree.flat import TYPES
 
 _SPECIAL_BITS = stat.S_ISUID | stat.S_ISGID
 _ZEROS = bytes(1 << 20)

@@ -3,6 +3,8 @@
 Tried by the tests of the scanner.
 """
 
+import stat
+
 import msgspec
 
 REGULAR, OLD_REGULAR, CONTIGUOUS, GNU_SPARSE = b"0", b"\0", b"7", b"S"
@@ -12,6 +14,16 @@ FILES = frozenset((REGULAR, OLD_REGULAR, CONTIGUOUS, GNU_SPARSE))
 """The types that stand for a file with content."""
 NO_DATA = frozenset((HARDLINK, SYMLINK, CHARACTER_DEVICE, BLOCK_DEVICE, DIRECTORY, FIFO))
 """The types whose headers are followed by no data, whatever size they record."""
+
+TYPES = {
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFREG: REGULAR,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHARACTER_DEVICE,
+    stat.S_IFBLK: BLOCK_DEVICE,
+    stat.S_IFIFO: FIFO,
+}
+"""The type of a member by the type of the file that it is; a socket has none."""
 
 
 class Member(msgspec.Struct, array_like=True, gc=False):

@@ -19,15 +19,7 @@ from imgfs.blob import Blob
 from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import member_header
-from imgfs.tar.member import (
-    BLOCK_DEVICE,
-    CHARACTER_DEVICE,
-    DIRECTORY,
-    FIFO,
-    HARDLINK,
-    REGULAR,
-    SYMLINK,
-)
+from imgfs.tar.member import HARDLINK, REGULAR, SYMLINK, TYPES
 from imgfs.tar.packed import PackedBytes
 from imgfs.tree.tree import NO_LAYER, PLAIN_NAME, Paths, Tree
 
@@ -35,14 +27,6 @@ _MAX_SIZE = 1 << 62  # bytes; a file system has no larger ones
 _MAX_TEXT = 4 << 30  # bytes of headers made here
 _MAX_TRIED = 1000  # ranges that are read in one go without blocking
 _TEXT, _ZEROS = NO_LAYER, NO_LAYER - 1  # in place of a layer: bytes made here, and zeros
-TYPES = {  # of members, by the type of a file
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFREG: REGULAR,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHARACTER_DEVICE,
-    stat.S_IFBLK: BLOCK_DEVICE,
-    stat.S_IFIFO: FIFO,
-}
 
 
 class FlatPlan:

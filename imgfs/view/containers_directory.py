@@ -8,7 +8,7 @@ from imgfs.errors import ImgfsError
 from imgfs.sources.union import ContainerAt, Union
 from imgfs.view.container_trees import ContainerTrees
 from imgfs.view.links import ImageLink
-from imgfs.view.node import Directory, File, Node, Origin, Symlink
+from imgfs.view.node import Directory, File, FixedDirectory, Node, Origin, Symlink
 from imgfs.view.texts import LiveText
 
 _BY_NAME = b"by-name"
@@ -79,7 +79,7 @@ class NamesDirectory(Directory):
         return ContainerLink(f"{self.key}/{name}", container_id, b"../")
 
 
-class ContainerDirectory(Directory):
+class ContainerDirectory(FixedDirectory):
     """What is known of one container. Once that is gone, what was known last is shown."""
 
     def __init__(self, key: str, container_id: str, union: Union, trees: ContainerTrees) -> None:
@@ -90,7 +90,7 @@ class ContainerDirectory(Directory):
         self._last = union.snapshot.containers[container_id]
         created = self._last.found.container.created
         self.mtime_ns = int(created.timestamp()) * 1_000_000_000 if created else 0
-        self._entries: dict[bytes, Callable[[], Node | None]] = {
+        self.makers = {
             b"rootfs": lambda: self._tree("rootfs"),
             b"upper": lambda: None if self._at.found.is_whole else self._tree("upper"),
             b"config.json": lambda: self._file("config.json", self._at.found.open_record),
@@ -98,16 +98,6 @@ class ContainerDirectory(Directory):
             b"log": lambda: self._file("log", self._at.found.open_log),
             b"state": self._state,
         }
-
-    def lookup(self, name: bytes) -> Node | None:
-        make = self._entries.get(name)
-        return make() if make else None
-
-    def entries(self) -> Iterator[tuple[bytes, Node]]:
-        for name, make in self._entries.items():
-            node = make()
-            if node is not None:
-                yield name, node
 
     @property
     def _at(self) -> ContainerAt:

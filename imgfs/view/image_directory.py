@@ -1,7 +1,7 @@
 """`images/<id>/`: what is known of one image."""
 
 import datetime
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from imgfs.sources.union import Union
@@ -10,7 +10,7 @@ from imgfs.view.history import HistoryFile
 from imgfs.view.image_origin import ImageOrigin
 from imgfs.view.layers_directory import LayersDirectory
 from imgfs.view.links import ChildrenDirectory
-from imgfs.view.node import Directory, Node
+from imgfs.view.node import FixedDirectory, Node
 from imgfs.view.tars import FlatTarFile, RootfsTar
 from imgfs.view.texts import LiveText, TextFile
 from imgfs.view.trees import Trees, TreeTable
@@ -36,7 +36,7 @@ class Context:
     trees: Trees
 
 
-class ImageDirectory(Directory):
+class ImageDirectory(FixedDirectory):
     """The directory of `image`, wherever that is. Its nodes are made when they are looked up.
 
     There is no manifest.json where no source has one, and no rootfs.tar where no source has a tar of each layer.
@@ -48,7 +48,7 @@ class ImageDirectory(Directory):
         self._image = image
         self._origin = ImageOrigin(image.id, context.union)
         self._context = context
-        self._entries: dict[bytes, Callable[[], Node | None]] = {
+        self.makers = {
             b"config.json": self._config,
             b"parent": self._parent,
             b"children": self._children,
@@ -60,16 +60,6 @@ class ImageDirectory(Directory):
             b"flat.tar": self._flat_tar,
             b"manifest.json": self._manifest,
         }
-
-    def lookup(self, name: bytes) -> Node | None:
-        make = self._entries.get(name)
-        return make() if make else None
-
-    def entries(self) -> Iterator[tuple[bytes, Node]]:
-        for name, make in self._entries.items():
-            node = make()
-            if node is not None:
-                yield name, node
 
     def _live(self, name: str, make: Callable[[], str]) -> Node:
         return LiveText(

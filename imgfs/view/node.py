@@ -6,7 +6,7 @@ the same `key`, or the same place in a table of the same key, are the same file:
 
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Protocol
 
 from imgfs.blob import Blob
@@ -108,6 +108,22 @@ class Directory(Node):
     @abstractmethod
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         """Every listed name with its node, in a stable order, without `.` and `..`."""
+
+
+class FixedDirectory(Directory):
+    """A directory of names that are known beforehand; `makers` makes the node of each, or None while it has none."""
+
+    makers: Mapping[bytes, Callable[[], Node | None]]
+
+    def lookup(self, name: bytes) -> Node | None:
+        make = self.makers.get(name)
+        return make() if make else None
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for name, make in self.makers.items():
+            node = make()
+            if node is not None:
+                yield name, node
 
 
 Listed = tuple[bytes, int, int, int, int, int, int, int, int]

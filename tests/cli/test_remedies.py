@@ -1,4 +1,4 @@
-"""What users are told to do."""
+"""What errors say that users can do."""
 
 import os
 import shutil
