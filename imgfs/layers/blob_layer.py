@@ -265,6 +265,13 @@ class BlobTar(TarBlob):
                 # where the tar ends is only recorded until the layer is verified
                 index = content.wait_for_index()
             if index is not None:
+                build = content.build if content.copy is None else None
+                if build is not None and build.readable and build.position >= offset + size:
+                    # a pass that has just ended is still giving its copy a name
+                    data = build.pread(size, offset)
+                    if data is not None:
+                        return data
+                    continue
                 reader = content.copy or self._indexed or self._open_indexed(index)
                 decoded = reader.decoded if self._may_copy and isinstance(reader, RandomBlob) else 0
                 if decoded > _WASTEFUL * index.header.size:

@@ -12,6 +12,9 @@ import pytest
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.errors import Corrupt
 from imgfs.layers import BlobLayer
+from imgfs.layers.index_build import DecodedCopy
+from imgfs.layers.index_file import LayerKey
+from imgfs.layers.index_store import IndexStore
 from tests.indexing import indexing
 from tests.layers.stored_layers import ENCODERS, big_tar, layer_of
 
@@ -87,6 +90,31 @@ def test_reading_it_once_in_order_decodes_it_once_and_leaves_the_index_behind(
     times = 5 if "garbage" in encoder else 2.5
     assert sum(gate.read for gate in opened) < times * len(stored) + 200_000
     assert len(list((tmp_path / "cache").rglob("*.index"))) == 1
+
+
+@pytest.mark.parametrize("encoder", ["gzip", "zstd frame"])
+def test_a_reader_behind_a_pass_that_ends_decodes_nothing_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str
+) -> None:
+    decoded, has_read = threading.Event(), threading.Event()
+    keep_copy = IndexStore.keep_copy
+
+    def keep_copy_late(store: IndexStore, key: LayerKey, copy: DecodedCopy) -> None:
+        decoded.set()
+        assert has_read.wait(20)
+        keep_copy(store, key, copy)
+
+    monkeypatch.setattr(IndexStore, "keep_copy", keep_copy_late)
+    stored = ENCODERS[encoder](DATA)
+    blob = Gate(stored, 1 << 40)
+    with indexing(tmp_path) as indexer, layer_of(indexer, stored, DATA, lambda: blob).open() as tar:
+        assert tar.pread(10, 0) == DATA[:10]
+        assert decoded.wait(20)
+        read = blob.read
+        for offset in range(0, len(DATA), 1_000_000):
+            assert tar.pread(1_000_000, offset) == DATA[offset : offset + 1_000_000]
+        assert blob.read == read
+        has_read.set()
 
 
 def test_many_readers_follow_one_pass(tmp_path: Path) -> None:
