@@ -19,7 +19,8 @@ from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.digest import DiffID
 from imgfs.errors import ImgfsError
 from imgfs.rootfs import Difference, RootFS, differences
-from imgfs.sources.lookup import ChosenImage, choose_images, open_sources
+from imgfs.sources.chosen import ChosenImage
+from imgfs.sources.lookup import choose, image_meant, open_sources
 from imgfs.store import LayerStack
 from imgfs.tree import Event
 from imgfs.view.tars import open_rootfs_tar
@@ -187,7 +188,7 @@ class Images:
         snapshot = self._union.snapshot
         image_id = snapshot.resolve(term)
         if image_id not in self._images:
-            chosen = ChosenImage(term, snapshot, self._cache, image_id, None, snapshot.name_meant(term))
+            chosen = ChosenImage(term, snapshot, self._cache, None, image_id, snapshot.name_meant(term))
             self._images[image_id] = Image(chosen)
         return self._images[image_id]
 
@@ -214,7 +215,7 @@ class OpenImage(Image):
 
     def __init__(self, reference: str, cache: Cache) -> None:
         self._stack = ExitStack()
-        (chosen,) = self._stack.enter_context(choose_images([reference], cache, ["imgfs:"]))
+        (chosen,) = self._stack.enter_context(choose(image_meant, [reference], cache, ["imgfs:"]))
         super().__init__(chosen)
 
     def __enter__(self) -> Self:

@@ -12,7 +12,7 @@ from imgfs.checking.rules import Rules
 from imgfs.rootfs import RootFS
 from imgfs.rootfs.hidden import hidden_paths
 from imgfs.sizes import human_size
-from imgfs.sources.lookup import ChosenImage
+from imgfs.sources.chosen import ChosenImage
 from imgfs.tar.xattrs import CAPABILITY
 from imgfs.tree import Paths, Repeated, efficiency_of
 

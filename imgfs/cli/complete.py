@@ -1,4 +1,5 @@
-"""What may come next on a command line, for shells: commands, options and their values, images, sources, paths.
+"""What may come next on a command line, for shells: commands, options and their values, images, containers, sources
+and paths.
 
 Commands and their options are those of a table beside the manual, `help/commands.json`, so no command is imported. What
 an argument is follows from what the usage calls it, such as `IMAGE:/PATH`.
@@ -24,6 +25,7 @@ _PATHS = ("oci", "oci-archive", "docker-archive")
 _FILES = ("FILE", "DIRECTORY", "DIR", "PATH", "MOUNTPOINT", "DESTINATION", "OUTPUT")
 _ONLY_DIRECTORIES = ("DIRECTORY", "DIR", "MOUNTPOINT")
 _IMAGES = ("IMAGE", "BEFORE", "AFTER", "SOURCE")
+_CONTAINERS = ("CONTAINER", "BEFORE", "AFTER", "CONTAINER:/PATH")
 
 Found = Iterable[tuple[str, str]]
 """Words that may stand there, each with a description. After one that ends in one of `/:=,` more may follow."""
@@ -153,7 +155,9 @@ def _values(table: Table, usage: str, current: str) -> Iterator[tuple[str, str]]
         yield from _paths(current[:at], current[at + 1 :])
         return
     if is_path or any(kind in _IMAGES for kind in kinds):
-        yield from _images(current, with_path="IMAGE:/PATH" in kinds and "IMAGE" not in kinds)
+        yield from _images(current, with_path=is_path and not {"IMAGE", "IMAGE:/PATH"} <= set(kinds))
+    if any(kind in _CONTAINERS for kind in kinds):
+        yield from _containers(current, with_path="CONTAINER:/PATH" in kinds)
     if any(kind in _FILES for kind in kinds) or ("SOURCE" in kinds and ":" not in current):
         only = all(kind in _ONLY_DIRECTORIES for kind in kinds)
         yield from files(current, only_directories=only)
@@ -204,6 +208,18 @@ def _images(current: str, *, with_path: bool) -> Iterator[tuple[str, str]]:
     yield from ((f"{source}:", "") for source in (*STORES, *_PATHS))
     if term and not any(name.startswith(term) for name, _ in found):  # it may be a path
         yield from files(current)
+
+
+def _containers(current: str, *, with_path: bool) -> Iterator[tuple[str, str]]:
+    """Containers by name; by ID, too, once some of it is typed."""
+    from imgfs.cli.known_names import containers_of
+
+    scheme, colon, _ = current.partition(":")
+    before = f"{scheme}:" if colon and scheme in (*STORES, "container") else ""
+    for name, container_id in containers_of(scheme if before and scheme in STORES else None):
+        short = container_id[:12]
+        for text in (name or short, short) if current != before else (name or short,):
+            yield f"{before}{text}{':/' if with_path else ''}", f"container {short}"
 
 
 def _spelled(names: Iterable[tuple[str, str]], term: str) -> Iterator[tuple[str, str]]:

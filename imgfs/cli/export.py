@@ -1,4 +1,4 @@
-"""`imgfs export`: an image as a tar, or unpacked, without a mount."""
+"""`imgfs export`: an image or a container as a tar, or unpacked, without a mount."""
 
 import errno
 import os
@@ -9,16 +9,17 @@ import click
 
 from imgfs.blob import blob_chunks
 from imgfs.cli.messages import progress_bar, tell
-from imgfs.cli.naming import named_image
+from imgfs.cli.naming import named_root
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file, output_folder, output_option
+from imgfs.errors import StoreError
 from imgfs.rootfs.copy_out import CopyOut
-from imgfs.sources.lookup import ChosenImage
+from imgfs.sources.chosen import ChosenImage, ChosenRoot
 from imgfs.view.tars import open_rootfs_tar
 
 
-@click.command(short_help="Write the root file system of an image as a tar.")
-@click.argument("image")
+@click.command(short_help="Write the root file system of an image or a container as a tar.")
+@click.argument("image", metavar="IMAGE|CONTAINER")
 @output_option
 @click.option(
     "-C",
@@ -40,28 +41,29 @@ from imgfs.view.tars import open_rootfs_tar
 def export(
     image: str, output: str, directory: str | None, form: str, sources: tuple[str, ...], store: str | None
 ) -> None:
-    """Write the root file system of IMAGE as a tar, as docker export does of a container, or unpack it.
+    """Write the root file system of an IMAGE or a CONTAINER as a tar, as docker export does, or unpack it.
 
-    With --tar rootfs or verbatim the tar has all layers, and so also what later layers delete. Unpacked as root, files
-    keep their owners; otherwise they belong to the user.
+    With --tar rootfs or verbatim the tar has all layers of an image, and so also what later layers delete. Unpacked as
+    root, files keep their owners; otherwise they belong to the user.
 
     \b
     Examples:
       imgfs export debian | docker import - flat
       imgfs export debian -C debian
+      imgfs export web -o web.tar
     """
     if directory is not None and (output != "-" or form != "flat"):
         raise click.UsageError("-C unpacks the root file system: --output and --tar do not go with it")
     if output == "-" and directory is None and sys.stdout.isatty():
         raise click.UsageError("a tar is not for a terminal: use -o FILE or redirect the output")
-    with named_image(image, sources, store) as named:
+    with named_root(image, sources, store) as named:
         if directory is not None:
             _unpack(named, directory)
         else:
             _write(named, output, form)
 
 
-def _unpack(named: ChosenImage, path: str) -> None:
+def _unpack(named: ChosenRoot, path: str) -> None:
     os.makedirs(path, exist_ok=True)
     with named.root_fs() as root, output_folder(path) as folder:
         if folder.scan():
@@ -69,10 +71,12 @@ def _unpack(named: ChosenImage, path: str) -> None:
         CopyOut(root, folder, tell, archive=os.geteuid() == 0).copy(0, "")
 
 
-def _write(named: ChosenImage, output: str, form: str) -> None:
+def _write(named: ChosenRoot, output: str, form: str) -> None:
     with ExitStack() as stack:
         if form == "flat":
             blob = stack.enter_context(stack.enter_context(named.root_fs()).flat_tar())
+        elif not isinstance(named, ChosenImage):
+            raise StoreError(f"{named.term}: --tar {form} is for images; the layer of a container has no tar")
         else:
             images = named.snapshot.source_of(named.image_id).store
             blob = stack.enter_context(open_rootfs_tar(images, named.image_id, verbatim=form == "verbatim"))

@@ -1,4 +1,4 @@
-"""`imgfs cat` and `imgfs cp`, and the paths of `imgfs ls`: files of an image without a mount."""
+"""`imgfs cat` and `imgfs cp`, and the paths of `imgfs ls`: files of images and containers without a mount."""
 
 import errno
 import os
@@ -14,35 +14,36 @@ import click
 from imgfs.cli.color import file_name
 from imgfs.cli.json_output import file_fields, path_fields, print_json_line
 from imgfs.cli.messages import shown, tell
-from imgfs.cli.naming import named_image, named_images
+from imgfs.cli.naming import named_root, named_roots
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file, output_folder
 from imgfs.errors import NotFound, StoreError, describe
 from imgfs.rootfs import RootFS, Stat
 from imgfs.rootfs.copy_out import CopyOut, tar_of
 from imgfs.sources import SCHEMES
+from imgfs.sources.chosen import ChosenRoot
 from imgfs.sources.image_reference import parse_image_reference
-from imgfs.sources.lookup import ChosenImage
 
 
-@click.command(short_help="Print files of images.")
-@click.argument("files", nargs=-1, required=True, metavar="IMAGE:/PATH...")
+@click.command(short_help="Print files of images and containers.")
+@click.argument("files", nargs=-1, required=True, metavar="IMAGE|CONTAINER:/PATH...")
 @source_option
 @store_option
 def cat(files: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> None:
-    """Print files of images to standard output, one after the other.
+    """Print files of images and containers to standard output, one after the other.
 
     Symbolic links are followed inside the image, as in a container of it.
 
     \b
-    Example:
+    Examples:
       imgfs cat debian:/etc/os-release
+      imgfs cat web:/var/log/nginx/error.log
     """
     for term, after in pairwise(files):
         if after.startswith("/") and parse_image_reference(term, SCHEMES).path is None:
             raise click.UsageError(f"{term!r} has no path (IMAGE:/PATH); did you mean {term}:{after}?")
     failed = False
-    with named_images(files, sources, store) as found, output_file("-") as output:
+    with named_roots(files, sources, store) as found, output_file("-") as output:
         for named in found:
             with named.root_fs() as root:
                 try:
@@ -56,8 +57,8 @@ def cat(files: tuple[str, ...], sources: tuple[str, ...], store: str | None) -> 
     click.get_current_context().exit(failed)
 
 
-@click.command(short_help="Copy files out of an image.")
-@click.argument("path", metavar="IMAGE:/PATH")
+@click.command(short_help="Copy files out of an image or a container.")
+@click.argument("path", metavar="IMAGE|CONTAINER:/PATH")
 @click.argument("destination")
 @click.option("-a", "--archive", is_flag=True, help="Keep owners, set-user-ID bits and extended attributes.")
 @click.option("-L", "--follow-link", is_flag=True, help="Copy what a symbolic link at PATH leads to.")
@@ -75,7 +76,8 @@ def cp(
     sources: tuple[str, ...],
     store: str | None,
 ) -> None:
-    """Copy a file or a directory of an image to DESTINATION, or as a tar to standard output if that is `-`.
+    """Copy a file or a directory of an image or a container to DESTINATION, or as a tar to standard output if that is
+    `-`.
 
     As with docker cp: into DESTINATION if that is a directory, else under that name; a directory's PATH that ends in
     `/.` means its content. Modes and times are kept; files belong to the user who copies. Symbolic links on the way to
@@ -84,14 +86,14 @@ def cp(
     \b
     Examples:
       imgfs cp debian:/etc/passwd .
-      imgfs cp -a debian:/etc etc-of-debian
+      imgfs cp -a container:web:/etc etc-of-web
       imgfs cp debian:/usr/share/doc - | tar tf -
     """
     if ":/" in destination and parse_image_reference(path, SCHEMES).path is None:
-        raise click.UsageError("images are not changed: cp only copies out of them")
+        raise click.UsageError("images and containers are not changed: cp only copies out of them")
     if destination == "-" and sys.stdout.isatty():
         raise click.UsageError("a tar is not for a terminal: redirect standard output")
-    with named_image(path, sources, store) as named, named.root_fs() as root:
+    with named_root(path, sources, store) as named, named.root_fs() as root:
         wanted = _path(named)
         try:
             entry = root.lookup(wanted, follow=follow_link)
@@ -131,7 +133,7 @@ def _copy(root: RootFS, entry: int, name: str, destination: str, *, archive: boo
             raise StoreError(f"{describe(error)} (only root can keep owners; leave -a out)") from None
 
 
-def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool, as_json: bool) -> bool:
+def list_paths(found: list[ChosenRoot], *, long: bool, recursive: bool, as_json: bool) -> bool:
     """Print what is at the path of each image, as ls does; returns whether all is there."""
     complete = True
     for number, named in enumerate(found):
@@ -160,12 +162,12 @@ def list_paths(found: list[ChosenImage], *, long: bool, recursive: bool, as_json
     return complete
 
 
-def _print_lines(named: ChosenImage, above: str, entries: Iterable[tuple[str, Stat]]) -> None:
+def _print_lines(named: ChosenRoot, above: str, entries: Iterable[tuple[str, Stat]]) -> None:
     """Print a line of JSON for each entry of the directory whose path is `above`."""
     for name, found in entries:
         modified = datetime.fromtimestamp(found.mtime_ns // 1_000_000_000, UTC).isoformat()
         fields = path_fields(above + name) | file_fields(found)
-        print_json_line({"id": named.image_id, **fields, "modified": modified})
+        print_json_line({"id": named.id, **fields, "modified": modified})
 
 
 def _directories(root: RootFS, entry: int, path: str, *, recursive: bool) -> Iterator[tuple[str, int]]:
@@ -215,7 +217,7 @@ def _columns(found: Stat) -> tuple[str, ...]:
     )
 
 
-def _path(named: ChosenImage) -> str:
+def _path(named: ChosenRoot) -> str:
     if named.path is None:
         raise click.UsageError(f"{named.term!r} has no path (IMAGE:/PATH)")
     return named.path

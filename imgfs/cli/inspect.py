@@ -16,8 +16,8 @@ from imgfs.digest import Digest
 from imgfs.errors import ImgfsError, InvalidImage
 from imgfs.go_json import parse_json
 from imgfs.layers import BlobLayer, copies_of
+from imgfs.sources.chosen import ChosenImage
 from imgfs.sources.documents import parse_document
-from imgfs.sources.lookup import ChosenImage
 from imgfs.sources.manifests import Descriptor, Document
 from imgfs.store import Image
 

@@ -1,6 +1,7 @@
-"""What shells complete: names of images, and paths in them, kept in the cache so that a key press need not wait.
+"""What shells complete: names of images and containers, and paths in them, kept so that a key press need not wait.
 
-Each file there has a line of JSON, the stamps of what it was made of, by path; it is made again if one of them differs.
+They are files of the cache, each with a line of JSON, the stamps of what it was made of, by path; it is made again if
+one of them differs.
 What is imported at the top is little, as that takes most of the time; what makes a file may take long the first time.
 Tried by the tests of completion.
 """
@@ -25,27 +26,47 @@ Stamps = dict[str, int]
 NAMES = "names"
 """The kind of files in the cache."""
 
+_CONTAINER = "container "  # before the ID of one, where images have theirs
+
 _WATCHED = {
     "imgfs": ("", "repositories.json", "imagedb/content/sha256"),
     "docker": (
         "",
+        "containers",
         *(f"image/{driver}/repositories.json" for driver in ("overlay2", "fuse-overlayfs", "vfs")),
         *(f"image/{driver}/imagedb/content/sha256" for driver in ("overlay2", "fuse-overlayfs", "vfs")),
         "containerd/daemon/io.containerd.metadata.v1.bolt/meta.db",
         "io.containerd.metadata.v1.bolt/meta.db",
     ),
-    "containers-storage": ("", "overlay-images/images.json", "vfs-images/images.json"),
+    "containers-storage": (
+        "",
+        *(
+            f"{driver}-{what}/{what}.json"
+            for driver in ("overlay", "vfs")
+            for what in ("images", "containers")
+        ),
+    ),
     "containerd": ("", "io.containerd.metadata.v1.bolt/meta.db"),
 }
-"""What changes with the images of a store, below its root."""
+"""What changes with the images and the containers of a store, below its root."""
 
 
 def names_of(scheme: str | None) -> Iterator[tuple[str, str]]:
     """The names and IDs of images in a store at its usual place, or in all; a name is empty where there is none."""
+    return ((name, of) for name, of in _names_of(scheme) if not of.startswith(_CONTAINER))
+
+
+def containers_of(scheme: str | None) -> Iterator[tuple[str, str]]:
+    """The same of containers. A new name of one is not noticed until another is made or removed."""
+    of_containers = ((name, of) for name, of in _names_of(scheme) if of.startswith(_CONTAINER))
+    return ((name, of.removeprefix(_CONTAINER)) for name, of in of_containers)
+
+
+def _names_of(scheme: str | None) -> Iterator[tuple[str, str]]:
     for line in _kept("stores", _usual_stamps(), _make_store_names).splitlines():
-        store, name, image_id = line.split("\t")
+        store, name, of = line.split("\t")
         if scheme in (None, store):
-            yield name, image_id
+            yield name, of
 
 
 def names_in(source: str) -> list[str]:
@@ -64,14 +85,17 @@ def names_in(source: str) -> list[str]:
 
 
 def entries_of(image: str, directory: str) -> list[str]:
-    """What is in a directory of an image, which is absolute and ends in a slash; directories end in one, too."""
+    """What is in a directory, which is absolute and ends in a slash; directories in it end in one, too.
+
+    Of a container, that is as it was when its store last changed.
+    """
     known = _image_id(image)
     place = image.partition(":")[2] if image.startswith(("oci", "docker-archive")) else image
 
     def make() -> tuple[str, Stamps]:
-        from imgfs.sources.lookup import choose_images
+        from imgfs.sources.lookup import choose, root_meant
 
-        with choose_images([image], _cache(), ["imgfs:"]) as (chosen,), chosen.root_fs() as root:
+        with choose(root_meant, [image], _cache(), ["imgfs:"]) as (chosen,), chosen.root_fs() as root:
             return "\n".join(_directories(root)), {}
 
     stamps = {} if known else _path_stamps(place) | _usual_stamps()
@@ -146,6 +170,7 @@ def _make_store_names() -> tuple[str, Stamps]:
             rows = [
                 *source.tags.items(),
                 *(("", other) for other in source.store.map() if other not in named),
+                *((found.container.name, _CONTAINER + known) for known, found in source.containers.items()),
             ]
             lines += [f"{store}\t{name}\t{image_id}" for name, image_id in rows if name.isprintable()]
     return "\n".join(lines), _usual_stamps(folders)

@@ -7,7 +7,7 @@ from imgfs.cli.color import bad, color_option, good
 from imgfs.cli.json_output import json_option, print_json
 from imgfs.cli.naming import named_image
 from imgfs.cli.opening import source_option, store_option
-from imgfs.cli.steps import layer_steps, shown_step
+from imgfs.cli.steps import shown_step
 from imgfs.cli.table import no_trunc_option, print_table
 from imgfs.digest import DiffID
 from imgfs.sizes import human_size
@@ -77,7 +77,7 @@ def layers(image: str, as_json: bool, no_trunc: bool, sources: tuple[str, ...], 
             of.hidden_size,
         )
         for number, (diff_id, step, of) in enumerate(
-            zip(found.diff_ids, layer_steps(found), usage, strict=True)
+            zip(found.diff_ids, found.layer_steps, usage, strict=True)
         )
     ]
     size, hidden = sum(row.size for row in rows), sum(row.hidden_size for row in rows)

@@ -19,19 +19,19 @@ from imgfs.cli.json_output import (
     print_json_line,
 )
 from imgfs.cli.messages import shown, tell, utf8
-from imgfs.cli.naming import named_image, named_images
+from imgfs.cli.naming import named_root, named_roots
 from imgfs.cli.opening import source_option, store_option
-from imgfs.cli.steps import layer_steps, shown_step
+from imgfs.cli.steps import shown_step
 from imgfs.cli.table import fitting, no_trunc_option
 from imgfs.rootfs import Change, Difference, RootFS, differences
 from imgfs.rootfs.hidden import hidden_paths
 from imgfs.sizes import human_size
-from imgfs.sources.lookup import ChosenImage
+from imgfs.sources.chosen import ChosenRoot
 from imgfs.tree import Event, Tree
 
 
-@click.command(short_help="Find paths in an image.")
-@click.argument("image")
+@click.command(short_help="Find paths in an image or a container.")
+@click.argument("image", metavar="IMAGE|CONTAINER")
 @click.argument("pattern")
 @click.option("-0", "--print0", is_flag=True, help="End each path with a NUL, for xargs -0.")
 @click.option(
@@ -56,7 +56,8 @@ def find(
     sources: tuple[str, ...],
     store: str | None,
 ) -> None:
-    """Print each path of IMAGE's root file system that matches PATTERN, with wildcards as the shell has them.
+    """Print each path of the root file system of an IMAGE or a CONTAINER that matches PATTERN, with wildcards as the
+    shell has them.
 
     A PATTERN without a slash is matched against names, any other against whole paths, where `*` stops at a slash and
     `**` does not. What in a path is not UTF-8, or could steer a terminal, is printed as escapes, except with -0. Exit
@@ -66,9 +67,10 @@ def find(
     Examples:
       imgfs find debian '/etc/**/*.conf'
       imgfs find --deleted app:1 '*.pem'
+      imgfs find web '/tmp/**'
     """
     found = False
-    with named_image(image, sources, store) as named:
+    with named_root(image, sources, store) as named:
         for layer, path, root in (
             _found_in_layers(named, pattern, deleted) if in_layers or deleted else _found(named, pattern)
         ):
@@ -77,7 +79,7 @@ def find(
                 of = file_fields(root.stat(path, follow=False))
                 print_json_line(path_fields(path) | of | _layer_fields(named, layer))
                 continue
-            line = path if layer is None else f"{layer:02}-{named.image.diff_ids[layer].short}  {path}"
+            line = path if layer is None else f"{named.labels[layer].label}  {path}"
             if print0:
                 sys.stdout.buffer.write(os.fsencode(line) + b"\0")
             else:
@@ -89,17 +91,17 @@ Found = tuple[int | None, str, RootFS]
 """The number of a layer if one was looked into alone, a path, and the tree that has it."""
 
 
-def _found(named: ChosenImage, pattern: str) -> Iterator[Found]:
+def _found(named: ChosenRoot, pattern: str) -> Iterator[Found]:
     with named.root_fs() as root:
         for path in root.find(pattern):
             yield None, path, root
 
 
-def _layer_fields(named: ChosenImage, layer: int | None) -> dict[str, object]:
-    return {} if layer is None else {"layer": layer, "diff_id": named.image.diff_ids[layer]}
+def _layer_fields(named: ChosenRoot, layer: int | None) -> dict[str, object]:
+    return {} if layer is None else {"layer": layer, "diff_id": named.labels[layer].diff_id}
 
 
-def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterator[Found]:
+def _found_in_layers(named: ChosenRoot, pattern: str, deleted: bool) -> Iterator[Found]:
     """What is in layers, or only what of that is not seen in the end."""
     if not deleted:
         for number, root in enumerate(named.layer_trees()):
@@ -119,7 +121,7 @@ def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterato
 
 
 @click.command(short_help="Show which layer a path comes from.")
-@click.argument("image", metavar="IMAGE[:/PATH]")
+@click.argument("image", metavar="IMAGE|CONTAINER[:/PATH]")
 @click.argument("path", required=False)
 @json_option
 @no_trunc_option
@@ -128,33 +130,33 @@ def _found_in_layers(named: ChosenImage, pattern: str, deleted: bool) -> Iterato
 def which(
     image: str, path: str | None, as_json: bool, no_trunc: bool, sources: tuple[str, ...], store: str | None
 ) -> None:
-    """Show which layer of IMAGE a PATH of its root file system comes from, and what hid what lower layers had.
+    """Show which layer of an IMAGE or a CONTAINER a PATH of its root file system comes from, and what hid what lower
+    layers had.
 
-    One line for each layer that changed it, the topmost first. Exit status 1 if there is no such path in the end,
-    2 if the layers cannot be read.
+    One line for each layer that changed it, the topmost first; what a container itself changed is its last layer. Exit
+    status 1 if there is no such path in the end, 2 if the layers cannot be read.
 
     \b
     Examples:
       imgfs which app:1:/etc/passwd
-      imgfs which app:1 /etc/passwd
+      imgfs which web /etc/passwd
     """
-    with named_image(image, sources, store) as named:
+    with named_root(image, sources, store) as named:
         path = named.path if path is None else path
         if path is None:
             raise click.UsageError("no path is given (IMAGE:/PATH, or IMAGE PATH)")
-        found = named.image
+        labels = named.labels
         with named.root_fs() as root:
             events = root.which(path)
     if not events:
-        tell(f"{path}: no layer of {found.id.short} has it")
+        tell(f"{path}: no layer of {named.id.removeprefix('sha256:')[:12]} has it")
         click.get_current_context().exit(1)
-    steps = layer_steps(found)
     if as_json:
         fields = [
             {
                 "layer": event.layer,
-                "diff_id": found.diff_ids[event.layer],
-                "created_by": steps[event.layer],
+                "diff_id": labels[event.layer].diff_id,
+                "created_by": labels[event.layer].created_by,
                 **_event_fields(event),
             }
             for event in reversed(events)
@@ -162,14 +164,14 @@ def which(
         print_json(fields)
         click.get_current_context().exit(int(events[-1].gone))
     for event in reversed(events):
-        step = steps[event.layer]
-        line = f"{event.layer:02}-{found.diff_ids[event.layer].short}  {_described_event(event)}"
-        line = f"{line}  # {shown_step(step)}" if step else line
+        label = labels[event.layer]
+        line = f"{label.label}  {_described_event(event)}"
+        line = f"{line}  # {shown_step(label.created_by)}" if label.created_by else line
         click.echo(line if no_trunc else fitting(line))
     click.get_current_context().exit(int(events[-1].gone))
 
 
-@click.command(short_help="Compare the root file systems of two images.")
+@click.command(short_help="Compare the root file systems of two images or containers.")
 @click.argument("before")
 @click.argument("after")
 @json_lines_option
@@ -180,7 +182,7 @@ def which(
 def diff(
     before: str, after: str, as_json: bool, exit_code: bool, sources: tuple[str, ...], store: str | None
 ) -> None:
-    """Print what differs between the root file systems of two images: A added, D removed, C changed.
+    """Print what differs between the root file systems of two images or containers: A added, D removed, C changed.
 
     Each line has the change in size in bytes and, of what changed, in what. Times do not count.
 
@@ -188,8 +190,9 @@ def diff(
     Examples:
       imgfs diff app:1 app:2
       imgfs diff --exit-code app:1 oci-archive:app.tar
+      imgfs diff app:2 container:web
     """
-    with named_images((before, after), sources, store) as named, ExitStack() as stack:
+    with named_roots((before, after), sources, store) as named, ExitStack() as stack:
         first, second = (stack.enter_context(each.root_fs()) for each in named)
         found = differences(first, second)
         count = _print_json(found) if as_json else _print_lines(found)

@@ -12,7 +12,7 @@ from imgfs.cli.image_format import ImageFormat
 from imgfs.cli.image_list import ImageList, Listed
 from imgfs.cli.json_output import json_option, print_json
 from imgfs.cli.messages import end_of_list, shown, tell, utf8
-from imgfs.cli.naming import named_images
+from imgfs.cli.naming import named_images, named_roots
 from imgfs.cli.opening import opened, store_option
 from imgfs.cli.table import print_table
 from imgfs.errors import ImageNotFound, NotFound, printable
@@ -24,7 +24,7 @@ from imgfs.store import Problem
 
 
 @click.command(short_help="List images, or files in them.")
-@click.argument("places", nargs=-1, metavar="[SOURCE|IMAGE|IMAGE:/PATH]...")
+@click.argument("places", nargs=-1, metavar="[SOURCE|IMAGE|IMAGE:/PATH|CONTAINER:/PATH]...")
 @click.option(
     "-a", "--all", "show_all", is_flag=True, help="Also list unnamed images that others are based on."
 )
@@ -69,7 +69,7 @@ def ls(
     store: str | None,
 ) -> None:
     """List the images of every store of this machine that can be read, newest first; or of each SOURCE; or an IMAGE, or
-    all of a repository. With IMAGE:/PATH, list files.
+    all of a repository. With IMAGE:/PATH or CONTAINER:/PATH, list files.
 
     Broken images are skipped, with a line on standard error each; the exit status is 3 then, and --broken lists them.
     Stores that were not named and cannot be read are skipped with a line, too. Artifacts, which are stored like images
@@ -84,7 +84,7 @@ def ls(
     references = [_parsed(place) for place in places]
     has_path = [reference.path is not None for reference in references]
     if references and all(has_path):
-        with named_images(places, store=store) as found:
+        with named_roots(places, store=store) as found:
             done = list_paths(found, long=long, recursive=recursive, as_json=as_json)
             click.get_current_context().exit(not done)
     if long or recursive or any(has_path):

@@ -22,7 +22,7 @@ from imgfs.saving import (
     write_directory,
     write_tar,
 )
-from imgfs.sources.lookup import ChosenImage
+from imgfs.sources.chosen import ChosenImage
 
 
 @click.command(short_help="Save images to an archive that docker and podman load.")

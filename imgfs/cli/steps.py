@@ -3,15 +3,8 @@
 import re
 
 from imgfs.errors import printable
-from imgfs.store import Image
 
 _SHELL = re.compile(r"(?P<run>RUN )?/bin/sh -c (?P<nop>#\(nop\) +)?(?P<text>.*?)( # buildkit)?", re.DOTALL)
-
-
-def layer_steps(image: Image) -> list[str]:
-    """The step of each layer, bottom first, as the image has it; empty where that is not known."""
-    steps = [entry.created_by or entry.comment or "" for entry in image.history if not entry.empty_layer]
-    return [*steps, *[""] * (len(image.diff_ids) - len(steps))]
 
 
 def shown_step(step: str) -> str:

@@ -1,4 +1,4 @@
-"""How people name an image, and a path in it: `[SOURCE:]NAME[:/PATH]`.
+"""How people name an image or a container, and a path in it: `[SOURCE:]NAME[:/PATH]`.
 
 Format: containers/image, containers-transports(5), which skopeo and podman follow, and `docker cp` for the path:
 
@@ -71,6 +71,14 @@ def as_path(reference: ImageReference) -> ImageReference | None:
     """What a name without a source means as a path; None if there is no such file or directory."""
     place, name = _split_name(reference.name)
     return ImageReference(place, name, reference.path) if os.path.lexists(place) else None
+
+
+def in_source(place: str, name: str) -> str:
+    """How an image or a container of a source is written that has a usual place, or is a path."""
+    scheme, _, path = place.partition(":")
+    if scheme not in STORES:
+        return f"{place}:{name}"
+    return f"{scheme}:[{path}]{name}" if path else f"{scheme}:{name}"
 
 
 def _split_path(text: str, schemes: Collection[str]) -> tuple[str, str | None]:

@@ -1,9 +1,9 @@
-"""Finding the images and sources that a person means, among some sources or in any store of the machine."""
+"""Finding the images, containers and sources that a person means, among some sources or in any store of the machine."""
 
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from typing import Protocol, TypeVar
 
 from imgfs.cache import Cache
 from imgfs.digest import ImageID
@@ -16,72 +16,39 @@ from imgfs.errors import (
 )
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.layers.progress import Progress, no_progress
-from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import SCHEMES, default_sources, is_source
-from imgfs.sources.image_reference import STORES, ImageReference, as_path, parse_image_reference, parse_source
+from imgfs.sources.chosen import ChosenContainer, ChosenImage, ChosenRoot
+from imgfs.sources.container_lookup import PREFIX, find_container, named_container
+from imgfs.sources.image_reference import (
+    ImageReference,
+    as_path,
+    in_source,
+    parse_image_reference,
+    parse_source,
+)
 from imgfs.sources.not_found import choose_one, hints, not_found
 from imgfs.sources.open_union import Remedy, no_remedy, open_each, open_union
 from imgfs.sources.reference import spellings
 from imgfs.sources.source import Source
-from imgfs.sources.union import Snapshot, Union
-from imgfs.store import Image, ImageStore, LayerStack
-from imgfs.tree import Tree
+from imgfs.sources.union import Union
+
+Chosen = TypeVar("Chosen", bound=ChosenRoot, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class ChosenImage:
-    """An image that was chosen: `term` is how it was named, `path` the path in it that was named with it.
+class Find(Protocol[Chosen]):
+    """Finds what `reference`, which was written as `term`, means among the images and containers of `union`.
 
-    `name` is the name that it was found by, None if it was found in another way.
+    Raises NotFound, which names the stores that are `unreadable`, AmbiguousID, AmbiguousName, InvalidImage, StoreError.
     """
 
-    term: str
-    snapshot: Snapshot
-    cache: Cache
-    image_id: ImageID
-    path: str | None
-    name: str | None
-
-    @property
-    def image(self) -> Image:
-        """The image itself."""
-        return self.snapshot.images[self.image_id]
-
-    @property
-    def store(self) -> ImageStore:
-        """The store of the source that has all of its layers if any has. May block."""
-        return self.snapshot.source_of(self.image_id).store
-
-    @property
-    def layers(self) -> LayerStack:
-        """Its layers. May block."""
-        return self.store.layers(self.image_id)
-
-    def root_fs(self) -> RootFS:
-        """What a container of it would see; a context manager."""
-        return RootFS.of(self.layers, self._trees, self._label)
-
-    def trees(self) -> Iterator[Tree]:
-        """The tree of each of its layers alone in columns, the lowest first. Raises what reading the layers raises."""
-        return self._trees.each(self.layers, self._label)
-
-    def layer_trees(self) -> Iterator[RootFS]:
-        """The tree of each of its layers alone, the lowest first."""
-        layers, trees = self.layers, self._trees
-        for number in range(len(layers.diff_ids)):
-            yield RootFS.of(layers, trees, self._label, only=number)
-
-    @property
-    def _trees(self) -> TreeCache:
-        return TreeCache(self.cache.of(self.snapshot.writers))
-
-    @property
-    def _label(self) -> str:
-        return f"image {self.image_id}"
+    def __call__(
+        self, term: str, reference: ImageReference, union: Union, cache: Cache, unreadable: Sequence[str]
+    ) -> Chosen: ...
 
 
 @contextmanager
-def choose_images(
+def choose(
+    find: Find[Chosen],
     terms: Sequence[str],
     cache: Cache,
     sources: Sequence[str] = (),
@@ -89,12 +56,13 @@ def choose_images(
     only: bool = False,
     progress: Progress = no_progress,
     remedy: Remedy = no_remedy,
-) -> Iterator[list[ChosenImage]]:
-    """The images that `terms` name, in their order; what they were found in is closed at the end.
+) -> Iterator[list[Chosen]]:
+    """What `terms` name, in their order; what it was found in is closed at the end.
 
-    Those named without a source are looked up in `sources`, and unless they are the `only` ones, then in every store of
-    the machine that can be read; what no store has is taken for a path. Raises NotFound, AmbiguousID, AmbiguousName,
-    InvalidImage, StoreError, and what `open_union` raises, to which `progress` and `remedy` are given.
+    `find` is `image_meant`, `container_meant`, or `root_meant` for either. What is named without a source is looked up
+    in `sources`, and unless they are the `only` ones, then in every store of the machine that can be read; what no
+    store has is taken for a path. Raises what `find` raises, and what `open_union` raises, to which `progress` and
+    `remedy` are given.
     """
     parsed = [parse_image_reference(term, SCHEMES) for term in terms]
     with ExitStack() as stack:
@@ -121,12 +89,12 @@ def choose_images(
             if reference.source is not None and only:
                 raise StoreError(f"{term}: names a source of its own, beside --source")
             try:
-                chosen = _found(term, reference, union_at(reference.place), cache, unreadable)
+                chosen = find(term, reference, union_at(reference.place), cache, unreadable)
             except NotFound:
                 path = None if only else as_source(reference)
                 if path is None:
                     raise
-                chosen = _found(term, path, union_at(path.place), cache, ())
+                chosen = find(term, path, union_at(path.place), cache, ())
             found.append(chosen)
         yield found
 
@@ -167,7 +135,7 @@ def open_sources(
         for text, reference in parsed:
             if reference.name and reference.place in opened:
                 source = opened[reference.place]
-                chosen = _found(text, reference, Union([source]), cache, ())
+                chosen = image_meant(text, reference, Union([source]), cache, ())
                 only.setdefault(source, []).append(chosen.name or chosen.image_id)
         whole = {opened.get(place) for place in (*also, *(each.place for _, each in parsed if not each.name))}
         only = {source: names for source, names in only.items() if source not in whole}
@@ -185,7 +153,7 @@ def _sources_meant(text: str, cache: Cache, remedy: Remedy) -> list[ImageReferen
     unreadable: list[str] = []
     with open_union((), cache, also=default_sources(), unreadable=unreadable, remedy=remedy) as union:
         try:
-            image_id = _found(text, reference, union, cache, unreadable).image_id
+            image_id = image_meant(text, reference, union, cache, unreadable).image_id
         except NotFound:
             if os.path.isdir(text):  # it is neither, which opening it says
                 return [ImageReference(text, "")]
@@ -202,18 +170,52 @@ def as_source(reference: ImageReference) -> ImageReference | None:
     return path if path is not None and path.source is not None and is_source(path.source) else None
 
 
-def _found(
+def image_meant(
     term: str, reference: ImageReference, union: Union, cache: Cache, unreadable: Sequence[str]
 ) -> ChosenImage:
+    """The image that is meant, a `Find`."""
     snapshot, name = union.snapshot, reference.name
     if not name:
         if len(snapshot.images) != 1:
             raise choose_one(term, reference, snapshot)
         (image_id,) = snapshot.images
         known = next(iter(snapshot.tags_of(image_id)), None)
-        return ChosenImage(term, snapshot, cache, image_id, reference.path, known)
+        return ChosenImage(term, snapshot, cache, reference.path, image_id, known)
     image_id = _resolved(term, reference, union, unreadable)
-    return ChosenImage(term, snapshot, cache, image_id, reference.path, snapshot.name_meant(name))
+    return ChosenImage(term, snapshot, cache, reference.path, image_id, snapshot.name_meant(name))
+
+
+def container_meant(
+    term: str, reference: ImageReference, union: Union, cache: Cache, unreadable: Sequence[str]
+) -> ChosenContainer:
+    """The container that is meant, a `Find`."""
+    found = find_container(reference.name.removeprefix(PREFIX), union.snapshot)
+    if found is None:
+        raise not_found(term, reference, union, unreadable, "container")
+    return ChosenContainer(term, union.snapshot, cache, reference.path, found)
+
+
+def root_meant(
+    term: str, reference: ImageReference, union: Union, cache: Cache, unreadable: Sequence[str]
+) -> ChosenRoot:
+    """The image or container that is meant, a `Find`.
+
+    An image's name means that, else a container's name the container, else the begin of an ID an image and else a
+    container; what stands after `container:` is a container.
+    """
+    snapshot, name = union.snapshot, reference.name
+    if name.startswith(PREFIX):
+        return container_meant(term, reference, union, cache, unreadable)
+    container = None if not name or snapshot.name_meant(name) else named_container(name, snapshot)
+    if container is None:
+        try:
+            if not name or snapshot.resolve(name):
+                return image_meant(term, reference, union, cache, unreadable)
+        except ImageNotFound:
+            container = find_container(name, snapshot)
+    if container is None:
+        raise not_found(term, reference, union, unreadable, "image or container")
+    return ChosenContainer(term, snapshot, cache, reference.path, container)
 
 
 def find_image(term: str, union: Union) -> ImageID:
@@ -240,16 +242,8 @@ def _check_unambiguous(reference: ImageReference, union: Union) -> None:
     tagged = {source: _tagged(source, name) for source in union.sources}
     by_source = {source.reference: of.short for source, of in tagged.items() if of is not None}
     if len(set(by_source.values())) > 1:
-        which = " or ".join(f"{_in_source(place, name)} ({short})" for place, short in by_source.items())
+        which = " or ".join(f"{in_source(place, name)} ({short})" for place, short in by_source.items())
         raise AmbiguousName(f"{name} is the name of different images; choose {printable(which)}")
-
-
-def _in_source(place: str, name: str) -> str:
-    """How an image of a source is written that has a usual place, or is a path."""
-    scheme, _, path = place.partition(":")
-    if scheme not in STORES:
-        return f"{place}:{name}"
-    return f"{scheme}:[{path}]{name}" if path else f"{scheme}:{name}"
 
 
 def _tagged(source: Source, name: str) -> ImageID | None:

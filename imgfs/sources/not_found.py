@@ -44,13 +44,14 @@ def choose_one(term: str, reference: ImageReference, snapshot: Snapshot) -> Inva
 
 
 def not_found(
-    term: str, reference: ImageReference, union: Union, unreadable: Sequence[str]
+    term: str, reference: ImageReference, union: Union, unreadable: Sequence[str], what: str = "image"
 ) -> NotFound | StoreError:
     """The error for an image that is not there, or is broken: where it was looked up, and what may be meant.
 
-    It has a note for each of `unreadable`, which are stores that could not be looked into.
+    `what` says what else it could have been. The error has a note for each of `unreadable`, which are stores that could
+    not be looked into.
     """
-    name = reference.name
+    name, snapshot = reference.name, union.snapshot
     for place, problem in union.problems:
         is_id = len(name) >= _SHORT and problem.image.removeprefix("sha256:").startswith(
             name.removeprefix("sha256:")
@@ -60,10 +61,15 @@ def not_found(
     looked = ", ".join(printable(source.reference.removesuffix(f":{name}")) for source in union.sources)
     where = f"looked in {looked}" if looked else "there is no store of images here"
     image = _image(term, reference)
-    near = [f"{image.removesuffix(name)}{other}" for other in _near_names(name, union.snapshot)]
+    if what == "image" and name in snapshot.container_names:
+        return NotFound(f"No such image: {image} (a container is called so)")
+    names = [] if what == "container" else _near_names(name, snapshot)
+    if "container" in what:
+        names += difflib.get_close_matches(name, snapshot.container_names, _SUGGESTED)
+    near = [f"{image.removesuffix(name)}{other}" for other in dict.fromkeys(names)]
     meant = " or ".join([*_near_sources(term, name), *near][:_SUGGESTED])
     suggestion = f"; did you mean {meant}?" if meant else ""
-    error = NotFound(f"No such image: {image} ({where}){suggestion}{_path_hint(reference)}")
+    error = NotFound(f"No such {what}: {image} ({where}){suggestion}{_path_hint(reference)}")
     for line in unreadable:
         error.add_note(f"cannot read {line}")
     return error

@@ -130,6 +130,12 @@ class Image:
         return isal_zlib.decompress(self.packed_config)
 
     @property
+    def layer_steps(self) -> list[str]:
+        """The step that made each layer, bottom first, as it is recorded; empty where that is not known."""
+        steps = [entry.created_by or entry.comment or "" for entry in self.history if not entry.empty_layer]
+        return [*steps, *[""] * len(self.diff_ids)][: len(self.diff_ids)]
+
+    @property
     def platform(self) -> Platform:
         """What it runs on."""
         config = self._config

@@ -36,6 +36,10 @@ class LayerStack:
         self._sizes: dict[int, int] = {}  # by number, as far as known; they never change
         self.has_looked_for_sizes = False
 
+    def lowest(self, count: int) -> "LayerStack":
+        """The lowest `count` of these layers."""
+        return LayerStack(self._provider, self.diff_ids[:count])
+
     def take(self) -> bool:
         """Hold the stack; returns whether that is new. Raises LayerNotFound or OSError if it is not there."""
         if self._top is not None or not self._chain_ids:

@@ -18,7 +18,9 @@ from imgfs.cli.complete import candidates, complete, split
 from imgfs.cli.main import imgfs as group
 from imgfs.cli.manual import command_table
 from tests.conftest import Imgfs, Mount, eventually
+from tests.containers import docker_container
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.splitting import docker_root
 from tests.tools import require_tool
 
 FILES: dict[str, bytes | None] = {"etc/motd": b"1", "etc/ssh/key": b"2", "two words": b"3"}
@@ -137,6 +139,22 @@ def test_links_to_directories_are_entered(imgfs: Imgfs, tmp_path: Path) -> None:
     assert _words("imgfs cat a:1:/bin/") == ["a:1:/bin/ls"]
 
 
+def test_containers_complete_where_a_command_takes_them(
+    tmp_path: Path, environment: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = docker_root(tmp_path / "root", IMAGES[:1])
+    docker_container(root, IMAGES[0])
+    monkeypatch.setattr("imgfs.sources.default_sources", lambda: [f"docker:{root}"])
+    monkeypatch.setattr("imgfs.sources.lookup.default_sources", lambda: [f"docker:{root}"])
+    assert _words("imgfs cat nam") == ["name1:/"]
+    assert _words("imgfs cat container:nam") == ["container:name1:/"]
+    assert _words("imgfs find docker:nam") == ["docker:name1"]
+    assert _words("imgfs diff debian:12 nam") == ["name1"]
+    assert _words("imgfs export 1111") == ["1" * 12]
+    assert _words("imgfs layers nam") == []
+    assert _words("imgfs cat name1:/etc/m") == ["name1:/etc/motd"]
+
+
 def test_names_are_kept_until_the_store_changes(
     folder: Path, imgfs: Imgfs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -183,7 +201,7 @@ def test_the_table_of_commands_is_up_to_date() -> None:
     path = Path(__file__).parent.parent.parent / "imgfs/help/commands.json"
     assert path.read_text() == command_table(group)
     commands = json.loads(path.read_text())["commands"]
-    assert commands["cat"]["arguments"] == ["IMAGE:/PATH..."]
+    assert commands["cat"]["arguments"] == ["IMAGE|CONTAINER:/PATH..."]
     assert "--source" not in commands["cat"]["options"]
 
 

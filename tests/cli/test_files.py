@@ -294,7 +294,7 @@ def test_names_of_a_file_are_copies_where_no_link_can_be_made(
         (["cat", "app:1", "/etc/motd"], "'app:1' has no path (IMAGE:/PATH); did you mean app:1:/etc/motd?"),
         (
             ["cp", "x", "app:1:/y"],
-            "images are not changed: cp only copies out of them",
+            "images and containers are not changed: cp only copies out of them",
         ),
     ],
 )

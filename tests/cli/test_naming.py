@@ -68,7 +68,7 @@ def test_a_name_of_different_images_is_an_error_that_lists_them(
 def test_near_names_are_suggested_and_places_named(imgfs: Imgfs, one: Path, tmp_path: Path) -> None:
     imgfs("load", one)
     line = imgfs("cat", "a/onne:/name", status=1).stderr.decode()
-    assert line.startswith("imgfs: No such image: a/onne (looked in imgfs:")
+    assert line.startswith("imgfs: No such image or container: a/onne (looked in imgfs:")
     assert line.endswith("; did you mean a/one:latest?\n")
     assert "did you mean a/one:latest?" in imgfs("cat", "on:/name", status=1).stderr.decode()
     (tmp_path / "file").touch()

@@ -15,7 +15,7 @@ from imgfs.errors import AmbiguousName, NotFound, StoreError
 from imgfs.own.loading import load_images
 from imgfs.own.writer import Writer
 from imgfs.sources import open_source
-from imgfs.sources.lookup import choose_images, open_sources
+from imgfs.sources.lookup import choose, image_meant, open_sources
 from imgfs.sources.own.layout import Layout
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 from tests.indexing import indexing, no_progress
@@ -127,13 +127,13 @@ def test_every_form_of_a_name_leads_to_the_image_in_every_kind_of_source(
     for form in KINDS[kind](tmp_path):
         for name, expected in names.items():
             term = form.format(name)
-            with choose_images([f"{term}:/one"], cache) as (chosen,):
+            with choose(image_meant, [f"{term}:/one"], cache) as (chosen,):
                 assert (chosen.image_id, chosen.path) == (expected, "/one"), term
                 assert chosen.name is None or ("@sha" not in name and expected.hex[:5] not in name)
             with open_sources([term], cache) as union:
                 assert union.snapshot.wanted == list(union.snapshot.images) == [expected], term
         for absent in ("app:2", "absent", "@2", "ff" * 32, f"app@sha256:{'0' * 64}", "3", "x@"):
-            with pytest.raises((NotFound, StoreError)), choose_images([form.format(absent)], cache):
+            with pytest.raises((NotFound, StoreError)), choose(image_meant, [form.format(absent)], cache):
                 pass
 
 
@@ -146,7 +146,7 @@ def test_the_digest_of_a_manifest_names_its_image(tmp_path: Path, cache: Cache) 
     for entry, expected in ((arm_entry, arm), (here_entry, here), (index, here)):
         digest = str(entry["digest"])
         for name in (f"app@{digest}", f"@{digest}", digest, digest[7:], digest[7:19], digest[:20]):
-            with choose_images([f"{reference}:{name}"], cache) as (chosen,):
+            with choose(image_meant, [f"{reference}:{name}"], cache) as (chosen,):
                 assert chosen.image_id == expected
 
 
@@ -163,7 +163,7 @@ def test_digests_that_engines_record_name_images(tmp_path: Path, cache: Cache) -
         f"containerd:[{root.path}]app@{root.manifests[0]}",
         f"containers-storage:[{storage}]app@{manifest}",
     ):
-        with choose_images([term], cache) as (chosen,):
+        with choose(image_meant, [term], cache) as (chosen,):
             assert (chosen.image_id, chosen.name) == (ONE, None), term
             assert not [name for name in chosen.snapshot.tags if "@" in name]
 
@@ -175,7 +175,7 @@ def test_a_tag_alone_comes_under_the_name_of_its_layout(tmp_path: Path, cache: C
         assert union.snapshot.tags == {"a:1.0": ONE, "b:1.0": TWO}
         assert union.snapshot.resolve("1.0") == ONE
     for term in ("oci:b:1.0", "oci:b:b:1.0", "b:1.0"):
-        with choose_images([term], cache) as (chosen,):
+        with choose(image_meant, [term], cache) as (chosen,):
             assert (chosen.image_id, chosen.name) == (TWO, "b:1.0")
 
 
@@ -229,12 +229,12 @@ def test_a_name_wins_over_a_directory_that_holds_no_images(tmp_path: Path, cache
         with pytest.raises(StoreError), open_sources([absent], cache):
             pass
     docker = docker_root(tmp_path / "docker", _images(*SHORT))
-    with choose_images(["app"], cache, [f"docker:{docker}"]) as (chosen,):
+    with choose(image_meant, ["app"], cache, [f"docker:{docker}"]) as (chosen,):
         assert chosen.image_id == ONE
 
 
 def test_a_name_of_different_images_is_an_error_for_a_source_too(tmp_path: Path, cache: Cache) -> None:
     for name, tar in zip(("a", "b"), TARS, strict=True):
         docker_root(tmp_path / name, [TestImage([tar], ["app:1"])])
-    with pytest.raises(AmbiguousName), choose_images(["app:1"], cache, ["docker:./a", "docker:./b"]):
+    with pytest.raises(AmbiguousName), choose(image_meant, ["app:1"], cache, ["docker:./a", "docker:./b"]):
         pass
