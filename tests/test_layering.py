@@ -22,6 +22,7 @@ PACKAGES = [
     "tree",
     "tar",
     "codec",
+    "erofs",
     "cache",
     "blob",
     "help",

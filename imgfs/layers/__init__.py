@@ -6,9 +6,10 @@ from imgfs.layers.chain import chain_id, chain_ids
 from imgfs.layers.choice import LayerChoice, copies_of, verified_first
 from imgfs.layers.compressed_file import CompressedFile
 from imgfs.layers.directory_layer import DirectoryLayer, DirectoryPlace
-from imgfs.layers.directory_scan import TRUSTED, USER
+from imgfs.layers.erofs_place import ErofsPlace
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
+from imgfs.layers.overlay_members import TRUSTED, USER
 from imgfs.layers.provider import LayerRegistry
 from imgfs.layers.split_layer import SplitLayer, SplitPlace, Splits
 from imgfs.layers.verification import check_stored, index_layer, stored_size, verify_layer
@@ -25,6 +26,7 @@ __all__ = [
     "CompressedFile",
     "DirectoryLayer",
     "DirectoryPlace",
+    "ErofsPlace",
     "Indexer",
     "Layer",
     "LayerChoice",

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from hashlib import blake2b
 
 from imgfs.errors import Corrupt
-from imgfs.layers.directory_scan import ScannedMembers, hiding
+from imgfs.layers.directory_scan import ScannedMembers
+from imgfs.layers.overlay_members import hiding
 from imgfs.tar.member import DIRECTORY, HARDLINK, REGULAR
 
 _MOST = 2_000_000  # entries of a directory; each takes about 200 bytes

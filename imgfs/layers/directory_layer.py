@@ -1,4 +1,4 @@
-"""A layer that is kept as a directory of files and has no tar, as of a snapshot or of a container."""
+"""A layer that is kept as the files that it unpacks to, and has no tar, as of a snapshot or of a container."""
 
 import errno
 import os
@@ -6,7 +6,8 @@ from array import array
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import ClassVar
+from functools import partial
+from typing import ClassVar, Protocol
 
 from imgfs.blob import Blob, FileBlob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
@@ -14,12 +15,33 @@ from imgfs.blob.held_files import HeldFiles
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import StoreError, quoted
 from imgfs.layers.directory_diff import changed_members
-from imgfs.layers.directory_scan import TRUSTED, DirectoryScan, ScannedMembers, scan_of, scanned_members
+from imgfs.layers.directory_scan import DirectoryScan, ScannedMembers, scan_of, scanned_members
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList
+from imgfs.layers.overlay_members import TRUSTED
 from imgfs.tar import TarBlob
 from imgfs.tar.split import FileExtent, Split, SplitTar
 from imgfs.tree import Tree, build_tree
+
+
+@dataclass(slots=True)
+class Scan:
+    """What was found where a layer is kept.
+
+    `packed` are its members, for `MemberList`; `copy` differs where something else was found. `open` opens what the
+    members hold; it takes the name of the layer, for errors, and raises ImgfsError or OSError.
+    """
+
+    packed: bytes
+    copy: str
+    open: Callable[[str], Blob]
+
+
+class Place(Protocol):
+    """Where a layer is kept without a tar."""
+
+    def scan(self, *, is_bottom: bool) -> Scan:
+        """What is there now; where `is_bottom`, there is no layer below. Raises ImgfsError or OSError."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,8 +59,13 @@ class DirectoryPlace:
     is_live: bool = False
     below: str | None = None
 
-    def members(self, *, is_bottom: bool) -> ScannedMembers:
-        """The members of the layer. Raises what `scanned_members` and `changed_members` raise."""
+    def scan(self, *, is_bottom: bool) -> Scan:
+        """As of `Place`. Raises what `scanned_members` and `changed_members` raise."""
+        found = scan_of(self._members(is_bottom=is_bottom))
+        packed, found.packed = found.packed, b""
+        return Scan(packed, found.copy, partial(self._open, found))
+
+    def _members(self, *, is_bottom: bool) -> ScannedMembers:
         below = self.below
         if below is None:
             return scanned_members(self.root, self.name, self.prefix, is_bottom=is_bottom)
@@ -48,6 +75,11 @@ class DirectoryPlace:
                 lambda: scanned_members(self.root, self.name, is_bottom=True),
                 lambda name: _are_same(own, other, name),
             )
+
+    def _open(self, found: DirectoryScan, name: str) -> Blob:
+        files = _Files(name, found.inodes, None if self.is_live else found.mtimes_ns)
+        split = Split(found.recipe, name, files)
+        return SplitTar(lambda: split, FileTree(self.root, self.name), found.recipe.size)
 
 
 @dataclass(slots=True)
@@ -61,13 +93,13 @@ class DirectoryLayer:
     chain_id: ChainID
     diff_id: DiffID
     parent: ChainID | None
-    locate: Callable[[], DirectoryPlace]
+    locate: Callable[[], Place]
     read_size: Callable[[], int | None] = lambda: None
     why: str = "it is kept as a directory"
     has_tar: ClassVar[bool] = False
     known_size: ClassVar[int | None] = None
     is_verified: ClassVar[bool] = False
-    _scan: DirectoryScan | None = field(default=None, init=False)  # the newest
+    _scan: Scan | None = field(default=None, init=False)  # the newest
 
     def look_for_size(self) -> int | None:
         return None
@@ -91,14 +123,10 @@ class DirectoryLayer:
             scan = self._scanned()
             scan.packed = b""
             check_copy(self, scan.copy, copy)
-        place = self.locate()
-        files = _Files(self._name, scan.inodes, None if place.is_live else scan.mtimes_ns)
-        split = Split(scan.recipe, self._name, files)
-        return SplitTar(lambda: split, FileTree(place.root, place.name), scan.recipe.size)
+        return scan.open(self._name)
 
-    def _scanned(self) -> DirectoryScan:
-        place = self.locate()
-        self._scan = scan = scan_of(place.members(is_bottom=self.parent is None))
+    def _scanned(self) -> Scan:
+        self._scan = scan = self.locate().scan(is_bottom=self.parent is None)
         return scan
 
     @property

@@ -1,14 +1,9 @@
 """A directory in which overlayfs keeps one layer, read as the members of that layer's tar would be.
 
-Format: Documentation/filesystems/overlayfs.rst. A whiteout is a character device 0/0, or, in a directory whose
-attribute `opaque` is `x`, an empty file with the attribute `whiteout`; a directory whose `opaque` is `y` hides what
-lower layers have in it. These become whiteouts as the OCI image specification names them. The names of one file are
-told by its inode. The attributes begin with `trusted.overlay.`, which only root can read, or with `user.overlay.`
-where an ordinary user mounts. No symbolic link is followed.
+Attributes that begin with `trusted.overlay.` can be read by root alone. No symbolic link is followed.
 """
 
 import hashlib
-import logging
 import os
 import stat
 from array import array
@@ -18,25 +13,11 @@ from dataclasses import dataclass, field
 from imgfs.blob import Root
 from imgfs.errors import StoreError
 from imgfs.layers.member_list import MemberPacker
+from imgfs.layers.overlay_members import TRUSTED, LayerFile, overlay_members
 from imgfs.tar import Member
 from imgfs.tar.fields import BLOCK
-from imgfs.tar.member import (
-    BLOCK_DEVICE,
-    CHARACTER_DEVICE,
-    DIRECTORY,
-    HARDLINK,
-    REGULAR,
-    SYMLINK,
-    TYPES,
-)
-from imgfs.tar.paths import MAX_NAME
 from imgfs.tar.split import Recipe
-from imgfs.tree.whiteouts import OPAQUE, WHITEOUT
 
-logger = logging.getLogger("imgfs")
-
-TRUSTED, USER = "trusted.overlay.", "user.overlay."
-"""How the names of the attributes begin by which overlayfs marks files of a layer."""
 _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _SYS_ADMIN = 1 << 21  # CAP_SYS_ADMIN, capabilities(7)
 _FIRST_USER_NAMESPACE = 0xEFFFFFFD  # its inode, include/linux/proc_ns.h
@@ -76,7 +57,11 @@ def scanned_members(
             f"{root.path_of(name)}: only root can read which of its directories hide those of lower layers "
             f"(the attribute {TRUSTED}opaque)"
         )
-    return _Walk(root, name, prefix).members()
+
+    def path_of(path: bytes) -> str:
+        return root.path_of(_below(name, path))
+
+    return overlay_members(_files(root, name), prefix, path_of)
 
 
 def scan_of(members: ScannedMembers) -> DirectoryScan:
@@ -115,136 +100,33 @@ def can_read_trusted() -> bool:
     return bool(int(effective, 16) & _SYS_ADMIN) and is_first
 
 
-class _Walk:
-    """Goes through a directory; each directory comes before what is in it."""
-
-    def __init__(self, root: Root, name: str, prefix: str) -> None:
-        self._root = root
-        self._name = name
-        self._prefix = prefix
-        self._first_names: dict[tuple[int, int], bytes] = {}  # of files that have several
-
-    def members(self) -> ScannedMembers:
-        """As `scanned_members`."""
-        waiting = [b""]
-        while waiting:
-            path = waiting.pop()
-            fd = self._root.descriptor(self._below(path), _LIST)
-            try:
-                xattrs, marks = self._attributes(f"/proc/self/fd/{fd}", path, follow=True)
-                status = os.fstat(fd)
-                yield _member(path, status, DIRECTORY, xattrs), status
-                opaque = marks.get("opaque")
-                if opaque == b"y" and path:
-                    yield _marker(path + b"/" + OPAQUE, status), status
-                names = sorted(os.fsencode(name) for name in os.listdir(fd))
-                for name in names:
-                    inner = path + b"/" + name if path else name
-                    status = os.stat(name, dir_fd=fd, follow_symlinks=False)
-                    if stat.S_ISDIR(status.st_mode):
-                        waiting.append(inner)
-                        continue
-                    member = self._file(fd, name, inner, status, has_marked_files=opaque == b"x")
-                    if member is not None:
-                        yield member, status
-            finally:
-                os.close(fd)
-
-    def _file(
-        self, fd: int, name: bytes, path: bytes, status: os.stat_result, *, has_marked_files: bool
-    ) -> Member | None:
-        """The member for a file that is no directory; None for what no layer has."""
-        kind = TYPES.get(stat.S_IFMT(status.st_mode))
-        if kind is None:
-            logger.debug("%s: a socket is left out", self._root.path_of(self._below(path)))
-            return None
-        if kind == CHARACTER_DEVICE and status.st_rdev == 0:
-            return hiding(path[: len(path) - len(name)], name, status)
-        xattrs, marks = self._attributes(f"/proc/self/fd/{fd}/{os.fsdecode(name)}", path, follow=False)
-        if has_marked_files and "whiteout" in marks and kind == REGULAR and not status.st_size:
-            return hiding(path[: len(path) - len(name)], name, status)
-        if name.startswith(WHITEOUT):
-            where = self._root.path_of(self._below(path))
-            logger.warning("%s is skipped: a file with the name of a whiteout", where)
-            return None
-        if status.st_nlink > 1:
-            first = self._first_names.setdefault((status.st_dev, status.st_ino), path)
-            if first != path:
-                return _member(path, status, HARDLINK, xattrs, first)
-        target = os.readlink(name, dir_fd=fd) if kind == SYMLINK else b""
-        return _member(path, status, kind, xattrs, target)
-
-    def _attributes(
-        self, link: str, path: bytes, *, follow: bool
-    ) -> tuple[dict[bytes, bytes], dict[str, bytes]]:
-        """The attributes of a file, and those of overlayfs by their keys. Raises StoreError for some of those."""
-        xattrs: dict[bytes, bytes] = {}
-        marks: dict[str, bytes] = {}
-        for name in os.listxattr(link, follow_symlinks=follow):
-            value = os.getxattr(link, name, follow_symlinks=follow)
-            if name.startswith((self._prefix, TRUSTED)):
-                marks[name.removeprefix(self._prefix)] = value
-            else:
-                xattrs[os.fsencode(name)] = value
-        for key in ("redirect", "metacopy"):
-            if key in marks:
-                where = self._root.path_of(self._below(path))
-                raise StoreError(
-                    f"{where}: what it shows lies elsewhere in lower layers ({self._prefix}{key}), which imgfs does "
-                    "not follow"
-                )
-        return xattrs, marks
-
-    def _below(self, path: bytes) -> str:
-        if not path:
-            return self._name
-        return f"{self._name}/{os.fsdecode(path)}" if self._name else os.fsdecode(path)
+def _files(root: Root, name: str) -> Iterator[LayerFile[os.stat_result]]:
+    """All below a directory, in the order that `overlay_members` takes."""
+    waiting = [b""]
+    while waiting:
+        path = waiting.pop()
+        fd = root.descriptor(_below(name, path), _LIST)
+        try:
+            yield LayerFile(path, os.fstat(fd), _xattrs(f"/proc/self/fd/{fd}", follow=True))
+            for inner in sorted(os.fsencode(each) for each in os.listdir(fd)):
+                full = path + b"/" + inner if path else inner
+                status = os.stat(inner, dir_fd=fd, follow_symlinks=False)
+                if stat.S_ISDIR(status.st_mode):
+                    waiting.append(full)
+                    continue
+                target = os.readlink(inner, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else b""
+                xattrs = _xattrs(f"/proc/self/fd/{fd}/{os.fsdecode(inner)}", follow=False)
+                yield LayerFile(full, status, xattrs, target)
+        finally:
+            os.close(fd)
 
 
-def hiding(before: bytes, name: bytes, status: os.stat_result) -> Member:
-    """The whiteout of what lower layers call `name`, in the directory whose path with a slash is `before`."""
-    if len(WHITEOUT + name) <= MAX_NAME:
-        return _marker(before + WHITEOUT + name, status)
-    device = _member(
-        before + name, status, CHARACTER_DEVICE, {}
-    )  # as the kernel has it, where that is too long
-    device.devmajor = device.devminor = 0
-    return device
+def _xattrs(path: str, *, follow: bool) -> dict[bytes, bytes]:
+    names = os.listxattr(path, follow_symlinks=follow)
+    return {os.fsencode(name): os.getxattr(path, name, follow_symlinks=follow) for name in names}
 
 
-def _marker(path: bytes, status: os.stat_result) -> Member:
-    return _member(path, status, REGULAR, {}, size=0)
-
-
-def _member(
-    path: bytes,
-    status: os.stat_result,
-    kind: bytes,
-    xattrs: dict[bytes, bytes],
-    linkname: bytes = b"",
-    size: int | None = None,
-) -> Member:
-    """What a tar would say of a file; its place is not known yet."""
-    if size is None:
-        size = status.st_size if kind == REGULAR else 0
-    device = status.st_rdev if kind in (CHARACTER_DEVICE, BLOCK_DEVICE) else 0
-    return Member(
-        offset=0,
-        header_offset=0,
-        data_offset=0,
-        stored_size=size,
-        size=size,
-        type=kind,
-        name=path or b"./",
-        linkname=linkname,
-        mode=stat.S_IMODE(status.st_mode),
-        uid=status.st_uid,
-        gid=status.st_gid,
-        uname=b"",
-        gname=b"",
-        mtime_ns=status.st_mtime_ns,
-        devmajor=os.major(device),
-        devminor=os.minor(device),
-        xattrs=xattrs or None,
-        is_adjusted=True,
-    )
+def _below(name: str, path: bytes) -> str:
+    if not path:
+        return name
+    return f"{name}/{os.fsdecode(path)}" if name else os.fsdecode(path)

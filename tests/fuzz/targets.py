@@ -1,5 +1,7 @@
 """All targets by name."""
 
-from tests.fuzz import caches, codecs, documents, tars
+from tests.fuzz import caches, codecs, documents, images, tars
 
-TARGETS = {target.name: target for module in (tars, codecs, documents, caches) for target in module.TARGETS}
+TARGETS = {
+    target.name: target for module in (tars, codecs, documents, caches, images) for target in module.TARGETS
+}

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import StoreError
-from imgfs.layers import USER, DirectoryLayer, DirectoryPlace
+from imgfs.layers import TRUSTED, USER, DirectoryLayer, DirectoryPlace
 from imgfs.layers import directory_scan as scanning
 from imgfs.tree import Tree, overlay_trees
 from tests.tools import require_root
@@ -23,9 +23,7 @@ from tests.tree.unpacking import compared, lower_layers_mounted, mounted, unpack
 ID = DiffID.of(b"")
 
 
-def layer(
-    folder: Path, name: str, *, is_bottom: bool = False, prefix: str = scanning.TRUSTED
-) -> DirectoryLayer:
+def layer(folder: Path, name: str, *, is_bottom: bool = False, prefix: str = TRUSTED) -> DirectoryLayer:
     place = DirectoryPlace(Root(folder), name, prefix)
     return DirectoryLayer(ChainID(ID), ID, None if is_bottom else ChainID(ID), lambda: place)
 

@@ -3,7 +3,7 @@
 import os
 import stat
 import tarfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -246,7 +246,7 @@ def _applicable(stack: list[list[Entry]]) -> list[list[Entry]]:
     return layers
 
 
-def check_same(found: Facts, expected: Facts) -> None:
+def check_same(found: Mapping[bytes, object], expected: Mapping[bytes, object]) -> None:
     """Fail with the first paths that differ: what shows how two large mappings differ takes minutes and gigabytes."""
     differing = [
         path for path in sorted(found.keys() | expected.keys()) if found.get(path) != expected.get(path)

@@ -21,8 +21,7 @@ from imgfs.blob import MemoryBlob, Root
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, StoreError, describe
 from imgfs.go_json import parse_json
-from imgfs.layers import DirectoryLayer, DirectoryPlace, Indexer, Layer
-from imgfs.layers.directory_scan import TRUSTED, USER
+from imgfs.layers import TRUSTED, USER, DirectoryLayer, DirectoryPlace, Indexer, Layer
 from imgfs.sources.container import Container, ContainerState
 from imgfs.sources.documents import MAX_LIST, parse_items
 from imgfs.sources.finder import FoundContainer, LayerRef, Report

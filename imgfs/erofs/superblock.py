@@ -1,0 +1,99 @@
+"""The superblock of an EROFS image, which says where everything else begins.
+
+Format: Linux, fs/erofs/erofs_fs.h, `erofs_super_block` and `erofs_deviceslot`. Its checksum is not compared, as it
+covers nothing but the first block. Tried by the tests of `image`.
+"""
+
+import struct
+from dataclasses import dataclass
+
+from imgfs.errors import Corrupt
+
+SUPERBLOCK, SUPERBLOCK_SIZE = 1024, 128
+"""Where it lies, and how many bytes of it are read."""
+DEVICE_SIZE = 128
+"""Bytes of a slot in the table of devices."""
+
+_MAGIC = 0xE0F5E1E2
+_FIELDS = struct.Struct("<8xIBxH8xqI4xII32xI2xHHBBIQ8xQ8x")
+_DEVICE = struct.Struct("<68xI2xH52x")
+_PLAIN_PREFIXES = 0x10  # of the compatible features
+_DEVICE_TABLE, _PREFIXES, _48BIT = 0x08, 0x40, 0x80  # of the incompatible ones
+_KNOWN = 0xFF  # those, and those of compressed files, which are refused one by one
+_SMALLEST, _LARGEST = 9, 16  # bits of a block's size
+
+
+@dataclass(frozen=True, slots=True)
+class Superblock:
+    """What an image says of itself. Addresses are offsets in bytes.
+
+    `root` is the number of the root directory's inode; the inode 0 lies at `metadata`. Shared attributes are numbered
+    from `shared_xattrs`. `seconds` and `nanoseconds` are the time from which short inodes count. There are
+    `prefix_count` long prefixes of attributes from `prefixes`, an offset in the content of the inode `packed` unless
+    that is 0. The table of `device_count` devices lies at `device_table`.
+    """
+
+    block_size: int
+    root: int
+    metadata: int
+    shared_xattrs: int
+    seconds: int
+    nanoseconds: int
+    prefix_count: int
+    prefixes: int
+    packed: int
+    device_count: int
+    device_table: int
+    has_48bit: bool
+
+
+def parse_superblock(data: bytes) -> Superblock:
+    """The superblock in SUPERBLOCK_SIZE bytes. Raises Corrupt if it is none, or of a format that is not known."""
+    if len(data) != SUPERBLOCK_SIZE or int.from_bytes(data[:4], "little") != _MAGIC:
+        raise Corrupt("no EROFS image")
+    (
+        compatible,
+        bits,
+        root,
+        seconds,
+        nanoseconds,
+        metadata,
+        shared_xattrs,
+        incompatible,
+        device_count,
+        device_table,
+        directory_bits,
+        prefix_count,
+        prefixes,
+        packed,
+        long_root,
+    ) = _FIELDS.unpack(data)
+    if incompatible & ~_KNOWN:
+        raise Corrupt(f"an EROFS image with features that imgfs does not know ({incompatible & ~_KNOWN:#x})")
+    if not _SMALLEST <= bits <= _LARGEST or directory_bits:
+        raise Corrupt(
+            f"an EROFS image with blocks of 2^{bits} bytes, directories of 2^{directory_bits} blocks"
+        )
+    if nanoseconds >= 1_000_000_000:
+        raise Corrupt(f"an EROFS image with a time of {nanoseconds} nanoseconds")
+    has_48bit = bool(incompatible & _48BIT)
+    return Superblock(
+        block_size=1 << bits,
+        root=long_root if has_48bit and long_root else root,
+        metadata=metadata << bits,
+        shared_xattrs=shared_xattrs << bits,
+        seconds=seconds,
+        nanoseconds=nanoseconds,
+        prefix_count=prefix_count if incompatible & _PREFIXES else 0,
+        prefixes=prefixes * 4,
+        packed=0 if compatible & _PLAIN_PREFIXES else packed,
+        device_count=device_count if incompatible & _DEVICE_TABLE else 0,
+        device_table=device_table * DEVICE_SIZE,
+        has_48bit=has_48bit,
+    )
+
+
+def parse_device(data: bytes, *, has_48bit: bool) -> int:
+    """The block at which a device begins where all lie end to end, from its slot; 0 if it lies elsewhere."""
+    low, high = _DEVICE.unpack(data)
+    return int(low | (high << 32 if has_48bit else 0))
