@@ -93,5 +93,5 @@ def test_an_image_of_a_folder_is_what_the_kernel_shows(
 )
 def test_an_image_of_a_tar_is_what_the_kernel_shows(folder: Path, options: str, tmp_path: Path) -> None:
     command = ["tar", "--format=pax", "--xattrs", "--xattrs-include=*", "-C", folder, "-c", "."]
-    tar = subprocess.run(command, check=True, capture_output=True).stdout
+    tar = subprocess.run(list(map(str, command)), check=True, capture_output=True).stdout
     check(make_image_of_tar(tmp_path / "image", tar, options.split()), tmp_path / "top")
