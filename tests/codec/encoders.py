@@ -39,7 +39,11 @@ def texture(kind: str, size: int, seed: int) -> bytes:
     if kind == "noise":
         return dice.randbytes(size)
     words = [dice.randbytes(dice.randrange(2, 9)) for _ in range(40)]
-    return b"".join(dice.choices(words, k=size // 2 + 1))[:size]
+    words = [words[number % len(words)] for number in range(256)]
+    made = bytearray()
+    while len(made) < size:
+        made += b"".join(map(words.__getitem__, dice.randbytes(1 << 12)))
+    return bytes(made[:size])
 
 
 def gzip_member(

@@ -28,10 +28,11 @@ def shifted(deflated: bytes, bits: int) -> bytes:
 
 @pytest.mark.parametrize("bit", range(8))
 def test_decoding_can_start_at_any_bit_of_a_byte(bit: int) -> None:
-    data = texture("words", 300_000, 4)
+    data = texture("words", 300_000, 10)
     window, rest = data[:32768], data[32768:]
     encoder = zlib.compressobj(9, zlib.DEFLATED, -15, zdict=window)
     deflated = encoder.compress(rest) + encoder.flush()
+    assert deflated[-1] & 0x80, "it ends with the last bit of a byte"
     stored = shifted(deflated, 8 * 100 + bit)[: 100 + len(deflated) + (bit > 0)] + bytes(8)
     next_member = gzip_member(b"and the member after it")
     assert b"".join(inflate_from(MemoryBlob(stored + next_member), 800 + bit, window)) == (
