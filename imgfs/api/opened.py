@@ -79,8 +79,8 @@ class Image:
 
     @property
     def parent(self) -> str | None:
-        """The ID of the image that it is recorded to be based on."""
-        parent = self._chosen.image.parent
+        """The ID of the image that it is based on: the recorded one or, of an image of Podman, the derived one."""
+        parent = self._chosen.snapshot.parents.get(self._chosen.image_id)
         return None if parent is None else str(parent)
 
     @property

@@ -74,6 +74,7 @@ class Listed:
             "layers": None if self.image is None else len(self.image.diff_ids),
             "size": self.size,
             "parent": self.parent,
+            **({"parent_derived": True} if self.snapshot and self.id in self.snapshot.derived else {}),
             "sources": [utf8(source.reference) for source in self.sources],
         }
 

@@ -1,6 +1,7 @@
 """`imgfs inspect`: the details of images as JSON, in the words of `docker image inspect` and others beside them.
 
-Format: Docker Engine API, ImageInspect; `Digest` and `History` are podman's, `ImageConfig` is the whole config.
+Format: Docker Engine API, ImageInspect; `Digest` and `History` are podman's, `ImageConfig` is the whole
+config. `ParentDerived` is whether the parent is recorded nowhere, but derived by podman's rule.
 """
 
 import click
@@ -67,6 +68,7 @@ def _described(named: ChosenImage, config: _Fields) -> _Fields:
         "RepoTags": listed.tags,
         "RepoDigests": listed.repo_digests,
         "Parent": listed.parent or "",
+        "ParentDerived": image.id in snapshot.derived,
         "Comment": image.comment,
         "Created": config.get("created"),
         "DockerVersion": config.get("docker_version", ""),

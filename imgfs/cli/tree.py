@@ -43,6 +43,7 @@ def _fields(snapshot: Snapshot, image_id: ImageID) -> dict[str, object]:
         "id": image_id,
         "tags": snapshot.tags_of(image_id),
         "parent": snapshot.parents.get(image_id),
+        **({"parent_derived": True} if image_id in snapshot.derived else {}),
         "children": snapshot.children.get(image_id, ()),
     }
 

@@ -12,7 +12,15 @@ from imgfs.budget import MIB, Budget
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError, TooMuch
 from imgfs.layers import Indexer, Layer, LayerChoice, chain_ids, verified_first
-from imgfs.sources.finder import Artifact, Found, FoundContainer, FoundImage, LayerRef, unpack
+from imgfs.sources.finder import (
+    Artifact,
+    DerivedParents,
+    Found,
+    FoundContainer,
+    FoundImage,
+    LayerRef,
+    unpack,
+)
 from imgfs.store import Image, Problems
 
 _MEMORY = 256 * MIB  # that what is found in one place may take, about
@@ -38,6 +46,7 @@ class Catalog:
     def __init__(self, place: str, indexer: Indexer, before: "Catalog | None" = None) -> None:
         self.images: dict[ImageID, Image] = {}
         self.parents: dict[ImageID, ImageID] = {}
+        self.derived_parents: dict[ImageID, ImageID] = {}
         self.tags: dict[str, ImageID] = {}
         self.aliases: dict[str, ImageID] = {}
         self.artifacts: list[Artifact] = []
@@ -71,6 +80,8 @@ class Catalog:
                     self.artifacts.append(thing)
                 elif isinstance(thing, FoundContainer):
                     self._add_container(thing)
+                elif isinstance(thing, DerivedParents):
+                    self.derived_parents.update(thing.parents)
                 else:
                     self._add(thing)
             if before is not None and not self._extends(before):
@@ -110,6 +121,7 @@ class Catalog:
         return (
             self.images.keys() == other.images.keys()
             and self.parents == other.parents
+            and self.derived_parents == other.derived_parents
             and self.tags == other.tags
             and self.aliases == other.aliases
             and self.artifacts == other.artifacts

@@ -6,7 +6,7 @@ Tried by the tests that every source runs through.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
@@ -105,7 +105,14 @@ class FoundContainer:
     open_log: Callable[[], Blob] | None = field(default=None, compare=False)
 
 
-Found = FoundImage | FoundContainer | Artifact
+@dataclass(frozen=True, slots=True)
+class DerivedParents:
+    """The parents of images of a place whose engine records none, but derives them from what images have in common."""
+
+    parents: Mapping[ImageID, ImageID]
+
+
+Found = FoundImage | FoundContainer | Artifact | DerivedParents
 
 
 @dataclass(frozen=True, slots=True)

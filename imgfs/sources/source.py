@@ -49,6 +49,11 @@ class Source:
         return self._catalog.aliases
 
     @property
+    def derived_parents(self) -> Mapping[ImageID, ImageID]:
+        """The parents that the place's engine derives, see `DerivedParents`; `store` has those that are recorded."""
+        return self._catalog.derived_parents
+
+    @property
     def problems(self) -> Sequence[Problem]:
         """What is broken in the place and was skipped; logged when it was found."""
         return [*self.store.problems, *self._catalog.problems]

@@ -4,7 +4,7 @@ What is seen is a `Snapshot`, replaced as a whole when a source changes, so that
 moment of all sources.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
@@ -19,6 +19,7 @@ from imgfs.sources.finder import Artifact, FoundContainer
 from imgfs.sources.names import NamedImages, Names
 from imgfs.sources.source import Source
 from imgfs.store import DigestIndex, Image, Problem, Problems
+from imgfs.store.family import rings
 
 
 class ContainerAt(NamedTuple):
@@ -33,9 +34,10 @@ class Snapshot(NamedImages):
     """All images of all sources at one moment.
 
     `sources` tells which sources have an image, in their order. A parent may be an image that no source has; only
-    images that are there have children. `tags` are names as `printable` writes them. `wanted` are the images that were
-    asked for: all, or where a source was restricted to some, those and not their parents. `containers` are by ID; those
-    of a source that was restricted to images are not among them.
+    images that are there have children. No parent is recorded of the images in `derived`: theirs are those that an
+    engine derives. `tags` are names as `printable` writes them. `wanted` are the images that were asked for: all, or
+    where a source was restricted to some, those and not their parents. `containers` are by ID; those of a source that
+    was restricted to images are not among them.
     """
 
     images: Mapping[ImageID, Image]
@@ -47,6 +49,7 @@ class Snapshot(NamedImages):
     aliases: Mapping[str, ImageID] = field(default_factory=dict)
     containers: Mapping[str, ContainerAt] = field(default_factory=dict)
     wanted: Sequence[ImageID] = ()
+    derived: Set[ImageID] = frozenset()
     _chosen: dict[ImageID, Source] = field(default_factory=dict, compare=False, repr=False)
 
     @cached_property
@@ -228,6 +231,11 @@ class _Contents:
     tags: Mapping[str, ImageID]
     aliases: Mapping[str, ImageID]
     containers: Mapping[str, FoundContainer]
+    derived: Mapping[ImageID, ImageID]
+
+    def parent(self, image_id: ImageID) -> ImageID | None:
+        """The parent of an image: the recorded one, or else the derived one."""
+        return self.images[image_id].parent or self.derived.get(image_id)
 
 
 def _look(source: Source, known: Mapping[ImageID, Image]) -> _Contents:
@@ -238,7 +246,12 @@ def _look(source: Source, known: Mapping[ImageID, Image]) -> _Contents:
         if image_id in images:
             tags.setdefault(printable(name), image_id)
     aliases = {name: image_id for name, image_id in source.aliases.items() if image_id in images}
-    return _Contents(images, tags, aliases, source.containers)
+    derived = {
+        image_id: parent
+        for image_id, parent in source.derived_parents.items()
+        if {image_id, parent} <= images.keys()
+    }
+    return _Contents(images, tags, aliases, source.containers, derived)
 
 
 def _restricted(has: _Contents, terms: Sequence[str]) -> tuple[_Contents, set[ImageID]]:
@@ -253,15 +266,15 @@ def _restricted(has: _Contents, terms: Sequence[str]) -> tuple[_Contents, set[Im
             wanted.add(named.resolve(term))
     kept = dict[ImageID, Image]()
     for image_id in wanted:
-        image = has.images.get(image_id)
-        while image is not None and image.id not in kept:
-            kept[image.id] = image
-            image = has.images.get(image.parent) if image.parent is not None else None
+        next_id: ImageID | None = image_id
+        while next_id is not None and next_id in has.images and next_id not in kept:
+            kept[next_id] = has.images[next_id]
+            next_id = has.parent(next_id)
     tags, aliases = (
         {name: image_id for name, image_id in names.items() if image_id in kept}
         for names in (has.tags, has.aliases)
     )
-    return _Contents(kept, tags, aliases, {}), wanted
+    return _Contents(kept, tags, aliases, {}, has.derived), wanted
 
 
 def _with(names: Mapping[str, ImageID], more: Mapping[str, ImageID]) -> Mapping[str, ImageID]:
@@ -273,7 +286,8 @@ def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequen
     """What the sources have, in their order."""
     images: dict[ImageID, Image] = {}
     found: dict[ImageID, list[Source]] = {}
-    parents: dict[ImageID, ImageID] = {}
+    recorded: dict[ImageID, ImageID] = {}
+    derivable: dict[ImageID, ImageID] = {}
     tags: Mapping[str, ImageID] = {}
     aliases: Mapping[str, ImageID] = {}
     containers: dict[str, ContainerAt] = {}
@@ -288,10 +302,13 @@ def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequen
             images.setdefault(image_id, image)
             found.setdefault(image_id, []).append(source)
             if image.parent is not None:
-                parents.setdefault(image_id, image.parent)
+                recorded.setdefault(image_id, image.parent)
+            elif image_id in has.derived:
+                derivable.setdefault(image_id, has.derived[image_id])
         tags, aliases = _with(tags, has.tags), _with(aliases, has.aliases)
         for container_id, found_container in has.containers.items():
             containers.setdefault(container_id, ContainerAt(found_container, source))
+    parents, derived = _with_derived(recorded, derivable)
     images = dict(sorted(images.items()))
     children: dict[ImageID, list[ImageID]] = {}
     for image_id in images:
@@ -300,5 +317,32 @@ def _snapshot(contents: Mapping[Source, _Contents], only: Mapping[Source, Sequen
             children.setdefault(parent, []).append(image_id)
     asked_for = [image_id for image_id in images if image_id in wanted]
     return Snapshot(
-        images, found, parents, children, tags, DigestIndex(images), aliases, containers, asked_for
+        images,
+        found,
+        parents,
+        children,
+        tags,
+        DigestIndex(images),
+        aliases,
+        containers,
+        asked_for,
+        derived,
     )
+
+
+def _with_derived(
+    recorded: Mapping[ImageID, ImageID], derived: Mapping[ImageID, ImageID]
+) -> tuple[Mapping[ImageID, ImageID], Set[ImageID]]:
+    """The parents of images, and those images whose parent is not recorded but derived.
+
+    No image is based on itself by a derived parent.
+    """
+    if not derived:
+        return recorded, frozenset()
+    parents = {**derived, **recorded}
+    used = derived.keys() - recorded.keys()
+    for ring in list(rings(parents)):
+        for image_id in used.intersection(ring):
+            used.discard(image_id)
+            del parents[image_id]
+    return parents, used

@@ -67,6 +67,13 @@ def engines(suite: str) -> Iterator[Engines]:
             engines.close()
 
 
+@pytest.fixture
+def short_folder() -> Iterator[Path]:
+    """A temporary folder whose path is short, as podman and sockets need."""
+    with tempfile.TemporaryDirectory(prefix="imgfs-") as folder:
+        yield Path(folder)
+
+
 @pytest.fixture(params=KINDS)
 def built(request: pytest.FixtureRequest, engines: Engines) -> Built:
     """Each engine in turn."""

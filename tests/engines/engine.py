@@ -33,8 +33,6 @@ class Engine(ABC):
     driver: str
     root: Path
     source: str
-    records_parents = True
-    """Whether its builder records parents; those that it shows may be guessed from layers and history."""
 
     @abstractmethod
     def build(self, context: Path, text: str, tag: str) -> str:
@@ -110,7 +108,6 @@ class Podman(Engine):
         self.driver = driver
         self.root = folder / "g"
         self.source = f"containers-storage:{self.root}"
-        self.records_parents = inside.suite == HOST
         self.inside = inside
         self._options = ("--root", self.root, "--runroot", folder / "r", "--storage-driver", driver)
 

@@ -32,8 +32,7 @@ def test_inspect_has_the_fields_of_the_engine(engine: Built, imgfs: Imgfs) -> No
         for field in SAME:
             assert field not in their or (ours.get(field) or None) == (their[field] or None), field
         assert sorted(ours["RepoTags"]) == sorted(their["RepoTags"])
-        if engine.engine.records_parents:
-            assert ours["Parent"].removeprefix("sha256:") == their["Parent"].removeprefix("sha256:")
+        assert ours["Parent"].removeprefix("sha256:") == their["Parent"].removeprefix("sha256:")
         assert datetime.fromisoformat(ours["Created"]) == datetime.fromisoformat(their["Created"])
         assert 0 <= their["Size"] - ours["Size"] < (DOCUMENTS if "Digest" in their else 1)
         assert {key: value for key, value in their["Config"].items() if value} == {
@@ -76,19 +75,17 @@ def test_ls_lists_what_the_engine_lists(engine: Built, imgfs: Imgfs) -> None:
         ["--filter", "before=hurting:top"],
         ["--filter", "since=hurting:base"],
     )
-    # without parents, images without a name are not known to be other images' parents, which are not listed
-    for options in all_options if engine.engine.records_parents else all_options[1:3]:
+    for options in all_options:
         theirs = engine.engine.command("images", *options, "--format", form).splitlines()
         ours = imgfs("ls", *options, "--format", form, engine.engine.source).stdout.decode().splitlines()
         assert sorted(ours) == sorted(theirs), options
     lines = engine.engine.command("images", "--format", "{{.ID}}|{{.CreatedAt}}").splitlines()
     created = dict(line.split("|") for line in lines)
     ours = imgfs("ls", "-q", engine.engine.source).stdout.decode().split()
-    if engine.engine.records_parents:
-        assert sorted(ours) == sorted(created)
-        # engines order those of one second in any way
-        times = [created[image_id] for image_id in ours]
-        assert times == sorted(times, reverse=True), "the newest first"
+    assert sorted(ours) == sorted(created)
+    # engines order those of one second in any way
+    times = [created[image_id] for image_id in ours]
+    assert times == sorted(times, reverse=True), "the newest first"
 
 
 def test_sizes_are_those_of_unpacked_layers_in_containerd(suite: str, imgfs: Imgfs, tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """The store of podman, buildah and CRI-O, `containers-storage:[GRAPHROOT]`, read in place and without its locks.
 
 What lies where is `graph_driver`'s. An image's layers are those its top layer stands on; its parent is the one that
-its builder wrote into the config.
+its builder wrote into the config, or else the one that podman derives, see `parents`.
 """
 
 import re
@@ -39,13 +39,24 @@ from imgfs.sources.containers_storage.graph_driver import (
     LayerRecord,
     find_drivers,
 )
+from imgfs.sources.containers_storage.parents import Candidate, HistoryDigests, derive_parents
 from imgfs.sources.containers_storage.storage_conf import default_storage
 from imgfs.sources.documents import parse_document
-from imgfs.sources.finder import Check, Finder, Found, FoundContainer, FoundImage, Report, ignore, pack
+from imgfs.sources.finder import (
+    Check,
+    DerivedParents,
+    Finder,
+    Found,
+    FoundContainer,
+    FoundImage,
+    Report,
+    ignore,
+    pack,
+)
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Document
 from imgfs.sources.reference import with_digest
-from imgfs.store import Image
+from imgfs.store import HistoryEntry, Image
 
 _DEEPEST = 10_000
 _SKOPEO = re.compile(r"\[(?:([a-z0-9-]+)@)?([^+:\]]+)(?:\+[^:\]]*)?(?::([^\]]*))?\]")
@@ -54,6 +65,7 @@ _IMAGE_STORE = re.compile(r"(?:[a-z0-9-]+\.)?(?:imagestore|additionalimagestore)
 
 class _Config(msgspec.Struct):
     parent: str = ""
+    history: list[HistoryEntry] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,6 +116,7 @@ class _Documents:
     image: Image
     packed_manifest: bytes | None
     parent: ImageID | None
+    history: HistoryDigests | None
 
     def is_of(self, record: ImageRecord) -> bool:
         """Whether the same documents are named, each by its digest."""
@@ -140,6 +153,7 @@ class GraphFinder(Finder):
                 layers[driver][layer.id] = _LayerRef(driver, layer, self._places, number)
                 numbers[layer.diff_digest] += 1
         known, self._read = self._read, {}
+        families: dict[str, list[Candidate]] = {}
         for driver, _, images in listed:
             reachable: dict[str, _LayerRef] = {}
             for store in (
@@ -158,6 +172,10 @@ class GraphFinder(Finder):
                         continue
                     self._read[record.id, driver] = documents
                     yield _image(record, documents, reachable, report)
+                    if documents.history is not None and (not record.layer or record.layer in reachable):
+                        below = reachable[record.layer].record.parent if record.layer else ""
+                        candidate = Candidate(documents.image, documents.history, record.layer, below)
+                        families.setdefault(driver.name, []).append(candidate)
                 except (ImgfsError, OSError) as error:
                     report(
                         f"skipping image {record.id[:64]}: {describe(error)}",
@@ -166,6 +184,8 @@ class GraphFinder(Finder):
                     )
             if driver.name in FILES:
                 yield from _containers(driver, reachable, report)
+        for family in families.values():
+            yield DerivedParents(derive_parents(family))
 
     def stamp(self) -> object:
         """As of `Finder`; changes when one of the lists is replaced."""
@@ -248,7 +268,7 @@ def _read_documents(driver: GraphDriver, record: ImageRecord, report: Report) ->
     image = Image.from_config(config)
     manifest = _manifest(driver, record, report) if MANIFEST in names else None
     packed = None if manifest is None else pack(manifest)
-    return _Documents(tuple(names), record.digest_of(MANIFEST), image, packed, _parent(config))
+    return _Documents(tuple(names), record.digest_of(MANIFEST), image, packed, *_family(config))
 
 
 def _image(
@@ -303,13 +323,17 @@ def _stack(top: str, layers: Mapping[str, _LayerRef], report: Report, what: str)
     return stack[::-1]
 
 
-def _parent(config: bytes) -> ImageID | None:
-    """The parent that a builder recorded in the config; one in the OCI form has none."""
+def _family(raw: bytes) -> tuple[ImageID | None, HistoryDigests | None]:
+    """The parent that a builder recorded in a config, which has none in the OCI form, and digests of its history."""
     try:
-        parent = parse_json(config, _Config, "config").parent
-        return ImageID(parent) if parent else None
-    except (InvalidImage, InvalidDigest):
-        return None
+        config = parse_json(raw, _Config, "config")
+    except InvalidImage:
+        return None, None
+    history = HistoryDigests.of(config.history or ())
+    try:
+        return ImageID(config.parent) if config.parent else None, history
+    except InvalidDigest:
+        return None, history
 
 
 def is_graph_root(root: Root) -> bool:
