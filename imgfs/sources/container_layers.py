@@ -4,9 +4,45 @@ A layer of its own has no tar whose digest could be its name, so it has a diff I
 place, and is never verified. Tried by the tests of each source that finds containers.
 """
 
+from dataclasses import dataclass, field
+
+from imgfs.blob.stamp import FileStamp
 from imgfs.digest import ChainID, DiffID
-from imgfs.layers import Indexer, Layer, LayerMetadata, LayerProvider, chain_ids
+from imgfs.layers import (
+    DirectoryLayer,
+    DirectoryPlace,
+    Indexer,
+    Layer,
+    LayerMetadata,
+    LayerProvider,
+    chain_ids,
+)
 from imgfs.sources.finder import FoundContainer
+
+
+@dataclass(frozen=True, slots=True)
+class OwnLayer:
+    """A `LayerRef` of a layer that is a container's own, with its files at `place`.
+
+    `stamp` is of something that changes whenever the engine mounts the layer, None where there is nothing such.
+    """
+
+    place: DirectoryPlace = field(compare=False)
+    name: str
+    stamp: FileStamp | None
+
+    @classmethod
+    def at(cls, place: DirectoryPlace, mounted: str | None = None) -> "OwnLayer":
+        """The layer at a place; mounting it changes the file `mounted` below the same root. Raises OSError."""
+        stamp = None if mounted is None else FileStamp.of(place.root.stat(mounted))
+        return cls(place, place.root.path_of(place.name), stamp)
+
+    @property
+    def key(self) -> tuple[str, FileStamp | None]:
+        return self.name, self.stamp
+
+    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+        return DirectoryLayer(chain_id, diff_id, parent, lambda: self.place, why="it is a container's own")
 
 
 class ContainerLayers:

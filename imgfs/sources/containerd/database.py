@@ -1,8 +1,8 @@
-"""What containerd's database says of images: their names and what each leads to, by namespace.
+"""What containerd's database says of images and containers, by namespace: their names, and what each leads to.
 
 Format: containerd, metadata/buckets.go: buckets `v1/<namespace>/images/<name>/target`, which hold a descriptor
 under `digest`, `mediatype` and `size`, and `labels` beside them. Docker's builder records an image's parent as a
-label, `org.mobyproject.image.parent`.
+label, `org.mobyproject.image.parent`. Containers are in `v1/<namespace>/containers`, see `container_records`.
 Tried by the tests of the store, and with a containerd that runs.
 """
 
@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from imgfs.blob import FileBlob
 from imgfs.errors import Corrupt
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
+from imgfs.sources.containerd.container_records import ContainerRecord
 
 _MAX_NAMES = 100_000
+_MAX_CONTAINERS = 20_000
 _PARENT = b"org.mobyproject.image.parent"
 
 
@@ -32,10 +34,11 @@ class Name:
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """All that one look at the database yields: sorted by namespace, then by name."""
+    """All that one look at the database yields: sorted by namespace, then by name or ID."""
 
     namespaces: Sequence[str]
     names: Sequence[Name]
+    containers: Sequence[ContainerRecord]
     problems: Sequence[str]
 
 
@@ -50,6 +53,7 @@ def read_names(open_file: Callable[[], FileBlob], namespace: str | None) -> Name
 def _names(root: Bucket, wanted: str | None) -> Names:
     namespaces: list[str] = []
     names: list[Name] = []
+    containers: list[ContainerRecord] = []
     problems: list[str] = []
     top = root.bucket(b"v1")
     for key, inside in top.buckets() if top is not None else ():
@@ -68,7 +72,20 @@ def _names(root: Bucket, wanted: str | None) -> Names:
                     problems.append(f"skipping image {_text(name)} of namespace {namespace}: {error}")
         except Corrupt as error:
             problems.append(f"skipping images of namespace {namespace}: {error}")
-    return Names(namespaces, names, problems)
+        try:
+            found = inside.bucket(b"containers")
+            for container_id, container in found.buckets() if found is not None else ():
+                if len(containers) >= _MAX_CONTAINERS:
+                    raise Corrupt(f"the database has more than {_MAX_CONTAINERS} containers")
+                try:
+                    containers.append(ContainerRecord.read(namespace, _text(container_id), container))
+                except Corrupt as error:
+                    problems.append(
+                        f"skipping container {_text(container_id)[:80]} of namespace {namespace}: {error}"
+                    )
+        except Corrupt as error:
+            problems.append(f"skipping containers of namespace {namespace}: {error}")
+    return Names(namespaces, names, containers, problems)
 
 
 def _target(image: Bucket) -> str:

@@ -120,8 +120,8 @@ def _snapshots(root: Bucket) -> dict[ChainID, Snapshot]:
     found: dict[ChainID, Snapshot] = {}
     snapshots = root.bucket(b"v1", b"snapshots")
     for name, snapshot in snapshots.buckets() if snapshots is not None else ():
-        number = _varint(snapshot.get(b"id") or b"")
-        size = _varint(snapshot.get(b"size") or b"")
+        number = varint(snapshot.get(b"id") or b"")
+        size = varint(snapshot.get(b"size") or b"")
         if number is None or snapshot.get(b"kind") != _COMMITTED:
             continue
         with suppress(InvalidDigest):  # of a container
@@ -131,7 +131,7 @@ def _snapshots(root: Bucket) -> dict[ChainID, Snapshot]:
     return found
 
 
-def _varint(data: bytes) -> int | None:
+def varint(data: bytes) -> int | None:
     """The number that an unsigned varint gives; None if it gives none."""
     value = 0
     for number, byte in enumerate(data[:_LONGEST]):

@@ -1,4 +1,4 @@
-"""Images of containerd, read in its root directory while it runs; the daemon is not asked.
+"""Images and containers of containerd, read in its root directory while it runs; the daemon is not asked.
 
 Format: containerd, docs/ops.md and content/local: names lie in a bolt database, blobs below a folder as in an OCI
 layout. Only what was pulled is there: often one platform of many, and no blobs of layers where they were discarded
@@ -18,6 +18,8 @@ from imgfs.errors import Corrupt, ImgfsError, InvalidImage, SourceNotFound, desc
 from imgfs.layers import chain_ids
 from imgfs.sources.checks import named_blobs
 from imgfs.sources.containerd.bolt import State, read_state
+from imgfs.sources.containerd.container_records import DatabaseRecords
+from imgfs.sources.containerd.containers import ContainerSearch, Records
 from imgfs.sources.containerd.database import Name, Names, read_names
 from imgfs.sources.containerd.snapshots import SnapshotRef, Snapshots
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document
@@ -37,18 +39,22 @@ _MAX_SCANNED = 1_000_000  # blobs
 
 
 class ContainerdFinder(Finder):
-    """Every image whose manifest and config are in a root directory of containerd, or in one namespace of it.
+    """What is in a root directory of containerd, or in one namespace of it: containers, and images whose manifests and
+    configs are there.
 
-    With `familiar`, names are those that docker shows. Raises SourceNotFound if it is no such root, OSError if it
-    cannot be read.
+    With `docker`, which has what that records of containers, names are those that docker shows. Raises SourceNotFound
+    if it is no such root, OSError if it cannot be read.
     """
 
-    def __init__(self, files: Root, reference: str, namespace: str | None, *, familiar: bool = False) -> None:
+    def __init__(
+        self, files: Root, reference: str, namespace: str | None, docker: Records | None = None
+    ) -> None:
         self.reference = reference
         self.folders = (files.path,)
         self._files = files
         self._namespace = namespace
-        self._familiar = familiar
+        self._docker = docker
+        self._mounts: list[str] = []  # what shows that containers that were found last are mounted
         self._version: tuple[State, int, int] | None = None
         self._names: Names | str = ""
         self._snapshots = Snapshots(files)
@@ -65,14 +71,20 @@ class ContainerdFinder(Finder):
         return None if isinstance(names, str) else names.namespaces
 
     def stamp(self) -> object:
-        """As of `Finder`; changes when a name does, or when blobs come or go."""
+        """As of `Finder`; changes when a name or a container does, or when blobs come or go."""
         self._files.follow()
-        return self._read(), self._files.stamp([_SHA256])
+        return self._read(), self._files.stamp([_SHA256, *self._mounts]), self._records().stamp()
 
     def find(self, report: Report) -> Iterator[Found]:
         stored = self._stored()
+        search = ContainerSearch(self._files, self._records(), report)
+        self._mounts = search.watched
         for found in self._find(report):
-            yield self._with_snapshots(found, stored) if isinstance(found, FoundImage) else found
+            if isinstance(found, FoundImage):
+                found = self._with_snapshots(found, stored)
+                search.see(found)
+            yield found
+        yield from search.containers()
 
     def _find(self, report: Report) -> Iterator[Found]:
         self._snapshots.forget()
@@ -133,9 +145,15 @@ class ContainerdFinder(Finder):
 
     def _name(self, name: str) -> str | None:
         """What an image is called here; None for names that engines give to images without one."""
-        if name.startswith("sha256:") or (self._familiar and name.startswith("moby-dangling@")):
+        if name.startswith("sha256:") or (self._docker is not None and name.startswith("moby-dangling@")):
             return None
-        return familiar_name(name) if self._familiar else name
+        return name if self._docker is None else familiar_name(name)
+
+    def _records(self) -> Records:
+        if self._docker is not None:
+            return self._docker
+        names = self._read()
+        return DatabaseRecords(self._files, () if isinstance(names, str) else tuple(names.containers))
 
     def _read(self) -> Names | str:
         """The names, or why they cannot be read; read again only if the database has changed."""
@@ -204,12 +222,13 @@ def images_by_namespace(files: Root) -> Mapping[str, int]:
     return {namespace: counts[namespace] for namespace in found.namespaces}
 
 
-def docker_finder(files: Root, reference: str, namespace: str = "moby") -> ContainerdFinder:
-    """Finds the images that Docker keeps in a namespace of containerd's root directory, under the names that it shows.
+def docker_finder(files: Root, reference: str, namespace: str, records: Records) -> ContainerdFinder:
+    """Finds the images that Docker keeps in a namespace of containerd's root directory, under the names that it shows,
+    and the containers in its `records` that have their files there.
 
     There may be none yet. Raises SourceNotFound if it is no such root, OSError if it cannot be read.
     """
-    return ContainerdFinder(files, reference, namespace, familiar=True)
+    return ContainerdFinder(files, reference, namespace, records)
 
 
 def _finder(rest: str) -> ContainerdFinder:

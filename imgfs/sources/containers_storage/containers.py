@@ -12,16 +12,14 @@ Tried by the tests of the store.
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 
 from imgfs.blob import MemoryBlob, Root
-from imgfs.digest import ChainID, DiffID, ImageID
+from imgfs.digest import DiffID, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, StoreError, describe
 from imgfs.go_json import parse_json
-from imgfs.layers import TRUSTED, USER, DirectoryLayer, DirectoryPlace, Indexer, Layer
 from imgfs.sources.container import Container, ContainerState
 from imgfs.sources.documents import MAX_LIST, parse_items
 from imgfs.sources.finder import FoundContainer, LayerRef, Report
@@ -46,23 +44,6 @@ class ContainerRecord(msgspec.Struct, rename="kebab"):
 
 class _Metadata(msgspec.Struct, rename="kebab"):
     image_name: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class OwnLayer:
-    """The layer of a container, in the directory `name` of `root`."""
-
-    name: str
-    root: Root = field(compare=False)
-
-    @property
-    def key(self) -> str:
-        return self.name
-
-    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        prefix = USER if self.root.writer else TRUSTED  # as overlayfs is mounted by root alone, or by others
-        place = DirectoryPlace(self.root, self.name, prefix, is_live=True)
-        return DirectoryLayer(chain_id, diff_id, parent, lambda: place, why="it is a container's own")
 
 
 def list_name(driver: str) -> str:
@@ -94,7 +75,7 @@ def found_container(
     record: ContainerRecord,
     raw: bytes,
     layers: Sequence[tuple[str, LayerRef]],
-    own: OwnLayer,
+    own: LayerRef,
     *,
     is_whole: bool,
 ) -> FoundContainer:

@@ -24,10 +24,10 @@ from imgfs.errors import (
     describe,
 )
 from imgfs.go_json import parse_json
-from imgfs.layers import Indexer, Layer, SplitLayer, SplitPlace, Splits
+from imgfs.layers import TRUSTED, USER, DirectoryPlace, Indexer, Layer, SplitLayer, SplitPlace, Splits
+from imgfs.sources.container_layers import OwnLayer
 from imgfs.sources.containers_storage.containers import (
     MERGED,
-    OwnLayer,
     found_container,
     read_containers,
 )
@@ -249,11 +249,17 @@ def _containers(
                 record,
                 raw,
                 [(ref.record.diff_digest, ref) for ref in below],
-                OwnLayer(*driver.files(top.record)),
+                _own_layer(driver, top.record),
                 is_whole=is_whole,
             )
         except (ImgfsError, OSError) as error:
             report(f"skipping container {record.id[:64]}: {describe(error)}")
+
+
+def _own_layer(driver: GraphDriver, layer: LayerRecord) -> OwnLayer:
+    name, root = driver.files(layer)
+    prefix = USER if root.writer else TRUSTED  # as overlayfs is mounted by root alone, or by others
+    return OwnLayer.at(DirectoryPlace(root, name, prefix, is_live=True))
 
 
 def _read_documents(driver: GraphDriver, record: ImageRecord, report: Report) -> _Documents | None:

@@ -1,28 +1,37 @@
-"""The containers of a Docker that keeps images by itself.
+"""The containers of a Docker.
 
     containers/<id>/config.v2.json                 what it is and in which state; replaced when that changes
     containers/<id>/<id>-json.log                  what it has written, with the log driver json-file
+
+Of a Docker that keeps images by itself:
+
     image/<driver>/layerdb/mounts/<id>/parent      the chain ID of its image's layers; none if that has none
     image/<driver>/layerdb/mounts/<id>/init-id     the cache ID of the layer of files that Docker mounts over
     image/<driver>/layerdb/mounts/<id>/mount-id    the cache ID of the layer that the container writes to
 
-Format: moby, container/container.go, container/state.go, layer/filestore.go.
+Of one that keeps them in containerd, the container's ID is the key of the snapshot that it writes to; that stands on
+one of the files that Docker mounts over, with the key `<id>-init`. `Image` is then the digest of a manifest or an
+index.
+
+Format: moby, container/container.go, container/state.go, layer/filestore.go, daemon/containerd/image_snapshot.go.
 """
 
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 
 import msgspec
 
-from imgfs.blob import Root
+from imgfs.blob import Blob, Root
 from imgfs.blob.stamp import FileStamp
-from imgfs.digest import ChainID, DiffID, ImageID
+from imgfs.digest import ChainID, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, StoreError, describe
-from imgfs.layers import DirectoryLayer, DirectoryPlace, Indexer, Layer
+from imgfs.layers import DirectoryPlace
+from imgfs.sources import containerd
 from imgfs.sources.container import Container, ContainerState
-from imgfs.sources.docker.driver_store import MERGED, DriverStore
+from imgfs.sources.container_layers import OwnLayer
+from imgfs.sources.docker.driver_store import MERGED, DriverStore, drivers
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document
 from imgfs.sources.finder import FoundContainer, LayerRef, Report
 from imgfs.store.timestamp import parse_time
@@ -69,67 +78,51 @@ class _Record(msgspec.Struct, rename="pascal"):
 
 
 @dataclass(frozen=True, slots=True)
-class _OwnLayer:
-    """A layer of a container, in the directory `name`.
-
-    `stamp` is of the directory that Docker makes and removes the mount point of the layer in: whenever it mounts it.
-    """
-
-    name: str
-    is_live: bool
-    stamp: FileStamp
-    root: Root = field(compare=False)
-
-    @property
-    def key(self) -> tuple[str, FileStamp]:
-        return self.name, self.stamp
-
-    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        place = DirectoryPlace(self.root, self.name, is_live=self.is_live)
-        return DirectoryLayer(chain_id, diff_id, parent, lambda: place, why="it is a container's own")
-
-
-@dataclass(frozen=True, slots=True)
 class _Known:
     stamp: FileStamp
     container: Container
     driver: str
 
 
-class Containers:
-    """The containers in the data root `root`; a record that has not changed is not read again."""
+class Records:
+    """What Docker records of containers in the data root `root`; a record that has not changed is not read again."""
 
     def __init__(self, root: Root) -> None:
         self._root = root
         self._known: dict[str, _Known] = {}
-        self._folders: list[str] = []  # of layers, that were found last
 
     @property
     def watched(self) -> list[str]:
-        """The names of what has a modification time that changes with the containers."""
+        """The names of what has a modification time that changes with the records."""
         records = (f"{_FOLDER}/{container_id}/{_RECORD}" for container_id in self._ids())
-        return [_FOLDER, *records, *self._folders]
+        return [_FOLDER, *records]
 
-    def find(
-        self,
-        stores: Mapping[str, DriverStore],
-        layer: Callable[[ChainID], LayerRef],
-        report: Report,
-    ) -> Iterator[FoundContainer]:
-        """Every container of the storage drivers in `stores`; `layer` finds layers of images. Damage is reported."""
+    def stamp(self) -> object:
+        """A value that changes with the records. Raises OSError."""
+        return self._root.stamp(self.watched)
+
+    def read(self, report: Report) -> Iterator[tuple[Container, str]]:
+        """Each container, and the storage driver or snapshotter of its layers. Damage is reported."""
         known: dict[str, _Known] = {}
-        self._folders = []
         for container_id in self._ids():
             try:
-                known[container_id] = self._read(container_id)
-                store = stores.get(known[container_id].driver)
-                if store is not None:
-                    yield self._found(known[container_id].container, store, layer)
+                found = known[container_id] = self._read(container_id)
             except FileNotFoundError:  # it is being made or removed
                 continue
             except (ImgfsError, OSError) as error:
                 report(f"skipping container {container_id}: {describe(error)}")
+            else:
+                yield found.container, found.driver
         self._known = known
+
+    def open_record(self, container_id: str) -> Blob:
+        """Docker's record of a container. Raises StoreError or OSError."""
+        return self._root.open(f"{_FOLDER}/{container_id}/{_RECORD}")
+
+    def log(self, container_id: str) -> Callable[[], Blob] | None:
+        """What opens the file that a container's output is logged to; None if there is none."""
+        name = f"{_FOLDER}/{container_id}/{container_id}-json.log"
+        return partial(self._root.open, name) if self._root.exists(name) else None
 
     def _ids(self) -> list[str]:
         try:
@@ -146,6 +139,65 @@ class Containers:
         record = parse_document(self._root.read(name, MAX_DOCUMENT), _Record, self._root.path_of(name))
         return _Known(stamp, _container(container_id, record), record.driver)
 
+
+class SnapshotRecords:
+    """The containers in the data root `root` whose layers are snapshots of containerd, in `namespace`."""
+
+    def __init__(self, root: Root, namespace: str) -> None:
+        self._root = root
+        self._namespace = namespace
+        self._records = Records(root)
+
+    def stamp(self) -> object:
+        """As of `containerd.Records`."""
+        return self._records.stamp()
+
+    def read(self, report: Report) -> Iterator[containerd.Recorded]:
+        """As of `containerd.Records`."""
+        classic = drivers(self._root)
+        for container, driver in self._records.read(report):
+            if driver not in classic:
+                names = (container.image_name,) if container.image is None else (container.image,)
+                yield containerd.Recorded(
+                    container,
+                    containerd.SnapshotKey(driver, self._namespace, container.id),
+                    names,
+                    partial(self._records.open_record, container.id),
+                    self._records.log(container.id),
+                )
+
+
+class Containers:
+    """The containers in the data root `root` whose layers are kept by Docker's own storage drivers."""
+
+    def __init__(self, root: Root) -> None:
+        self._root = root
+        self._records = Records(root)
+        self._folders: list[str] = []  # of layers, that were found last
+
+    @property
+    def watched(self) -> list[str]:
+        """The names of what has a modification time that changes with the containers."""
+        return [*self._records.watched, *self._folders]
+
+    def find(
+        self,
+        stores: Mapping[str, DriverStore],
+        layer: Callable[[ChainID], LayerRef],
+        report: Report,
+    ) -> Iterator[FoundContainer]:
+        """Every container of the storage drivers in `stores`; `layer` finds layers of images. Damage is reported."""
+        self._folders = []
+        for container, driver in self._records.read(report):
+            if driver not in stores:
+                continue
+            try:
+                yield self._found(container, stores[driver], layer)
+            except FileNotFoundError:  # it is being made or removed
+                continue
+            except (ImgfsError, OSError) as error:
+                report(f"skipping container {container.id}: {describe(error)}")
+
     def _found(
         self, container: Container, store: DriverStore, layer: Callable[[ChainID], LayerRef]
     ) -> FoundContainer:
@@ -156,21 +208,20 @@ class Containers:
         stack = [] if is_whole else store.stack(mount.parent)
         cache_ids = [mount.mount_id] if is_whole or not mount.init_id else [mount.init_id, mount.mount_id]
         own = [self._layer(store.files(each), is_live=each == mount.mount_id) for each in cache_ids]
-        log = f"{_FOLDER}/{container.id}/{container.id}-json.log"
         return FoundContainer(
             container,
             [diff_id for _, diff_id in stack],
             tuple(layer(chain_id) for chain_id, _ in stack),
             own,
             is_whole,
-            partial(self._root.open, f"{_FOLDER}/{container.id}/{_RECORD}"),
-            partial(self._root.open, log) if self._root.exists(log) else None,
+            partial(self._records.open_record, container.id),
+            self._records.log(container.id),
         )
 
-    def _layer(self, name: str, *, is_live: bool) -> _OwnLayer:
-        outer = name.removesuffix("/diff")
-        self._folders.append(outer)
-        return _OwnLayer(name, is_live, FileStamp.of(self._root.stat(outer)), self._root)
+    def _layer(self, name: str, *, is_live: bool) -> OwnLayer:
+        # Docker makes and removes the mount point of the layer there whenever it mounts it
+        self._folders.append(name.removesuffix("/diff"))
+        return OwnLayer.at(DirectoryPlace(self._root, name, is_live=is_live), self._folders[-1])
 
 
 def _container(container_id: str, record: _Record) -> Container:

@@ -15,7 +15,7 @@ from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, LayerNotFound, NotFound, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer, Layer, LayerChoice, Splits, chain_ids
 from imgfs.sources import containerd
-from imgfs.sources.docker.containers import Containers
+from imgfs.sources.docker.containers import Containers, SnapshotRecords
 from imgfs.sources.docker.driver_store import FILES, DriverStore, drivers
 from imgfs.sources.docker.places import data_root, places
 from imgfs.sources.finder import Check, Finder, Found, LayerRef, Report, ignore
@@ -139,7 +139,8 @@ def _finder(path: str) -> Finder:
         if place.containerd is not None:
             inner, namespace = place.containerd, place.namespace
             logger.info("%s: has images in containerd at %s, namespace %s", reference, inner.path, namespace)
-            finders.append(containerd.docker_finder(inner, reference, namespace))
+            records = SnapshotRecords(place.root, namespace)
+            finders.append(containerd.docker_finder(inner, reference, namespace, records))
         if place.classic:
             finders.append(DockerFinder(place.root, reference))
     if not finders:

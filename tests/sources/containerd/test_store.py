@@ -12,6 +12,8 @@ from imgfs.errors import SourceNotFound
 from imgfs.layers import Indexer
 from imgfs.sources import open_source
 from imgfs.sources.containerd import docker_finder
+from imgfs.sources.containerd.container_records import DatabaseRecords
+from imgfs.sources.finder import Finder
 from imgfs.sources.source import Source
 from imgfs.sources.union import Union
 from tests.images import TestImage, digest, layer_tar
@@ -33,6 +35,12 @@ ONE, TWO = (TestImage([layer_tar({name: name.encode()})]) for name in ("one", "t
 @pytest.fixture
 def root(tmp_path: Path) -> Root:
     return Root(tmp_path / "root", ONE, TWO)
+
+
+def _docker(path: Path) -> Finder:
+    """What finds images of a Docker without containers."""
+    files = blob.Root(path)
+    return docker_finder(files, "docker:/x", "moby", DatabaseRecords(files, ()))
 
 
 def test_a_name_in_two_namespaces_is_that_of_the_first(root: Root, indexer: Indexer) -> None:
@@ -61,7 +69,7 @@ def test_an_image_has_the_digest_of_the_index_that_its_name_leads_to(
     (tmp_path / "io.containerd.metadata.v1.bolt").mkdir()
     tree: Tree = {b"v1": {b"moby": {b"images": {b"docker.io/library/a:1": entry(index)}}}}
     (tmp_path / "io.containerd.metadata.v1.bolt/meta.db").write_bytes(database_of(tree))
-    snapshot = Union([Source(docker_finder(blob.Root(tmp_path), "docker:/x"), indexer)]).snapshot
+    snapshot = Union([Source(_docker(tmp_path), indexer)]).snapshot
     here = snapshot.tags["a:1"]
     assert snapshot.repo_digests(here) == [f"a@{index}"]
     assert snapshot.by_digest(index) == snapshot.by_digest(index[7:]) == here
@@ -72,7 +80,7 @@ def test_an_image_has_the_digest_of_the_index_that_its_name_leads_to(
 def test_docker_sees_its_namespace_under_the_names_it_shows(root: Root, indexer: Indexer) -> None:
     one, two = root.manifests
     root.name({"default": {"other:1": one}})
-    source = Source(docker_finder(blob.Root(root.path), "docker:/x"), indexer)
+    source = Source(_docker(root.path), indexer)
     assert source.reference == "docker:/x"
     assert not source.store.map()
     names = ("docker.io/library/a:1", "docker.io/me/b:1", "quay.io/c:1")

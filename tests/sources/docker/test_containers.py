@@ -12,6 +12,7 @@ from imgfs.sources import Source, open_source
 from tests.containers import docker_container, state, write_record
 from tests.images import TestImage
 from tests.indexing import indexing
+from tests.sources.containerd.test_containers import IMAGE, Made, snapshot
 from tests.splitting import docker_root
 from tests.tools import require_root
 
@@ -146,3 +147,26 @@ def test_a_layer_that_is_a_link_leads_nowhere(tmp_path: Path, root: Path, images
             pytest.raises(NotADirectoryError),
         ):
             rootfs.listdir()
+
+
+def test_one_in_containerd_has_dockers_record_and_the_files_of_its_snapshot(tmp_path: Path) -> None:
+    require_root()
+    root, container_id = tmp_path / "root", "1" * 64
+    inner = Made(root / "containerd/daemon", "moby")
+    inner.snapshots[f"moby/9/{container_id}".encode()] = snapshot(8, b"moby/7/its key-init")
+    inner.record({})
+    (root / "containers" / container_id).mkdir(parents=True)
+    digest = inner.manifests[0]
+    write_record(root, container_id, IMAGE, "overlayfs", Name="/called", Image=digest)
+    (root / "containers" / container_id / f"{container_id}-json.log").write_text("log")
+    with _opened(tmp_path) as source:
+        found = source.containers[container_id]
+        assert (found.container.name, found.container.image) == ("called", IMAGE.id)
+        assert found.container.state.exit_code == 3
+        assert found.open_log is not None
+        layers = source.container_layers(found)
+        with RootFS.of(layers, TreeCache(None), "container") as rootfs:
+            assert set(rootfs.listdir()) == {"below", "above", "init", "own"}
+        write_record(root, container_id, IMAGE, "overlayfs", State=state("running"))
+        assert source.refresh()
+        assert source.containers[container_id].container.state.status == "running"
