@@ -70,6 +70,12 @@ class ErofsImage:
         except Corrupt as error:
             raise Corrupt(f"{name}: {error}") from None
 
+    @property
+    def appended(self) -> int | None:
+        """Where the only other device begins if it lies behind the image in the same file, else None."""
+        start = self._devices[0] * self._superblock.block_size if len(self._devices) == 1 else 0
+        return start if 0 < start < self._blob.size else None
+
     def files(self) -> Iterator[ErofsFile]:
         """Each name: a directory, then the other files in it, then each directory in it in the same way."""
         known, linked = set[int](), set[int]()  # directories, and files that may have several names

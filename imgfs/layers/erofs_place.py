@@ -2,12 +2,14 @@
 
 import hashlib
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 
-from imgfs.blob import Blob, Root
+from imgfs.blob import Blob, Root, Slice
 from imgfs.blob.ranges import Ranges, RangesBlob
 from imgfs.blob.stamp import FileStamp
+from imgfs.codec import begins_tar
 from imgfs.erofs import ErofsImage, Inode
 from imgfs.errors import StoreError, quoted
 from imgfs.layers.directory_layer import Scan
@@ -46,6 +48,21 @@ class ErofsPlace:
                 seen.update(repr((member.name, member.type, member.size, inode.st_mtime_ns)).encode())
                 packer.add([member])
         return Scan(packer.finish(), f"erofs {seen.hexdigest()}", partial(self._open, ranges, stamp))
+
+    def open_tar(self) -> Blob:
+        """The tar that the image is an index of, and that was appended to it.
+
+        Its end may be missing, see `GenerateTarIndexAndAppendTar` of containerd. Raises Corrupt, or StoreError if there
+        is none, or more behind it, as the hashes of dm-verity.
+        """
+        with ExitStack() as undo:
+            blob = undo.enter_context(self.root.open(self.name))
+            start = ErofsImage(blob, blob.path).appended
+            tar = None if start is None else Slice(blob, start, blob.size - start)
+            if tar is None or not begins_tar(tar) or self.root.exists(f"{self.name}.dmverity"):
+                raise StoreError(f"{blob.path}: no tar behind the image")
+            undo.pop_all()
+            return tar
 
     def _open(self, ranges: Ranges, stamp: FileStamp, name: str) -> Blob:
         blob = self.root.open(self.name)

@@ -74,10 +74,13 @@ def running_containerd(folder: Path, suite: str = HOST) -> Iterator[Containerd]:
 
 
 @contextmanager
-def containerd(inside: Machine, folder: Path, root: Path) -> Iterator[Containerd]:
-    """The same in a machine that is running, with images in `root` and all else in `folder`."""
+def containerd(inside: Machine, folder: Path, root: Path, more: str = "") -> Iterator[Containerd]:
+    """The same in a machine that is running, with images in `root` and all else in `folder`.
+
+    `more` is what else its configuration has.
+    """
     config, log, made = folder / "config.toml", folder / "log", Containerd(inside, root, folder / "grpc.sock")
-    config.write_text(_CONFIG.format(folder=folder, root=root))
+    config.write_text(_CONFIG.format(folder=folder, root=root) + more)
     with inside.running(log, "containerd", "-c", config):
         assert eventually(made.socket.exists, 20), log.read_text()
         assert eventually(lambda: bool(made.ctr("version", check=False)), 20), log.read_text()

@@ -191,7 +191,7 @@ def _content(tree: Tree, inode: int, layer: bytes) -> bytes:
 def real_facts(root: Path) -> Facts:
     """The same of a real tree."""
     base = os.fsencode(root)
-    first_names: dict[int, bytes] = {}
+    first_names: dict[tuple[int, int], bytes] = {}
     found = []
     for folder, folders, files in os.walk(base):
         found += [os.path.join(folder, name) for name in folders + files]
@@ -221,7 +221,7 @@ def real_facts(root: Path) -> Facts:
             status.st_mtime_ns,
             detail,
             xattrs,
-            first_names.setdefault(status.st_ino, path),
+            first_names.setdefault((status.st_dev, status.st_ino), path),
         )
     return facts
 

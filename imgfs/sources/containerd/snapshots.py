@@ -2,7 +2,9 @@
 
 Format: containerd, core/snapshots/storage/bolt.go: buckets `v1/snapshots/<namespace>/<number>/<key>`, where the key of
 a layer is its chain ID, hold `id`, a varint of Go's encoding/binary, `kind`, 3 if it was committed, and `size`, bytes
-on disk as a signed varint. Its files are those of one layer in overlayfs, of that and all below it in native.
+on disk as a signed varint. Its files are those of one layer in overlayfs, of that and all below it in native. In erofs
+(docs/snapshotters/erofs.md) they are one layer's in an image, made by `mkfs.erofs --tar=f --aufs` or of a directory, or
+by `mkfs.erofs --tar=i --aufs`, and then the layer's tar is appended to it.
 """
 
 import logging
@@ -11,18 +13,30 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
-from imgfs.blob import MAX_SIZE, Root
+from imgfs.blob import MAX_SIZE, Blob, Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, InvalidDigest, StoreError, describe
-from imgfs.layers import TRUSTED, USER, DirectoryLayer, DirectoryPlace, Indexer, Layer
+from imgfs.layers import (
+    TRUSTED,
+    USER,
+    BlobLayer,
+    DirectoryLayer,
+    DirectoryPlace,
+    ErofsPlace,
+    Indexer,
+    Layer,
+    LayerChoice,
+)
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
 from imgfs.sources.finder import BlobRef
 
 logger = logging.getLogger("imgfs")
 
-OVERLAYFS, NATIVE = "io.containerd.snapshotter.v1.overlayfs", "io.containerd.snapshotter.v1.native"
-"""The folders of the snapshotter that containerd uses where nothing else is configured, and of the one that it uses
-where there is no overlayfs."""
+OVERLAYFS, EROFS, NATIVE = (
+    f"io.containerd.snapshotter.v1.{name}" for name in ("overlayfs", "erofs", "native")
+)
+"""The folders of the snapshotter that containerd uses where nothing else is configured, of one that has to be asked
+for, and of the one that it uses where there is no overlayfs."""
 
 _COMMITTED = b"\x03"
 _LONGEST = 10  # bytes of a varint
@@ -49,14 +63,15 @@ class Snapshots:
 
     def find(self, chain_id: ChainID) -> Snapshot | None:
         """An unpacked layer; None if it is not, or by another snapshotter. Raises nothing."""
-        return self._of(OVERLAYFS).get(chain_id) or self._of(NATIVE).get(chain_id)
+        each = (self._of(name).get(chain_id) for name in (OVERLAYFS, EROFS, NATIVE))
+        return next(filter(None, each), None)
 
     def size_of(self, chain_id: ChainID) -> int | None:
         """The size of a layer's files in bytes; None if it is not known."""
         found = self.find(chain_id)
         return None if found is None else found.size
 
-    def locate(self, chain_id: ChainID, parent: ChainID | None) -> DirectoryPlace:
+    def locate(self, chain_id: ChainID, parent: ChainID | None) -> DirectoryPlace | ErofsPlace:
         """Where the files of a layer on `parent` are. Raises StoreError if it is not unpacked, OSError."""
         found = self._of(OVERLAYFS).get(chain_id)
         if found is not None:
@@ -64,8 +79,30 @@ class Snapshots:
                 TRUSTED if self._files.stat().st_uid == 0 else USER
             )  # as an ordinary user's containerd mounts
             return DirectoryPlace(self._files, f"{OVERLAYFS}/snapshots/{found.id}/fs", prefix)
+        found = self._of(EROFS).get(chain_id)
+        if found is not None:
+            return ErofsPlace(self._files, f"{EROFS}/snapshots/{found.id}/layer.erofs")
         name = self._native(chain_id)
         return DirectoryPlace(self._files, name, below=None if parent is None else self._native(parent))
+
+    def has_tar(self, chain_id: ChainID) -> bool:
+        """Whether the tar of a layer is kept beside its files. Raises nothing."""
+        try:
+            place = self.locate(chain_id, None)
+            if not isinstance(place, ErofsPlace):
+                return False
+            place.open_tar().close()
+        except (ImgfsError, OSError) as error:
+            logger.debug("%s: no tar of layer %s: %s", self._files.path, chain_id, describe(error))
+            return False
+        return True
+
+    def open_tar(self, chain_id: ChainID) -> Blob:
+        """The tar that is kept beside a layer's files. Raises ImgfsError or OSError if there is none."""
+        place = self.locate(chain_id, None)
+        if not isinstance(place, ErofsPlace):
+            raise StoreError(f"{self._files.path}: no tar of the layer with chain ID {chain_id}")
+        return place.open_tar()
 
     def _native(self, chain_id: ChainID) -> str:
         found = self._of(NATIVE).get(chain_id)
@@ -100,15 +137,21 @@ class SnapshotRef:
     def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
         if self.snapshots.find(chain_id) is None:  # in another stack
             return self.blob.resolve(chain_id, diff_id, parent, indexer)
-        return DirectoryLayer(
+        read_size = partial(self.snapshots.size_of, chain_id)
+        files = DirectoryLayer(
             chain_id,
             diff_id,
             parent,
             partial(self.snapshots.locate, chain_id, parent),
-            partial(self.snapshots.size_of, chain_id),
+            read_size,
             f"its blob {self.blob.digest} was not pulled, or was discarded after unpacking, so that only its files "
             "are there",
         )
+        if not self.snapshots.has_tar(chain_id):
+            return files
+        open_tar = partial(self.snapshots.open_tar, chain_id)
+        tar = BlobLayer(chain_id, diff_id, parent, open_tar, indexer, is_doubtful=True, read_size=read_size)
+        return LayerChoice(tar, lambda: [files])
 
 
 def read_snapshots(files: Root, snapshotter: str = OVERLAYFS) -> dict[ChainID, Snapshot]:

@@ -1,5 +1,7 @@
 """What containerd's snapshotter records of layers; real snapshots are in `tests.engines`."""
 
+import struct
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -7,8 +9,10 @@ import pytest
 from imgfs.blob import Root
 from imgfs.digest import ChainID
 from imgfs.errors import StoreError
-from imgfs.sources.containerd.snapshots import OVERLAYFS, Snapshot, Snapshots, read_snapshots
-from tests.images import digest
+from imgfs.layers import ErofsPlace
+from imgfs.sources.containerd.snapshots import EROFS, OVERLAYFS, Snapshot, Snapshots, read_snapshots
+from tests.erofs import built
+from tests.images import digest, layer_tar
 from tests.sources.containerd.bolt_files import Tree, database_of
 
 ONE, TWO = ChainID(digest(b"one")), ChainID(digest(b"two"))
@@ -48,3 +52,29 @@ def test_only_what_was_committed_is_a_layer(tmp_path: Path) -> None:
 
 def test_without_a_snapshotter_there_is_none(tmp_path: Path) -> None:
     assert Snapshots(Root(tmp_path)).find(ONE) is None
+
+
+def test_a_tar_is_kept_only_behind_an_image_that_is_its_index(tmp_path: Path) -> None:
+    """Of the snapshotter erofs, whose layers are images."""
+    folder = tmp_path / EROFS
+    (folder / "snapshots/2").mkdir(parents=True)
+    snapshots: Tree = {b"default/1/" + ONE.encode(): {b"kind": b"\x03", b"id": b"\x02"}}
+    (folder / "metadata.db").write_bytes(database_of({b"v1": {b"snapshots": snapshots}}))
+    found = Snapshots(Root(tmp_path))
+    image = folder / "snapshots/2/layer.erofs"
+    assert isinstance(found.locate(ONE, None), ErofsPlace)
+    assert not found.has_tar(ONE)  # there is no image
+    image.write_bytes(built.sound())
+    assert not found.has_tar(ONE)
+    tar = layer_tar({"a": b"content"})
+    index = built.image({}, struct.pack("<64xII", 0, 16), features=8, devices=1, table=40)
+    image.write_bytes(index + b"other")
+    assert not found.has_tar(ONE)
+    image.write_bytes(index + tar)
+    assert found.has_tar(ONE)
+    with closing(found.open_tar(ONE)) as blob:
+        assert blob.pread(blob.size, 0) == tar
+    (folder / "snapshots/2/layer.erofs.dmverity").write_bytes(b"{}")
+    assert not found.has_tar(ONE)
+    with pytest.raises(StoreError, match=r"layer\.erofs: no tar behind the image"):
+        found.open_tar(ONE)
