@@ -13,7 +13,7 @@ import click
 import msgspec
 
 from imgfs.cli.messages import utf8
-from imgfs.rootfs import Stat
+from imgfs.rootfs import Difference, Stat
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (see imgfs help json).")
 json_lines_option = click.option(
@@ -60,6 +60,13 @@ def file_fields(found: Stat) -> dict[str, object]:
         "size": found.size,
         **target,
     }
+
+
+def difference_fields(of: Difference) -> dict[str, object]:
+    """A path that differs, and what is known of it on both sides."""
+    before, after = (None if state is None else file_fields(state) for state in (of.before, of.after))
+    differs = {"differs": of.differs} if of.differs else {}
+    return path_fields(of.path) | {"change": of.change.value, "before": before, "after": after} | differs
 
 
 def file_type(mode: int) -> str:

@@ -10,6 +10,7 @@ import click
 
 from imgfs.cli.color import bad, color_option, good, notable
 from imgfs.cli.json_output import (
+    difference_fields,
     file_fields,
     file_type,
     json_lines_option,
@@ -204,11 +205,12 @@ def _print_lines(found: Iterable[Difference]) -> int:
     for count, of in enumerate(found, 1):  # noqa: B007  # the last one is what is returned
         size = (of.after.size if of.after else 0) - (of.before.size if of.before else 0)
         why = f"  ({', '.join(of.differs)})" if of.differs else ""
-        click.echo(f"{_letter(of.change)} {size:>+12}  {shown(of.path)}{why}")
+        click.echo(f"{change_letter(of.change)} {size:>+12}  {shown(of.path)}{why}")
     return count
 
 
-def _letter(change: Change) -> str:
+def change_letter(change: Change) -> str:
+    """The letter that docker diff has for a change, in color."""
     match change:
         case Change.ADDED:
             return good("A")
@@ -221,11 +223,7 @@ def _letter(change: Change) -> str:
 def _print_json(found: Iterable[Difference]) -> int:
     count = 0
     for count, of in enumerate(found, 1):  # noqa: B007  # the last one is what is returned
-        before, after = (None if state is None else file_fields(state) for state in (of.before, of.after))
-        differs = {"differs": of.differs} if of.differs else {}
-        print_json_line(
-            path_fields(of.path) | {"change": of.change.value, "before": before, "after": after} | differs
-        )
+        print_json_line(difference_fields(of))
     return count
 
 

@@ -48,6 +48,7 @@ _COMMANDS = {
     "find": "look.find",
     "which": "look.which",
     "diff": "look.diff",
+    "drift": "drift.drift",
     "layers": "layers.layers",
     "check": "check.check",
     "export": "export.export",
@@ -65,7 +66,7 @@ _COMMANDS = {
 }
 
 _ERROR_STATUS = {
-    **dict.fromkeys(("find", "which", "diff", "check", "verify"), 2),
+    **dict.fromkeys(("find", "which", "diff", "drift", "check", "verify"), 2),
     **dict.fromkeys(("mount", "umount"), 32),
 }
 """The exit status for an error where 1 is a result, and where mount(8) and umount(8) have another."""
@@ -82,6 +83,7 @@ _READING = (
     "find",
     "which",
     "diff",
+    "drift",
     "layers",
     "check",
     "index",

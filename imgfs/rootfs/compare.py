@@ -48,14 +48,14 @@ def differences(before: RootFS, after: RootFS) -> Iterator[Difference]:
         difference = _difference(path, before, old, after, new)
         if difference is not None:
             yield difference
-        olds, news = _children(before.tree, old), _children(after.tree, new)
+        olds, news = children(before.tree, old), children(after.tree, new)
         below = path + b"/" if path else b""
         for name in sorted(olds.keys() | news.keys(), reverse=True):
             waiting.append((below, name, olds.get(name), news.get(name)))
 
 
-def _children(tree: Tree, entry: int | None) -> dict[bytes, int]:
-    """What is in a directory, by name; nothing in anything else."""
+def children(tree: Tree, entry: int | None) -> dict[bytes, int]:
+    """What is in a directory, by name; nothing in anything else, nor in None."""
     return {} if entry is None else {tree.name(child): child for child in tree.children(entry)}
 
 

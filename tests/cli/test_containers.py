@@ -100,6 +100,32 @@ def test_layers_of_a_container_have_names(imgfs: Imgfs, root: str) -> None:
     assert [line.split()[1] for line in deleted] == ["/etc/gone", "/etc/motd"]
 
 
+def test_drift_exits_as_diff_does(imgfs: Imgfs, root: str) -> None:
+    assert imgfs("drift", "--source", root, "name1").stdout == b"C /etc\nD /etc/gone\nC /etc/motd\n"
+    assert imgfs("drift", "--exit-code", _named(root, "container:name1"), status=1).stdout.count(b"\n") == 3
+    lines = imgfs("drift", "--json", "--source", root, "1").stdout.splitlines()
+    assert [(each["path"], each["change"], each.get("differs")) for each in map(json.loads, lines)] == [
+        ("/etc", "changed", None),
+        ("/etc/gone", "removed", None),
+        ("/etc/motd", "changed", ["size", "time"]),
+    ]
+    said = imgfs("drift", "--source", root, "app:1", status=2).stderr.decode()
+    assert said.startswith("imgfs: No such container: app:1 (looked in ")
+
+
+def test_drift_of_a_container_that_holds_all_files_is_against_its_image(imgfs: Imgfs, tmp_path: Path) -> None:
+    root = docker_root(tmp_path / "root", IMAGES[:1], "vfs")
+    docker_container(root, IMAGES[0], 1, "vfs")
+    whole = root / "vfs/dir/mount1"
+    (whole / "etc").mkdir(parents=True)
+    (whole / "etc/motd").write_text("changed")
+    listed = imgfs("drift", "--source", f"docker:{root}", "name1").stdout
+    assert listed == b"D /b\nC /etc\nD /etc/gone\nC /etc/motd\n"
+    write_record(root, "1" * 64, IMAGES[0], "vfs", Name="/name1", Image=f"sha256:{'0' * 64}")
+    said = imgfs("drift", "--source", f"docker:{root}", "name1", status=2).stderr.decode()
+    assert said == "imgfs: name1: its image is not there to compare it with: example/base:1\n"
+
+
 def test_commands_read_a_container(imgfs: Imgfs, root: str, tmp_path: Path) -> None:
     differing = imgfs("diff", "--source", root, "app:1", "name1").stdout.decode().splitlines()
     assert [(line.split()[0], line.split()[2]) for line in differing] == [

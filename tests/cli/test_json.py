@@ -63,6 +63,7 @@ COMMANDS = {
     "find": "find {archive}:example/app:1 *",
     "find --layers": "find --layers {archive}:example/app:1 *",
     "diff": "diff {archive}:example/base:1 {archive}:example/app:1",
+    "drift": "drift --source docker:{root} name1",
     "verify": "verify {archive}",
     "index": "index {archive}",
     "doctor": "doctor",
@@ -86,7 +87,8 @@ def test_fields_are_those_in_the_manual(
     imgfs: Imgfs, archive: str, tmp_path: Path, images: list[TestImage], name: str
 ) -> None:
     root = docker_root(tmp_path / "root", images)
-    docker_container(root, images[0])
+    _, own = docker_container(root, images[0])
+    (own / "new").touch()
     words = [word.format(archive=archive, root=root) for word in COMMANDS[name].split()]
     objects = list(_objects(name, imgfs(*words, "--json", status=None if name == "doctor" else 0).stdout))
     assert objects

@@ -60,6 +60,10 @@ class Containers(ABC):
         """Have the engine write a container's files to a tar; returns whether it can."""
         return False
 
+    def changes(self, container: str) -> set[str] | None:
+        """The lines in which the engine lists what a container changed, None if it does not."""
+        return None
+
 
 class OfDocker(Containers):
     """Docker with either kind of store."""
@@ -87,6 +91,9 @@ class OfDocker(Containers):
         self.engine.command("export", "-o", path, container)
         return True
 
+    def changes(self, container: str) -> set[str] | None:
+        return set(self.engine.command("diff", container).splitlines())
+
 
 class OfPodman(Containers):
     """Podman, whose containers are mounted and do not run."""
@@ -112,6 +119,9 @@ class OfPodman(Containers):
     def export(self, container: str, path: Path) -> bool:
         self.engine.command("export", "-o", path, container)
         return True
+
+    def changes(self, container: str) -> set[str] | None:
+        return set(self.engine.command("diff", container).splitlines())
 
 
 class OfContainerd(Containers):

@@ -13,7 +13,7 @@ from random import Random
 import pytest
 
 from tests.conftest import Imgfs, Mount, eventually
-from tests.engines.containers import NAME, STARTS, Containers, OfDocker
+from tests.engines.containers import NAME, STARTS, Containers, OfDocker, OfPodman
 from tests.engines.machine import HOST, SUITES
 from tests.engines.mutations import mutate
 from tests.engines.test_rootfs import extracted
@@ -113,6 +113,30 @@ def test_root_file_systems_are_what_the_kernel_shows_and_the_engine_exports(
             if changed.engine.export(changed.ids[name], tmp_path / f"{name}.tar"):
                 exported = _comparable(extracted(tmp_path / f"{name}.tar", tmp_path / name))
                 check_same(_exported(ours), _exported(exported))
+
+
+def test_drift_is_what_the_engine_lists(imgfs: Imgfs, changed: Changed) -> None:
+    """In an order of its own, as that of docker is another each time."""
+    for name, container_id in changed.ids.items():
+        listed = imgfs("drift", "--source", changed.engine.source, container_id).stdout.decode().splitlines()
+        assert listed == sorted(set(listed), key=lambda line: line[2:].split("/"))
+        theirs = changed.engine.changes(container_id)
+        if isinstance(changed.engine, OfPodman) and theirs is not None:
+            _check_as_podman_diff(set(listed), theirs, changed.seen[name])
+        elif theirs is not None:
+            assert set(listed) == theirs
+
+
+def _check_as_podman_diff(ours: set[str], theirs: set[str], seen: Facts) -> None:
+    """Drift is what podman diff lists, but for what is written down in `imgfs help images`."""
+    emptied = [line[2:] for line in theirs - ours if line[0] == "D"]
+    assert {f"C {path}" for path in emptied} <= ours
+    of_attributes = [line[2:] for line in theirs - ours if line[0] == "C"]
+    assert all(seen[os.fsencode(path[1:])][6] for path in of_attributes)
+    more = {line[2:] for line in ours - theirs}
+    left = {path for path in more if not any(f"{path}/".startswith(f"{above}/") for above in emptied)}
+    directories = {line[2:].rpartition("/")[0] for line in ours}
+    assert left <= {"/dev", "/proc", "/run", "/sys"} | directories
 
 
 def test_a_change_of_a_running_container_is_seen(mount: Mount, changed: Changed) -> None:
