@@ -24,6 +24,7 @@ default = ["erofs", "walking"]
 """
 """What has a containerd that has the snapshotter erofs make its layers by mkfs.erofs of their tars."""
 
+_DISCARD = "--discard-unpacked-layers"
 _OPTIONS = {EROFS: ["--tar=f", "-Enoinline_data"], EROFS_TAR_INDEX: ["--tar=i"]}
 
 
@@ -36,14 +37,21 @@ class Unpacker:
         known = containerd.ctr("plugins", "ls")
         self._is_own = snapshotter in known.split()
         self._folder = containerd.root / "io.containerd.snapshotter.v1.erofs"
+        self.has_discarded = False
+        """Whether containerd itself was left to discard the blobs of the layers that it unpacked."""
         self._made: dict[bytes, Tree | bytes] = {}
 
-    def unpack(self, image: TestImage, archive: Path, namespace: str = "default") -> None:
-        """Import an archive that holds the image."""
+    def unpack(
+        self, image: TestImage, archive: Path, namespace: str = "default", *, discards: bool = True
+    ) -> None:
+        """Import an archive that holds the image; if it `discards`, containerd need not keep the blobs of layers."""
         if self._is_own:
             options = ["--snapshotter", self._snapshotter]
             # containerd 2 asks itself otherwise, and unpacks with snapshotters of its configuration alone
-            options += ["--local"] * ("--local" in self._containerd.ctr("images", "import", "--help"))
+            known = self._containerd.ctr("images", "import", "--help").split()
+            wanted = ["--local", _DISCARD] if discards else ["--local"]
+            options += [option for option in wanted if option in known]
+            self.has_discarded = _DISCARD in options
             self._containerd.ctr("images", "import", *options, archive, namespace=namespace)
             return
         self._containerd.load(archive, namespace=namespace)
