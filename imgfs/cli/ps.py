@@ -98,7 +98,7 @@ def _command(command: Sequence[str], *, no_trunc: bool) -> str:
 
 def _status(state: ContainerState, now: datetime) -> str:
     """As moby's State.String has it."""
-    if state.is_running and state.status != "unknown":
+    if state.is_running:
         up = "Up" if state.started is None else f"Up {span(state.started, now)}"
         if state.status == "restarting":
             return f"Restarting ({state.exit_code or 0}) {age(state.finished, now)}"

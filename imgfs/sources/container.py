@@ -9,8 +9,7 @@ from datetime import datetime
 
 from imgfs.digest import ImageID
 
-RUNNING = ("running", "paused", "restarting", "unknown")
-"""Statuses in which a container's files may change."""
+_RUNNING = ("running", "paused", "restarting")
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,18 +17,25 @@ class ContainerState:
     """The state of a container as its engine last recorded it; an engine that was killed leaves `running` behind.
 
     `status` is one of docker's: created, running, paused, restarting, removing, exited, dead; or
-    unknown, where the engine records it elsewhere. Times are in UTC.
+    unknown, where the engine records it elsewhere. Times are in UTC. If it `is_mounted`, the engine has its root
+    file system mounted though it may not run.
     """
 
     status: str
     exit_code: int | None = None
     started: datetime | None = None
     finished: datetime | None = None
+    is_mounted: bool = False
 
     @property
     def is_running(self) -> bool:
-        """Whether the files of the container may change."""
-        return self.status in RUNNING
+        """Whether it has processes."""
+        return self.status in _RUNNING
+
+    @property
+    def may_change(self) -> bool:
+        """Whether the files of the container may change at any time."""
+        return self.is_running or self.is_mounted or self.status == "unknown"
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,7 +55,7 @@ class _Moment:
 
     def is_over(self, at: ContainerAt) -> bool:
         """Whether the container may be another by now, `at` being what is known of it."""
-        is_old = at.found.container.state.is_running and time.monotonic() - self.time > _SECONDS
+        is_old = at.found.container.state.may_change and time.monotonic() - self.time > _SECONDS
         return is_old or at != self.at or any(table.is_stale for table in self.tables.values())
 
 

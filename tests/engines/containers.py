@@ -96,7 +96,7 @@ class OfDocker(Containers):
 
 
 class OfPodman(Containers):
-    """Podman, whose containers are mounted and do not run."""
+    """Podman, whose containers run, each with its root file system mounted for others, too."""
 
     scheme = "containers-storage"
     image_name = f"localhost/{NAME}"
@@ -106,15 +106,22 @@ class OfPodman(Containers):
         engine.build(_context(folder), _DOCKERFILE, NAME)
 
     def create(self, name: str) -> str:
-        container = self.engine.command("create", "--network=none", "--name", name, NAME)
-        self.engine.command("mount", container)
-        return container
+        return self.run("-d", "--name", name, NAME)
+
+    def run(self, *arguments: str) -> str:
+        """Run a container, as this machine can."""
+        limits = ("--ulimit=nofile=1024:1024", "--ulimit=nproc=4096:4096")
+        return self.engine.command(
+            "--cgroup-manager=cgroupfs", "--runtime=runc", "run", "--network=none", *limits, *arguments
+        )
 
     def merged(self, container: str) -> Path:
         return self.engine.inside.seen(Path(self.engine.command("mount", container)))
 
     def stop(self, container: str) -> None:
         self.engine.command("umount", "--force", container)
+        self.engine.command("--cgroup-manager=cgroupfs", "kill", container)
+        self.engine.command("wait", container)
 
     def export(self, container: str, path: Path) -> bool:
         self.engine.command("export", "-o", path, container)

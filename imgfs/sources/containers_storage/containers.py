@@ -1,26 +1,30 @@
 """The containers of podman, buildah and CRI-O, as containers/storage lists them.
 
-    <driver>-containers/containers.json   each with its names, its image, and its own layer, whose parent is the
-                                          image's top layer
-    overlay/<layer id>/diff/              what it changed; vfs/dir/<layer id>/ all that it sees
+    <driver>-containers/containers.json       each with its names, its image, and its own layer, whose parent is the
+                                              image's top layer; volatile-containers.json those that are removed when
+                                              they end, with Podman 5
+    <driver>-containers/<id>/userdata/ctr.log what Podman's log driver k8s-file has written
+    overlay/<layer id>/diff/                  what it changed; vfs/dir/<layer id>/ all that it sees
 
-In which state a container is, its engine records elsewhere, so that is not known.
+In which state a container is, its engine records elsewhere: of Podman, see `libpod`; of others, that is not known.
 
 Format: containers/storage, `containers.go`; containers/podman, `libpod/storage.go` (the metadata).
 Tried by the tests of the store.
 """
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import msgspec
 
-from imgfs.blob import MemoryBlob, Root
+from imgfs.blob import Blob, MemoryBlob, Root
 from imgfs.digest import DiffID, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, StoreError, describe
 from imgfs.go_json import parse_json
 from imgfs.sources.container import Container, ContainerState
+from imgfs.sources.containers_storage.libpod import PodmanRecord
 from imgfs.sources.documents import MAX_LIST, parse_items
 from imgfs.sources.finder import FoundContainer, LayerRef, Report
 from imgfs.store.timestamp import parse_time
@@ -46,26 +50,31 @@ class _Metadata(msgspec.Struct, rename="kebab"):
     image_name: str = ""
 
 
-def list_name(driver: str) -> str:
-    """The name of the list of the containers of a storage driver."""
-    return f"{driver}-containers/containers.json"
+def list_names(driver: str) -> list[str]:
+    """The names of the lists of the containers of a storage driver."""
+    return [f"{driver}-containers/{name}" for name in ("containers.json", "volatile-containers.json")]
 
 
 def read_containers(root: Root, driver: str, report: Report) -> Iterator[tuple[ContainerRecord, bytes]]:
     """The containers listed, each with its record as it lies there; what is none is reported.
 
-    Raises InvalidImage, StoreError or OSError if the list cannot be read.
+    Raises InvalidImage, StoreError or OSError if a list cannot be read.
     """
-    name = list_name(driver)
-    try:
-        data = root.read(name, MAX_LIST)
-    except (FileNotFoundError, NotADirectoryError):
-        return
-    for number, raw in parse_items(data, msgspec.Raw, root.path_of(name), report):
+    for name in list_names(driver):
         try:
-            record = parse_json(raw, ContainerRecord, f"item {number} of {root.path_of(name)}")
+            data = root.read(name, MAX_LIST)
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        if data.strip():
+            yield from _listed(data, root.path_of(name), report)
+
+
+def _listed(data: bytes, path: str, report: Report) -> Iterator[tuple[ContainerRecord, bytes]]:
+    for number, raw in parse_items(data, msgspec.Raw, path, report):
+        try:
+            record = parse_json(raw, ContainerRecord, f"item {number} of {path}")
             if not _ID.fullmatch(record.id):
-                raise InvalidImage(f"item {number} of {root.path_of(name)}: {record.id[:64]!r} is no ID")
+                raise InvalidImage(f"item {number} of {path}: {record.id[:64]!r} is no ID")
             yield record, bytes(raw)
         except ImgfsError as error:
             report(f"skipping {describe(error)}")
@@ -76,25 +85,31 @@ def found_container(
     raw: bytes,
     layers: Sequence[tuple[str, LayerRef]],
     own: LayerRef,
+    podman: PodmanRecord | None,
+    open_log: Callable[[], Blob] | None,
     *,
     is_whole: bool,
 ) -> FoundContainer:
-    """A container whose image has `layers`, each with its diff ID as it is recorded. Raises StoreError."""
+    """A container whose image has `layers`, each with its diff ID as it is recorded. Raises StoreError.
+
+    `podman` is what Podman records of it, None if it is another engine's.
+    """
     try:
         diff_ids = [DiffID(diff_id) for diff_id, _ in layers]
     except InvalidDigest as error:
         raise StoreError(f"a layer of its image: {error}") from None
     return FoundContainer(
-        _container(record),
+        _container(record, podman),
         diff_ids,
         tuple(ref for _, ref in layers),
         [own],
         is_whole,
-        partial(MemoryBlob, raw),
+        partial(MemoryBlob, raw) if podman is None else podman.open,
+        open_log if podman is None or podman.has_log_file else None,
     )
 
 
-def _container(record: ContainerRecord) -> Container:
+def _container(record: ContainerRecord, podman: PodmanRecord | None) -> Container:
     try:
         image = ImageID.from_hex(record.image)
     except InvalidDigest:
@@ -106,6 +121,9 @@ def _container(record: ContainerRecord) -> Container:
     except InvalidImage:
         name = ""
     names = record.names or [""]
-    return Container(
+    found = Container(
         record.id, names[0], image, name, (), parse_time(record.created), ContainerState("unknown")
     )
+    if podman is not None:
+        found = replace(found, command=podman.command, state=podman.state, ports=podman.ports)
+    return found

@@ -28,7 +28,8 @@ from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, StoreError
 from imgfs.layers import SplitPlace
 from imgfs.sources.containers_storage import composefs
-from imgfs.sources.containers_storage.containers import list_name
+from imgfs.sources.containers_storage.containers import list_names
+from imgfs.sources.containers_storage.libpod import DATABASES
 from imgfs.sources.documents import MAX_DOCUMENT, MAX_LIST, parse_items
 from imgfs.sources.finder import Report
 from imgfs.tar.split import Naming
@@ -102,7 +103,7 @@ class GraphDriver:
     @property
     def lists(self) -> list[str]:
         """The names of the files that are replaced when something changes."""
-        return [f"{self.images}/images.json", *self._layer_lists, list_name(self.name)]
+        return [f"{self.images}/images.json", *self._layer_lists, *list_names(self.name), *DATABASES]
 
     def read_images(self, report: Report) -> list[ImageRecord]:
         """The images listed; an item that is none is reported.

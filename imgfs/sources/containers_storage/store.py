@@ -6,13 +6,13 @@ its builder wrote into the config, or else the one that podman derives, see `par
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
 import msgspec
 
-from imgfs.blob import Root
+from imgfs.blob import Blob, Root
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import (
     Corrupt,
@@ -39,6 +39,7 @@ from imgfs.sources.containers_storage.graph_driver import (
     LayerRecord,
     find_drivers,
 )
+from imgfs.sources.containers_storage.libpod import read_records
 from imgfs.sources.containers_storage.parents import Candidate, HistoryDigests, derive_parents
 from imgfs.sources.containers_storage.storage_conf import default_storage
 from imgfs.sources.documents import parse_document
@@ -234,7 +235,9 @@ def _containers(
     driver: GraphDriver, layers: Mapping[str, _LayerRef], report: Report
 ) -> Iterator[FoundContainer]:
     """The containers of a driver; one whose layers are missing is reported."""
-    for record, raw in read_containers(driver.root, driver.name, report):
+    listed = list(read_containers(driver.root, driver.name, report))
+    podman = read_records(driver.root, report) if listed else {}
+    for record, raw in listed:
         try:
             top = layers.get(record.layer)
             if top is None:
@@ -250,10 +253,17 @@ def _containers(
                 raw,
                 [(ref.record.diff_digest, ref) for ref in below],
                 _own_layer(driver, top.record),
+                podman.get(record.id),
+                _log(driver, record.id),
                 is_whole=is_whole,
             )
         except (ImgfsError, OSError) as error:
             report(f"skipping container {record.id[:64]}: {describe(error)}")
+
+
+def _log(driver: GraphDriver, container_id: str) -> Callable[[], Blob] | None:
+    name = f"{driver.name}-containers/{container_id}/userdata/ctr.log"
+    return partial(driver.root.open, name) if driver.root.exists(name) else None
 
 
 def _own_layer(driver: GraphDriver, layer: LayerRecord) -> OwnLayer:
