@@ -1,12 +1,14 @@
 """Fixtures that the tests of several packages use."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -19,6 +21,22 @@ from tests.tools import require_root
 # not fail by chance; runs elsewhere look for new ones.
 settings.register_profile("patient", deadline=None, derandomize=bool(os.environ.get("CI")))
 settings.load_profile("patient")
+
+
+def pytest_configure() -> None:
+    """Signals end what tests start, even if pytest was started to ignore them, as nohup and shells in scripts do."""
+    for number in (signal.SIGINT, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, lambda *_: None)  # a program that is started does not inherit this
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """With pytest-xdist tests are dealt out by `Groups`."""
+    from tests.parallel import Groups  # needs pytest-xdist
+
+    return Groups(config, log)
+
 
 Imgfs = Callable[..., subprocess.CompletedProcess[bytes]]
 Mount = Callable[..., AbstractContextManager[Path]]
@@ -110,8 +128,8 @@ def archive(tmp_path: Path, images: list[TestImage]) -> Path:
     return docker_archive(tmp_path / "family.tar", images)
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 1.0) -> bool:
-    """Whether something becomes true within some seconds."""
+def eventually(condition: Callable[[], bool], seconds: float = 20) -> bool:
+    """Whether something becomes true within some seconds, many of which only a busy machine needs."""
     end = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > end:
