@@ -52,6 +52,15 @@ class Containerd:
         assert done.returncode == 0 or not check, done.stderr
         return done.stdout
 
+    def pull(self, *arguments: str, namespace: str = "default") -> None:
+        """Pull what is asked for and nothing else, as ctr 1 does.
+
+        containerd 2 itself unpacks only into its own snapshotter, and its ctr pulls configs of other platforms, too.
+        """
+        known = self.ctr("images", "pull", "--help")
+        as_before = [option for option in ("--local", "--skip-metadata") if option in known]
+        self.ctr("images", "pull", *as_before, *arguments, namespace=namespace)
+
     def load(self, archive: Path, *options: str, namespace: str = "default") -> None:
         """Import an archive without unpacking it."""
         self.ctr("images", "import", "--no-unpack", *options, archive, namespace=namespace)

@@ -76,13 +76,13 @@ def test_one_platform_of_many_is_what_was_pulled(
         name = f"{registry}/x/multi:1"
         command = [require_tool("skopeo"), "copy", "-q", "--all", "--dest-tls-verify=false"]
         subprocess.run([*command, f"oci:{layout}:t", f"docker://{name}"], check=True)
-        pull = ("images", "pull", "--plain-http", "--snapshotter=native")
-        containerd.ctr(*pull, "--platform=linux/arm64", name, namespace="pulls")
+        options = ("--plain-http", "--snapshotter=native")
+        containerd.pull(*options, "--platform=linux/arm64", name, namespace="pulls")
         reference = f"containerd:{containerd.root}#pulls"
         with closing(open_source(reference, indexer)) as source:
             assert set(source.store.map()) == {images["arm64"].id}
             assert source.tags == {name: images["arm64"].id}
-            containerd.ctr(*pull, "--all-platforms", name, namespace="pulls")
+            containerd.pull(*options, "--all-platforms", name, namespace="pulls")
             assert eventually(lambda: source.refresh() and len(source.store) == 2)
             assert set(source.store.map()) == {image.id for image in images.values()}
             assert not source.problems

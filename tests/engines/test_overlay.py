@@ -71,6 +71,11 @@ def _archive(path: Path, layers: Sequence[bytes]) -> str:
     return image
 
 
+def _major(docker: Docker) -> int:
+    """The first number of the engine's version."""
+    return int(docker.command("version", "--format", "{{.Server.Version}}").partition(".")[0])
+
+
 @pytest.mark.parametrize("name", STACKS)
 def test_it_is_what_a_container_of_docker_sees(engines: Engines, tmp_path: Path, name: str) -> None:
     docker = engines["docker-overlay2"].engine
@@ -79,15 +84,19 @@ def test_it_is_what_a_container_of_docker_sees(engines: Engines, tmp_path: Path,
     layers = unpacked(stack, tmp_path)
     assert layers == [tar(layer) for layer in stack]  # nothing of it is refused
     image = _archive(tmp_path / "image.tar", layers)
+    with mounted(stack, tmp_path) as top:
+        guessed = real_facts(top)
+    tree = merged(layers)
+    implied = {tree.path(entry) for entry in tree.walk() if tree.layers[entry] >= len(layers)}
+    assert compared(tree_facts(tree, layers), implied) == compared(guessed, implied)
+    if name == "names that lead out" and _major(docker) >= 28:  # which takes them no more
+        with pytest.raises(AssertionError, match="invalid entry name"):
+            docker.load(tmp_path / "image.tar")
+        return
     docker.load(tmp_path / "image.tar")
     of = json.loads(docker.command("inspect", image))[0]["GraphDriver"]["Data"]
     folders = [of["UpperDir"], *filter(None, of.get("LowerDir", "").split(":"))]
     with lower_layers_mounted(folders, tmp_path / "docker") as top:
         theirs = real_facts(top)
     docker.command("rmi", image)
-    with mounted(stack, tmp_path) as top:
-        guessed = real_facts(top)
-    tree = merged(layers)
-    implied = {tree.path(entry) for entry in tree.walk() if tree.layers[entry] >= len(layers)}
     assert compared(guessed, implied) == compared(theirs, implied)
-    assert compared(tree_facts(tree, layers), implied) == compared(theirs, implied)
