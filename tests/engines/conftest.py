@@ -11,7 +11,10 @@ import pytest
 
 from tests.engines.engine import Engine, podman, running_docker
 from tests.engines.hurting import context
-from tests.engines.machine import SUITES
+from tests.engines.machine import HOST, SUITES
+
+# Debian 12 and 13 have no mkcomposefs, which Podman needs for that
+collect_ignore = [] if set(SUITES) - {HOST, "trixie"} else ["test_composefs.py"]
 
 
 @dataclass(frozen=True)

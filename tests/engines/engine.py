@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -102,14 +102,27 @@ class Docker(Engine):
 
 
 class Podman(Engine):
-    """podman and buildah, which need nothing running."""
+    """podman and buildah, which need nothing running.
 
-    def __init__(self, inside: Machine, folder: Path, driver: str) -> None:
+    With `conf`, lines of storage.conf that follow the usual ones, the store is where that file says, for imgfs too.
+    """
+
+    def __init__(self, inside: Machine, folder: Path, driver: str, conf: str | None = None) -> None:
         self.driver = driver
         self.root = folder / "g"
         self.source = f"containers-storage:{self.root}"
         self.inside = inside
-        self._options = ("--root", self.root, "--runroot", folder / "r", "--storage-driver", driver)
+        self.conf = folder / "storage.conf"
+        self._before: Sequence[str | Path] = ()
+        self._options: Sequence[str | Path] = (
+            *("--root", self.root, "--runroot", folder / "r"),
+            *("--storage-driver", driver),
+        )
+        if conf is not None:
+            usual = f'driver = "{driver}"\ngraphroot = "{self.root}"\nrunroot = "{folder / "r"}"\n'
+            self.conf.write_text(f"[storage]\n{usual}{conf}")
+            self._before, self._options = ("env", f"CONTAINERS_STORAGE_CONF={self.conf}"), ()
+            self.source = "containers-storage:"
 
     def build(self, context: Path, text: str, tag: str) -> str:
         file = context / f"Containerfile.{tag.replace(':', '.')}"
@@ -123,11 +136,18 @@ class Podman(Engine):
             "-q",
         ]
         options += ["--format=docker", "-f", str(file), "-t", tag]
-        built = run(*self.inside.line("buildah", *self._options, "bud", *options, context))
+        built = run(*self._line("buildah", "bud", *options, context))
         return built.splitlines()[-1][-64:]
 
     def command(self, *arguments: str | Path) -> str:
-        return run(*self.inside.line("podman", *self._options, *arguments))
+        return run(*self._line("podman", *arguments))
+
+    def mounted(self, image: str) -> Path:
+        """Where an image is mounted by now, as the kernel shows it."""
+        return self.inside.seen(Path(self.command("image", "mount", image)))
+
+    def _line(self, tool: str, *arguments: str | Path) -> list[str]:
+        return self.inside.line(*self._before, tool, *self._options, *arguments)  # type: ignore[arg-type]
 
     def save(self, tag: str, path: Path) -> None:
         path.unlink(missing_ok=True)  # podman does not write over an archive
