@@ -8,9 +8,11 @@ import os
 import stat
 from array import array
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 from imgfs.blob import Root
+from imgfs.blob.link_reader import LinkReader
 from imgfs.errors import StoreError
 from imgfs.layers.member_list import MemberPacker
 from imgfs.layers.overlay_members import TRUSTED, LayerFile, overlay_members
@@ -103,22 +105,23 @@ def can_read_trusted() -> bool:
 def _files(root: Root, name: str) -> Iterator[LayerFile[os.stat_result]]:
     """All below a directory, in the order that `overlay_members` takes."""
     waiting = [b""]
-    while waiting:
-        path = waiting.pop()
-        fd = root.descriptor(_below(name, path), _LIST)
-        try:
-            yield LayerFile(path, os.fstat(fd), _xattrs(f"/proc/self/fd/{fd}", follow=True))
-            for inner in sorted(os.fsencode(each) for each in os.listdir(fd)):
-                full = path + b"/" + inner if path else inner
-                status = os.stat(inner, dir_fd=fd, follow_symlinks=False)
-                if stat.S_ISDIR(status.st_mode):
-                    waiting.append(full)
-                    continue
-                target = os.readlink(inner, dir_fd=fd) if stat.S_ISLNK(status.st_mode) else b""
-                xattrs = _xattrs(f"/proc/self/fd/{fd}/{os.fsdecode(inner)}", follow=False)
-                yield LayerFile(full, status, xattrs, target)
-        finally:
-            os.close(fd)
+    with closing(LinkReader(root, name)) as links:
+        while waiting:
+            path = waiting.pop()
+            fd = root.descriptor(_below(name, path), _LIST)
+            try:
+                yield LayerFile(path, os.fstat(fd), _xattrs(f"/proc/self/fd/{fd}", follow=True))
+                for inner in sorted(os.fsencode(each) for each in os.listdir(fd)):
+                    full = path + b"/" + inner if path else inner
+                    status = os.stat(inner, dir_fd=fd, follow_symlinks=False)
+                    if stat.S_ISDIR(status.st_mode):
+                        waiting.append(full)
+                        continue
+                    target = links.read(fd, path, inner) if stat.S_ISLNK(status.st_mode) else b""
+                    xattrs = _xattrs(f"/proc/self/fd/{fd}/{os.fsdecode(inner)}", follow=False)
+                    yield LayerFile(full, status, xattrs, target)
+            finally:
+                os.close(fd)
 
 
 def _xattrs(path: str, *, follow: bool) -> dict[bytes, bytes]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -95,10 +94,7 @@ def _stamps(root: Path) -> dict[str, tuple[int, ...]]:
     found: dict[str, tuple[int, ...]] = {}
     for path in paths:
         status = os.lstat(path)
-        if not stat.S_ISLNK(
-            status.st_mode
-        ):  # readlink(2) changes that of links, on any file system with relatime
-            found[path] = status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns
+        found[path] = status.st_atime_ns, status.st_mtime_ns, status.st_ctime_ns
     return found
 
 
