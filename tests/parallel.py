@@ -9,13 +9,15 @@ from typing import Any
 
 from xdist.scheduler import LoadScopeScheduling
 
+from tests.engines.machine import SUITES
+
 ALONE = {
     "tests/cli/test_hanging.py": "what does not hang takes less than a second",
     "tests/cli/test_kept_names.py": "changes show within a second",
 }
 """What runs alone, by the beginnings of tests' names, and why."""
 
-_ENGINES = re.compile(r"tests/engines/.*\[(\w+)")
+_ENGINES = re.compile(rf"tests/engines/.*\b({'|'.join(SUITES)})\b")
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]

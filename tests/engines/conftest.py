@@ -25,6 +25,9 @@ class Built:
     family: Mapping[str, str]
 
 
+with_one_suite = pytest.mark.parametrize("suite", SUITES[:1], indirect=True)
+"""For tests of what is the same whatever the engine's version."""
+
 KINDS = ("docker-overlay2", "docker-vfs", "podman-overlay", "podman-vfs")
 
 

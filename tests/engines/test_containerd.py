@@ -18,6 +18,7 @@ from imgfs.errors import SourceNotFound
 from imgfs.layers import Indexer, chain_ids
 from imgfs.sources import Source, open_source
 from tests.conftest import Imgfs, Mount
+from tests.engines.conftest import with_one_suite
 from tests.engines.containerd import (
     Containerd,
     archives,
@@ -141,6 +142,7 @@ def test_nothing_is_written_and_no_lock_taken(
     assert listing(filled.root) == before
 
 
+@with_one_suite
 @pytest.mark.parametrize("compression", ["gzip", "zstd", "zstd:chunked"])
 def test_images_of_buildah_verify_whatever_their_compression(
     containerd: Containerd, imgfs: Imgfs, tmp_path: Path, compression: str
@@ -210,6 +212,7 @@ def test_layers_whose_blobs_are_gone_are_read_from_their_blobs_in_another_compre
                 assert stream.read() == image.verbatim
 
 
+@with_one_suite
 @pytest.mark.parametrize("damage", ["absent", "nonsense", "zeros"])
 def test_without_a_database_images_are_found_by_their_blobs(
     filled: Containerd,

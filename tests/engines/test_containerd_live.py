@@ -20,6 +20,7 @@ from imgfs.sources import Source, open_source
 from imgfs.sources.containerd.bolt import Bucket, read_bolt, read_state
 from imgfs.sources.containerd.database import read_names
 from tests.conftest import Mount, eventually
+from tests.engines.conftest import with_one_suite
 from tests.engines.containerd import (
     Containerd,
     archive_of,
@@ -142,6 +143,7 @@ def names(containerd: Containerd, tmp_path_factory: pytest.TempPathFactory) -> l
     return names
 
 
+@with_one_suite
 def test_hundreds_of_names_are_what_containerd_lists(
     containerd: Containerd, names: list[str], indexer: Indexer
 ) -> None:
@@ -158,6 +160,7 @@ def test_hundreds_of_names_are_what_containerd_lists(
     assert read_bolt(partial(FileBlob, str(containerd.database)), annotation) == b"x" * 15_000
 
 
+@with_one_suite
 @pytest.mark.parametrize("small", [True, False])
 def test_every_look_is_at_one_state_while_containerd_writes(
     containerd: Containerd, names: list[str], monkeypatch: pytest.MonkeyPatch, small: bool

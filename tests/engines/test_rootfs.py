@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Mount
-from tests.engines.conftest import Engines
+from tests.engines.conftest import Engines, with_one_suite
 from tests.engines.engine import Engine, run
 from tests.tar.archives import tree
 from tests.tools import require_tool
@@ -101,6 +101,7 @@ def test_it_is_what_the_engine_exports(
     check_export(mount, built.engine, f"hurting:{stage}", built.family[stage], tmp_path)
 
 
+@with_one_suite
 @pytest.mark.parametrize("kind", ["docker-overlay2", "podman-overlay"])
 def test_it_is_what_umoci_unpacks(mount: Mount, engines: Engines, tmp_path: Path, kind: str) -> None:
     built = engines[kind]

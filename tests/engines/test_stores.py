@@ -22,7 +22,7 @@ from imgfs.sources import Source, open_source
 from imgfs.sources.union import Union
 from imgfs.tar import Member, ScannedTar, scan_blob
 from tests.conftest import Imgfs, Mount, eventually
-from tests.engines.conftest import Built
+from tests.engines.conftest import Built, with_one_suite
 from tests.engines.hurting import BIG_FILE, LONG_NAME, LONG_PATH, NOT_UTF8, STAGES
 from tests.indexing import indexing
 
@@ -87,6 +87,7 @@ def test_every_layer_hashes_to_its_diff_id_and_lists_its_members(built: Built, t
     assert {member.name for member in seen if member.xattrs} == {b"bin/capable"}
 
 
+@with_one_suite
 def test_rootfs_tar_and_config_are_what_the_engine_saves(built: Built, mount: Mount, tmp_path: Path) -> None:
     with mount(built.engine.source, options="tar=verbatim") as top:
         for stage in STAGES:
@@ -97,6 +98,7 @@ def test_rootfs_tar_and_config_are_what_the_engine_saves(built: Built, mount: Mo
             assert (folder / "rootfs.tar").read_bytes() == b"".join(layers)
 
 
+@with_one_suite
 def test_tar_tools_read_every_layer_of_the_joined_tar(built: Built, mount: Mount, tmp_path: Path) -> None:
     _, layers = _saved(built, "top", tmp_path)
     names = [member.name for layer in layers for member in scan_blob(MemoryBlob(layer))]
@@ -111,6 +113,7 @@ def test_tar_tools_read_every_layer_of_the_joined_tar(built: Built, mount: Mount
         assert sorted(listed.stdout.split(b"\n")) == sorted(b"\n".join([*names, b""]).split(b"\n"))
 
 
+@with_one_suite
 def test_any_range_of_any_size_is_right(built: Built, tmp_path: Path) -> None:
     with _opened(built.engine.source, tmp_path) as source:
         image_id = ImageID.from_hex(built.family["top"])
@@ -125,6 +128,7 @@ def test_any_range_of_any_size_is_right(built: Built, tmp_path: Path) -> None:
                     assert stream.read(size) == whole[offset : offset + size]
 
 
+@with_one_suite
 def test_nothing_is_written_to_the_store(built: Built, imgfs: Imgfs, mount: Mount) -> None:
     before = _listing(built.engine.root)
     with mount(built.engine.source) as top:
@@ -177,6 +181,7 @@ def test_what_the_engine_builds_and_removes_shows_within_a_second(
         assert eventually(lambda: set(os.listdir(folder)) == before)
 
 
+@with_one_suite
 def test_an_image_removed_under_a_reader_ends_in_eio_or_goes_on(
     built: Built, mount: Mount, tmp_path: Path
 ) -> None:
@@ -207,6 +212,7 @@ def _local(built: Built) -> str:
     return "" if built.engine.source.startswith("docker:") else "localhost/"
 
 
+@with_one_suite
 @pytest.mark.parametrize(
     "change", ["byte", "byte of a large file", "longer", "gone", "link", "directory link", "fifo"]
 )
