@@ -1,6 +1,6 @@
 """The fuzzing in short: every target, some seconds in all, the same inputs every time."""
 
-import time
+import os
 from itertools import islice
 
 import pytest
@@ -12,13 +12,18 @@ from tests.fuzz.targets import TARGETS
 _INPUTS, _SECONDS = 2000, 1.0
 
 
+def _spent() -> float:
+    """Seconds of processor time, with that of decoders that are processes of their own."""
+    return sum(os.times()[:4])
+
+
 @pytest.mark.parametrize("target", TARGETS.values(), ids=TARGETS)
 def test_what_nobody_meant_is_an_error_of_ours_or_none(target: Target) -> None:
-    until = time.process_time() + _SECONDS
+    until = _spent() + _SECONDS
     tried = 0
     for data in islice(mutations(target.corpus, 1), _INPUTS):
         target.check(data)
         tried += 1
-        if time.process_time() > until and tried > len(target.corpus):
+        if _spent() > until and tried > len(target.corpus):
             break
     assert tried > len(target.corpus)
