@@ -30,7 +30,7 @@ def ps(sources: tuple[str, ...], show_all: bool, quiet: bool, no_trunc: bool, as
     run and those that do not, as the engine last recorded them.
 
     No engine is asked, so a disk of another machine will do. A container that ran when its machine stopped is listed as
-    if it still did.
+    if it still did. Where a terminal is too narrow, columns are left out; `--no-trunc` prints all.
 
     \b
     Examples:
@@ -54,7 +54,9 @@ def ps(sources: tuple[str, ...], show_all: bool, quiet: bool, no_trunc: bool, as
         for at in found:
             place = [names[at.source]] if len(names) > 1 else []
             lines.append([*_cells(at.found.container, snapshot, no_trunc=no_trunc), *place])
-        print_table(lines, cut=None if no_trunc else "COMMAND")
+        has_ports = any(at.found.container.ports for at in found)
+        drop = ["COMMAND", "CREATED"] if has_ports else ["PORTS", "COMMAND", "CREATED"]
+        print_table(lines, cut=None if no_trunc else ["COMMAND", "IMAGE"], drop=drop)
     end_of_list(problems)
 
 

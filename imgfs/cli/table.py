@@ -16,21 +16,22 @@ _GAP = "  "
 
 
 def print_table(
-    lines: Sequence[Sequence[str]], *, right: Collection[str] = (), cut: str | None = None
+    lines: Sequence[Sequence[str]],
+    *,
+    right: Collection[str] = (),
+    cut: str | Sequence[str] | None = None,
+    drop: Sequence[str] = (),
 ) -> None:
     """Print lines of cells, the first of which are the headings; cells may be colored.
 
-    The columns called so in `right` are aligned to the right. Where the terminal is too narrow, the cells of the column
-    called `cut`, which have no colors, are shortened; what goes to a pipe or a file is never cut.
+    The columns called so in `right` are aligned to the right. Where the terminal is too narrow, the cells of the
+    columns called so in `cut`, which have no colors, are shortened, one column after the other, and where that is not
+    enough, the columns in `drop` are left out, one after the other. What goes to a pipe or a file is whole.
     """
-    headings = lines[0]
-    widths = [min(max(map(_width, column)), _WIDEST) for column in zip(*lines, strict=True)]
-    if cut is not None and sys.stdout.isatty():
-        place = list(headings).index(cut)
-        others = sum(widths) - widths[place] + len(_GAP) * (len(widths) - 1)
-        room = max(shutil.get_terminal_size().columns - others, _NARROWEST)
-        widths[place] = min(widths[place], room)
-        lines = [[*line[:place], _shortened(line[place], room), *line[place + 1 :]] for line in lines]
+    if sys.stdout.isatty() and cut:
+        cut = [cut] if isinstance(cut, str) else cut
+        lines = _fitting(lines, cut, drop, shutil.get_terminal_size().columns)
+    headings, widths = lines[0], _widths(lines)
     rows = []
     for line in lines:
         cells = []
@@ -39,6 +40,33 @@ def print_table(
             cells.append(padding + cell if heading in right else cell + padding)
         rows.append(_GAP.join(cells).rstrip())
     click.echo("\n".join(rows))  # in one go: there may be thousands
+
+
+def _fitting(
+    lines: Sequence[Sequence[str]], cut: Sequence[str], drop: Sequence[str], room: int
+) -> Sequence[Sequence[str]]:
+    """The lines with cells shortened and left out, so that they take `room` columns of a terminal, if they can."""
+    widths = dict(zip(lines[0], _widths(lines), strict=True))
+    too_many = sum(widths.values()) + len(_GAP) * (len(widths) - 1) - room
+    for heading in cut:
+        if heading in widths and too_many > 0:
+            less = max(min(too_many, widths[heading] - _NARROWEST), 0)
+            widths[heading] -= less
+            too_many -= less
+    if too_many > 0 and drop:
+        kept = [number for number, heading in enumerate(lines[0]) if heading != drop[0]]
+        return _fitting([[line[number] for number in kept] for line in lines], cut, drop[1:], room)
+    return [
+        [
+            _shortened(cell, widths[heading]) if heading in cut else cell
+            for heading, cell in zip(lines[0], line, strict=True)
+        ]
+        for line in lines
+    ]
+
+
+def _widths(lines: Sequence[Sequence[str]]) -> list[int]:
+    return [min(max(map(_width, column)), _WIDEST) for column in zip(*lines, strict=True)]
 
 
 def fitting(line: str, *, before: int = 0) -> str:

@@ -45,3 +45,21 @@ def test_a_column_is_cut_where_the_terminal_ends(monkeypatch: pytest.MonkeyPatch
 def test_a_column_is_never_cut_to_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "10")
     assert printed(monkeypatch, Terminal())[1] == "a     1.5K  RUN make an…"
+
+
+def test_columns_that_do_not_fit_are_left_out_in_their_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = [["ID", "FIRST", "SECOND", "LAST"], ["1", "f" * 20, "s" * 20, "l" * 20]]
+    printed = []
+    for columns in (67, 60, 52, 51, 25):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        screen = Terminal()
+        monkeypatch.setattr(sys, "stdout", screen)
+        print_table(lines, cut=["FIRST", "LAST"], drop=["SECOND", "FIRST"])
+        printed.append(screen.getvalue().splitlines()[1])
+    assert printed == [
+        f"1   {'f' * 18}…  {'s' * 20}  {'l' * 20}",
+        f"1   {'f' * 11}…  {'s' * 20}  {'l' * 20}",
+        f"1   {'f' * 11}…  {'s' * 20}  {'l' * 11}…",
+        f"1   {'f' * 20}  {'l' * 20}",
+        f"1   {'l' * 20}",
+    ]
