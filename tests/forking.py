@@ -41,11 +41,16 @@ class Forks:
         return not any(name.startswith(_AT_START) for name, _ in names)
 
     def run(
-        self, arguments: Sequence[str], stdin: bytes, seconds: float
+        self, arguments: Sequence[str], stdin: bytes, seconds: float, user: int | None = None
     ) -> subprocess.CompletedProcess[bytes]:
-        """The same as `subprocess.run` of the command, with its output captured."""
+        """The same as `subprocess.run` of the command, with its output captured; root can have it run as `user`."""
         (in_, to), (out, from_out), (err, from_err) = (os.pipe() for _ in range(3))
-        request = {"arguments": arguments, "folder": str(Path.cwd()), "environment": dict(os.environ)}
+        request = {
+            "arguments": arguments,
+            "folder": str(Path.cwd()),
+            "environment": dict(os.environ),
+            "user": user,
+        }
         with socket.socket(socket.AF_UNIX) as connection, ThreadPoolExecutor(3) as pool:
             connection.settimeout(seconds)
             connection.connect(self._path)
@@ -124,6 +129,10 @@ def _start(connection: socket.socket) -> None:
     os.environ.update(request["environment"])
     os.chdir(request["folder"])
     sys.argv = ["imgfs", *request["arguments"]]
+    if request["user"] is not None:
+        os.setgroups([])
+        os.setgid(request["user"])
+        os.setuid(request["user"])
 
 
 if __name__ == "__main__":

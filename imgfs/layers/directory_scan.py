@@ -51,8 +51,8 @@ def scanned_members(
     """The metadata of all below the directory `name` of `root`.
 
     `prefix` is TRUSTED or USER. Where `is_bottom`, there is no layer below, so what it would hide does not matter.
-    Raises StoreError if attributes cannot be read that matter, or if the layer refers to other places of lower layers;
-    OSError if something cannot be read.
+    Raises StoreError if attributes cannot be read that matter, if the layer refers to other places of lower layers, or,
+    with a PermissionError as its cause, if this user may not read something; OSError if anything else cannot be read.
     """
     if prefix == TRUSTED and not is_bottom and not can_read_trusted():
         raise StoreError(
@@ -107,9 +107,10 @@ def _files(root: Root, name: str) -> Iterator[LayerFile[os.stat_result]]:
     waiting = [b""]
     with closing(LinkReader(root, name)) as links:
         while waiting:
-            path = waiting.pop()
-            fd = root.descriptor(_below(name, path), _LIST)
+            path = full = waiting.pop()
+            fd = -1
             try:
+                fd = root.descriptor(_below(name, path), _LIST)
                 yield LayerFile(path, os.fstat(fd), _xattrs(f"/proc/self/fd/{fd}", follow=True))
                 for inner in sorted(os.fsencode(each) for each in os.listdir(fd)):
                     full = path + b"/" + inner if path else inner
@@ -120,8 +121,12 @@ def _files(root: Root, name: str) -> Iterator[LayerFile[os.stat_result]]:
                     target = links.read(fd, path, inner) if stat.S_ISLNK(status.st_mode) else b""
                     xattrs = _xattrs(f"/proc/self/fd/{fd}/{os.fsdecode(inner)}", follow=False)
                     yield LayerFile(full, status, xattrs, target)
+            except PermissionError as error:
+                denied = PermissionError(error.errno, error.strerror, os.fsdecode(full))
+                raise StoreError(f"{root.path_of(_below(name, full))}: {error.strerror}") from denied
             finally:
-                os.close(fd)
+                if fd >= 0:
+                    os.close(fd)
 
 
 def _xattrs(path: str, *, follow: bool) -> dict[bytes, bytes]:

@@ -1,0 +1,151 @@
+"""The store of a user of rootless Podman, as that user, another one and root read it."""
+
+import tarfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Mount
+from tests.engines.engine import run
+from tests.engines.machine import Machine, machine
+from tests.forking import Forks
+from tests.images import TestImage, docker_archive
+from tests.tree.stacks import Entry, check_same, merged, real_facts, tar, tree_facts
+
+OWNER, OTHER, SUBORDINATE = 4321, 65534, 200_000
+RUN = f"/run/user/{OWNER}"
+FILE, DIRECTORY = tarfile.REGTYPE, tarfile.DIRTYPE
+LAYERS = [
+    tar(
+        [
+            Entry("mine", FILE, "of the user", mode=0o600),
+            Entry("private", FILE, "of another one", mode=0o600, owner=7),
+            Entry("d", DIRECTORY, mode=0o700, owner=7),
+            Entry("d/file", FILE, "x", owner=7),
+        ]
+    ),
+    tar([Entry("top", FILE, "t")]),
+]
+IMAGE, OPEN = TestImage(LAYERS, ["localhost/mixed:1"]), TestImage(LAYERS[1:], ["localhost/open:1"])
+CHANGES = """
+cd $(podman mount changed)
+rm top
+rm -r d
+mkdir d
+echo 1 > d/new
+echo 2 > of9
+chown 9:9 of9
+chmod 600 of9
+chown 3:4 mine
+"""
+
+AsUser = Callable[..., tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Rootless:
+    """A user's home directory with a store, in which there are two images and a container of one, called `changed`."""
+
+    home: Path
+    inside: Machine
+
+    @property
+    def source(self) -> str:
+        return f"containers-storage:{self.home}/.local/share/containers/storage"
+
+    def podman(self, *arguments: str | Path) -> str:
+        user = ("setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--clear-groups")
+        environment = (
+            "env",
+            "-C",
+            "/",
+            f"HOME={self.home}",
+            f"XDG_RUNTIME_DIR={RUN}",
+            "STORAGE_DRIVER=overlay",
+        )
+        return run(*self.inside.line(*user, *environment, "podman", *arguments))
+
+
+@pytest.fixture(scope="module")
+def rootless(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rootless]:
+    with machine(suite) as inside:
+        home = Path(run(*inside.line("mktemp", "-d", "/tmp/imgfs-XXXXXX")))
+        made = Rootless(home, inside)
+        made_user = (
+            f"useradd -u {OWNER} -d {home} -M u; install -d -o {OWNER} /run/user {RUN}; chown {OWNER} {home}"
+        )
+        subordinate = f"for of in uid gid; do echo {OWNER}:{SUBORDINATE}:65536 > /etc/sub$of; done"
+        run(*inside.line("sh", "-ec", f"{made_user}; {subordinate}"))
+        archive = docker_archive(home / "images.tar", [IMAGE, OPEN])
+        archive.chmod(0o644)
+        try:
+            made.podman("load", "-q", "-i", archive)
+            made.podman("create", "--network=none", "--name=changed", IMAGE.tags[0], "/x")
+            made.podman("unshare", "sh", "-ec", CHANGES)
+            yield made
+        finally:
+            run("rm", "-rf", "--one-file-system", home)
+
+
+@pytest.fixture
+def as_user(rootless: Rootless, forks: Forks, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsUser:
+    """Runs the command as one of the users: `as_user(OWNER, "ls", status=0)`; returns what it prints, and errors."""
+
+    def start(user: int, *arguments: str, status: int = 0) -> tuple[str, str]:
+        monkeypatch.setenv("HOME", str(rootless.home if user == OWNER else tmp_path))
+        done = forks.run(arguments, b"", 120, user)
+        assert b"Traceback" not in done.stderr
+        assert done.returncode == status, done.stderr
+        return done.stdout.decode(), done.stderr.decode()
+
+    return start
+
+
+def test_the_user_reads_what_the_user_owns_and_of_the_rest_it_is_said_how(as_user: AsUser) -> None:
+    name = f"containers-storage:{IMAGE.tags[0]}"
+    listed = as_user(OWNER, "ls", "-l", f"{name}:/")[0].splitlines()
+    assert [line.split()[2::5] for line in listed] == [
+        ["7", "d"],
+        ["0", "mine"],
+        ["7", "private"],
+        ["0", "top"],
+    ]
+    assert as_user(OWNER, "cat", f"{name}:/mine") == ("of the user", "")
+    assert as_user(OWNER, "cat", f"containers-storage:{OPEN.tags[0]}:/top") == ("t", "")
+    shown, error = as_user(OWNER, "cat", f"{name}:/private", status=1)
+    assert (shown, error.count("\n")) == ("", 1), error
+    assert "file 'private' cannot be read: Permission denied" in error
+    assert "(in a store of rootless Podman: podman unshare " in error
+    verified = as_user(OWNER, "verify", "containers-storage:", status=1)[0].splitlines()
+    (bad,) = [line for line in verified if line.startswith("BAD")]
+    assert "file 'private' cannot be read: Permission denied" in bad
+
+
+@pytest.mark.parametrize("command", ["ls", "drift"])
+def test_of_a_container_with_files_that_the_user_may_not_read_it_is_said_how(
+    as_user: AsUser, command: str
+) -> None:
+    term = {"ls": "containers-storage:changed:/", "drift": "containers-storage:changed"}[command]
+    shown, error = as_user(OWNER, command, term, status={"ls": 1, "drift": 2}[command])
+    assert (shown, error.count("\n")) == ("", 1), error
+    assert "/diff/mine: Permission denied (in a store of rootless Podman: podman unshare " in error
+
+
+@pytest.mark.parametrize("command", ["ls", "ps"])
+def test_another_user_reads_nothing_and_is_told_so(rootless: Rootless, as_user: AsUser, command: str) -> None:
+    shown, error = as_user(OTHER, command, rootless.source, status=1)
+    assert not shown
+    *_, why = error.splitlines()  # behind that nothing can be kept in a cache
+    assert f"{rootless.source.partition(':')[2]}: Permission denied (as root: sudo " in why
+
+
+def test_root_reads_all_as_it_is_in_the_image(rootless: Rootless, mount: Mount) -> None:
+    with mount(rootless.source) as top:
+        folder = top / "images" / IMAGE.id[7:]
+        check_same(real_facts(folder / "rootfs"), tree_facts(merged(LAYERS), LAYERS))
+        assert b"".join(each.read_bytes() for each in sorted(folder.glob("layers/*.tar"))) == IMAGE.verbatim
+        changed = top / "containers/by-name/changed/rootfs"
+        assert sorted(real_facts(changed)) == [b"d", b"d/new", b"mine", b"of9", b"private"]
+        assert (changed / "private").read_text() == "of another one"
