@@ -48,8 +48,8 @@ class BlobLayer:
     """A `Layer` whose stored bytes `open_blob` opens at each call; it raises what `Layer.open` does.
 
     `stored_digest` and `recorded_size`, that of the tar, are None where they are not recorded. `read_size` returns the
-    size of its files where an engine records that, and raises nothing. A layer that `is_doubtful` is compared with its
-    diff ID before any byte of it is returned.
+    size of its files, by its chain ID, where an engine records that, and raises nothing. A layer that `is_doubtful` is
+    compared with its diff ID before any byte of it is returned.
     """
 
     chain_id: ChainID
@@ -60,7 +60,7 @@ class BlobLayer:
     stored_digest: Digest | None = None
     recorded_size: int | None = None
     is_doubtful: bool = False
-    read_size: Callable[[], int | None] = field(default=lambda: None, compare=False)
+    read_size: Callable[[ChainID], int | None] = field(default=lambda _: None, compare=False)
     has_tar: ClassVar[bool] = True
     _last_place: Place | None = field(default=None, init=False, compare=False)  # when it was last opened
 
@@ -79,7 +79,7 @@ class BlobLayer:
         return self.known_size
 
     def listed_size(self) -> int | None:
-        size = self.read_size()
+        size = self.read_size(self.chain_id)
         return self.look_for_size() if size is None else size
 
     def open(self) -> TarBlob:

@@ -94,7 +94,7 @@ class DirectoryLayer:
     diff_id: DiffID
     parent: ChainID | None
     locate: Callable[[], Place]
-    read_size: Callable[[], int | None] = lambda: None
+    read_size: Callable[[ChainID], int | None] = lambda _: None
     why: str = "it is kept as a directory"
     has_tar: ClassVar[bool] = False
     known_size: ClassVar[int | None] = None
@@ -105,7 +105,7 @@ class DirectoryLayer:
         return None
 
     def listed_size(self) -> int | None:
-        return self.read_size()
+        return self.read_size(self.chain_id)
 
     def open(self) -> TarBlob:
         raise StoreError(f"{self._name}: there is no tar of it: {self.why}")

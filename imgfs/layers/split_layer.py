@@ -94,17 +94,17 @@ class SplitPlace:
 
 @dataclass(slots=True)
 class SplitLayer:
-    """A `Layer` that `locate` finds at each call; it raises what `Layer.open` does.
+    """A `Layer` that `locate` finds by its chain ID at each call; it raises what `Layer.open` does.
 
-    `read_size` reads the size of its files where the engine records one; it raises OSError.
+    `read_size` reads the size of its files, by its chain ID, where the engine records one; it raises OSError.
     """
 
     chain_id: ChainID
     diff_id: DiffID
     parent: ChainID | None
-    locate: Callable[[], SplitPlace]
+    locate: Callable[[ChainID], SplitPlace]
     splits: Splits
-    read_size: Callable[[], int | None] = lambda: None
+    read_size: Callable[[ChainID], int | None] = lambda _: None
     has_tar: ClassVar[bool] = True
     _size: int | None = field(default=None, init=False)
     _listed_size: int | None = field(default=None, init=False)
@@ -123,12 +123,12 @@ class SplitLayer:
 
     def listed_size(self) -> int | None:
         if self._listed_size is None:
-            size = self.read_size()
+            size = self.read_size(self.chain_id)
             self._listed_size = self.look_for_size() if size is None else size
         return self._listed_size
 
     def _look(self) -> int | None:
-        place = self.locate()
+        place = self.locate(self.chain_id)
         if place.size is not None:
             return place.size
         stored = place.open_tar_split()
@@ -142,7 +142,7 @@ class SplitLayer:
         return None if split.recipe.doubtful else split.recipe.size
 
     def open(self) -> TarBlob:
-        place = self.locate()
+        place = self.locate(self.chain_id)
         tree, stored = self._opened(place)
         return SplitTar(
             lambda: self.splits.load(stored, self._name, place.read_names),
@@ -162,7 +162,7 @@ class SplitLayer:
     def open_content(self, copy: str | None = None) -> TarBlob:
         if copy is None:
             return self.open()
-        place = self.locate()
+        place = self.locate(self.chain_id)
         tree, stored = self._opened(place, copy)
         return SplitTar(
             lambda: self.splits.load(stored, self._name, place.read_names), tree, None, stored=stored
@@ -188,7 +188,7 @@ class SplitLayer:
 
     def _members(self) -> tuple[Sequence[Member], str | None]:
         """The members, and if their offsets are not in the layer's tar, the copy that they are in."""
-        place = self.locate()
+        place = self.locate(self.chain_id)
         stored = place.open_tar_split()
         packer, copy = MemberPacker(stored.size), _copy(stored)
         split = self.splits.load(stored, self._name, place.read_names)

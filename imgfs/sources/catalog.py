@@ -19,9 +19,8 @@ from imgfs.sources.finder import (
     FoundContainer,
     FoundImage,
     LayerRef,
-    unpack,
 )
-from imgfs.store import Image, Problems
+from imgfs.store import Image, KeptDocument, Problems
 
 _MEMORY = 256 * MIB  # that what is found in one place may take, about
 # bytes that each takes, besides its documents and its text
@@ -56,7 +55,7 @@ class Catalog:
         self._indexer = indexer
         self._budget = Budget(place, _MEMORY)
         self._before = before
-        self._manifests: dict[ImageID, bytes] = {}  # compressed
+        self._manifests: dict[ImageID, KeptDocument] = {}
         self._stacks: dict[str, Sequence[LayerRef]] = {}  # by the ID of an image or a container
         self._incomplete: set[str] = set()  # those of which a layer is missing
         self._placed: dict[ChainID, _Placed] = {}
@@ -96,8 +95,8 @@ class Catalog:
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of an image's manifest, None where it has none."""
-        packed = self._manifests.get(image_id)
-        return None if packed is None else unpack(packed)
+        manifest = self._manifests.get(image_id)
+        return None if manifest is None else manifest.read()
 
     def layer(self, chain_id: ChainID) -> Layer:
         """A layer, the same object each time.
@@ -151,11 +150,12 @@ class Catalog:
     def _add(self, found: FoundImage) -> None:
         image = found.image
         if image.id not in self.images:
-            packed = found.packed_manifest or b""
-            self._budget.spend(_IMAGE + 3 * len(image.packed_config) + len(packed), "images")
+            manifest = found.manifest
+            documents = image.document.size + (manifest.size if manifest else 0)
+            self._budget.spend(_IMAGE + documents, "images")
             self.images[image.id] = image
-            if packed:
-                self._manifests[image.id] = packed
+            if manifest:
+                self._manifests[image.id] = manifest
         if found.parent is not None:
             self.parents[image.id] = found.parent
         if not self._has_layers(image.id, found.layers):

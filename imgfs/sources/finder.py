@@ -9,16 +9,13 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import partial
 from typing import Protocol
-
-from isal import isal_zlib
 
 from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.layers import BlobLayer, Indexer, Layer
 from imgfs.sources.container import Container
-from imgfs.store import Image
+from imgfs.store import Image, KeptDocument
 
 
 class Report(Protocol):
@@ -56,15 +53,16 @@ class BlobRef:
     size_of: Callable[[ChainID], int | None] = lambda _: None
 
     def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        read_size = partial(self.size_of, chain_id)
-        return BlobLayer(chain_id, diff_id, parent, self.open_blob, indexer, self.digest, read_size=read_size)
+        return BlobLayer(
+            chain_id, diff_id, parent, self.open_blob, indexer, self.digest, read_size=self.size_of
+        )
 
 
 @dataclass(frozen=True, slots=True)
 class FoundImage:
     """An image as a place describes it; `layers` lie bottom first, one for each diff ID of the config.
 
-    `packed_manifest` is its manifest, exact bytes compressed by `pack`, None where there is none. `aliases` are names
+    `manifest` is None where it has none. `aliases` are names
     that are looked up and not listed: `@sha256:<hex>` of its manifests, `@N` of its place in an archive or a layout,
     and a tag without a repository.
     """
@@ -73,8 +71,12 @@ class FoundImage:
     layers: Sequence[LayerRef]
     tags: Sequence[str] = ()
     parent: ImageID | None = None
-    packed_manifest: bytes | None = None
+    manifest: KeptDocument | None = None
     aliases: Sequence[str] = ()
+
+    def named(self, tags: Sequence[str], aliases: Sequence[str]) -> "FoundImage":
+        """The same image with these names."""
+        return FoundImage(self.image, self.layers, tags, self.parent, self.manifest, aliases)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,13 +166,3 @@ class Finder(ABC):
 
     def close(self) -> None:  # noqa: B027  # some hold nothing
         """Close files; blobs that are open stay readable."""
-
-
-def pack(document: bytes) -> bytes:
-    """A document compressed, as there may be thousands in memory; `unpack` returns it."""
-    return isal_zlib.compress(document, 1)
-
-
-def unpack(packed: bytes) -> bytes:
-    """The document that `pack` compressed."""
-    return isal_zlib.decompress(packed)

@@ -13,7 +13,7 @@ from imgfs.digest import ImageID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, NotFound
 from imgfs.sources.documents import parse_document
 from imgfs.sources.finder import Check, FoundImage, LayerRef, Report
-from imgfs.store import Image, StoreBackend
+from imgfs.store import DocumentPacker, Image, StoreBackend
 from imgfs.store.restore import read_parents
 
 
@@ -24,6 +24,7 @@ class ImageDatabase:
         self._images: dict[ImageID, Image] = {}
         self._parents: Mapping[ImageID, ImageID] = {}
         self._layers: dict[ImageID, Sequence[LayerRef]] = {}
+        self._packer = DocumentPacker()
 
     def find(
         self,
@@ -67,7 +68,9 @@ class ImageDatabase:
         images, damaged = {}, set[str]()
         for image_id in backend.walk():
             try:
-                image = self._images.get(image_id) or Image.from_config(backend.get(image_id))
+                image = self._images.get(image_id)
+                if image is None:
+                    image = Image.from_config(backend.get(image_id), keep=self._packer.keep)
                 images[image.id] = image  # the backend returns it only if that is its ID
             except NotFound:  # removed since
                 continue

@@ -25,8 +25,8 @@ from imgfs.sources.documents import (
     read_document,
     reading_budget,
 )
-from imgfs.sources.finder import Artifact, BlobRef, FoundImage, Report, ignore, pack
-from imgfs.store import Image, this_architecture
+from imgfs.sources.finder import Artifact, BlobRef, FoundImage, Report, ignore
+from imgfs.store import DocumentPacker, Image, this_architecture
 
 Listed = FoundImage | Artifact
 """What manifests lead to."""
@@ -131,6 +131,7 @@ class ManifestWalk:
         self._place = place
         self._is_partial = is_partial
         self._report: Report = ignore
+        self._packer = DocumentPacker()
         self._budget = reading_budget(place)
         self._stored: Container[str] = ()
         self._known: Mapping[str, Listed] = {}
@@ -180,7 +181,7 @@ class ManifestWalk:
             waiting += inside
             if isinstance(thing, FoundImage):
                 digests = dict.fromkeys((f"@{descriptor.digest}", f"@{top.digest}"))
-                thing = replace(thing, aliases=(*aliases, *digests))
+                thing = thing.named(tags, (*aliases, *digests))
                 tags = aliases = ()
             if thing is not None:
                 found += 1
@@ -198,7 +199,7 @@ class ManifestWalk:
             return [], Artifact(digest, "attestation")
         known = self._known_at(digest)
         if known is not None:
-            return [], replace(known, tags=tags)
+            return [], known if isinstance(known, FoundImage) else replace(known, tags=tags)
         name = f"{self._place}: {descriptor.digest}"
         data = self._read(descriptor)
         document = parse_document(data, Document, name)
@@ -245,8 +246,8 @@ class ManifestWalk:
             raise StoreError(f"its config is missing: {describe(error)}") from None
         if config.strip() == b"{}":  # what stands for no config
             return artifact
-        image = Image.from_config(config)
-        return FoundImage(image, tuple(map(self._layer, layers)), tags, packed_manifest=pack(data))
+        image = Image.from_config(config, keep=self._packer.keep)
+        return FoundImage(image, tuple(map(self._layer, layers)), tags, manifest=self._packer.keep(data))
 
     def _layer(self, descriptor: Descriptor) -> BlobRef:
         known = self._layers.get((descriptor.digest, descriptor.size))

@@ -43,7 +43,7 @@ class FSBackend:
         self._files = root if isinstance(root, Root) else Root(root)
         self._read_only = read_only
         self._lock = Lock()
-        self._verified: dict[ImageID, FileStamp] = {}  # as they were when they were read
+        self._verified: dict[ImageID, bytes] = {}  # their packed stamps as they were when they were read
         if read_only:
             self._check()
         else:
@@ -74,7 +74,7 @@ class FSBackend:
         if ImageID.of(data) != image_id:
             raise Corrupt(f"failed to verify image: {image_id}")
         if not recently_modified([file.status.st_mtime_ns]):
-            self._verified[image_id] = FileStamp.of(file.status)
+            self._verified[image_id] = FileStamp.of(file.status).packed
         return data
 
     def has(self, image_id: ImageID) -> bool:
@@ -188,7 +188,7 @@ class FSBackend:
         known = self._verified.get(image_id)
         if known is not None:
             with suppress(OSError, StoreError):  # reading it says why
-                if FileStamp.of(self._files.stat(_config(image_id))) == known:
+                if FileStamp.of(self._files.stat(_config(image_id))).packed == known:
                     return
         self.get(image_id)
 

@@ -5,19 +5,19 @@ moby where the two leave a choice. Only what imgfs shows is kept besides the exa
 Tried by the tests of the image store.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 from typing import TypeVar
 
 import msgspec
-from isal import isal_zlib
 
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import InvalidDigest, InvalidImage
 from imgfs.go_json import parse_json
 from imgfs.layers import chain_id
+from imgfs.store.kept_document import KeptDocument
 from imgfs.store.platform import Platform
 from imgfs.store.timestamp import parse_time
 
@@ -89,19 +89,23 @@ class Image:
     """An image's config; strings are empty where it does not say.
 
     `id` is the digest of its exact bytes; `parent` is the recorded parent, which the config does not hold; `diff_ids`
-    lie bottom first; `created` is in UTC. The config is kept compressed: there may be thousands of images, of which
-    hardly one is looked at closely.
+    lie bottom first; `created` is in UTC.
     """
 
     id: ImageID
-    packed_config: bytes = field(repr=False)
+    document: KeptDocument = field(repr=False, compare=False)
     parent: ImageID | None
     created: datetime | None
     diff_ids: tuple[DiffID, ...]
 
     @classmethod
-    def from_config(cls, data: bytes, parent: ImageID | None = None) -> "Image":
-        """The image whose config is `data`.
+    def from_config(
+        cls,
+        data: bytes,
+        parent: ImageID | None = None,
+        keep: Callable[[bytes], KeptDocument] = KeptDocument.alone,
+    ) -> "Image":
+        """The image whose config is `data`, which `keep` keeps.
 
         Raises InvalidImage if that is not a JSON object of at most MAX_CONFIG_SIZE bytes, if it has no rootfs,
         if a diff ID is no digest, or if it has more layers or steps than any image has. Other fields that are
@@ -112,7 +116,7 @@ class Image:
         if not outline.rootfs:
             raise InvalidImage(f"image {image_id}: invalid image JSON, no RootFS key")
         diff_ids = _diff_ids(outline.rootfs.diff_ids or (), image_id)
-        image = cls(image_id, isal_zlib.compress(data, 1), parent, parse_time(outline.created), diff_ids)
+        image = cls(image_id, keep(data), parent, parse_time(outline.created), diff_ids)
         # each step is an object, so only a config of many is read further for their number
         may_have_many = bytes(outline.history).count(b"{") > MAX_HISTORY
         if len(diff_ids) > MAX_LAYERS or (may_have_many and len(image.history) > MAX_HISTORY):
@@ -127,7 +131,7 @@ class Image:
     @property
     def raw_config(self) -> bytes:
         """The exact bytes of the config."""
-        return isal_zlib.decompress(self.packed_config)
+        return self.document.read()
 
     @property
     def layer_steps(self) -> list[str]:

@@ -7,21 +7,21 @@ from collections.abc import Collection, Mapping
 from threading import Lock
 from types import MappingProxyType
 
-from isal import isal_zlib
-
 from imgfs.digest import ImageID
 from imgfs.errors import MetadataNotFound, NotFound
 from imgfs.store.backend import check_content, check_key
 from imgfs.store.image import Image
+from imgfs.store.kept_document import DocumentPacker, KeptDocument
 
 _NOTHING: Mapping[str, bytes] = MappingProxyType({})
 
 
 class MemoryBackend:
-    """A `StoreBackend` that forgets everything with the process; configs are compressed, as there may be thousands."""
+    """A `StoreBackend` that forgets everything with the process."""
 
     def __init__(self) -> None:
-        self._configs: dict[ImageID, bytes | Image] = {}
+        self._configs: dict[ImageID, KeptDocument | Image] = {}
+        self._packer = DocumentPacker()
         self._metadata: dict[ImageID, dict[str, bytes]] = {}
         self._lock = Lock()
 
@@ -31,7 +31,7 @@ class MemoryBackend:
 
     def get(self, image_id: ImageID) -> bytes:
         config = self._find(image_id)
-        return config.raw_config if isinstance(config, Image) else isal_zlib.decompress(config)
+        return config.raw_config if isinstance(config, Image) else config.read()
 
     def add(self, image: Image) -> None:
         """Keep an image that was read already; its parent is not recorded."""
@@ -49,7 +49,8 @@ class MemoryBackend:
             check_key(key)
         image_id = ImageID.of(data)
         with self._lock:
-            self._configs.setdefault(image_id, isal_zlib.compress(data, 1))
+            if image_id not in self._configs:
+                self._configs[image_id] = self._packer.keep(data)
             if metadata:
                 self._metadata.setdefault(image_id, {}).update(metadata)
         return image_id
@@ -83,7 +84,7 @@ class MemoryBackend:
         with self._lock:
             self._metadata.get(image_id, {}).pop(key, None)
 
-    def _find(self, image_id: ImageID) -> bytes | Image:
+    def _find(self, image_id: ImageID) -> KeptDocument | Image:
         try:
             return self._configs[image_id]
         except KeyError:

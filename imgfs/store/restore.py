@@ -11,6 +11,7 @@ from imgfs.errors import ImgfsError, InvalidDigest, MetadataNotFound, NotFound
 from imgfs.store.backend import KeepsParsed, ListsMetadata, StoreBackend
 from imgfs.store.family import rings
 from imgfs.store.image import Image
+from imgfs.store.kept_document import DocumentPacker
 from imgfs.store.problems import Problem, Problems
 
 
@@ -21,6 +22,7 @@ class Restorer:
         self._backend = backend
         self._parsed = backend.parsed if isinstance(backend, KeepsParsed) else None
         self._problems = Problems()
+        self._packer = DocumentPacker()
 
     @property
     def problems(self) -> Sequence[Problem]:
@@ -37,7 +39,7 @@ class Restorer:
         if image is not None:
             return image if image.parent == parent else replace(image, parent=parent)
         try:
-            return Image.from_config(self._backend.get(image_id), parent)
+            return Image.from_config(self._backend.get(image_id), parent, self._packer.keep)
         except NotFound:
             return None
         except ImgfsError as error:

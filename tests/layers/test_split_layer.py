@@ -25,7 +25,7 @@ def _layer(folder: Path, tar: bytes, stored: bytes, splits: Splits, size: int | 
     (folder / "split").write_bytes(stored)
     diff_id = DiffID.of(tar)
     place = SplitPlace(Root(folder), "split", "", size)
-    return SplitLayer(ChainID(diff_id), diff_id, None, lambda: place, splits)
+    return SplitLayer(ChainID(diff_id), diff_id, None, lambda _: place, splits)
 
 
 def _made(folder: Path, number: int, splits: Splits) -> tuple[SplitLayer, bytes]:

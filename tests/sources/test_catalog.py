@@ -10,8 +10,8 @@ from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import LayerNotFound, StoreError
 from imgfs.layers import Indexer, Layer, LayerChoice, chain_ids
 from imgfs.sources.catalog import Catalog
-from imgfs.sources.finder import Artifact, FoundImage, pack
-from imgfs.store import Image
+from imgfs.sources.finder import Artifact, FoundImage
+from imgfs.store import Image, KeptDocument
 from tests.images import TestImage, layer_tar
 from tests.indexing import indexing
 from tests.store.stores import Layers
@@ -47,7 +47,9 @@ def indexer(tmp_path: Path) -> Iterator[Indexer]:
 
 def _found(*refs: _LayerRef, tags: Sequence[str] = (), parent: ImageID | None = None) -> FoundImage:
     config = TestImage([ref.tar for ref in refs]).config
-    return FoundImage(Image.from_config(config), refs, tags, parent, pack(b"manifest of " + refs[-1].tar[:3]))
+    return FoundImage(
+        Image.from_config(config), refs, tags, parent, KeptDocument(b"manifest of " + refs[-1].tar[:3])
+    )
 
 
 def _read(indexer: Indexer, *found: FoundImage | Artifact, before: Catalog | None = None) -> Catalog:

@@ -29,7 +29,8 @@ from imgfs.sources.container import Container, ContainerState
 from imgfs.sources.containerd.bolt import Bucket
 from imgfs.sources.containerd.containers import Recorded, SnapshotKey
 from imgfs.sources.containerd.snapshots import varint
-from imgfs.sources.finder import Report, pack, unpack
+from imgfs.sources.finder import Report
+from imgfs.store import KeptDocument
 
 _NAMES = ("nerdctl/name", "io.kubernetes.container.name", "io.kubernetes.pod.name")  # labels
 _STATUS = "io.containerd.grpc.v1.cri/containers/{1}/status"
@@ -61,7 +62,7 @@ class _Status(msgspec.Struct, rename="pascal"):
 
 @dataclass(frozen=True, slots=True)
 class ContainerRecord:
-    """A container of a namespace as it is in the database; `packed_spec` is as `pack` makes it."""
+    """A container of a namespace as it is in the database; `spec` is its config.json."""
 
     namespace: str
     id: str
@@ -70,7 +71,7 @@ class ContainerRecord:
     created: datetime | None
     snapshotter: str
     key: str
-    packed_spec: bytes
+    spec: KeptDocument
 
     @classmethod
     def read(cls, namespace: str, container_id: str, bucket: Bucket) -> "ContainerRecord":
@@ -87,17 +88,17 @@ class ContainerRecord:
             _time(bucket.get(b"createdat") or b""),
             _text(bucket.get(b"snapshotter") or b""),
             _text(bucket.get(b"snapshotKey") or b""),
-            pack(_value(bucket.get(b"spec") or b"")),
+            KeptDocument.alone(_value(bucket.get(b"spec") or b"")),
         )
 
     def open_spec(self) -> Blob:
         """Its config.json."""
-        return MemoryBlob(unpack(self.packed_spec))
+        return MemoryBlob(self.spec.read())
 
     def command(self) -> list[str]:
         """What it runs; nothing where that is not recorded."""
         with suppress(ImgfsError):
-            spec = parse_json(unpack(self.packed_spec), _Spec, "spec")
+            spec = parse_json(self.spec.read(), _Spec, "spec")
             return (spec.process.args if spec.process is not None else None) or []
         return []
 

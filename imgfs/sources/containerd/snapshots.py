@@ -137,7 +137,7 @@ class SnapshotRef:
     def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
         if self.snapshots.find(chain_id) is None:  # in another stack
             return self.blob.resolve(chain_id, diff_id, parent, indexer)
-        read_size = partial(self.snapshots.size_of, chain_id)
+        read_size = self.snapshots.size_of
         files = DirectoryLayer(
             chain_id,
             diff_id,

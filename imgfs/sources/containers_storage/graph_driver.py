@@ -14,7 +14,6 @@ Tried by the tests of the store.
 """
 
 import base64
-import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -124,7 +123,7 @@ class GraphDriver:
         data = self.root.read(f"{self.images}/{_checked_id(image.id)}/{_stored_name(name)}", MAX_DOCUMENT)
         for text in filter(None, (image.digest_of(name), name if _is_digest(name) else "")):
             digest = Digest(text)
-            if hashlib.new(digest.algorithm, data).hexdigest() != digest.hex:
+            if not digest.is_of(data):
                 raise Corrupt(f"document {name}: failed to verify, its content is not {digest}")
         return data
 

@@ -19,7 +19,8 @@ from imgfs.go_json import parse_json
 from imgfs.sources.container import ContainerState
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
 from imgfs.sources.containers_storage.sqlite import read_rows
-from imgfs.sources.finder import Report, pack, unpack
+from imgfs.sources.finder import Report
+from imgfs.store import KeptDocument
 from imgfs.store.timestamp import parse_time
 
 _BOLT, _SQLITE = "libpod/bolt_state.db", "db.sql"
@@ -76,17 +77,17 @@ class _State(msgspec.Struct, rename="camel"):
 
 @dataclass(frozen=True, slots=True)
 class PodmanRecord:
-    """What Podman records of a container; `packed` is its configuration, as `pack` makes it."""
+    """What Podman records of a container; `config` is its configuration."""
 
     state: ContainerState
     command: Sequence[str]
     ports: Sequence[str]
     has_log_file: bool
-    packed: bytes
+    config: KeptDocument
 
     def open(self) -> Blob:
         """The configuration as Podman keeps it."""
-        return MemoryBlob(unpack(self.packed))
+        return MemoryBlob(self.config.read())
 
 
 def read_records(root: Root, report: Report) -> dict[str, PodmanRecord]:
@@ -136,7 +137,7 @@ def _record(config: bytes, state: bytes, name: str) -> PodmanRecord:
         (process.args if process is not None else None) or (),
         [_port(port) for port in made.new_port_mappings or ()],
         made.log_driver in _FILE_LOGS,
-        pack(config),
+        KeptDocument.alone(config),
     )
 
 

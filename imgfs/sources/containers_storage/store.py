@@ -52,12 +52,11 @@ from imgfs.sources.finder import (
     FoundImage,
     Report,
     ignore,
-    pack,
 )
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Document
 from imgfs.sources.reference import with_digest
-from imgfs.store import HistoryEntry, Image
+from imgfs.store import DocumentPacker, HistoryEntry, Image, KeptDocument
 
 _DEEPEST = 10_000
 _SKOPEO = re.compile(r"\[(?:([a-z0-9-]+)@)?([^+:\]]+)(?:\+[^:\]]*)?(?::([^\]]*))?\]")
@@ -79,7 +78,7 @@ class _Places:
     splits: Splits = field(default_factory=Splits)
     refs: dict[tuple[ChainID, int], "_LayerRef"] = field(default_factory=dict)
 
-    def locate(self, chain_id: ChainID, number: int) -> SplitPlace:
+    def locate(self, number: int, chain_id: ChainID) -> SplitPlace:
         ref = self.refs[chain_id, number]
         return ref.driver.place(ref.record)
 
@@ -104,7 +103,7 @@ class _LayerRef:
             )
         self.driver.check(self.record)
         self.known.refs[chain_id, self.number] = self
-        locate = partial(self.known.locate, chain_id, self.number)
+        locate = partial(self.known.locate, self.number)
         return SplitLayer(chain_id, diff_id, parent, locate, self.known.splits)
 
 
@@ -115,7 +114,7 @@ class _Documents:
     names: tuple[str, ...]
     manifest: str
     image: Image
-    packed_manifest: bytes | None
+    document: KeptDocument | None
     parent: ImageID | None
     history: HistoryDigests | None
 
@@ -141,6 +140,7 @@ class GraphFinder(Finder):
         self._driver = driver
         self._places = _Places()
         self._read: dict[tuple[str, GraphDriver], _Documents] = {}  # by the last look
+        self._packer = DocumentPacker()
 
     def find(self, report: Report) -> Iterator[Found]:
         """As of `Finder`. Raises StoreError, InvalidImage or OSError if the first store's lists cannot be read."""
@@ -168,7 +168,7 @@ class GraphFinder(Finder):
                 try:
                     documents = known.get((record.id, driver))
                     if documents is None or not documents.is_of(record):
-                        documents = _read_documents(driver, record, report)
+                        documents = _read_documents(driver, record, self._packer, report)
                     if documents is None:
                         continue
                     self._read[record.id, driver] = documents
@@ -272,7 +272,9 @@ def _own_layer(driver: GraphDriver, layer: LayerRecord) -> OwnLayer:
     return OwnLayer.at(DirectoryPlace(root, name, prefix, is_live=True))
 
 
-def _read_documents(driver: GraphDriver, record: ImageRecord, report: Report) -> _Documents | None:
+def _read_documents(
+    driver: GraphDriver, record: ImageRecord, packer: DocumentPacker, report: Report
+) -> _Documents | None:
     """The config and the manifest of an image; None for what is none, such as a list of manifests."""
     names = record.big_data_names or ()
     configs = sorted((name for name in names if name.startswith("sha256:")), key=f"sha256:{record.id}".__ne__)
@@ -281,10 +283,10 @@ def _read_documents(driver: GraphDriver, record: ImageRecord, report: Report) ->
             return None
         raise InvalidImage("its config is missing")
     config = driver.read_document(record, configs[0])
-    image = Image.from_config(config)
+    image = Image.from_config(config, keep=packer.keep)
     manifest = _manifest(driver, record, report) if MANIFEST in names else None
-    packed = None if manifest is None else pack(manifest)
-    return _Documents(tuple(names), record.digest_of(MANIFEST), image, packed, *_family(config))
+    document = None if manifest is None else packer.keep(manifest)
+    return _Documents(tuple(names), record.digest_of(MANIFEST), image, document, *_family(config))
 
 
 def _image(
@@ -296,7 +298,7 @@ def _image(
         _stack(record.layer, layers, report, f"image {record.id[:64]}"),
         [name for name in record.names or () if "@" not in name],
         documents.parent,
-        documents.packed_manifest,
+        documents.document,
         _digest_names(record),
     )
 

@@ -13,7 +13,7 @@ Tried by the tests of the store.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import cached_property
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID, ImageID
@@ -101,8 +101,7 @@ class DriverStore:
         # thousands are looked for at once; one that came since the listing is found by its name
         if chain_id.hex not in self._listed and not self._root.exists(self._record_name(chain_id, "diff")):
             raise self._no_layer(chain_id)
-        locate, read_size = partial(self._locate, chain_id), partial(self._read_size, chain_id)
-        return SplitLayer(chain_id, diff_id, parent, locate, splits, read_size)
+        return SplitLayer(chain_id, diff_id, parent, self._locate, splits, self._read_size)
 
     @property
     def mounts(self) -> str:
