@@ -11,6 +11,7 @@ from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.overlay_members import TRUSTED, USER
 from imgfs.layers.provider import LayerRegistry
+from imgfs.layers.rebuilt_layer import RebuiltLayer
 from imgfs.layers.split_layer import SplitLayer, SplitPlace, Splits
 from imgfs.layers.verification import check_stored, index_layer, stored_size, verify_layer
 
@@ -33,6 +34,7 @@ __all__ = [
     "LayerMetadata",
     "LayerProvider",
     "LayerRegistry",
+    "RebuiltLayer",
     "SplitLayer",
     "SplitPlace",
     "Splits",

@@ -62,6 +62,7 @@ class BlobLayer:
     is_doubtful: bool = False
     read_size: Callable[[ChainID], int | None] = field(default=lambda _: None, compare=False)
     has_tar: ClassVar[bool] = True
+    may_have_tar: ClassVar[bool] = True
     _last_place: Place | None = field(default=None, init=False, compare=False)  # when it was last opened
 
     @property

@@ -78,6 +78,10 @@ class LayerChoice:
     def has_tar(self) -> bool:
         return self.first.has_tar
 
+    @property
+    def may_have_tar(self) -> bool:
+        return self.first.may_have_tar
+
     def open(self) -> TarBlob:
         return _ChosenTar(self, lambda copy: copy.open())
 

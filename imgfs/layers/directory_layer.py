@@ -97,6 +97,7 @@ class DirectoryLayer:
     read_size: Callable[[ChainID], int | None] = lambda _: None
     why: str = "it is kept as a directory"
     has_tar: ClassVar[bool] = False
+    may_have_tar: ClassVar[bool] = False
     known_size: ClassVar[int | None] = None
     is_verified: ClassVar[bool] = False
     _scan: Scan | None = field(default=None, init=False)  # the newest

@@ -13,7 +13,8 @@ import msgspec
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.cache.cache import COPY, Cache
-from imgfs.digest import Digest
+from imgfs.decoders import msgpack_decoder
+from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, StoreError, describe, printable
 from imgfs.layers.index_build import DecodedCopy
 from imgfs.layers.index_file import (
@@ -30,9 +31,22 @@ logger = logging.getLogger("imgfs")
 
 _LOADED_SIZE = 64 << 20  # bytes of memory for indexes, beside those of layers that are open
 _REMEMBERED = 1 << 16  # layers whose size is remembered
-_INDEX = "index"
+_INDEX, _REBUILT = "index", "rebuilt"
+_LARGEST_REBUILT = 4096  # bytes
 UNREADABLE = (Corrupt, StoreError, OSError)
 """What reading an index from the cache raises; the index is then made again."""
+
+
+class Rebuilt(msgspec.Struct):
+    """What came of making a tar of a layer's files, whose state is `copy`.
+
+    `writer` is the program that makes it so that it has the diff ID, None if none is known; `size` is that of the tar
+    in bytes.
+    """
+
+    copy: str
+    writer: str | None
+    size: int
 
 
 class IndexStore:
@@ -152,6 +166,24 @@ class IndexStore:
     def discard_copy(self, key: LayerKey) -> None:
         """Drop the layer's decoded bytes."""
         self._cache.discard(key.digest, COPY)
+
+    def rebuilt(self, diff_id: DiffID) -> Rebuilt | None:
+        """What is known of a tar that was made of a layer's files; None if nothing."""
+        file = self._cache.open(diff_id, _REBUILT)
+        if file is None:
+            return None
+        try:
+            with file:
+                return msgpack_decoder(Rebuilt).decode(file.pread(_LARGEST_REBUILT, 0))
+        except (*UNREADABLE, msgspec.MsgspecError, UnicodeDecodeError) as error:
+            logger.info("layer %s: its tar is made again: %s", diff_id, error)
+            self._cache.discard(diff_id, _REBUILT)
+            return None
+
+    def keep_rebuilt(self, diff_id: DiffID, rebuilt: Rebuilt) -> None:
+        """Keep what is known of a tar that was made of a layer's files."""
+        packed = msgspec.msgpack.encode(rebuilt)
+        self._cache.keep(diff_id, _REBUILT, lambda file: file.write(packed))
 
     def _remember(self, key: LayerKey, index: LayerIndex) -> None:
         self._loaded.put(key, index)

@@ -62,11 +62,16 @@ class Layer(Protocol):
     def has_tar(self) -> bool:
         """Whether the layer is stored in a way that gives its tar. Never blocks."""
 
+    @property
+    def may_have_tar(self) -> bool:
+        """Whether `open` may give the tar, be it stored or made of files that are. Never blocks."""
+
     def open(self) -> TarBlob:
         """The layer's tar, byte for byte; the caller closes it.
 
-        Cheap: decodes nothing before the first read. Holds open what is stored, so the tar stays readable when the
-        layer is released, or its files are removed. Raises StoreError if the layer has no tar.
+        Cheap where it `has_tar`: decodes nothing before the first read; else reads all files. Holds open what is
+        stored, so the tar stays readable when the layer is released, or its files are removed. Raises StoreError if the
+        layer has no tar.
         """
 
     def tree(self) -> Tree:

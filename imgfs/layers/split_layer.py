@@ -106,6 +106,7 @@ class SplitLayer:
     splits: Splits
     read_size: Callable[[ChainID], int | None] = lambda _: None
     has_tar: ClassVar[bool] = True
+    may_have_tar: ClassVar[bool] = True
     _size: int | None = field(default=None, init=False)
     _listed_size: int | None = field(default=None, init=False)
     _has_no_size: bool = field(default=False, init=False)  # without reading all of it

@@ -110,6 +110,16 @@ class LayerStack:
         layer = self._provider.taken(self._chain_ids[number])
         return layer is None or layer.has_tar
 
+    @property
+    def may_have_tars(self) -> bool:
+        """Whether every layer that is there may give its tar, see `Layer.may_have_tar`. Never blocks."""
+        return all(map(self.may_have_tar, range(len(self._chain_ids))))
+
+    def may_have_tar(self, number: int) -> bool:
+        """Whether that is so of one layer, counted from the bottom. Never blocks."""
+        layer = self._provider.taken(self._chain_ids[number])
+        return layer is None or layer.may_have_tar
+
     def sizes(self) -> list[int | None]:
         """The size in bytes of each layer's tar as far as they are in memory. Never blocks."""
         return [self.size_of(number) for number in range(len(self._chain_ids))]

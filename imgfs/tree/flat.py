@@ -35,6 +35,8 @@ class FlatPlan:
     Raises InvalidImage if it would be absurdly long.
     """
 
+    _copies_headers = True  # from the layers, where they say of an entry what it is
+
     def __init__(self, tree: Tree) -> None:
         self._tree = tree
         self._paths = Paths(tree)
@@ -85,7 +87,7 @@ class FlatPlan:
                 return
         layer, record, header = tree.layers[inode], tree.records[inode], tree.headers[inode]
         size = tree.sizes[inode] if stat.S_ISREG(mode) else 0
-        if tree.forms[entry] == PLAIN_NAME:
+        if tree.forms[entry] == PLAIN_NAME and self._copies_headers:
             stored = tree.stored_size(inode) if stat.S_ISREG(mode) else 0
             self._range(layer, record, header + padded(stored))
             self.data_ends[layer] = max(record + header + stored, self.data_ends.get(layer, 0))
@@ -107,8 +109,18 @@ class FlatPlan:
             kind, link = HARDLINK, self._paths.of(first)
         elif kind == SYMLINK:
             link = tree.target(inode)
-        data = member_header(
-            self._paths.of(entry),
+        data = self._headers(inode, self._paths.of(entry), kind, link)
+        self._range(_TEXT, self.text.size, len(data))
+        self.text.append(data)
+        if self.text.size > _MAX_TEXT:
+            raise InvalidImage("a flat tar of which too many headers are to be made")
+
+    def _headers(self, inode: int, path: bytes, kind: bytes, link: bytes) -> bytes:
+        """The headers of a name of `inode`, which is of a type of members; `link` is where a link leads."""
+        tree = self._tree
+        mode = tree.modes[inode]
+        return member_header(
+            path,
             kind,
             tree.sizes[inode] if kind == REGULAR else 0,
             stat.S_IMODE(mode),
@@ -116,12 +128,8 @@ class FlatPlan:
             tree.mtimes[inode],
             link,
             tree.devices.get(inode, (0, 0)),
-            tree.xattrs.get(inode, {}) if first is None else {},
+            tree.xattrs.get(inode, {}) if kind != HARDLINK else {},
         )
-        self._range(_TEXT, self.text.size, len(data))
-        self.text.append(data)
-        if self.text.size > _MAX_TEXT:
-            raise InvalidImage("a flat tar of which too many headers are to be made")
 
     def _range(self, layer: int, offset: int, size: int) -> None:
         if not size:

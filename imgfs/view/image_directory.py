@@ -113,7 +113,7 @@ class ImageDirectory(FixedDirectory):
         return self._tree().top()
 
     def _rootfs_tar(self) -> Node | None:
-        if not self._origin.any_layers(lambda layers: layers.has_tars):
+        if not self._origin.any_layers(lambda layers: layers.may_have_tars):
             return None
         key, verbatim = f"{self.key}/rootfs.tar", self._context.options.verbatim_tar
         return RootfsTar(key, self._origin, verbatim, self.mtime_ns)

@@ -38,7 +38,7 @@ class LayersDirectory(Directory):
                 yield name + b".tar", tar
 
     def _tar(self, number: int) -> Node | None:
-        if not self._origin.any_layers(lambda layers: layers.has_tar(number)):
+        if not self._origin.any_layers(lambda layers: layers.may_have_tar(number)):
             return None
         key = f"{self.key}/{self._names[number].decode()}.tar"
         return LayerTar(key, self._origin, number, self.mtime_ns)

@@ -1,6 +1,8 @@
 """Images of a real containerd whose layers are there only as it has unpacked them: their blobs are gone."""
 
+import errno
 import os
+import subprocess
 import tarfile
 from collections.abc import Iterator
 from contextlib import closing
@@ -20,6 +22,7 @@ from tests.engines.machine import machine
 from tests.engines.unpacker import CONFIG, EROFS, EROFS_TAR_INDEX, SNAPSHOTTERS, Unpacker
 from tests.images import TestImage
 from tests.indexing import indexing
+from tests.tar.go_programs import compiled
 from tests.tree.stacks import Entry, real_facts, tar
 
 FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -51,11 +54,12 @@ STACK = [
         Entry(".wh.p", FILE),
     ],
 ]
+LAYERS = [tar(layer) for layer in STACK]
 
 
 @pytest.fixture(scope="module")
 def image() -> TestImage:
-    return TestImage([tar(layer) for layer in STACK], [NAME])
+    return TestImage(LAYERS, [NAME])
 
 
 @pytest.fixture(scope="module", params=SNAPSHOTTERS)
@@ -131,7 +135,12 @@ def test_the_mount_shows_what_a_container_sees_and_tars_only_where_they_are_kept
         root = (image / "rootfs").stat()
         assert (root.st_mode, root.st_mtime_ns) == (snapshot.stat().st_mode, snapshot.stat().st_mtime_ns)
         assert shown[b"s"][3] == 1_600_000_000_987_654_321
-        assert ("rootfs.tar" in os.listdir(image)) == (snapshotter == EROFS_TAR_INDEX)
+        if snapshotter == EROFS_TAR_INDEX:
+            assert len((image / "rootfs.tar").read_bytes()) == sum(map(len, LAYERS))
+        else:
+            with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+                (image / "rootfs.tar").read_bytes()
+            assert "rootfs.tar" not in os.listdir(image)
         names = [name for name in sorted(os.listdir(image / "layers")) if not name.endswith(".tar")]
         assert [name.partition("-")[0] for name in names] == ["00", "01", "02"]
         upper = image / "layers" / names[1]
@@ -187,3 +196,31 @@ def test_what_goes_while_the_image_is_open_is_read_from_snapshots(
         assert layers.has_tars == (snapshotter == EROFS_TAR_INDEX)
         with RootFS.of(layers, TreeCache(None), "image") as root, root.open("/x") as file:
             assert file.read() == b"x"
+
+
+@pytest.fixture(scope="module")
+def by_go(tmp_path_factory: pytest.TempPathFactory) -> TestImage:
+    """An image whose layer was written as BuildKit writes them."""
+    folder = tmp_path_factory.mktemp("go")
+    (folder / "l/d").mkdir(parents=True)
+    (folder / "l/a").write_bytes(b"a" * 100_000)
+    os.link(folder / "l/a", folder / "l/d/b")
+    (folder / "l/d/c").symlink_to("x")
+    (folder / "l/d" / ("e" * 120)).write_bytes(b"e")
+    os.chown(folder / "l/d", 1000, 1000)
+    program = [str(compiled("go_writer.go", folder)), str(folder / "l"), "false", ""]
+    return TestImage([subprocess.run(program, check=True, capture_output=True).stdout], ["example/go:1"])
+
+
+def test_a_tar_is_made_again_where_that_gives_the_same(
+    containerd: Containerd, unpacker: Unpacker, by_go: TestImage, mount: Mount, tmp_path: Path
+) -> None:
+    before = set(containerd.blobs.iterdir())
+    (archive,) = archives(tmp_path, [by_go])
+    unpacker.unpack(by_go, archive, "go")
+    discard(containerd, unpacker, before)
+    with mount(f"containerd:{containerd.root}#go") as top:
+        assert (top / "tags/example/go:1/rootfs.tar").read_bytes() == by_go.layers[0]
+        (made,) = (top / "tags/example/go:1/layers").glob("00-*.tar")
+        assert made.stat().st_size == len(by_go.layers[0])
+        assert made.read_bytes() == by_go.layers[0]

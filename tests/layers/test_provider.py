@@ -21,7 +21,7 @@ CHAIN = list(chain_ids(DIFFS))
 class Nothing:
     """A layer of which only the place matters."""
 
-    has_tar = True
+    has_tar = may_have_tar = True
     is_verified = False
 
     chain_id: ChainID

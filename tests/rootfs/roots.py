@@ -42,6 +42,7 @@ class DirectoryLayer:
     folder: Path
     known_size: int | None = None
     has_tar: bool = False
+    may_have_tar: bool = False
     is_verified: bool = False
     opened: list[str] = field(default_factory=list)
 

@@ -114,7 +114,7 @@ def test_a_tar_is_there_where_another_source_has_it(source: TreesSource, folders
     """Whichever source the image is read from."""
     other = TreesSource(folders)
     for layer in other.made:
-        object.__setattr__(layer, "has_tar", True)
+        object.__setattr__(layer, "may_have_tar", True)
     root = RootDirectory(Union([source, other]), ViewOptions())
     images = root.lookup(b"images")
     assert isinstance(images, Directory)

@@ -31,7 +31,7 @@ class PlainLayer:
         return ScannedTar(MemoryBlob(self.data))
 
     is_verified = True
-    has_tar = True
+    has_tar = may_have_tar = True
 
     def look_for_size(self) -> int | None:
         return self.known_size

@@ -2,7 +2,6 @@
 
 import base64
 import json
-import os
 import subprocess
 import zlib
 from collections.abc import Sequence
@@ -18,9 +17,7 @@ from imgfs.tar.member import BLOCK_DEVICE, CHARACTER_DEVICE, NO_DATA, OLD_REGULA
 from imgfs.tar.xattrs import possible
 from tests.tar.archives import content
 from tests.tar.generated import archives
-from tests.tools import require_tool
-
-SOURCE = Path(__file__).with_name("go_reader.go")
+from tests.tar.go_programs import compiled
 
 Read = tuple[list[tuple[object, ...]], bool]
 """What is said of each member whose content is whole, and whether that is all and well."""
@@ -29,12 +26,7 @@ Read = tuple[list[tuple[object, ...]], bool]
 @pytest.fixture(scope="module")
 def reader(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The program that reads with Go, compiled."""
-    folder = tmp_path_factory.mktemp("go")
-    path = folder / "reader"
-    environment = os.environ | {"GO111MODULE": "off", "GOCACHE": str(folder / "cache"), "GOFLAGS": ""}
-    command = [require_tool("go"), "build", "-o", str(path), str(SOURCE)]
-    subprocess.run(command, check=True, env=environment)
-    return path
+    return compiled("go_reader.go", tmp_path_factory.mktemp("go"))
 
 
 def read_by_go(reader: Path, tars: Sequence[bytes]) -> list[Read]:

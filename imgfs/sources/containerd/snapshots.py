@@ -26,6 +26,7 @@ from imgfs.layers import (
     Indexer,
     Layer,
     LayerChoice,
+    RebuiltLayer,
 )
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
 from imgfs.sources.finder import BlobRef
@@ -148,7 +149,7 @@ class SnapshotRef:
             "are there",
         )
         if not self.snapshots.has_tar(chain_id):
-            return files
+            return RebuiltLayer(files, indexer.indexes)
         open_tar = partial(self.snapshots.open_tar, chain_id)
         tar = BlobLayer(chain_id, diff_id, parent, open_tar, indexer, is_doubtful=True, read_size=read_size)
         return LayerChoice(tar, lambda: [files])
