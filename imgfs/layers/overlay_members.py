@@ -72,11 +72,19 @@ def overlay_members(
 ) -> Iterator[tuple[Member, S]]:
     """A member for each file, and the status of the file; `path_of` gives paths for messages.
 
-    Each directory is followed by the other files in it, before what is in directories in it. Raises StoreError if the
+    Each directory is followed by the other files in it, before what is in directories in it. A file that has the name
+    of a whiteout is literal; it is skipped with a warning where there is that whiteout, too. Raises StoreError if the
     layer refers to other places of lower layers, and what going through `files` raises.
     """
     first_names: dict[tuple[int, int], bytes] = {}  # of files that have several
+    markers, literal, skipped = set[bytes](), set[bytes](), set[bytes]()  # paths
     has_marked_files = False
+
+    def hidden(before: bytes, name: bytes, status: S) -> Member:
+        member = hiding(before, name, status, as_device=before + WHITEOUT + name in literal)
+        markers.add(member.name)
+        return member
+
     for path, status, attributes, target in files:
         xattrs, marks = _marks(attributes, prefix)
         kind = TYPES.get(stat.S_IFMT(status.st_mode))
@@ -87,20 +95,30 @@ def overlay_members(
                     f"{path_of(path)}: what it shows lies elsewhere in lower layers ({prefix}{key}), which imgfs does "
                     "not follow"
                 )
-        if kind == DIRECTORY:
-            yield _member(path, status, kind, xattrs), status
+        is_literal = name.startswith(WHITEOUT)
+        if before[:-1] in skipped or (is_literal and path in markers):
+            logger.warning("%s is skipped: it has the name of a whiteout that is there, too", path_of(path))
+            if kind == DIRECTORY:
+                skipped.add(path)
+        elif kind == DIRECTORY:
+            if is_literal:
+                literal.add(path)
+            yield _member(path, status, kind, xattrs, is_literal=is_literal), status
             opaque = marks.get("opaque")
             has_marked_files = opaque == b"x"
             if opaque == b"y" and path:
+                markers.add(path + b"/" + OPAQUE)
                 yield _marker(path + b"/" + OPAQUE, status), status
         elif kind is None:
             logger.debug("%s: a socket is left out", path_of(path))
         elif (kind == CHARACTER_DEVICE and status.st_rdev == 0) or (
             has_marked_files and "whiteout" in marks and kind == REGULAR and not status.st_size
         ):
-            yield hiding(before, name, status), status
-        elif name.startswith(WHITEOUT):
-            logger.warning("%s is skipped: a file with the name of a whiteout", path_of(path))
+            yield hidden(before, name, status), status
+        elif is_literal:
+            # never as another name of a file: that would be no name of its own
+            literal.add(path)
+            yield _member(path, status, kind, xattrs, target, is_literal=True), status
         else:
             if status.st_nlink > 1:
                 first = first_names.setdefault((status.st_dev, status.st_ino), path)
@@ -109,11 +127,13 @@ def overlay_members(
             yield _member(path, status, kind, xattrs, target), status
 
 
-def hiding(before: bytes, name: bytes, status: Status) -> Member:
-    """The whiteout of what lower layers call `name`, in the directory whose path with a slash is `before`."""
-    if len(WHITEOUT + name) <= MAX_NAME:
+def hiding(before: bytes, name: bytes, status: Status, *, as_device: bool = False) -> Member:
+    """The whiteout of what lower layers call `name`, in the directory whose path with a slash is `before`.
+
+    It is a device, as the kernel has it, where the name of a file would be too long, or if it is so wanted.
+    """
+    if len(WHITEOUT + name) <= MAX_NAME and not as_device:
         return _marker(before + WHITEOUT + name, status)
-    # as the kernel has it, where that is too long
     device = _member(before + name, status, CHARACTER_DEVICE, {})
     device.devmajor = device.devminor = 0
     return device
@@ -143,6 +163,8 @@ def _member(
     xattrs: dict[bytes, bytes],
     linkname: bytes = b"",
     size: int | None = None,
+    *,
+    is_literal: bool = False,
 ) -> Member:
     """What a tar would say of a file; its place is not known yet."""
     if size is None:
@@ -167,4 +189,5 @@ def _member(
         devminor=os.minor(device),
         xattrs=xattrs or None,
         is_adjusted=True,
+        is_literal=is_literal,
     )

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from imgfs.rootfs.rootfs import RootFS
 from imgfs.tar.paths import steps
 from imgfs.tree import Tree
+from imgfs.tree.tree import LITERAL_NAME
 
 
 def hidden_paths(
@@ -33,7 +34,8 @@ def _is_seen(seen: Tree, places: set[object], layer: RootFS, path: str) -> bool:
     entry = layer.lookup(path, follow=False)
     if not layer.tree.is_directory(entry):
         is_device = stat.S_ISCHR(layer.tree.modes[entry]) and layer.tree.devices.get(entry) == (0, 0)
-        return is_device or layer.place(entry) in places or os.path.basename(path).startswith(".wh.")
+        is_marker = os.path.basename(path).startswith(".wh.") and layer.tree.forms[entry] != LITERAL_NAME
+        return is_device or is_marker or layer.place(entry) in places
     found: int | None = 0
     for name in steps(os.fsencode(path)):
         found = None if found is None else seen.lookup(found, name)

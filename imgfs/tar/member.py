@@ -33,7 +33,7 @@ class Member(msgspec.Struct, array_like=True, gc=False):
     is the length of the file. The sizes differ for a sparse file: `sparse` then lists (offset, length) of the parts of
     the file that the data holds, in order; the rest is zeros. Names are bytes as they are in the tar. `is_adjusted` is
     whether its headers differ from this, with an owner, time or attribute that no file can have, or are read
-    differently by different tar tools.
+    differently by different tar tools; `is_literal`, whether it is no whiteout though its name begins as that of one.
     """
 
     offset: int
@@ -55,6 +55,7 @@ class Member(msgspec.Struct, array_like=True, gc=False):
     xattrs: dict[bytes, bytes] | None = None
     sparse: list[tuple[int, int]] | None = None
     is_adjusted: bool = False
+    is_literal: bool = False
 
     @property
     def is_file(self) -> bool:

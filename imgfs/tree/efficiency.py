@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from imgfs.tree.tree import NO_LAYER, OTHER_NAME, Tree
+from imgfs.tree.tree import LITERAL_NAME, NO_LAYER, OTHER_NAME, Tree
 from imgfs.tree.whiteouts import AUFS, WHITEOUT
 
 _LISTED = 100  # paths
@@ -122,7 +122,8 @@ class _Layer:
         return sorted(whiteouts), there
 
     def _is_whiteout(self, name: bytes, entry: int) -> bool:
-        if name.startswith(WHITEOUT) and not name.startswith(AUFS):
+        is_literal = self.tree.forms[entry] == LITERAL_NAME
+        if name.startswith(WHITEOUT) and not name.startswith(AUFS) and not is_literal:
             return not self.tree.counts[entry] or not self.tree.is_directory(entry)
         return self.tree.devices.get(entry) == (0, 0) and stat.S_ISCHR(self.tree.modes[entry])
 

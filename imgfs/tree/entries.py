@@ -20,7 +20,7 @@ from imgfs.tar.member import (
     Member,
 )
 from imgfs.tar.paths import MAX_PATH
-from imgfs.tree.tree import DOTTED_NAME, NO_LAYER, OTHER_NAME, PLAIN_NAME, Tree
+from imgfs.tree.tree import DOTTED_NAME, LITERAL_NAME, NO_LAYER, OTHER_NAME, PLAIN_NAME, Tree
 
 _MAJOR, _MINOR = 0xFFF, 0xFFFFF  # as many bits as Linux has for the numbers of a device
 TYPES = {
@@ -146,6 +146,8 @@ def _relative(target: bytes, depth: int) -> bytes:
 
 def form_of(member: Member, path: bytes) -> int:
     """Whether the headers of a member say of what is at a path what it is, and how; see `Tree.forms`."""
+    if member.is_literal:
+        return LITERAL_NAME
     if member.type == HARDLINK or member.is_adjusted:
         return OTHER_NAME
     stem = member.name.removeprefix(b"./")

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from imgfs.tar.paths import components
 from imgfs.tree.overlay import Overlay
 from imgfs.tree.tree import NO_LAYER, Tree
-from imgfs.tree.whiteouts import OPAQUE, WHITEOUT
+from imgfs.tree.whiteouts import OPAQUE, WHITEOUT, marker
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,9 +72,9 @@ def _remover(parts: list[bytes], tree: Tree) -> str:
     directory = 0
     for depth, part in enumerate(parts):
         here = b"/".join(parts[:depth])
-        if depth and tree.lookup(directory, OPAQUE) is not None:
+        if depth and marker(tree, directory, OPAQUE) is not None:
             return f"the opaque directory {_shown(here)}"
-        if tree.lookup(directory, WHITEOUT + part) is not None:
+        if marker(tree, directory, WHITEOUT + part) is not None:
             return f"the whiteout {_shown(b'/'.join([*parts[:depth], WHITEOUT + part]))}"
         entry = tree.lookup(directory, part)
         if entry is None:

@@ -14,7 +14,7 @@ from imgfs.tar.fields import possible_owner, possible_time
 NO_LAYER = 0xFFFFFFFF
 """In place of a layer's number: a directory that no layer has a member for, only members below it."""
 
-OTHER_NAME, PLAIN_NAME, DOTTED_NAME = range(3)
+OTHER_NAME, PLAIN_NAME, DOTTED_NAME, LITERAL_NAME = range(4)
 
 _EVERY = 64  # so many directories on the way to one that is asked for, one is remembered
 _MAX_REMEMBERED = 16 << 20  # bytes of paths
@@ -33,7 +33,7 @@ class Tree:
     `records` and `headers`: where the entry's member begins in its layer's tar, and how many bytes of headers come
     before its data; of a layer in `copies`, places in that copy. `forms` says whether those headers, as they stand,
     say of this very entry what it is: OTHER_NAME where they do not, PLAIN_NAME where they do by its path, DOTTED_NAME
-    where with `./` before that.
+    where with `./` before that; LITERAL_NAME where they do not, and the entry is no whiteout whatever its name is.
     """
 
     def __init__(self) -> None:

@@ -8,7 +8,7 @@ import stat
 from bisect import bisect_left
 from collections.abc import Iterable
 
-from imgfs.tree.tree import NO_LAYER, Tree
+from imgfs.tree.tree import LITERAL_NAME, NO_LAYER, Tree
 
 WHITEOUT, OPAQUE, AUFS = b".wh.", b".wh..wh..opq", b".wh..wh."
 """How the names of whiteouts begin, the one that makes a directory opaque, those of AUFS's own files."""
@@ -29,6 +29,12 @@ def ref(layer: int, entry: int) -> Ref:
 def place(of: Ref) -> tuple[int, int]:
     """The numbers of the layer and of the entry."""
     return of >> _BITS, of & (1 << _BITS) - 1
+
+
+def marker(tree: Tree, directory: int, name: bytes) -> int | None:
+    """The entry in a directory with the name of a whiteout, unless it is known to be none."""
+    entry = tree.lookup(directory, name)
+    return None if entry is None or tree.forms[entry] == LITERAL_NAME else entry
 
 
 class OverlaidLayer:
@@ -90,7 +96,7 @@ class OverlaidLayer:
 
     def is_opaque(self, directory: int) -> bool:
         """Whether nothing of lower layers is in a directory."""
-        if self._marked and self.tree.lookup(directory, OPAQUE) is not None:
+        if self._marked and marker(self.tree, directory, OPAQUE) is not None:
             return True
         return self.tree.xattrs.get(directory, {}).get(_OPAQUE_XATTR) == b"y"
 
@@ -115,6 +121,8 @@ class OverlaidLayer:
 
     def _is_marker(self, entry: int, name: bytes) -> bool:
         """Whether what is named like a whiteout is one: engines take none for what a path goes through."""
+        if self.tree.forms[entry] == LITERAL_NAME:
+            return False
         return self.tree.layers[entry] != NO_LAYER or name.startswith(AUFS)
 
     def _is_whiteout(self, entry: int) -> bool:

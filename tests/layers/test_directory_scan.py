@@ -3,6 +3,7 @@
 import os
 import socket
 import stat
+import subprocess
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -138,11 +139,53 @@ def test_links_lead_nowhere_and_sockets_are_left_out(tmp_path: Path) -> None:
         layer(tmp_path, "dir", is_bottom=True).tree()
 
 
-def test_a_file_named_like_a_whiteout_hides_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    (tmp_path / "l").mkdir()
-    (tmp_path / "l/.wh.a").touch()
-    assert paths(layer(tmp_path, "l", is_bottom=True).tree()) == []
-    assert "a file with the name of a whiteout" in caplog.text
+def test_files_named_like_whiteouts_are_files(tmp_path: Path) -> None:
+    require_root()
+    with TemporaryDirectory(dir="/dev/shm") as work:
+        folder = Path(work)
+        lower, upper, top = (folder / name for name in ("0", "1", "top"))
+        for path in (lower / "d/in", upper / ".wh.d/in", upper / "d/.wh..wh..opq", top):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.mkdir() if path == top else path.write_text(str(path))
+        for name in ("a", "b", "h"):
+            (lower / name).write_text(f"lower {name}")
+        (upper / ".wh.a").write_text("upper")
+        os.link(upper / ".wh.a", upper / ".wh.h")
+        os.mknod(upper / "b", stat.S_IFCHR, 0)
+        (upper / ".wh.b").symlink_to("target")
+        layers = [layer(folder, "0", is_bottom=True), layer(folder, "1")]
+        trees = [each.tree() for each in layers]
+        ours = tree_facts(overlay_trees(trees, "image"), contents(layers, trees))
+        subprocess.run(
+            ["mount", "-t", "overlay", "-o", f"ro,lowerdir={upper}:{lower}", "overlay", top], check=True
+        )
+        try:
+            theirs = real_facts(top)
+        finally:
+            subprocess.run(["umount", top], check=True)
+        # what they have in common with other names of their files is not known of them
+        assert {path: fact[:-1] for path, fact in compared(ours).items()} == {
+            path: fact[:-1] for path, fact in compared(theirs).items()
+        }
+
+
+def test_a_file_named_like_a_whiteout_that_is_there_is_left_out(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    require_root()
+    for path in (tmp_path / "l/.wh.d/in", tmp_path / "l/o/.wh..wh..opq"):
+        path.parent.mkdir(parents=True)
+        path.touch()
+    os.mknod(tmp_path / "l/d", stat.S_IFCHR, 0)
+    os.setxattr(tmp_path / "l/o", "trusted.overlay.opaque", b"y")
+    tree = layer(tmp_path, "l").tree()
+    assert sorted(paths(tree)) == [".wh.d", "o", "o/.wh..wh..opq"]
+    lower = tmp_path / "0"
+    (lower / "o/in").mkdir(parents=True)
+    (lower / "d").touch()
+    merged = overlay_trees([layer(tmp_path, "0", is_bottom=True).tree(), tree], "image")
+    assert paths(merged) == ["o"]
+    assert caplog.text.count("it has the name of a whiteout that is there, too") == 3
 
 
 def test_a_name_too_long_for_a_whiteout_stays_a_device(tmp_path: Path) -> None:
