@@ -15,7 +15,7 @@ from tests.engines.machine import HOST, Machine, machine
 from tests.images import TestImage, digest, oci_layout
 from tests.tools import require_tool
 
-_CONFIG = """
+CONFIG = """
 version = 2
 root = "{root}"
 state = "{folder}/state"
@@ -89,7 +89,7 @@ def containerd(inside: Machine, folder: Path, root: Path, more: str = "") -> Ite
     `more` is what else its configuration has.
     """
     config, log, made = folder / "config.toml", folder / "log", Containerd(inside, root, folder / "grpc.sock")
-    config.write_text(_CONFIG.format(folder=folder, root=root) + more)
+    config.write_text(CONFIG.format(folder=folder, root=root) + more)
     with inside.running(log, "containerd", "-c", config):
         assert eventually(made.socket.exists, 20), log.read_text()
         assert eventually(lambda: bool(made.ctr("version", check=False)), 20), log.read_text()
