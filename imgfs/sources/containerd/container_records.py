@@ -112,7 +112,7 @@ class DatabaseRecords:
 
     def stamp(self) -> object:
         """As of `Records`."""
-        return self.files.stamp([_place(record) for record in self.records])
+        return self.files.stamp(sorted({_place(record) for record in self.records}))
 
     def read(self, report: Report) -> Iterator[Recorded]:
         """As of `Records`."""

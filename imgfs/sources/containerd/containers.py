@@ -25,6 +25,7 @@ from imgfs.sources.finder import FoundContainer, FoundImage, LayerRef, Report
 
 _FOLDER = "io.containerd.snapshotter.v1."
 _OVERLAYFS, _NATIVE = "overlayfs", "native"
+_MAX_SNAPSHOTS = 1_000_000  # that all containers stand on, those of each counted again
 
 
 class SnapshotKey(NamedTuple):
@@ -83,9 +84,12 @@ class ContainerSearch:
         self._report = report
         self._known: dict[str, Mapping[bytes, _Snapshot]] = {}  # by snapshotter
         self._keys: dict[SnapshotKey, bytes] = {}
+        self._left = _MAX_SNAPSHOTS
         self._stacks: list[tuple[Recorded, Sequence[_Snapshot]]] = []
-        self._layers: dict[ChainID, tuple[Sequence[DiffID], Sequence[LayerRef]]] = {}
-        self._images: dict[ChainID, list[FoundImage]] = {}
+        self._layers: dict[
+            ChainID, tuple[FoundImage, int]
+        ] = {}  # an image, and how many of its layers it is of
+        self._images: dict[ChainID, list[FoundImage]] = {}  # by the chain ID of all their layers
         for recorded in records.read(report):
             try:
                 self._stacks.append((recorded, self._stack(recorded.snapshot)))
@@ -105,7 +109,7 @@ class ContainerSearch:
         chain_id = None
         for number, chain_id in enumerate(chain_ids(found.image.diff_ids), 1):
             if chain_id in self._wanted:
-                self._layers.setdefault(chain_id, (found.image.diff_ids[:number], found.layers[:number]))
+                self._layers.setdefault(chain_id, (found, number))
         if chain_id in self._wanted and chain_id is not None:
             self._images.setdefault(chain_id, []).append(found)
 
@@ -121,9 +125,7 @@ class ContainerSearch:
 
     def _found(self, recorded: Recorded, stack: Sequence[_Snapshot]) -> FoundContainer:
         chain = [snapshot.chain_id for snapshot in stack]
-        diff_ids, layers = next(
-            filter(None, (self._below(chain[:end]) for end in range(len(chain), 0, -1))), ((), ())
-        )
+        diff_ids, layers = self._below(chain)
         known = len(layers)
         tops = [chain_id for chain_id in chain if chain_id is not None][-1:]
         images = (
@@ -139,11 +141,16 @@ class ContainerSearch:
             recorded.open_log,
         )
 
-    def _below(self, chain: Sequence[ChainID | None]) -> tuple[Sequence[DiffID], Sequence[LayerRef]] | None:
-        """The layers of an image that are all that lies below a place of a stack; None if there are others."""
-        top = chain[-1]
-        found = None if top is None else self._layers.get(top)
-        return found if found is not None and list(chain_ids(found[0])) == list(chain) else None
+    def _below(self, chain: Sequence[ChainID | None]) -> tuple[Sequence[DiffID], Sequence[LayerRef]]:
+        """The layers of an image that a stack begins with, as many as there are."""
+        known: FoundImage | None = None
+        count = 0
+        for chain_id in chain:
+            found = None if chain_id is None else self._layers.get(chain_id)
+            if found is None or found[1] != count + 1:
+                break
+            known, count = found
+        return ((), ()) if known is None else (known.image.diff_ids[:count], known.layers[:count])
 
     def _own(self, snapshotter: str, stack: Sequence[_Snapshot], number: int) -> OwnLayer:
         snapshot, is_live = stack[number], number == len(stack) - 1
@@ -175,6 +182,9 @@ class ContainerSearch:
         stack: list[_Snapshot] = []
         wanted = self._keys[key]
         while wanted:
+            self._left -= 1
+            if self._left < 0:
+                raise StoreError(f"containers stand on more than {_MAX_SNAPSHOTS} snapshots")
             if wanted not in known or len(stack) > MAX_LAYERS:
                 raise Corrupt(
                     f"what its snapshot stands on, {_text(wanted)[:80]!r}, is missing or has no end"

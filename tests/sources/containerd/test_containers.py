@@ -256,3 +256,12 @@ def test_one_that_is_damaged_is_named_and_the_others_are_seen(
         (problem,) = source.problems
         assert problem.startswith(f"skipping container {container_id.decode()}")
         assert problem.endswith(why)
+
+
+def test_very_many_snapshots_are_not_followed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("imgfs.sources.containerd.containers._MAX_SNAPSHOTS", 5)
+    root = Made(tmp_path)
+    root.record({b"one": container(), b"two": container()})
+    with opened(root) as source:
+        assert source.containers.keys() == {"one"}
+        assert list(source.problems) == ["skipping container two: containers stand on more than 5 snapshots"]
