@@ -30,7 +30,7 @@ class ErofsPlace:
         with self.root.open(self.name) as blob:
             stamp = blob.stamp()
             image = ErofsImage(blob, path)
-            ranges, packer, seen = Ranges(), MemberPacker(blob.size), hashlib.sha256()
+            ranges, packer, seen = Ranges(), MemberPacker(blob.size), hashlib.sha256(repr(stamp).encode())
             for member, inode in overlay_members(
                 _files(image), TRUSTED, lambda name: f"{path}: {quoted(name)}"
             ):

@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass, field
 from threading import Lock
 from typing import ClassVar
+from weakref import ReferenceType, ref
 
 from imgfs.blob import Blob, blob_chunks
 from imgfs.digest import ChainID, DiffID
@@ -22,6 +23,14 @@ from imgfs.tree.rebuilt import RebuiltPlan, why_not
 _OTHER = "the tar that is made of them is another"
 
 
+@dataclass
+class _Made:
+    """A tar that has the diff ID, made of the files in the state `copy`."""
+
+    plan: RebuiltPlan
+    copy: str
+
+
 @dataclass(slots=True)
 class RebuiltLayer:
     """A `Layer` that is kept as `files`; `indexes` keeps what is known of its tar. Safe to use from several threads."""
@@ -30,8 +39,9 @@ class RebuiltLayer:
     indexes: IndexStore
     has_tar: ClassVar[bool] = False
     _failure: str = field(default="", init=False, compare=False)
-    # with the copy that it is of
-    _made: tuple[str, RebuiltPlan] | None = field(default=None, init=False, compare=False)
+    _size: int | None = field(default=None, init=False, compare=False)
+    # while a tar is open: it takes memory for each header
+    _made: ReferenceType[_Made] | None = field(default=None, init=False, compare=False)
     _lock: Lock = field(default_factory=Lock, init=False, compare=False)
 
     @property
@@ -52,18 +62,17 @@ class RebuiltLayer:
 
     @property
     def known_size(self) -> int | None:
-        made = self._made
-        return None if made is None else made[1].size
+        return self._size
 
     @property
     def is_verified(self) -> bool:
         return self.files.is_verified
 
     def look_for_size(self) -> int | None:
-        if self._made is None and not self._failure:
+        if self._size is None and not self._failure:
             known = self.indexes.rebuilt(self.diff_id)
-            return known.size if known is not None and known.writer is not None else None
-        return self.known_size
+            self._size = known.size if known is not None and known.writer is not None else None
+        return self._size
 
     def listed_size(self) -> int | None:
         return self.files.listed_size()
@@ -76,41 +85,44 @@ class RebuiltLayer:
 
     def open(self) -> TarBlob:
         with self._lock:
-            made = self._made
+            made = None if self._made is None else self._made()
             if made is None:
-                made = self._made = self._make()
-        copy, plan = made
-        return ScannedTar(FlatTar(plan, lambda _: self.files.open_content(copy)))
+                made = self._make()
+                self._made = ref(made)
+                self._size = made.plan.size
+        held = made  # by what is returned
+        return ScannedTar(FlatTar(held.plan, lambda _: self.files.open_content(held.copy)))
 
-    def _make(self) -> tuple[str, RebuiltPlan]:
+    def _make(self) -> _Made:
         """A tar that has the diff ID. Raises StoreError if there is none, and what reading the files raises."""
         if not self._failure:
             tree = self.files.tree()
             copy = tree.copies[0]
             plan = self._find(tree, copy)
             if plan is not None:
-                return copy, plan
+                return _Made(plan, copy)
         raise StoreError(
             f"layer {self.diff_id}: there is no tar of it: {self.files.why}, and {self._failure}"
         )
 
     def _find(self, tree: Tree, copy: str) -> RebuiltPlan | None:
-        self._failure = why_not(tree) or ""
-        if self._failure:
-            return None
-        known = self.indexes.rebuilt(self.diff_id)
-        if known is not None and known.copy == copy:
-            for writer in WRITERS:
-                if writer.name == known.writer:
+        """The tar of a tree; None, and `_failure` says why, if that is not known. Raises what reading files raises."""
+        why = why_not(tree)
+        if why is None:
+            known = self.indexes.rebuilt(self.diff_id)
+            if known is not None and known.copy == copy:
+                names = {writer.name: writer for writer in WRITERS}
+                writer = names.get(known.writer or "")
+                if writer is not None:
                     return RebuiltPlan(tree, writer)
-        else:
-            for writer in WRITERS:
-                plan = RebuiltPlan(tree, writer)
-                if self._is_right(plan, copy):
-                    self._note(copy, writer, plan.size)
-                    return plan
-            self._note(copy, None, 0)
-        self._failure = _OTHER
+            else:
+                for writer in WRITERS:
+                    plan = RebuiltPlan(tree, writer)
+                    if self._is_right(plan, copy):
+                        self._note(copy, writer, plan.size)
+                        return plan
+                self._note(copy, None, 0)
+        self._failure = why or _OTHER
         return None
 
     def _is_right(self, plan: RebuiltPlan, copy: str) -> bool:
