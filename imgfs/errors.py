@@ -12,6 +12,7 @@
     ├── AmbiguousName (ENOENT)        a name that is of another image in another store
     ├── Corrupt (EIO)                 bytes that do not match their digest or format
     ├── StoreError (EIO)              a store, source or cache that cannot be read or written
+    │   ├── FileChanged               a file that another program has changed since its size was read
     │   └── SourceNotFound (ENOENT)   a place where there is no source of that kind
     ├── InvalidRules (EINVAL)         rules for `imgfs check` that do not parse
     ├── InUse (EBUSY)                 an image that others are based on, a database that keeps changing
@@ -82,6 +83,14 @@ class Corrupt(ImgfsError):
 
 class StoreError(ImgfsError):
     pass
+
+
+class FileChanged(StoreError):
+    """A file is shorter than it was, another one, or gone; `data` is what it has by now of the bytes that were read."""
+
+    def __init__(self, message: str, data: bytes) -> None:
+        super().__init__(message)
+        self.data = data
 
 
 class SourceNotFound(StoreError):

@@ -9,7 +9,7 @@ from imgfs.blob.resolve import Links
 from imgfs.blob.root import Root
 from imgfs.blob.sparse import SparseBlob
 from imgfs.blob.stream import BlobStream
-from imgfs.blob.wrappers import HeldBlob, SharedBlob, WatchedBlob, WrappedBlob
+from imgfs.blob.wrappers import HeldBlob, PaddedBlob, SharedBlob, WatchedBlob, WrappedBlob
 
 __all__ = [
     "ANYONE",
@@ -24,6 +24,7 @@ __all__ = [
     "HeldBlob",
     "Links",
     "MemoryBlob",
+    "PaddedBlob",
     "Root",
     "SharedBlob",
     "Slice",

@@ -1,10 +1,14 @@
 """Blobs with the bytes of another one."""
 
+import logging
 from collections.abc import Callable
 from threading import Lock
 from typing import Generic, TypeVar
 
 from imgfs.blob.blob import Blob
+from imgfs.errors import FileChanged
+
+logger = logging.getLogger("imgfs")
 
 B = TypeVar("B", bound=Blob)
 
@@ -52,6 +56,29 @@ class HeldBlob(WrappedBlob[Blob]):
 
     def try_close(self) -> bool:
         return self._held.try_close() and super().try_close()
+
+
+class PaddedBlob(WrappedBlob[Blob]):
+    """`blob`, with zeros for what files that became shorter lack, as GNU tar pads them; each such file is logged."""
+
+    def __init__(self, blob: Blob) -> None:
+        super().__init__(blob)
+        self._logged: set[str] = set()
+
+    def pread(self, size: int, offset: int) -> bytes:
+        try:
+            return super().pread(size, offset)
+        except FileChanged as change:
+            if str(change) not in self._logged:
+                self._logged.add(str(change))
+                logger.warning("%s; zeros are read for what is missing", change)
+            return change.data.ljust(size, b"\0")
+
+    def try_pread(self, size: int, offset: int) -> bytes | None:
+        try:
+            return super().try_pread(size, offset)
+        except FileChanged:
+            return None
 
 
 class SharedBlob:

@@ -14,7 +14,7 @@ from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file, output_folder, output_option
 from imgfs.errors import StoreError
 from imgfs.rootfs.copy_out import CopyOut
-from imgfs.sources.chosen import ChosenImage, ChosenRoot
+from imgfs.sources.chosen import ChosenContainer, ChosenImage, ChosenRoot
 from imgfs.view.tars import open_rootfs_tar
 
 
@@ -30,11 +30,11 @@ from imgfs.view.tars import open_rootfs_tar
 @click.option(
     "--tar",
     "form",
-    type=click.Choice(["flat", "rootfs", "verbatim"]),
+    type=click.Choice(["flat", "diff", "rootfs", "verbatim"]),
     default="flat",
     show_default=True,
-    help="Write the merged root file system; or all layers, as one tar (rootfs), or end to end byte for byte "
-    "(verbatim).",
+    help="Write the merged root file system; or of a container its own layer (diff); or all layers, as one tar "
+    "(rootfs), or end to end byte for byte (verbatim).",
 )
 @source_option
 @store_option
@@ -43,8 +43,9 @@ def export(
 ) -> None:
     """Write the root file system of an IMAGE or a CONTAINER as a tar, as docker export does, or unpack it.
 
-    With --tar rootfs or verbatim the tar has all layers of an image, and so also what later layers delete. Unpacked as
-    root, files keep their owners; otherwise they belong to the user.
+    With --tar diff the tar has what a container changed, as docker commit makes a layer of it, with whiteouts for what
+    it deleted. With --tar rootfs or verbatim it has all layers of an image, and so also what later layers delete.
+    Unpacked as root, files keep their owners; otherwise they belong to the user.
 
     \b
     Examples:
@@ -75,13 +76,17 @@ def _write(named: ChosenRoot, output: str, form: str) -> None:
     with ExitStack() as stack:
         if form == "flat":
             blob = stack.enter_context(stack.enter_context(named.root_fs()).flat_tar())
+        elif form == "diff":
+            if not isinstance(named, ChosenContainer):
+                raise StoreError(f"{named.term}: --tar diff is for containers")
+            blob = stack.enter_context(stack.enter_context(named.own_fs()).flat_tar())
         elif not isinstance(named, ChosenImage):
             raise StoreError(f"{named.term}: --tar {form} is for images; the layer of a container has no tar")
         else:
             images = named.snapshot.source_of(named.image_id).store
             blob = stack.enter_context(open_rootfs_tar(images, named.image_id, verbatim=form == "verbatim"))
         file = stack.enter_context(output_file(output))
-        if form != "flat":
+        if form in ("rootfs", "verbatim"):
             tell("this tar has all layers, with files that later ones delete or replace")
         with progress_bar(named.term, blob.known_size) as advance:
             for chunk in blob_chunks(blob):

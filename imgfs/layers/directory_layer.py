@@ -13,7 +13,7 @@ from imgfs.blob import Blob, FileBlob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.blob.held_files import HeldFiles
 from imgfs.digest import ChainID, DiffID
-from imgfs.errors import StoreError, quoted
+from imgfs.errors import FileChanged, StoreError, quoted
 from imgfs.layers.directory_diff import changed_members
 from imgfs.layers.directory_scan import DirectoryScan, ScannedMembers, scan_of, scanned_members
 from imgfs.layers.layer import check_copy
@@ -22,6 +22,8 @@ from imgfs.layers.overlay_members import TRUSTED
 from imgfs.tar import TarBlob
 from imgfs.tar.split import FileExtent, Split, SplitTar
 from imgfs.tree import Tree, build_tree
+
+_GONE = (errno.ENOENT, errno.ENOTDIR, errno.ELOOP)  # ELOOP: it is a symbolic link now
 
 
 @dataclass(slots=True)
@@ -156,32 +158,37 @@ class _Files:
     def read(
         self, files: HeldFiles, extent: FileExtent, start: int, end: int, *, may_block: bool = True
     ) -> bytes:
-        """As `LooseFiles.read`, but there is no checksum to compare with."""
+        """As `LooseFiles.read`, but there is no checksum to compare with. Raises FileChanged where files may change."""
+        is_live = self.mtimes_ns is None
+        text = f"{self.name}: file {quoted(extent.name)} has changed since its directory was read"
         try:
             with files.tree.open(extent.name, may_block=may_block) as file:
-                self._check(file, extent)
+                is_same = self._is_same(file, extent)
                 data = file.pread(end - start, start) if may_block else file.try_pread(end - start, start)
         except BlockingIOError:
             raise
+        except StoreError:  # it is no regular file any more, or became shorter right now
+            if is_live:
+                raise FileChanged(text, b"") from None
+            raise
         except OSError as error:
-            text = f"{self.name}: file {quoted(extent.name)} cannot be read: {error.strerror}"
-            raise StoreError(text) from error
+            if is_live and error.errno in _GONE:
+                raise FileChanged(f"{self.name}: file {quoted(extent.name)} is gone", b"") from error
+            why = f"{self.name}: file {quoted(extent.name)} cannot be read: {error.strerror}"
+            raise StoreError(why) from error
         if data is None:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        if not is_same:
+            raise FileChanged(text, data) if is_live else StoreError(text)
         return data
 
     def hold(self, files: HeldFiles, extent: FileExtent, *, may_block: bool = True) -> Blob | None:
         """Hold nothing: a file is opened by its name, to see that it is still the one that was found."""
         return None
 
-    def _check(self, file: FileBlob, extent: FileExtent) -> None:
+    def _is_same(self, file: FileBlob, extent: FileExtent) -> bool:
         status, number = file.status, extent.number
         is_same = status.st_ino == self.inodes[number]
         if self.mtimes_ns is None:
-            is_same = is_same and file.size >= extent.size
-        else:
-            is_same = is_same and (file.size, status.st_mtime_ns) == (extent.size, self.mtimes_ns[number])
-        if not is_same:
-            raise StoreError(
-                f"{self.name}: file {quoted(extent.name)} has changed since its directory was read"
-            )
+            return is_same and file.size >= extent.size
+        return is_same and (file.size, status.st_mtime_ns) == (extent.size, self.mtimes_ns[number])

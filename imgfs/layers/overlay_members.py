@@ -133,7 +133,9 @@ def hiding(before: bytes, name: bytes, status: Status, *, as_device: bool = Fals
     It is a device, as the kernel has it, where the name of a file would be too long, or if it is so wanted.
     """
     if len(WHITEOUT + name) <= MAX_NAME and not as_device:
-        return _marker(before + WHITEOUT + name, status)
+        marker = _marker(before + WHITEOUT + name, status)
+        marker.mode = 0o600  # as Docker writes it; Podman has 0
+        return marker
     device = _member(before + name, status, CHARACTER_DEVICE, {})
     device.devmajor = device.devminor = 0
     return device

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 
-from imgfs.blob import Folder, Slice, blob_chunks
+from imgfs.blob import Folder, PaddedBlob, Slice, blob_chunks
 from imgfs.rootfs.rootfs import RootFS, Stat
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import member_header
@@ -241,6 +241,6 @@ def _member(root: RootFS, found: Stat, path: bytes, link: bytes | None) -> Itera
         found.xattrs if link is None else {},
     )
     if is_file:
-        with root.content(found.inode) as content:
+        with PaddedBlob(root.content(found.inode)) as content:
             yield from blob_chunks(content)
         yield bytes(padded(found.size) - found.size)

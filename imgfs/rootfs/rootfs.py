@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from threading import RLock
 from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
-from imgfs.blob import Blob, HeldBlob, Slice, SparseBlob
+from imgfs.blob import Blob, HeldBlob, PaddedBlob, Slice, SparseBlob
 from imgfs.blob.stream import BlobStream
 from imgfs.rootfs.glob import glob_matcher
 from imgfs.rootfs.open_layers import OpenLayers
@@ -292,8 +292,12 @@ class RootFS:
             return self._plan
 
     def flat_tar(self) -> Blob:
-        """All of it as one tar, as `docker export` gives it; the caller closes it. Layers are opened as it is read."""
-        return FlatTar(self.flat_plan, self._layer)
+        """All of it as one tar, as `docker export` gives it; the caller closes it. Layers are opened as it is read.
+
+        Of a single layer, it is the layer's tar, whiteouts among its members. Files that change meanwhile are padded or
+        cut to the size that they had.
+        """
+        return FlatTar(self.flat_plan, lambda number: PaddedBlob(self._layer(number)))
 
     def close(self) -> None:
         """Let go of the layers that are open; those are closed with the last file. Never blocks."""

@@ -10,7 +10,7 @@ from functools import cached_property
 
 from imgfs.cache import Cache
 from imgfs.digest import DiffID, ImageID
-from imgfs.errors import NotFound
+from imgfs.errors import NotFound, StoreError
 from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources.union import ContainerAt, Snapshot
 from imgfs.store import Image, ImageStore, LayerStack
@@ -142,6 +142,12 @@ class ChosenContainer(ChosenRoot):
             for number, is_last in enumerate([*[False] * (len(found.own) - 1), True], len(diff_ids))
         ]
         return [*_labels(diff_ids, steps), *own]
+
+    def own_fs(self) -> RootFS:
+        """What it changed alone, with whiteouts as files. Raises StoreError if that is not kept apart."""
+        if self.at.found.is_whole:
+            raise StoreError(f"{self.term}: its storage driver does not keep apart what it changed")
+        return RootFS.of(self.layers, self._trees, self._name, only=len(self.layers.diff_ids) - 1)
 
     def base_fs(self) -> RootFS:
         """What the container saw before it changed anything. Raises NotFound if that is not known any more."""

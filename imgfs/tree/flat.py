@@ -65,7 +65,8 @@ class FlatPlan:
             entry = waiting.pop()
             if entry:
                 yield entry
-            waiting += sorted(self._tree.children(entry), key=places.__getitem__, reverse=True)
+            # names of one file lie in one place: they stay sorted
+            waiting += sorted(self._tree.children(entry), key=places.__getitem__)[::-1]
 
     def _places(self) -> list[int]:
         """For each entry a number that grows with the first place where something of it or below it lies."""

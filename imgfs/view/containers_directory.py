@@ -9,6 +9,7 @@ from imgfs.sources.union import ContainerAt, Union
 from imgfs.view.container_trees import ContainerTrees
 from imgfs.view.links import ImageLink
 from imgfs.view.node import Directory, File, FixedDirectory, Node, Origin, Symlink
+from imgfs.view.tars import FlatTarFile
 from imgfs.view.texts import LiveText
 
 _BY_NAME = b"by-name"
@@ -93,6 +94,7 @@ class ContainerDirectory(FixedDirectory):
         self.makers = {
             b"rootfs": lambda: self._tree("rootfs"),
             b"upper": lambda: None if self._at.found.is_whole else self._tree("upper"),
+            b"diff.tar": lambda: None if self._at.found.is_whole else self._diff_tar(),
             b"config.json": lambda: self._file("config.json", self._at.found.open_record),
             b"image": self._image,
             b"log": lambda: self._file("log", self._at.found.open_log),
@@ -108,6 +110,12 @@ class ContainerDirectory(FixedDirectory):
         top = self._trees.table(self._at, name).top()
         top.name_may_change = True  # to the tree of a later moment
         return top
+
+    def _diff_tar(self) -> Node:
+        table = self._trees.table(self._at, "upper")
+        tar = FlatTarFile(f"{table.key}.tar", table, self.mtime_ns)
+        tar.name_may_change = True  # to that of a later moment
+        return tar
 
     def _file(self, name: str, open_file: Callable[[], Blob] | None) -> Node | None:
         return (

@@ -3,7 +3,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from imgfs.blob import SharedBlob, WatchedBlob
+from imgfs.blob import MemoryBlob, PaddedBlob, SharedBlob, WatchedBlob
+from imgfs.errors import FileChanged, StoreError
 from tests.blob.blobs import Shy
 
 
@@ -90,3 +91,26 @@ def test_readers_in_many_threads_together_get_to_the_end_once() -> None:
         list(pool.map(lambda offset: blob.pread(100, offset), range(0, 10_000, 100)))
     assert sum(reported) == 10_000
     assert min(reported) > 0
+
+
+class _Shrunk(MemoryBlob):
+    """A file of which less is there than it had; with `error`, that is raised instead."""
+
+    error: Exception | None = None
+
+    def pread(self, size: int, offset: int) -> bytes:
+        raise self.error or FileChanged("x has changed", super().pread(size, offset))
+
+    try_pread = pread
+
+
+def test_what_a_file_has_lost_is_zeros_and_logged_once(caplog: pytest.LogCaptureFixture) -> None:
+    blob = _Shrunk(b"abc")
+    with PaddedBlob(blob) as padded:
+        assert padded.pread(5, 1) == b"bc\0\0\0"
+        assert padded.try_pread(5, 1) is None
+        assert padded.pread(2, 5) == b"\0\0"
+        assert caplog.messages == ["x has changed; zeros are read for what is missing"]
+        blob.error = StoreError("cannot be read")
+        with pytest.raises(StoreError, match="cannot be read"):
+            padded.pread(1, 0)

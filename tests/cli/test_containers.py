@@ -143,5 +143,12 @@ def test_commands_read_a_container(imgfs: Imgfs, root: str, tmp_path: Path) -> N
         assert sorted(tar.getnames()) == [".dockerenv", "b", "etc", "etc/motd"]
     imgfs("export", "--source", root, "name1", "-C", tmp_path / "there")
     assert sorted(os.listdir(tmp_path / "there")) == [".dockerenv", "b", "etc"]
+    with tarfile.open(
+        fileobj=io.BytesIO(imgfs("export", "--source", root, "name1", "--tar", "diff").stdout)
+    ) as tar:
+        assert tar.getnames() == ["etc", "etc/.wh.gone", "etc/motd"]
+        assert (tar.getmember("etc/.wh.gone").mode, tar.getmember("etc/.wh.gone").size) == (0o600, 0)
+    said = imgfs("export", "--source", root, "app:1", "--tar", "diff", status=1).stderr
+    assert said == b"imgfs: app:1: --tar diff is for containers\n"
     said = imgfs("export", "--source", root, "name1", "--tar", "rootfs", status=1).stderr
     assert said == b"imgfs: name1: --tar rootfs is for images; the layer of a container has no tar\n"

@@ -60,6 +60,10 @@ class Containers(ABC):
         """Have the engine write a container's files to a tar; returns whether it can."""
         return False
 
+    def commit(self, container: str, name: str) -> bool:
+        """Have the engine make an image of a container; returns whether it does so from its own layer as it lies."""
+        return False
+
     def changes(self, container: str) -> set[str] | None:
         """The lines in which the engine lists what a container changed, None if it does not."""
         return None
@@ -90,6 +94,10 @@ class OfDocker(Containers):
     def export(self, container: str, path: Path) -> bool:
         self.engine.command("export", "-o", path, container)
         return True
+
+    def commit(self, container: str, name: str) -> bool:
+        self.engine.command("commit", container, name)
+        return self.engine.driver == "overlay2"
 
     def changes(self, container: str) -> set[str] | None:
         return set(self.engine.command("diff", container).splitlines())
@@ -126,6 +134,10 @@ class OfPodman(Containers):
     def export(self, container: str, path: Path) -> bool:
         self.engine.command("export", "-o", path, container)
         return True
+
+    def commit(self, container: str, name: str) -> bool:
+        self.engine.command("commit", container, name)
+        return self.engine.driver == "overlay"
 
     def changes(self, container: str) -> set[str] | None:
         return set(self.engine.command("diff", container).splitlines())

@@ -1,7 +1,9 @@
 """Containers of real engines with random changes, against what the engine and the kernel show of them."""
 
+import io
 import json
 import os
+import tarfile
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,6 +15,7 @@ import pytest
 
 from tests.conftest import Imgfs, Mount, eventually
 from tests.engines.containers import NAME, STARTS, Containers, OfContainerd, OfDocker, OfPodman
+from tests.engines.engine import run
 from tests.engines.machine import HOST, SUITES
 from tests.engines.mutations import mutate
 from tests.engines.test_rootfs import extracted
@@ -135,6 +138,37 @@ def _only_podman_lists(ours: set[str], theirs: set[str]) -> list[str]:
     directories = {line[2:].rpartition("/")[0] for line in ours}
     assert left <= {"/dev", "/proc", "/run", "/sys"} | directories
     return [line[2:] for line in theirs - ours if line[0] == "C"]
+
+
+def test_its_own_layer_is_the_tar_that_the_engine_commits(
+    mount: Mount, changed: Changed, tmp_path: Path
+) -> None:
+    if not changed.engine.commit(changed.ids["c3"], "committed:1"):
+        return
+    with mount(changed.engine.source) as top:
+        tar = top / "containers/by-name/c3/diff.tar"
+        ours = _members(tar)
+        layers = top / "tags" / changed.engine.image_name.replace(NAME, "committed/1") / "layers"
+        theirs = _members(max(layers.glob("*.tar")))
+        assert run("tar", "tf", tar).count("\n") + 1 == len(ours)
+    optional = {
+        name for name in ours if name.endswith("/.wh..wh..opq")
+    }  # Podman has none where nothing is hidden
+    assert ours.keys() - optional <= theirs.keys() <= ours.keys()
+    assert {name: ours[name] for name in theirs} == theirs
+
+
+def _members(path: Path) -> dict[str, tuple[object, ...]]:
+    """What the members of a tar are, by name; which of the names of a file comes first is left open."""
+    names: dict[str, tuple[object, ...]] = {}
+    with tarfile.open(path) as tar:
+        for member in tar:
+            of = tar.getmember(member.linkname) if member.islnk() else member
+            content = (tar.extractfile(of) or io.BytesIO()).read() if of.isreg() else of.linkname
+            device = (of.devmajor, of.devminor) if of.isdev() and not of.isfifo() else None
+            mode = 0 if "/.wh." in f"/{member.name}" else of.mode & 0o7777  # one for all, each engine its own
+            names[member.name] = of.type, mode, of.uid, of.gid, of.size, device, content
+    return names
 
 
 def test_a_change_of_a_running_container_is_seen(mount: Mount, changed: Changed) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID
-from imgfs.errors import StoreError
+from imgfs.errors import FileChanged, StoreError
 from imgfs.layers import DirectoryLayer, DirectoryPlace
 from imgfs.tree import Tree
 
@@ -78,8 +78,28 @@ def test_a_live_file_may_grow_and_not_shrink(folder: Path) -> None:
         file.write(b", second")
     assert read(layer, tree, b"a") == b"first"
     (folder / "l/a").write_bytes(b"x")
-    with pytest.raises(StoreError, match="has changed"):
+    with pytest.raises(FileChanged, match="file 'a' has changed") as error:
         read(layer, tree, b"a")
+    assert error.value.data == b"x"
+
+
+def test_a_live_file_that_is_gone_or_another_says_what_there_is(folder: Path) -> None:
+    layer = made(folder, is_live=True)
+    tree = layer.tree()
+    (folder / "l/new").write_bytes(b"another one")
+    (folder / "l/new").rename(folder / "l/a")
+    with pytest.raises(FileChanged) as error:
+        read(layer, tree, b"a")
+    assert error.value.data == b"anoth"
+    for make in (
+        Path.unlink,
+        lambda path: path.symlink_to("d/b"),
+        lambda path: (path.unlink(), path.mkdir()),
+    ):
+        make(folder / "l/a")
+        with pytest.raises(FileChanged) as error:
+            read(layer, tree, b"a")
+        assert error.value.data == b""
 
 
 def test_a_file_that_was_replaced_by_a_link_is_not_followed(folder: Path) -> None:

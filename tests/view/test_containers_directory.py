@@ -1,13 +1,17 @@
 """`containers/`: a directory for each, links by name, and trees of one moment each."""
 
 import errno
+import io
+import os
 import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 import pytest
 
 from imgfs.sources.union import Union
-from imgfs.view import Directory, RootDirectory, Symlink, container_trees
+from imgfs.view import Directory, File, RootDirectory, Symlink, container_trees
 from tests.containers import docker_container, state, write_record
 from tests.images import TestImage
 from tests.splitting import docker_root
@@ -49,6 +53,7 @@ def test_a_container_has_its_files_its_record_its_log_and_its_state(
     assert [name for name, _ in _listing(top, place)] == [
         b"rootfs",
         b"upper",
+        b"diff.tar",
         b"config.json",
         b"image",
         b"log",
@@ -123,6 +128,55 @@ def test_trees_of_one_that_does_not_run_are_looked_at_again_when_its_record_chan
     assert _union(top).refresh()
     later = _top(top, f"containers/{container_id}/upper")
     assert [name for name, _ in later.entries()] == [b"new"]
+
+
+def test_its_own_layer_is_a_tar_that_can_be_read_while_files_change(
+    root: Path, images: list[TestImage], view: View, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    container_id, own = docker_container(root, images[0], State=state("running"))
+    for name in ("grows", "shrinks", "goes", "is-replaced"):
+        (own / name).write_text(name)
+    (own / "dir").mkdir()
+    os.mknod(own / "dir/gone", 0o020000, os.makedev(0, 0))
+    (own / "emptied").mkdir()
+    os.setxattr(own / "emptied", "trusted.overlay.opaque", b"y")
+    os.link(own / "grows", own / "link")
+    node = find(view(f"docker:{root}"), f"containers/{container_id}/diff.tar")
+    assert isinstance(node, File)
+    with node.open() as blob:
+        first = tmp_path / "first.tar"
+        first.write_bytes(blob.pread(blob.size, 0))
+        with (own / "grows").open("a") as file:
+            file.write(" and grows")
+        (own / "shrinks").write_text("s")
+        (own / "goes").unlink()
+        (own / "new").write_text("other")
+        (own / "new").rename(own / "is-replaced")
+        second = tmp_path / "second.tar"
+        second.write_bytes(b"".join(blob.pread(1000, offset) for offset in range(0, blob.size, 1000)))
+        assert node.known_size == blob.size == second.stat().st_size
+    for path in (first, second):
+        listed = subprocess.run(["tar", "tf", path], capture_output=True, check=True)
+        assert listed.stderr == b""
+        assert listed.stdout.decode().split() == [
+            "goes",
+            "grows",
+            "link",
+            "is-replaced",
+            "shrinks",
+            "emptied/",
+            "emptied/.wh..wh..opq",
+            "dir/",
+            "dir/.wh.gone",
+        ]
+    with tarfile.open(second) as tar:
+        content = {each.name: (tar.extractfile(each) or io.BytesIO()).read() for each in tar if each.isreg()}
+        assert tar.getmember("link").linkname == "grows"
+    assert content["grows"] == b"grows"
+    assert content["shrinks"] == b"s".ljust(7, b"\0")
+    assert content["goes"] == bytes(4)
+    assert content["is-replaced"] == b"other".ljust(11, b"\0")
+    assert len(caplog.messages) == 3
 
 
 def test_what_is_gone_is_reported(root: Path, images: list[TestImage], view: View) -> None:
