@@ -335,9 +335,9 @@ def test_one_large_config_named_without_end_is_left_soon(tmp_path: Path, indexer
         layout.blob(json.dumps({"config": config, "layers": [], "n": number}).encode())
         for number in range(2000)
     ]
-    began = time.monotonic()
+    began = time.process_time()
     source = open_source(layout.finish(entry, *manifests), indexer)
-    assert time.monotonic() - began < 30
+    assert time.process_time() - began < 30
     assert list(source.store.map()) == [image]
     assert "configs and manifests take more than 512 MiB" in source.problems[-1]
 

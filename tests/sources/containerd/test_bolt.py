@@ -196,9 +196,9 @@ def test_damage_is_an_error_or_harmless_and_never_takes_long(tmp_path: Path, dat
             case "cut":
                 del sound[data.draw(st.integers(8192, len(sound))) :]
     path = _written(tmp_path, bytes(sound))
-    began = time.monotonic()
+    began = time.process_time()
     try:
         read_bolt(partial(FileBlob, path), everything)
     except ImgfsError as error:
         assert path in str(error)
-    assert time.monotonic() - began < 2
+    assert time.process_time() - began < 2
