@@ -21,7 +21,7 @@ def run(*command: str | Path, stdin: bytes = b"", environment: Mapping[str, str]
         capture_output=True,
         check=False,
         env=os.environ | environment,
-        timeout=600,  # seconds; on a busy machine debootstrap takes some minutes
+        timeout=600,  # seconds; on a busy machine mmdebstrap takes some minutes
     )
     assert done.returncode == 0, f"{command}: {done.stderr.decode(errors='replace')}"
     return done.stdout.decode().strip()

@@ -135,7 +135,14 @@ def _debian(layout: Path, folder: Path, steps: Sequence[str]) -> None:
     run(umoci, "init", "--layout", layout)
     run(umoci, "new", "--image", f"{layout}:new")
     run(umoci, "unpack", "--image", f"{layout}:new", bundle)
-    run(require_tool("debootstrap"), "--variant=minbase", "bookworm", bundle / "rootfs")
+    run(
+        require_tool("mmdebstrap"),
+        "--quiet",
+        "--mode=root",
+        "--variant=minbase",
+        "bookworm",
+        bundle / "rootfs",
+    )
     run(umoci, "repack", "--refresh-bundle", "--image", f"{layout}:0", bundle)
     for number, step in enumerate(steps, 1):
         run("chroot", bundle / "rootfs", "sh", "-ec", step, environment={"DEBIAN_FRONTEND": "noninteractive"})
