@@ -154,4 +154,4 @@ def test_what_only_reads_makes_nothing(
         assert os.listdir(top / "images") == []
         assert not (own / "data").exists()
         imgfs("load", "-q", docker_archive(tmp_path / "a.tar", [OLD]))
-        assert eventually(lambda: os.listdir(top / "images") == [OLD.id[7:]], 5), "once it is there"
+        assert eventually(lambda: os.listdir(top / "images") == [OLD.id[7:]]), "once it is there"

@@ -25,7 +25,7 @@ def in_front(source: str | Path, top: Path) -> Iterator["subprocess.Popen[bytes]
     command = [sys.executable, "-m", "imgfs", "mount", "-f", str(source), str(top)]
     with subprocess.Popen(command) as daemon:
         try:
-            assert eventually(lambda: os.path.ismount(top), 20)
+            assert eventually(lambda: os.path.ismount(top))
             yield daemon
         finally:
             daemon.send_signal(signal.SIGCONT)

@@ -405,11 +405,11 @@ def test_in_front_it_logs_to_standard_error_and_ends_on_sigterm(
     top.mkdir()
     command = [sys.executable, "-m", "imgfs", "mount", "-f", str(layout), str(top)]
     with subprocess.Popen(command, stderr=subprocess.PIPE) as process:
-        assert eventually(lambda: os.path.ismount(top), 10)
+        assert eventually(lambda: os.path.ismount(top))
         process.terminate()
         assert process.stderr is not None
         stderr = process.stderr.read().decode()
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
     assert not os.path.ismount(top)
     assert "skipping manifest" in stderr
     assert "Traceback" not in stderr
@@ -431,7 +431,7 @@ def test_in_front_it_reports_to_the_service_manager(
             assert os.path.ismount(top)
             process.terminate()
             assert manager.recv(1000) == b"STOPPING=1"
-            assert process.wait(10) == 0
+            assert process.wait(60) == 0
 
 
 def test_the_table_of_mounts_shows_the_sources_as_they_were_given(
@@ -478,7 +478,7 @@ def test_as_many_files_may_be_open_as_the_user_may_have(
     command = [*few, sys.executable, "-m", "imgfs", "mount", "-f", str(archive), str(top)]
     with subprocess.Popen(command) as process:
         try:
-            assert eventually(lambda: os.path.ismount(top), 10)
+            assert eventually(lambda: os.path.ismount(top))
             assert resource.prlimit(process.pid, resource.RLIMIT_NOFILE) == (most, most)
         finally:
             process.terminate()

@@ -113,9 +113,9 @@ def test_a_mounted_image_follows_its_name(imgfs: Imgfs, mount: Mount, tmp_path: 
     with mount(f"docker:[{docker}]one:1") as top:
         assert (top / "tags/one/1/rootfs/name").read_bytes() == b"one"
         names.write_text(names.read_text().replace(images[0].id, images[1].id))
-        assert eventually(lambda: os.listdir(top / "images") == [images[1].id[7:]], 5)
+        assert eventually(lambda: os.listdir(top / "images") == [images[1].id[7:]])
         link = top / "tags/one/1"
-        assert eventually(lambda: link.exists() and (link / "rootfs/name").read_bytes() == b"two", 5)
+        assert eventually(lambda: link.exists() and (link / "rootfs/name").read_bytes() == b"two")
 
 
 def test_a_tag_alone_is_a_name_in_a_mount_too(imgfs: Imgfs, mount: Mount, tmp_path: Path) -> None:

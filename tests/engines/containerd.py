@@ -91,8 +91,8 @@ def containerd(inside: Machine, folder: Path, root: Path, more: str = "") -> Ite
     config, log, made = folder / "config.toml", folder / "log", Containerd(inside, root, folder / "grpc.sock")
     config.write_text(CONFIG.format(folder=folder, root=root) + more)
     with inside.running(log, "containerd", "-c", config):
-        assert eventually(made.socket.exists, 20), log.read_text()
-        assert eventually(lambda: bool(made.ctr("version", check=False)), 20), log.read_text()
+        assert eventually(made.socket.exists), log.read_text()
+        assert eventually(lambda: bool(made.ctr("version", check=False))), log.read_text()
         yield made
 
 
@@ -152,7 +152,7 @@ def running_registry(folder: Path) -> Iterator[str]:
     with (folder / "registry-log").open("wb") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        assert eventually(lambda: b"listening on" in (folder / "registry-log").read_bytes(), 20)
+        assert eventually(lambda: b"listening on" in (folder / "registry-log").read_bytes())
         yield address
     finally:
         process.terminate()

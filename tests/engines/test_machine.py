@@ -37,13 +37,13 @@ def test_nothing_runs_or_is_mounted_after_a_test_run_is_killed(suite: str, tmp_p
     command = [sys.executable, "-c", HELD, suite, str(tmp_path / "log"), SECONDS]
     with subprocess.Popen(command, stdin=subprocess.PIPE) as held:
         try:
-            assert eventually(_sleeps, 20)
+            assert eventually(_sleeps)
             assert "machine" not in {
                 line.split()[0] for line in Path("/proc/self/mounts").read_text().splitlines()
             }
         finally:
             os.kill(held.pid, signal.SIGKILL)
-    assert eventually(lambda: not _sleeps(), 20)
+    assert eventually(lambda: not _sleeps())
 
 
 def test_what_is_written_inside_stays_there_but_for_temporary_files(suite: str, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ def test_what_is_added_is_verified_one_after_another_whatever_fails() -> None:
 
     for number in range(2):
         verifier.add(lambda take, number=number: verify(number))  # type: ignore[misc]
-    assert eventually(lambda: seen == [0, 1], 10)
+    assert eventually(lambda: seen == [0, 1])
     verifier.close()
 
 

@@ -68,7 +68,7 @@ def test_reads_that_decode_the_same_again_and_again_get_a_copy(
                     assert tar.pread(500, offset) == data[offset : offset + 500]
             decoded = tar._indexed.decoded if isinstance(tar._indexed, RandomBlob) else 0
             if limit:
-                assert eventually(lambda: tar._content.copy is not None, 10)
+                assert eventually(lambda: tar._content.copy is not None)
                 assert decoded < 7 * len(data)
             else:
                 assert decoded > 9 * len(data)
@@ -171,7 +171,7 @@ def test_one_huge_zstd_frame_is_read_from_a_sparse_copy_within_the_budget(tmp_pa
         assert not copies(tmp_path)
         with layer.open() as tar:
             assert tar.pread(1000, 29_000_000) == data[29_000_000:29_001_000]
-        assert eventually(lambda: bool(copies(tmp_path)), 10)
+        assert eventually(lambda: bool(copies(tmp_path)))
         (copy,) = copies(tmp_path)
         status = copy.stat()
         assert status.st_size == len(data)

@@ -67,7 +67,7 @@ def test_what_is_open_stays_readable_whatever_happens_to_its_path(
                 assert len(layer.members()) == 12
         if lose is not replace_with_nonsense:
             # a pass that is still running reads what was open, and so do those who come meanwhile
-            assert eventually(lambda: not any("layer" in path for path in descriptors(tmp_path)), 20)
+            assert eventually(lambda: not any("layer" in path for path in descriptors(tmp_path)))
             with pytest.raises((ImgfsError, OSError)):
                 layer.open()
 
@@ -115,7 +115,7 @@ def test_readers_share_one_descriptor_and_the_last_one_closes_it(tmp_path: Path,
         assert tars[0].size == len(DATA)
         for tar in tars:
             tar.close()
-        assert eventually(lambda: descriptors(tmp_path) == before, 10)
+        assert eventually(lambda: descriptors(tmp_path) == before)
 
 
 def test_readers_in_many_threads_leave_no_descriptor(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_readers_in_many_threads_leave_no_descriptor(tmp_path: Path) -> None:
 
         with ThreadPoolExecutor(8) as pool:
             assert all(pool.map(read, range(200)))
-        assert eventually(lambda: descriptors(tmp_path) == before, 10)
+        assert eventually(lambda: descriptors(tmp_path) == before)
 
 
 def test_states_follow_each_other(tmp_path: Path) -> None:

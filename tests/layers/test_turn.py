@@ -2,7 +2,9 @@
 
 import time
 from concurrent.futures import ThreadPoolExecutor
-from threading import Event
+from types import SimpleNamespace
+
+import pytest
 
 from imgfs.layers.turn import Turn
 from tests.conftest import eventually
@@ -30,20 +32,19 @@ def test_the_next_comes_when_the_turn_ends() -> None:
         assert second.result(5) is not first
 
 
-def test_who_gets_on_keeps_the_turn_and_who_does_not_loses_it() -> None:
-    turn, stuck = Turn(patience=0.3), Event()
+def test_who_gets_on_keeps_the_turn_and_who_does_not_loses_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 0.0
+    monkeypatch.setattr("imgfs.layers.turn.time", SimpleNamespace(monotonic=lambda: now))
+    turn = Turn(patience=0.05)
     first = turn.take()
-
-    def work() -> None:
-        while not stuck.wait(0.02):
-            first.advance()
-
-    with ThreadPoolExecutor(2) as pool:
-        pool.submit(work)
+    with ThreadPoolExecutor(1) as pool:
         second = pool.submit(turn.take)
-        time.sleep(0.6)
+        for _ in range(5):
+            now += 0.04
+            first.advance()
+            time.sleep(0.06)  # the second looks again
         assert not second.done()
-        stuck.set()
-        assert eventually(second.done, 5)
+        now += 0.06
+        assert eventually(second.done)
         first.leave()  # which ends nothing, as it was not its turn any more
         assert turn.try_take() is None

@@ -55,7 +55,7 @@ def served(top: Path, options: str = "") -> Iterator["Popen[bytes]"]:
             yield process
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=10)
+            _, errors = process.communicate(timeout=60)
         assert (process.returncode, errors) == (0, b""), errors.decode()
     assert not os.path.ismount(top)
 

@@ -53,7 +53,7 @@ def test_a_busy_mount_says_who_uses_it_and_how(
         used = f"{tmp_path}: used by {Path(sys.executable).name} (PID {pid}): {use.format(top=tmp_path)}"
         assert [reason for reason in caught.value.reasons if "other users" not in reason] == [used]
         unmount(str(tmp_path))
-        assert process.wait(10) == 0
+        assert process.wait(60) == 0
 
 
 def test_a_process_with_many_files_is_named_once(tmp_path: Path) -> None:

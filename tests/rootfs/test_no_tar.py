@@ -54,7 +54,7 @@ def top(tmp_path: Path, folders: list[Path]) -> Iterator[Path]:
             yield top / "tags/trees"
         finally:
             process.terminate()
-            _, errors = process.communicate(timeout=10)
+            _, errors = process.communicate(timeout=60)
     assert (process.returncode, errors) == (0, b"")
 
 

@@ -26,7 +26,7 @@ def mounted(tmp_path: Path) -> Iterator[tuple[Path, "subprocess.Popen[bytes]"]]:
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
     with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as daemon:
         try:
-            assert eventually(lambda: os.path.ismount(top), 20)
+            assert eventually(lambda: os.path.ismount(top))
             yield top / "tags/x:1/rootfs/data", daemon
         finally:
             daemon.kill()

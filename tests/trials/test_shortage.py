@@ -30,7 +30,7 @@ def test_what_is_read_is_right_or_eio_and_the_mount_lives(
     limited = ["prlimit", f"--as={megabytes << 20}", *command]
     with subprocess.Popen(limited, stderr=subprocess.PIPE) as daemon:
         try:
-            assert eventually(lambda: os.path.ismount(top) or daemon.poll() is not None, 20)
+            assert eventually(lambda: os.path.ismount(top) or daemon.poll() is not None)
             assert daemon.poll() is None
             read = [_rootfs(top, image) for image in images]
             assert daemon.poll() is None
