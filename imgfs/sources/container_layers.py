@@ -11,6 +11,7 @@ from imgfs.digest import ChainID, DiffID
 from imgfs.layers import (
     DirectoryLayer,
     DirectoryPlace,
+    ErofsPlace,
     Indexer,
     Layer,
     LayerMetadata,
@@ -27,12 +28,12 @@ class OwnLayer:
     `stamp` is of something that changes whenever the engine mounts the layer, None where there is nothing such.
     """
 
-    place: DirectoryPlace = field(compare=False)
+    place: DirectoryPlace | ErofsPlace = field(compare=False)
     name: str
     stamp: FileStamp | None
 
     @classmethod
-    def at(cls, place: DirectoryPlace, mounted: str | None = None) -> "OwnLayer":
+    def at(cls, place: DirectoryPlace | ErofsPlace, mounted: str | None = None) -> "OwnLayer":
         """The layer at a place; mounting it changes the file `mounted` below the same root. Raises OSError."""
         stamp = None if mounted is None else FileStamp.of(place.root.stat(mounted))
         return cls(place, place.root.path_of(place.name), stamp)

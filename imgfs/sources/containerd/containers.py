@@ -4,7 +4,8 @@ Format: containerd, core/snapshots/storage/bolt.go: a snapshot is called `<names
 what `snapshots` says, the name of its `parent`. The key of a layer of an image is its chain ID; those between these and
 the container's own are of files that Docker mounts over, or are of an image that is gone. Where Docker's own builder
 made an image, such snapshots lie between its layers, too, and containers see them though the image does not have them
-(tried with Docker 26). An overlayfs that is mounted makes its `work/work` again (Linux, fs/overlayfs/super.c).
+(tried with Docker 26). What a container changes is in a directory with overlayfs and with erofs. An overlayfs that is
+mounted makes its `work/work` again (Linux, fs/overlayfs/super.c).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -15,7 +16,7 @@ from typing import NamedTuple, Protocol
 from imgfs.blob import Blob, Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, StoreError, describe
-from imgfs.layers import TRUSTED, USER, DirectoryPlace, chain_ids
+from imgfs.layers import TRUSTED, USER, DirectoryPlace, ErofsPlace, chain_ids
 from imgfs.sources.container import Container
 from imgfs.sources.container_layers import OwnLayer
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
@@ -24,7 +25,8 @@ from imgfs.sources.documents import MAX_LAYERS
 from imgfs.sources.finder import FoundContainer, FoundImage, LayerRef, Report
 
 _FOLDER = "io.containerd.snapshotter.v1."
-_OVERLAYFS, _NATIVE = "overlayfs", "native"
+_OVERLAYFS, _EROFS, _NATIVE = "overlayfs", "erofs", "native"
+_IMAGE = "rwlayer.img"  # of ext4, where erofs is so configured
 _MAX_SNAPSHOTS = 1_000_000  # that all containers stand on, those of each counted again
 
 
@@ -158,14 +160,18 @@ class ContainerSearch:
         if snapshotter == _NATIVE:
             below = f"{_FOLDER}{snapshotter}/snapshots/{stack[number - 1].id}" if number else None
             return OwnLayer.at(DirectoryPlace(self._files, name, is_live=is_live, below=below))
+        if snapshotter == _EROFS and not is_live:
+            return OwnLayer.at(ErofsPlace(self._files, f"{name}/layer.erofs"))
         prefix = USER if self._files.stat().st_uid else TRUSTED  # as an ordinary user's containerd mounts
+        if self._files.exists(f"{name}/{_IMAGE}"):
+            raise StoreError(f"its files are in a file system image, {name}/{_IMAGE}, which cannot be read")
         place = DirectoryPlace(self._files, f"{name}/fs", prefix, is_live=is_live)
         work = _work(snapshotter, snapshot)
         return OwnLayer.at(place, work if self._files.exists(work) else None)
 
     def _stack(self, key: SnapshotKey) -> Sequence[_Snapshot]:
         """A snapshot and those that it stands on, bottom first. Raises StoreError, Corrupt or OSError."""
-        if key.snapshotter not in (_OVERLAYFS, _NATIVE):
+        if key.snapshotter not in (_OVERLAYFS, _EROFS, _NATIVE):
             raise StoreError(
                 f"its files are kept by the snapshotter {key.snapshotter!r}, which cannot be read"
             )

@@ -67,7 +67,7 @@ def snapshot(number: int, parent: bytes = b"", kind: int = 3) -> Tree:
 class Made(Root):
     """A root with the image unpacked, and a container in a namespace that stands on it."""
 
-    def __init__(self, path: Path, namespace: str = "default") -> None:
+    def __init__(self, path: Path, namespace: str = "default", snapshotter: str = "overlayfs") -> None:
         super().__init__(path, IMAGE)
         self.namespace = namespace
         below, above = (f"{namespace}/{number}/".encode() + chain(number) for number in (1, 2))
@@ -77,7 +77,7 @@ class Made(Root):
             f"{namespace}/7/its key-init".encode(): snapshot(7, above),
             f"{namespace}/8/its key".encode(): snapshot(8, f"{namespace}/7/its key-init".encode(), 2),
         }
-        self.snapshotter = path / "io.containerd.snapshotter.v1.overlayfs"
+        self.snapshotter = path / f"io.containerd.snapshotter.v1.{snapshotter}"
         for number, name in {1: "below", 2: "above", 7: "init", 8: "own"}.items():
             files = self.snapshotter / "snapshots" / str(number) / "fs"
             files.mkdir(parents=True)
@@ -265,3 +265,17 @@ def test_very_many_snapshots_are_not_followed(tmp_path: Path, monkeypatch: pytes
     with opened(root) as source:
         assert source.containers.keys() == {"one"}
         assert list(source.problems) == ["skipping container two: containers stand on more than 5 snapshots"]
+
+
+def test_with_erofs_what_it_changed_is_in_a_directory_or_cannot_be_read(tmp_path: Path) -> None:
+    require_root()
+    root = Made(tmp_path, snapshotter="erofs")
+    root.snapshots[b"default/8/its key"] = snapshot(8, list(root.snapshots)[1], 2)
+    root.record({b"one": container(snapshotter=b"erofs")})
+    with opened(root) as source:
+        assert files_of(source) == {"below", "above", "own"}
+    (root.snapshotter / "snapshots/8/rwlayer.img").touch()
+    with opened(root) as source:
+        assert not source.containers
+        (problem,) = source.problems
+        assert problem.startswith("skipping container one: its files are in a file system image")
