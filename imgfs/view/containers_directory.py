@@ -42,7 +42,8 @@ class ContainersDirectory(Directory):
     def entries(self) -> Iterator[tuple[bytes, Node]]:
         yield _BY_NAME, NamesDirectory(self._union)
         for container_id in self._union.snapshot.containers:
-            yield container_id.encode(), self._container(container_id)
+            if container_id.encode() != _BY_NAME:  # as a client of containerd may call one
+                yield container_id.encode(), self._container(container_id)
 
     def _container(self, container_id: str) -> "ContainerDirectory":
         return ContainerDirectory(f"{self.key}/{container_id}", container_id, self._union, self._trees)

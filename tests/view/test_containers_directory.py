@@ -14,6 +14,7 @@ from imgfs.sources.union import Union
 from imgfs.view import Directory, File, RootDirectory, Symlink, container_trees
 from tests.containers import docker_container, state, write_record
 from tests.images import TestImage
+from tests.sources.containerd.test_containers import Made, container
 from tests.splitting import docker_root
 from tests.tools import require_root
 from tests.view.conftest import View, content, find
@@ -187,3 +188,12 @@ def test_what_is_gone_is_reported(root: Path, images: list[TestImage], view: Vie
     assert _union(top).refresh()
     assert top.vanished() == [("/containers", ids[0].encode())]
     assert [name for name, _ in _listing(top, "containers/by-name")] == [b"name2"]
+
+
+def test_one_that_is_called_as_the_directory_of_names_is_listed_once(tmp_path: Path, view: View) -> None:
+    """A client of containerd may give any ID."""
+    made = Made(tmp_path / "containerd")
+    made.record({b"by-name": container(), b"one": container(snapshotKey=b"its key-init")})
+    top = view(f"containerd:{made.path}")
+    assert [name for name, _ in _listing(top, "containers")] == [b"by-name", b"one"]
+    assert isinstance(find(top, "containers/by-name/called"), Symlink)
