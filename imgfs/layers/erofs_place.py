@@ -1,4 +1,9 @@
-"""A layer that is kept as an EROFS image, in the form of overlayfs, as containerd's snapshotter erofs keeps it."""
+"""A layer that is kept as an EROFS image, in the form of overlayfs, as containerd's snapshotter erofs keeps it.
+
+What mkfs.erofs makes of a layer's tar is shown, even where it differs from that (tried with 1.8.6): of a time it takes
+a fraction of fewer than nine digits for that many nanoseconds, and directories that the tar has no member for have the
+time at which the image was made, the root among them.
+"""
 
 import hashlib
 from collections.abc import Iterator

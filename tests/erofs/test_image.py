@@ -29,11 +29,11 @@ WAYS = [
 ]
 
 
-@pytest.fixture(scope="module", params=[1, 2])
-def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     require_root()
     top = tmp_path_factory.mktemp("files") / "top"
-    random_files(top, request.param)
+    random_files(top, 1)
     return top
 
 

@@ -110,6 +110,13 @@ def test_a_single_layer_has_whiteouts_by_their_names(tmp_path: Path) -> None:
     ]
 
 
+def test_no_two_files_are_in_one_place(tmp_path: Path) -> None:
+    entries = [Entry(name, FILE, content) for name, content in (("a", ""), ("b", ""), ("c", "x"), ("d", ""))]
+    make_image_of_tar(tmp_path / "layer.erofs", tar(entries), ["--tar=f"])
+    tree = layer(tmp_path).tree()
+    assert len(set(tree.records)) == len(tree) == 5
+
+
 def content(of: DirectoryLayer, copy: str, place: int) -> bytes:
     with closing(of.open_content(copy)) as blob:
         return blob.pread(4, place)

@@ -38,7 +38,15 @@ def root(tmp_path: Path) -> Path:
     (top / "d/link").symlink_to("../" * 60)
     long = top / ("d" * 60) / ("e" * 60)
     long.mkdir(parents=True)
-    for name in ("f" * 34, "f" * 35, "g" * 120, "é", "\udcff"):
+    for name in (
+        "f",
+        "g" * 100,
+        "g" * 101,
+        "é",
+        "\udcff",
+        *(f"{'h' * size}/{'i' * 50}" for size in (33, 34)),
+    ):
+        (long / name).parent.mkdir(exist_ok=True)
         (long / name).write_bytes(name.encode("utf-8", "surrogateescape"))
     os.mkfifo(top / "fifo")
     os.mknod(top / "device", 0o020600, os.makedev(5, 300))
