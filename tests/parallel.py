@@ -30,6 +30,17 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
         engines = _ENGINES.match(nodeid)
         return f"engines of {engines[1]}" if engines else nodeid.partition("::")[0]
 
+    def _check_nodes_have_same_collection(self) -> bool:
+        """Raise an error if a worker has other tests than another, as names that depend on the time make it.
+
+        To show how lists of thousands of names differ takes pytest-xdist minutes.
+        """
+        first, *others = self.registered_collections.values()
+        for other in others:
+            if other != first:
+                raise RuntimeError(f"workers collected different tests: {sorted({*first} ^ {*other})}")
+        return True
+
     def _assign_work_unit(self, node: Any) -> None:
         """Give a worker the next group.
 
