@@ -109,6 +109,12 @@ def _found_in_layers(named: ChosenRoot, pattern: str, deleted: bool) -> Iterator
             for path in root.find(pattern):
                 yield number, path, root
         return
+    with named.root_fs() as seen:
+        yield from deleted_in_layers(named, seen, pattern)
+
+
+def deleted_in_layers(named: ChosenRoot, seen: RootFS, pattern: str) -> Iterator[tuple[int, str, RootFS]]:
+    """What matches in layers and is not seen in the end: the number of a layer, a path, and the tree that has it."""
     current: list[RootFS] = []
 
     def layers() -> Iterator[RootFS]:  # one at a time, as each takes memory
@@ -116,9 +122,8 @@ def _found_in_layers(named: ChosenRoot, pattern: str, deleted: bool) -> Iterator
             current[:] = [root]
             yield root
 
-    with named.root_fs() as seen:
-        for number, _, path in hidden_paths(seen, layers(), [pattern]):
-            yield number, path, current[0]
+    for number, _, path in hidden_paths(seen, layers(), [pattern]):
+        yield number, path, current[0]
 
 
 @click.command(short_help="Show which layer a path comes from.")

@@ -58,7 +58,7 @@ def folder(tmp_path: Path, imgfs: Imgfs, monkeypatch: pytest.MonkeyPatch) -> Pat
         ("imgfs cache prune --ca", ["--cache-size"]),
         ("imgfs nonesuch ", []),
         ("imgfs export --t", ["--tar"]),
-        ("imgfs export --tar ", ["flat", "rootfs", "verbatim"]),
+        ("imgfs export --tar ", ["diff", "flat", "rootfs", "verbatim"]),
         ("imgfs export --tar=f", ["--tar=flat"]),
         ("imgfs export -o x", ["x.tar"]),
         ("imgfs export -C ", ["layout/", "short/"]),

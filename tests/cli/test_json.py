@@ -64,6 +64,7 @@ COMMANDS = {
     "find --layers": "find --layers {archive}:example/app:1 *",
     "diff": "diff {archive}:example/base:1 {archive}:example/app:1",
     "drift": "drift --source docker:{root} name1",
+    "timeline": "timeline --deleted {archive}:example/app:1",
     "verify": "verify {archive}",
     "index": "index {archive}",
     "doctor": "doctor",
