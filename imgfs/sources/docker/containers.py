@@ -2,6 +2,7 @@
 
     containers/<id>/config.v2.json                 what it is and in which state; replaced when that changes
     containers/<id>/<id>-json.log                  what it has written, with the log driver json-file
+    containers/<id>/local-logs/container.log       the same with the log driver local
 
 Of a Docker that keeps images by itself:
 
@@ -38,6 +39,7 @@ from imgfs.store.timestamp import parse_time
 
 _FOLDER = "containers"
 _RECORD = "config.v2.json"
+_LOCAL_LOG = "local-logs/container.log"
 _ID = re.compile(r"[0-9a-f]{64}")
 
 
@@ -121,8 +123,9 @@ class Records:
 
     def log(self, container_id: str) -> Callable[[], Blob] | None:
         """What opens the file that a container's output is logged to; None if there is none."""
-        name = f"{_FOLDER}/{container_id}/{container_id}-json.log"
-        return partial(self._root.open, name) if self._root.exists(name) else None
+        names = (f"{_FOLDER}/{container_id}/{name}" for name in (f"{container_id}-json.log", _LOCAL_LOG))
+        found = next(filter(self._root.exists, names), None)
+        return None if found is None else partial(self._root.open, found)
 
     def _ids(self) -> list[str]:
         try:

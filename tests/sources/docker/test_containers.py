@@ -170,3 +170,23 @@ def test_one_in_containerd_has_dockers_record_and_the_files_of_its_snapshot(tmp_
         write_record(root, container_id, IMAGE, "overlayfs", State=state("running"))
         assert source.refresh()
         assert source.containers[container_id].container.state.status == "running"
+
+
+def test_its_log_is_a_file_with_two_log_drivers(tmp_path: Path, root: Path, images: list[TestImage]) -> None:
+    container_id, _ = docker_container(root, images[0])
+    folder = root / "containers" / container_id
+
+    def log() -> bytes | None:
+        with _opened(tmp_path) as source:
+            open_log = source.containers[container_id].open_log
+            if open_log is None:
+                return None
+            with open_log() as blob:
+                return blob.pread(blob.size, 0)
+
+    assert log() == b'{"log":"hello\\n"}\n'
+    (folder / f"{container_id}-json.log").unlink()
+    assert log() is None
+    (folder / "local-logs").mkdir()
+    (folder / "local-logs/container.log").write_bytes(b"local")
+    assert log() == b"local"
