@@ -6,6 +6,7 @@ of `rebuilt_layer`.
 """
 
 import posixpath
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from imgfs.tar.fields import padded
@@ -32,6 +33,16 @@ _TYPE_BITS = {
     CHARACTER_DEVICE: 0o020000,
     BLOCK_DEVICE: 0o060000,
 }
+_USERS = """
+0 root, 1 daemon, 2 bin, 3 sys, 4 sync, 5 games, 6 man, 7 lp, 8 mail, 9 news, 10 uucp, 13 proxy,
+33 www-data, 34 backup, 38 list, 39 irc, 42 _apt, 65534 nobody
+"""
+_GROUPS = """
+0 root, 1 daemon, 2 bin, 3 sys, 4 adm, 5 tty, 6 disk, 7 lp, 8 mail, 9 news, 10 uucp, 12 man, 13 proxy,
+15 kmem, 20 dialout, 21 fax, 22 voice, 24 cdrom, 25 floppy, 26 tape, 27 sudo, 29 audio, 30 dip,
+33 www-data, 34 backup, 37 operator, 38 list, 39 irc, 40 src, 42 shadow, 43 utmp, 44 video, 45 sasl,
+46 plugdev, 50 staff, 60 games, 100 users, 65534 nogroup
+"""
 
 
 class Writer(NamedTuple):
@@ -39,15 +50,26 @@ class Writer(NamedTuple):
 
     name: str
     has_type_bits: bool
-    owner: bytes
+    users: Mapping[int, bytes]
+    groups: Mapping[int, bytes]
+
+
+def _names(text: str) -> dict[int, bytes]:
+    pairs = (item.split() for item in text.split(","))
+    return {int(number): name.encode() for number, name in pairs}
 
 
 WRITERS = (
-    Writer("BuildKit", has_type_bits=False, owner=b""),
-    Writer("buildah", has_type_bits=True, owner=b""),
-    Writer("Docker", has_type_bits=True, owner=b"root"),
+    Writer("BuildKit", has_type_bits=False, users={}, groups={}),
+    Writer("buildah", has_type_bits=True, users={}, groups={}),
+    Writer("Docker", has_type_bits=True, users=_names(_USERS), groups=_names(_GROUPS)),
 )
-"""BuildKit and containerd, buildah and Podman, and the builder of Docker before that was BuildKit."""
+"""BuildKit, containerd and newer versions of buildah and Podman; older ones; and the builder of Docker before BuildKit,
+on Debian or Ubuntu, with the names that each such machine has (package base-passwd).
+
+Tried on an image of Debian in twelve steps: of the layers without whiteouts, nine of nine of BuildKit (Docker 26.1)
+were equal, nine of nine of buildah 1.39, and five of nine of Docker 20.10, whose others have names of their machine.
+"""
 
 
 def go_header(member: Member, file_type: bytes, writer: Writer) -> bytes:
@@ -77,8 +99,8 @@ def go_header(member: Member, file_type: bytes, writer: Writer) -> bytes:
     _number(block, _GID, member.gid, _SHORT)
     block[_MTIME : _MTIME + 11] = b"%011o" % (member.mtime_ns // 1_000_000_000)
     _text(block, _LINK, _ascii(link)[:_NAME])
-    _text(block, _UNAME, writer.owner if not member.uid else b"")
-    _text(block, _GNAME, writer.owner if not member.gid else b"")
+    _text(block, _UNAME, writer.users.get(member.uid, b""))
+    _text(block, _GNAME, writer.groups.get(member.gid, b""))
     block[_DEVICES : _DEVICES + 15] = b"%07o\0%07o" % (member.devmajor, member.devminor)
     _text(block, _PREFIX_AT, prefix)
     own = _summed(block)

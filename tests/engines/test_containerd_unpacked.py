@@ -208,7 +208,7 @@ def by_go(tmp_path_factory: pytest.TempPathFactory) -> TestImage:
     (folder / "l/d/c").symlink_to("x")
     (folder / "l/d" / ("e" * 120)).write_bytes(b"e")
     os.chown(folder / "l/d", 1000, 1000)
-    program = [str(compiled("go_writer.go", folder)), str(folder / "l"), "false", ""]
+    program = [str(compiled("go_writer.go", folder)), str(folder / "l"), "false", "", ""]
     return TestImage([subprocess.run(program, check=True, capture_output=True).stdout], ["example/go:1"])
 
 

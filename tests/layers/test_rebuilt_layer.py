@@ -50,8 +50,9 @@ def root(tmp_path: Path) -> Path:
         (long / name).write_bytes(name.encode("utf-8", "surrogateescape"))
     os.mkfifo(top / "fifo")
     os.mknod(top / "device", 0o020600, os.makedev(5, 300))
-    (top / "a").chmod(0o4755)
     os.chown(top / "d", 1000, 3_000_000)
+    os.chown(top / "a", 8, 42)  # mail, shadow
+    (top / "a").chmod(0o4755)
     os.setxattr(top / "d-before-d", "security.capability", _CAPABILITY)
     for path in [top, *top.rglob("*")]:
         os.utime(path, ns=(0, 1_600_000_000_000_000_000), follow_symlinks=False)
@@ -59,7 +60,11 @@ def root(tmp_path: Path) -> Path:
 
 
 def written(program: Path, top: Path, writer: Writer) -> bytes:
-    command = [str(program), str(top), str(writer.has_type_bits).lower(), writer.owner.decode()]
+    names = [
+        ",".join(f"{number}={name.decode()}" for number, name in of.items())
+        for of in (writer.users, writer.groups)
+    ]
+    command = [str(program), str(top), str(writer.has_type_bits).lower(), *names]
     return subprocess.run(command, check=True, capture_output=True).stdout
 
 

@@ -1,4 +1,4 @@
-// Writes the tar of a directory as engines write layers: go_writer DIRECTORY TYPE_BITS OWNER > TAR
+// Writes the tar of a directory as engines write layers: go_writer DIRECTORY TYPE_BITS USERS GROUPS > TAR, with names as `0=root,`
 package main
 
 import (
@@ -6,6 +6,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -16,8 +18,21 @@ func check(err error) {
 	}
 }
 
+func parse(text string) map[int]string {
+	names := map[int]string{}
+	for _, item := range strings.Split(text, ",") {
+		number, name, _ := strings.Cut(item, "=")
+		id, err := strconv.Atoi(number)
+		if err == nil {
+			names[id] = name
+		}
+	}
+	return names
+}
+
 func main() {
-	top, hasTypeBits, owner := os.Args[1], os.Args[2] == "true", os.Args[3]
+	top, hasTypeBits := os.Args[1], os.Args[2] == "true"
+	users, groups := parse(os.Args[3]), parse(os.Args[4])
 	writer := tar.NewWriter(os.Stdout)
 	names := map[uint64]string{}
 	check(filepath.Walk(top, func(path string, info os.FileInfo, err error) error {
@@ -38,13 +53,7 @@ func main() {
 		header.Format = tar.FormatPAX
 		header.ModTime = header.ModTime.Truncate(time.Second)
 		header.AccessTime, header.ChangeTime = time.Time{}, time.Time{}
-		header.Name, header.Uname, header.Gname = name, "", ""
-		if header.Uid == 0 {
-			header.Uname = owner
-		}
-		if header.Gid == 0 {
-			header.Gname = owner
-		}
+		header.Name, header.Uname, header.Gname = name, users[header.Uid], groups[header.Gid]
 		if info.IsDir() {
 			header.Name += "/"
 		} else if first, ok := names[status.Ino]; ok {
