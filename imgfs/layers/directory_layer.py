@@ -89,7 +89,7 @@ class DirectoryLayer:
     """A `Layer` that `locate` finds at each call; it raises ImgfsError or OSError if the layer is not there.
 
     `read_size` reads the size of its files where the engine records one; it raises OSError. `why` says why there is no
-    tar of it.
+    tar of it. `label` is what to call it in messages, if not by its diff ID.
     """
 
     chain_id: ChainID
@@ -98,6 +98,7 @@ class DirectoryLayer:
     locate: Callable[[], Place]
     read_size: Callable[[ChainID], int | None] = lambda _: None
     why: str = "it is kept as a directory"
+    label: str = ""
     has_tar: ClassVar[bool] = False
     may_have_tar: ClassVar[bool] = False
     known_size: ClassVar[int | None] = None
@@ -134,7 +135,7 @@ class DirectoryLayer:
 
     @property
     def _name(self) -> str:
-        return f"layer {self.diff_id}"
+        return self.label or f"layer {self.diff_id}"
 
 
 def _are_same(one: FileTree, other: FileTree, name: bytes) -> bool:

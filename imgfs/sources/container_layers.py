@@ -43,7 +43,8 @@ class OwnLayer:
         return self.name, self.stamp
 
     def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
-        return DirectoryLayer(chain_id, diff_id, parent, lambda: self.place, why="it is a container's own")
+        why, label = "it is a container's own", f"layer {self.name}"
+        return DirectoryLayer(chain_id, diff_id, parent, lambda: self.place, why=why, label=label)
 
 
 class ContainerLayers:
