@@ -59,7 +59,8 @@ def test_it_works_where_it_is_installed(
     """The wheel with what it needs, and over it the source distribution."""
     environment = {"PATH": os.environ["PATH"], "HOME": str(tmp_path / "home"), "LC_ALL": "C.UTF-8"}
     subprocess.run([python, "-m", "venv", tmp_path / "venv"], check=True)
-    pip: list[str | Path] = [tmp_path / "venv/bin/pip", "install", "-q", "--disable-pip-version-check"]
+    options = ("-q", "--no-compile", "--disable-pip-version-check")
+    pip: list[str | Path] = [tmp_path / "venv/bin/pip", "install", *options]
     subprocess.run([*pip, built[0]], check=True)
     archive = docker_archive(tmp_path / "images.tar", images)
 
