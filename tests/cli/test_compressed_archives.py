@@ -1,6 +1,7 @@
 """Archives of real tools, compressed by real tools, seen as the archive itself is: mounted, listed and loaded."""
 
 import gzip
+import hashlib
 import json
 import mmap
 import os
@@ -21,7 +22,7 @@ from tests.engines.engine import podman, run, running_docker
 from tests.images import TestImage, docker_archive, layer_tar, new_docker_archive
 from tests.tools import require_tool
 
-Tree = dict[str, tuple[int, int, int, bytes]]
+Tree = dict[str, tuple[int, int, int, str]]
 NOISE = os.urandom(2_000_000)
 IMAGES = [
     TestImage(
@@ -108,7 +109,7 @@ def trees() -> dict[str, Tree]:
 
 
 def _tree(top: Path) -> Tree:
-    """All that a mount shows below `images`: mode, size, time and content by path."""
+    """All that a mount shows below `images`: mode, size, time and link or digest of the content, by path."""
     for path in top.glob("images/*/rootfs.tar"):
         path.read_bytes()  # after which `history` has the sizes of layers
     found = {}
@@ -116,7 +117,9 @@ def _tree(top: Path) -> Tree:
         for name in files:
             path = Path(folder, name)
             status = path.lstat()
-            content = os.readlink(path).encode() if path.is_symlink() else path.read_bytes()
+            content = (
+                os.readlink(path) if path.is_symlink() else hashlib.sha256(path.read_bytes()).hexdigest()
+            )
             key = str(path.relative_to(top))
             found[key] = status.st_mode, status.st_size, status.st_mtime_ns, content
     return found
