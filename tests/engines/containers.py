@@ -140,7 +140,14 @@ class OfPodman(Containers):
         return self.engine.driver == "overlay"
 
     def changes(self, container: str) -> set[str] | None:
-        return set(self.engine.command("diff", container).splitlines())
+        try:
+            return set(self.engine.command("diff", container).splitlines())
+        except (
+            AssertionError
+        ) as error:  # where a file has taken the place of a directory, Podman may fail itself
+            if "not a directory" not in str(error):
+                raise
+            return None
 
 
 class OfContainerd(Containers):
