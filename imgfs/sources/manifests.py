@@ -114,8 +114,8 @@ def read_index(file: Blob, name: str, report: Report) -> list[tuple[int, Descrip
 class ManifestWalk:
     """Follows descriptors down to the images of the place called `place`; `begin` comes first.
 
-    `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. Where `is_partial`,
-    errors say why layers may be missing. `size_of` is that of `BlobRef`.
+    `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. Where only what was
+    pulled is there, `has_layers` tells whether any layer of an image is. `size_of` is that of `BlobRef`.
     """
 
     def __init__(
@@ -123,13 +123,13 @@ class ManifestWalk:
         open_blob: Callable[[Digest], Blob],
         place: str,
         *,
-        is_partial: bool = False,
+        has_layers: Callable[[FoundImage], bool] | None = None,
         size_of: Callable[[ChainID], int | None] = lambda _: None,
     ) -> None:
         self._size_of = size_of
         self._open_blob = open_blob
         self._place = place
-        self._is_partial = is_partial
+        self._has_layers = has_layers
         self._report: Report = ignore
         self._packer = DocumentPacker()
         self._budget = reading_budget(place)
@@ -152,11 +152,20 @@ class ManifestWalk:
     def images(self, top: Descriptor, tags: Sequence[str], aliases: Sequence[str] = ()) -> Iterator[Listed]:
         """The images and artifacts below a descriptor; the first image carries the names, or else the top its tags.
 
-        An entry of an index that is not there is of a platform that was not pulled, as long as another one is there.
+        An entry of an index that is not there, or of which nothing but its documents is, as containerd 2 pulls these,
+        is of a platform that was not pulled, as long as another one is there.
         Raises TooMuch if the place has too many documents; one descriptor that leads to too many is reported.
         """
         waiting, visited, called = [top], set[str](), next(iter(tags), top.digest)
         names, found, absent = tags, 0, list[str]()
+        has_image, without_layers = False, list[tuple[Descriptor, FoundImage]]()
+
+        def named(thing: FoundImage, descriptor: Descriptor) -> FoundImage:
+            nonlocal tags, aliases
+            digests = dict.fromkeys((f"@{descriptor.digest}", f"@{top.digest}"))
+            thing, tags, aliases = thing.named(tags, (*aliases, *digests)), (), ()
+            return thing
+
         while waiting:
             descriptor = waiting.pop()
             if descriptor.digest in visited:
@@ -180,12 +189,16 @@ class ManifestWalk:
                 continue
             waiting += inside
             if isinstance(thing, FoundImage):
-                digests = dict.fromkeys((f"@{descriptor.digest}", f"@{top.digest}"))
-                thing = thing.named(tags, (*aliases, *digests))
-                tags = aliases = ()
+                if self._has_layers is not None and not self._has_layers(thing):
+                    without_layers.append((descriptor, thing))
+                    continue
+                has_image, thing = True, named(thing, descriptor)
             if thing is not None:
                 found += 1
                 yield thing
+        for descriptor, image in () if has_image else without_layers:
+            found += 1
+            yield named(image, descriptor)
         if not found and absent == [top.digest]:
             self._report(f"skipping manifest {top.digest}: it is not there", image=top.digest, names=names)
         elif not found and (names or absent):
@@ -273,7 +286,7 @@ class ManifestWalk:
         try:
             blob = self._open_blob(digest)
         except FileNotFoundError:
-            why = " (it was not pulled, or discarded after unpacking)" if self._is_partial else ""
+            why = " (it was not pulled, or discarded after unpacking)" if self._has_layers else ""
             raise StoreError(f"{self._place}: blob {digest} of a layer is not there{why}") from None
         if size not in (None, blob.size):
             blob.close()

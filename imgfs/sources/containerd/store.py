@@ -58,8 +58,9 @@ class ContainerdFinder(Finder):
         self._version: tuple[State, int, int] | None = None
         self._names: Names | str = ""
         self._snapshots = Snapshots(files)
+        self._blobs = set[str]()  # the digests of those that were there at the last look
         self._walk = ManifestWalk(
-            self._open_blob, files.path, is_partial=True, size_of=self._snapshots.size_of
+            self._open_blob, files.path, has_layers=self._has_layers, size_of=self._snapshots.size_of
         )
         self._check()
         self.writers = frozenset({files.writer})
@@ -76,12 +77,12 @@ class ContainerdFinder(Finder):
         return self._read(), self._files.stamp([_SHA256, *self._mounts]), self._records().stamp()
 
     def find(self, report: Report) -> Iterator[Found]:
-        stored = self._stored()
+        self._blobs = self._stored()
         search = ContainerSearch(self._files, self._records(), report)
         self._mounts = search.watched
         for found in self._find(report):
             if isinstance(found, FoundImage):
-                found = self._with_snapshots(found, stored)
+                found = self._with_snapshots(found)
                 search.see(found)
             yield found
         yield from search.containers()
@@ -125,7 +126,7 @@ class ContainerdFinder(Finder):
     def close(self) -> None:
         self._files.close()
 
-    def _with_snapshots(self, found: FoundImage, stored: set[str]) -> FoundImage:
+    def _with_snapshots(self, found: FoundImage) -> FoundImage:
         """The image, its layers read as they are unpacked where their blobs are not there."""
         chain = list(chain_ids(found.image.diff_ids))
         layers = list(found.layers)
@@ -134,10 +135,15 @@ class ContainerdFinder(Finder):
         for number, (ref, chain_id) in enumerate(zip(layers, chain, strict=True)):
             if not isinstance(ref, BlobRef) or ref.digest is None or ref.digest.algorithm != "sha256":
                 continue
-            snapshot = self._snapshots.find(chain_id) if ref.digest not in stored else None
+            snapshot = self._snapshots.find(chain_id) if ref.digest not in self._blobs else None
             if snapshot is not None:
                 layers[number] = SnapshotRef(ref, snapshot, self._snapshots)
         return replace(found, layers=tuple(layers))
+
+    def _has_layers(self, found: FoundImage) -> bool:
+        """Whether any layer is there, as a blob or unpacked; also of an image that has none."""
+        has_blob = any(isinstance(ref, BlobRef) and ref.digest in self._blobs for ref in found.layers)
+        return has_blob or not found.layers or any(map(self._snapshots.find, chain_ids(found.image.diff_ids)))
 
     def _first_id(self, digest: str) -> ImageID | None:
         found = self._walk.images(Descriptor(digest), ())

@@ -216,3 +216,21 @@ def test_scanning_looks_at_everything_and_believes_nothing(
     assert set(source.store.map()) == {ONE.id, TWO.id}
     assert [problem for problem in source.problems if "failed to verify" in problem]
     assert len(source.problems) == 3
+
+
+def test_a_platform_of_which_only_documents_were_pulled_is_left_out(tmp_path: Path, indexer: Indexer) -> None:
+    """As containerd 2 does, which pulls the configs of all platforms; without any layers, all are shown."""
+    layout = Layout(tmp_path / "io.containerd.content.v1.content")
+    here, there = "here", "there"
+    (here_id, first), (there_id, second) = layout.image(here), layout.image(there)
+    index = str(layout.index(first, second)["digest"])
+    (tmp_path / "io.containerd.metadata.v1.bolt").mkdir()
+    tree: Tree = {b"v1": {b"default": {b"images": {b"a:1": entry(index)}}}}
+    (tmp_path / "io.containerd.metadata.v1.bolt/meta.db").write_bytes(database_of(tree))
+    source = open_source(f"containerd:{tmp_path}", indexer)
+    assert (set(source.store.map()), source.tags) == ({here_id, there_id}, {"a:1": here_id})
+    for name, left in ((here, [there_id]), (there, [here_id, there_id])):
+        (layout.path / "blobs/sha256" / digest(layer_tar({name: b""}))[7:]).unlink()
+        os.utime(layout.path / "blobs/sha256", (1, 1 + len(left)))
+        source.refresh()
+        assert (set(source.store.map()), source.tags) == (set(left), {"a:1": left[0]})
