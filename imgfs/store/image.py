@@ -198,7 +198,7 @@ def _diff_ids(texts: Sequence[str], image_id: ImageID) -> tuple[DiffID, ...]:
         raise InvalidImage(f"image {image_id}: diff ID: {error}") from None
 
 
-@lru_cache(1 << 16)  # images share layers, and so the text of their diff IDs
+@lru_cache(1 << 10)  # images share layers, and so the text of their diff IDs
 def _diff_id(text: str) -> DiffID:
     """A diff ID, which moby takes without its algorithm too."""
     return DiffID(text) if ":" in text else DiffID.from_hex(text)

@@ -3,6 +3,9 @@
 So they are compressed many in one block.
 """
 
+from array import array
+from collections.abc import Sequence
+from itertools import accumulate
 from threading import Lock
 
 from isal import isal_zlib
@@ -11,20 +14,19 @@ _BLOCK = 32 << 10  # bytes of documents; to read one, all that are in its block 
 
 
 class KeptDocument:
-    """The exact bytes of a document, `size` of them."""
+    """The exact bytes of a document."""
 
-    __slots__ = ("_place", "size")
+    __slots__ = ("_kept", "_number")
 
     def __init__(self, data: bytes) -> None:
-        self.size = len(data)
-        # replaced as one, as another thread may be reading it
-        self._place: bytes | tuple[bytes, int] = data
+        self._kept: bytes | _Block = data
+        self._number = 0
 
     @classmethod
     def alone(cls, data: bytes) -> "KeptDocument":
         """A document that is compressed by itself."""
         document = cls(data)
-        document.move(isal_zlib.compress(data, 1), 0)
+        document.move(_Block([data]), 0)
         return document
 
     def __eq__(self, other: object) -> bool:
@@ -33,17 +35,40 @@ class KeptDocument:
     def __hash__(self) -> int:
         return hash(self.read())
 
+    @property
+    def size(self) -> int:
+        """How many bytes it has."""
+        kept = self._kept
+        return len(kept) if isinstance(kept, bytes) else kept.size(self._number)
+
     def read(self) -> bytes:
         """Its bytes."""
-        place = self._place
-        if isinstance(place, bytes):
-            return place
-        block, start = place
-        return isal_zlib.decompress(block)[start : start + self.size]
+        kept = self._kept
+        return kept if isinstance(kept, bytes) else kept.read(self._number)
 
-    def move(self, block: bytes, start: int) -> None:
-        """Take its bytes from a compressed block, at `start` there."""
-        self._place = block, start
+    def move(self, block: "_Block", number: int) -> None:
+        """Take its bytes from a block, in which it has that number."""
+        self._number = number  # first, as another thread may be reading it
+        self._kept = block
+
+
+class _Block:
+    """Documents compressed together, numbered from 0."""
+
+    __slots__ = ("_ends", "_packed")
+
+    def __init__(self, documents: Sequence[bytes]) -> None:
+        self._packed = isal_zlib.compress(b"".join(documents), 1)
+        self._ends = array("Q", accumulate(map(len, documents)))
+
+    def size(self, number: int) -> int:
+        return self._ends[number] - self._start(number)
+
+    def read(self, number: int) -> bytes:
+        return isal_zlib.decompress(self._packed)[self._start(number) : self._ends[number]]
+
+    def _start(self, number: int) -> int:
+        return self._ends[number - 1] if number else 0
 
 
 class DocumentPacker:
@@ -59,15 +84,13 @@ class DocumentPacker:
         document = KeptDocument(data)
         with self._lock:
             self._waiting.append(document)
-            self._size += document.size
+            self._size += len(data)
             if self._size >= _BLOCK:
                 self._pack()
         return document
 
     def _pack(self) -> None:
-        block = isal_zlib.compress(b"".join(document.read() for document in self._waiting), 1)
-        start = 0
-        for document in self._waiting:
-            document.move(block, start)
-            start += document.size
+        block = _Block([document.read() for document in self._waiting])
+        for number, document in enumerate(self._waiting):
+            document.move(block, number)
         self._waiting, self._size = [], 0

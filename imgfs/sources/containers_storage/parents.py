@@ -21,6 +21,7 @@ from imgfs.layers import chain_ids
 from imgfs.store import HistoryEntry, Image
 
 _RFC_3339 = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(?:Z|([+-])(\d\d):(\d\d))")
+_DIGEST_SIZE = 16  # bytes; an image has two of them in memory
 _EPOCH = datetime(1, 1, 1)  # zones are subtracted, which could lead out of the years that there are
 
 
@@ -34,14 +35,14 @@ class HistoryDigests:
     @classmethod
     def of(cls, history: Sequence[HistoryEntry]) -> "HistoryDigests | None":
         """Those of a history in which podman can compare each step; None for any other."""
-        sha, before = hashlib.sha256(), None
+        digest, before = hashlib.blake2b(digest_size=_DIGEST_SIZE), None
         try:
             for step in history:
-                before = sha.digest()
-                sha.update(msgspec.json.encode(_compared(step)))
+                before = digest.digest()
+                digest.update(msgspec.json.encode(_compared(step)))
         except ValueError:
             return None
-        return cls(sha.digest(), before)
+        return cls(digest.digest(), before)
 
 
 @dataclass(frozen=True, slots=True)
