@@ -6,10 +6,12 @@ from imgfs.layers.chain import chain_id, chain_ids
 from imgfs.layers.choice import LayerChoice, copies_of, verified_first
 from imgfs.layers.compressed_file import CompressedFile
 from imgfs.layers.directory_layer import DirectoryLayer, DirectoryPlace
+from imgfs.layers.directory_scan import prefix_of
 from imgfs.layers.erofs_place import ErofsPlace
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import Layer, LayerMetadata, LayerProvider
 from imgfs.layers.overlay_members import TRUSTED, USER
+from imgfs.layers.owner_map import IDRange, OwnerMap
 from imgfs.layers.provider import LayerRegistry
 from imgfs.layers.rebuilt_layer import RebuiltLayer
 from imgfs.layers.split_layer import SplitLayer, SplitPlace, Splits
@@ -28,12 +30,14 @@ __all__ = [
     "DirectoryLayer",
     "DirectoryPlace",
     "ErofsPlace",
+    "IDRange",
     "Indexer",
     "Layer",
     "LayerChoice",
     "LayerMetadata",
     "LayerProvider",
     "LayerRegistry",
+    "OwnerMap",
     "RebuiltLayer",
     "SplitLayer",
     "SplitPlace",
@@ -44,6 +48,7 @@ __all__ = [
     "check_stored",
     "copies_of",
     "index_layer",
+    "prefix_of",
     "stored_size",
     "verified_first",
     "verify_layer",

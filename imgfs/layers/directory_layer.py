@@ -19,6 +19,7 @@ from imgfs.layers.directory_scan import DirectoryScan, ScannedMembers, scan_of, 
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList
 from imgfs.layers.overlay_members import TRUSTED
+from imgfs.layers.owner_map import OwnerMap, mapped
 from imgfs.tar import TarBlob
 from imgfs.tar.split import FileExtent, Split, SplitTar
 from imgfs.tree import Tree, build_tree
@@ -52,7 +53,8 @@ class DirectoryPlace:
 
     `prefix` begins the names of the attributes of overlayfs there, see `scanned_members`. Where it `is_live`, as a
     container's own may be, files may be written to while they are read. If `below` is the name of another directory,
-    both hold whole root file systems, and the layer is what that one lacks.
+    both hold whole root file systems, and the layer is what that one lacks. `owners` are the user namespaces that its
+    files belong to, each in the one before it.
     """
 
     root: Root
@@ -60,10 +62,12 @@ class DirectoryPlace:
     prefix: str = TRUSTED
     is_live: bool = False
     below: str | None = None
+    owners: tuple[OwnerMap, ...] = ()
 
     def scan(self, *, is_bottom: bool) -> Scan:
         """As of `Place`. Raises what `scanned_members` and `changed_members` raise."""
-        found = scan_of(self._members(is_bottom=is_bottom))
+        members = self._members(is_bottom=is_bottom)
+        found = scan_of(mapped(members, self.owners) if self.owners else members)
         packed, found.packed = found.packed, b""
         return Scan(packed, found.copy, partial(self._open, found))
 

@@ -15,7 +15,7 @@ from imgfs.blob import Root
 from imgfs.blob.link_reader import LinkReader
 from imgfs.errors import StoreError
 from imgfs.layers.member_list import MemberPacker
-from imgfs.layers.overlay_members import TRUSTED, LayerFile, overlay_members
+from imgfs.layers.overlay_members import TRUSTED, USER, LayerFile, overlay_members
 from imgfs.tar import Member
 from imgfs.tar.fields import BLOCK
 from imgfs.tar.split import Recipe
@@ -97,9 +97,20 @@ def can_read_trusted() -> bool:
     """Whether this process is shown attributes that begin with `trusted.`: without an error, others are not."""
     with open("/proc/thread-self/status", encoding="ascii", errors="replace") as file:
         effective = next((line.split()[1] for line in file if line.startswith("CapEff:")), "0")
+    return bool(int(effective, 16) & _SYS_ADMIN) and _is_in_first_namespace()
+
+
+def prefix_of(store: Root) -> str:
+    """How overlayfs marks files in a store: USER if it is mounted by an ordinary user, who is root in `podman unshare`.
+
+    Raises OSError.
+    """
+    return USER if store.stat().st_uid or not _is_in_first_namespace() else TRUSTED
+
+
+def _is_in_first_namespace() -> bool:
     has_namespaces = os.path.exists("/proc/self/ns/user")
-    is_first = not has_namespaces or os.stat("/proc/self/ns/user").st_ino == _FIRST_USER_NAMESPACE
-    return bool(int(effective, 16) & _SYS_ADMIN) and is_first
+    return not has_namespaces or os.stat("/proc/self/ns/user").st_ino == _FIRST_USER_NAMESPACE
 
 
 def _files(root: Root, name: str) -> Iterator[LayerFile[os.stat_result]]:

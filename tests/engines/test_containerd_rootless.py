@@ -59,6 +59,11 @@ def test_an_ordinary_users_store_is_read(suite: str, mount: Mount) -> None:
     with tempfile.TemporaryDirectory(prefix="imgfs-") as folder, machine(suite) as inside:
         home = Path(folder) / "home"
         home.mkdir()
+        etc = Path(folder) / "etc"  # as of the disk of a machine
+        etc.mkdir()
+        (etc / "passwd").write_text(f"rootless:x:{_USER}:{_USER}::{home}:/bin/sh\n")
+        for of in ("subuid", "subgid"):
+            (etc / of).write_text(f"rootless:{_FIRST}:65536\n")
         root = home / ".local/share/containerd"
         (home / "config.toml").write_text(CONFIG.format(folder=home, root=root))
         (archive,) = archives(Path(folder), [image])
@@ -80,4 +85,4 @@ def test_an_ordinary_users_store_is_read(suite: str, mount: Mount) -> None:
             assert "o/new f 644 1600000000.0000000000 3" in shown.stdout
             assert (rootfs / "o/new").read_bytes() == b"new"
             assert (rootfs / "a").read_bytes() == b"a" * 10_000
-            assert [(rootfs / name).lstat().st_uid for name in ("a", "s")] == [_USER, _FIRST + 999]
+            assert [(rootfs / name).lstat().st_uid for name in ("a", "s")] == [0, 1000]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -11,11 +12,12 @@ import pytest
 
 from tests.conftest import Imgfs, Mount
 from tests.engines.containerd import archive_of, containerd, multi_platform_layout
-from tests.engines.engine import Docker, dockerd
+from tests.engines.engine import Docker, dockerd, run
 from tests.engines.hurting import context
 from tests.engines.machine import HOST, SUITES, Machine, machine
-from tests.engines.test_rootfs import check_export
+from tests.engines.test_rootfs import DOCKERS_OWN, check_export, extracted, without_dockers_own
 from tests.images import TestImage, docker_archive, layer_tar
+from tests.tree.stacks import Entry, real_facts, tar
 
 BASE = TestImage([layer_tar({"base": b"b" * 1000})], ["same:1"])
 CHILD = TestImage([*BASE.layers, layer_tar({"bin/": None, "bin/child": b"c"})], ["some/child:2"])
@@ -88,6 +90,23 @@ def check_images(docker: Docker, imgfs: Imgfs, expected: dict[str, TestImage]) -
                 assert ours[field] == their[field], field
 
 
+def check_owners(docker: Docker, imgfs: Imgfs, mount: Mount, name: str, folder: Path) -> None:
+    """Compare the owners in a container that has files of several ones with those that Docker exports."""
+    for container in ("same", "changed"):
+        docker.command("create", "--name", container, name, "/x")
+    given = tar([Entry(f"of{owner}", tarfile.REGTYPE, "x", owner=owner) for owner in (0, 9, 65535)])
+    run(*docker.client, "cp", "-a", "-", "changed:/", stdin=given)
+    docker.command("export", "-o", folder / "changed.tar", "changed")
+    theirs = without_dockers_own(extracted(folder / "changed.tar", folder / "changed"))
+    with mount(docker.source) as top:
+        ours = without_dockers_own(real_facts(top / "containers/by-name/changed/rootfs"))
+    owners = {path: fact[1:3] for path, fact in ours.items()}
+    assert owners == {path: fact[1:3] for path, fact in theirs.items()}
+    assert owners[b"of9"] == (9, 9)
+    drift = imgfs("drift", "--source", docker.source, "same").stdout
+    assert {line[3:] for line in drift.splitlines()} <= set(DOCKERS_OWN)
+
+
 def check_layers(imgfs: Imgfs, source: str, images: Iterable[TestImage]) -> None:
     """Compare the bytes of all layers with those that the images were made of."""
     for image in images:
@@ -110,6 +129,7 @@ def test_images_are_found_by_the_names_and_digests_that_docker_shows(
         docker.load(docker_archive(tmp_path / "images.tar", [BASE, CHILD]))
         check_images(docker, imgfs, {"same:1": BASE, "some/child:2": CHILD})
         check_export(mount, docker, "some/child:2", CHILD.id.hex, tmp_path)
+        check_owners(docker, imgfs, mount, "some/child:2", tmp_path)
     listed = imgfs("ls", "--format", "{{.Repository}}:{{.Tag}}", docker.source).stdout.decode().split()
     assert sorted(listed) == ["same:1", "some/child:2"], "as on a disk of a machine that is off"
 
@@ -146,6 +166,7 @@ def test_a_classic_store_has_what_docker_shows(
         docker.load(docker_archive(tmp_path / "images.tar", [BASE, CHILD]))
         check_images(docker, imgfs, {"same:1": BASE, "some/child:2": CHILD})
         check_export(mount, docker, "some/child:2", CHILD.id.hex, tmp_path)
+        check_owners(docker, imgfs, mount, "some/child:2", tmp_path)
 
 
 def test_docker_saves_all_platforms_of_an_image_and_each_has_its_name(

@@ -1,5 +1,6 @@
 """The store of a user of rootless Podman, as that user, another one and root read it."""
 
+import os
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -7,12 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Mount
+from tests.conftest import Imgfs, Mount
 from tests.engines.engine import run
 from tests.engines.machine import Machine, machine
+from tests.engines.test_rootfs import extracted
 from tests.forking import Forks
 from tests.images import TestImage, docker_archive
-from tests.tree.stacks import Entry, check_same, merged, real_facts, tar, tree_facts
+from tests.tree.stacks import Entry, Facts, check_same, merged, real_facts, tar, tree_facts
 
 OWNER, OTHER, SUBORDINATE = 4321, 65534, 200_000
 RUN = f"/run/user/{OWNER}"
@@ -46,7 +48,10 @@ AsUser = Callable[..., tuple[str, str]]
 
 @dataclass(frozen=True)
 class Rootless:
-    """A user's home directory with a store, in which there are two images and a container of one, called `changed`."""
+    """A user's home directory with a store, in which there are two images and containers of one, `changed` and `same`.
+
+    It is on a disk that has the files that say who has which IDs.
+    """
 
     home: Path
     inside: Machine
@@ -59,6 +64,7 @@ class Rootless:
         user = ("setpriv", f"--reuid={OWNER}", f"--regid={OWNER}", "--clear-groups")
         environment = (
             "env",
+            "--unset=XDG_DATA_HOME",
             "-C",
             "/",
             f"HOME={self.home}",
@@ -71,22 +77,26 @@ class Rootless:
 @pytest.fixture(scope="module")
 def rootless(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rootless]:
     with machine(suite) as inside:
-        home = Path(run(*inside.line("mktemp", "-d", "/tmp/imgfs-XXXXXX")))
+        disk = Path(run(*inside.line("mktemp", "-d", "/tmp/imgfs-XXXXXX")))
+        home = disk / "home"
         made = Rootless(home, inside)
         made_user = (
-            f"useradd -u {OWNER} -d {home} -M u; install -d -o {OWNER} /run/user {RUN}; chown {OWNER} {home}"
+            f"useradd -u {OWNER} -d {home} -M u; install -d -o {OWNER} /run/user {RUN}; "
+            f"chmod 711 {disk}; install -d -o {OWNER} {home}"
         )
-        subordinate = f"for of in uid gid; do echo {OWNER}:{SUBORDINATE}:65536 > /etc/sub$of; done"
-        run(*inside.line("sh", "-ec", f"{made_user}; {subordinate}"))
+        subordinate = f"for of in uid gid; do echo u:{SUBORDINATE}:65536 > /etc/sub$of; done"
+        copied = f"mkdir {disk}/etc; cp /etc/passwd /etc/subuid /etc/subgid {disk}/etc"
+        run(*inside.line("sh", "-ec", f"{made_user}; {subordinate}; {copied}"))
         archive = docker_archive(home / "images.tar", [IMAGE, OPEN])
         archive.chmod(0o644)
         try:
             made.podman("load", "-q", "-i", archive)
             made.podman("create", "--network=none", "--name=changed", IMAGE.tags[0], "/x")
+            made.podman("create", "--network=none", "--name=same", IMAGE.tags[0], "/x")
             made.podman("unshare", "sh", "-ec", CHANGES)
             yield made
         finally:
-            run("rm", "-rf", "--one-file-system", home)
+            run("rm", "-rf", "--one-file-system", disk)
 
 
 @pytest.fixture
@@ -149,3 +159,37 @@ def test_root_reads_all_as_it_is_in_the_image(rootless: Rootless, mount: Mount) 
         changed = top / "containers/by-name/changed/rootfs"
         assert sorted(real_facts(changed)) == [b"d", b"d/new", b"mine", b"of9", b"private"]
         assert (changed / "private").read_text() == "of another one"
+
+
+def owners(facts: Facts) -> dict[bytes, tuple[int, int]]:
+    return {path: fact[1:3] for path, fact in facts.items()}
+
+
+def test_the_owners_in_a_container_are_those_that_it_sees(
+    rootless: Rootless, imgfs: Imgfs, mount: Mount, tmp_path: Path
+) -> None:
+    (own,) = (rootless.home / ".local/share/containers/storage/overlay").glob("*/diff/of9")
+    os.chown(own.with_name("d") / "new", 12, 13)  # which the user's containers do not have
+    with mount(rootless.source) as top:
+        for name in ("changed", "same"):
+            exported = rootless.home / f"{name}.tar"
+            rootless.podman("export", "-o", exported, name)
+            ours = owners(real_facts(top / "containers/by-name" / name / "rootfs"))
+            assert ours == owners(extracted(exported, tmp_path / name))
+        ours = owners(real_facts(top / "containers/by-name/changed/rootfs"))
+    assert ours[b"d/new"] == (65534, 65534)
+    assert imgfs("drift", "--source", rootless.source, "same").stdout == b""
+
+
+def test_the_owners_in_a_container_with_a_user_namespace_of_its_own_are_those_that_it_sees(
+    rootless: Rootless, mount: Mount
+) -> None:
+    """There, root is the first of the user's other IDs, and what Podman exports has the IDs that Podman sees."""
+    rootless.podman("create", "--network=none", "--userns=keep-id", "--name=kept", IMAGE.tags[0], "/x")
+    rootless.podman(
+        "unshare", "sh", "-ec", "cd $(podman mount kept); chown 8:9 private; chown 0:0 d; ls -ln . >&2"
+    )
+    with mount(rootless.source) as top:
+        found = owners(real_facts(top / "containers/by-name/kept/rootfs"))
+    image = {path: fact[1:3] for path, fact in tree_facts(merged(LAYERS), LAYERS).items()}
+    assert found == image | {b"private": (7, 8), b"d": (OWNER, OWNER)}

@@ -4,6 +4,7 @@ import os
 import socket
 import stat
 import subprocess
+import sys
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,10 +15,10 @@ from hypothesis import HealthCheck, given, settings
 from imgfs.blob import Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import StoreError
-from imgfs.layers import TRUSTED, USER, DirectoryLayer, DirectoryPlace
+from imgfs.layers import TRUSTED, USER, DirectoryLayer, DirectoryPlace, prefix_of
 from imgfs.layers import directory_scan as scanning
 from imgfs.tree import Tree, overlay_trees
-from tests.tools import require_root
+from tests.tools import require_root, require_tool
 from tests.tree.stacks import Entry, real_facts, stacks, tree_facts
 from tests.tree.unpacking import compared, lower_layers_mounted, mounted, unpacked
 
@@ -199,3 +200,21 @@ def test_a_name_too_long_for_a_whiteout_stays_a_device(tmp_path: Path) -> None:
     assert paths(overlay_trees(trees, "image")) == []
     with lower_layers_mounted([str(tmp_path / "1"), str(tmp_path / "0")], tmp_path / "m") as top:
         assert os.listdir(top) == []
+
+
+def test_in_a_user_namespace_files_are_marked_as_ordinary_users_mark_them(tmp_path: Path) -> None:
+    require_root()
+    assert prefix_of(Root(tmp_path)) == TRUSTED
+    text = "import sys, imgfs.blob, imgfs.layers as of; print(of.prefix_of(imgfs.blob.Root(sys.argv[1])))"
+    command = [
+        require_tool("unshare"),
+        "--user",
+        "--map-root-user",
+        sys.executable,
+        "-c",
+        text,
+        str(tmp_path),
+    ]
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip() == USER
+    os.chown(tmp_path, 4321, 4321)
+    assert prefix_of(Root(tmp_path)) == USER

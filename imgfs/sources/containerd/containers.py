@@ -16,13 +16,14 @@ from typing import NamedTuple, Protocol
 from imgfs.blob import Blob, Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, StoreError, describe
-from imgfs.layers import TRUSTED, USER, DirectoryPlace, ErofsPlace, chain_ids
+from imgfs.layers import DirectoryPlace, ErofsPlace, OwnerMap, chain_ids, prefix_of
 from imgfs.sources.container import Container
 from imgfs.sources.container_layers import OwnLayer
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
 from imgfs.sources.containerd.snapshots import varint
 from imgfs.sources.documents import MAX_LAYERS
 from imgfs.sources.finder import FoundContainer, FoundImage, LayerRef, Report
+from imgfs.sources.subordinate_ids import rootless_owners
 
 _FOLDER = "io.containerd.snapshotter.v1."
 _OVERLAYFS, _EROFS, _NATIVE = "overlayfs", "erofs", "native"
@@ -42,7 +43,8 @@ class SnapshotKey(NamedTuple):
 class Recorded:
     """A container as it is recorded, and the snapshot that it writes to.
 
-    Its image has one of `image_names`, which may be digests, if it is there.
+    Its image has one of `image_names`, which may be digests, if it is there. `owners` are the user namespaces that the
+    snapshot's files belong to.
     """
 
     container: Container
@@ -50,6 +52,7 @@ class Recorded:
     image_names: Sequence[str]
     open_record: Callable[[], Blob]
     open_log: Callable[[], Blob] | None = None
+    owners: tuple[OwnerMap, ...] = ()
 
     def is_of(self, found: FoundImage) -> bool:
         """Whether an image has a name of the container's."""
@@ -97,6 +100,7 @@ class ContainerSearch:
                 self._stacks.append((recorded, self._stack(recorded.snapshot)))
             except (ImgfsError, OSError) as error:
                 self._skip(recorded, error)
+        self._owners = rootless_owners(files) if self._stacks else ()
         self._wanted = {snapshot.chain_id for _, stack in self._stacks for snapshot in stack}
 
     @property
@@ -137,7 +141,7 @@ class ContainerSearch:
             replace(recorded.container, image=next(images, None)),
             diff_ids,
             layers,
-            [self._own(recorded.snapshot.snapshotter, stack, number) for number in range(known, len(stack))],
+            [self._own(recorded, stack, number) for number in range(known, len(stack))],
             False,
             recorded.open_record,
             recorded.open_log,
@@ -154,18 +158,23 @@ class ContainerSearch:
             known, count = found
         return ((), ()) if known is None else (known.image.diff_ids[:count], known.layers[:count])
 
-    def _own(self, snapshotter: str, stack: Sequence[_Snapshot], number: int) -> OwnLayer:
+    def _own(self, recorded: Recorded, stack: Sequence[_Snapshot], number: int) -> OwnLayer:
+        snapshotter = recorded.snapshot.snapshotter
         snapshot, is_live = stack[number], number == len(stack) - 1
+        # Docker gives all files to mapped users in the container's own snapshots, in no layer of an image
+        owners = (*self._owners, *(() if snapshot.chain_id else recorded.owners))
         name = f"{_FOLDER}{snapshotter}/snapshots/{snapshot.id}"
         if snapshotter == _NATIVE:
             below = f"{_FOLDER}{snapshotter}/snapshots/{stack[number - 1].id}" if number else None
-            return OwnLayer.at(DirectoryPlace(self._files, name, is_live=is_live, below=below))
+            place = DirectoryPlace(self._files, name, is_live=is_live, below=below, owners=owners)
+            return OwnLayer.at(place)
         if snapshotter == _EROFS and not is_live:
             return OwnLayer.at(ErofsPlace(self._files, f"{name}/layer.erofs"))
-        prefix = USER if self._files.stat().st_uid else TRUSTED  # as an ordinary user's containerd mounts
         if self._files.exists(f"{name}/{_IMAGE}"):
             raise StoreError(f"its files are in a file system image, {name}/{_IMAGE}, which cannot be read")
-        place = DirectoryPlace(self._files, f"{name}/fs", prefix, is_live=is_live)
+        place = DirectoryPlace(
+            self._files, f"{name}/fs", prefix_of(self._files), is_live=is_live, owners=owners
+        )
         work = _work(snapshotter, snapshot)
         return OwnLayer.at(place, work if self._files.exists(work) else None)
 

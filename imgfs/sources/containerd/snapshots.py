@@ -11,14 +11,12 @@ import logging
 from collections.abc import Hashable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 
 from imgfs.blob import MAX_SIZE, Blob, Root
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, InvalidDigest, StoreError, describe
 from imgfs.layers import (
-    TRUSTED,
-    USER,
     BlobLayer,
     DirectoryLayer,
     DirectoryPlace,
@@ -26,10 +24,13 @@ from imgfs.layers import (
     Indexer,
     Layer,
     LayerChoice,
+    OwnerMap,
     RebuiltLayer,
+    prefix_of,
 )
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
 from imgfs.sources.finder import BlobRef
+from imgfs.sources.subordinate_ids import rootless_owners
 
 logger = logging.getLogger("imgfs")
 
@@ -76,15 +77,14 @@ class Snapshots:
         """Where the files of a layer on `parent` are. Raises StoreError if it is not unpacked, OSError."""
         found = self._of(OVERLAYFS).get(chain_id)
         if found is not None:
-            prefix = (
-                TRUSTED if self._files.stat().st_uid == 0 else USER
-            )  # as an ordinary user's containerd mounts
-            return DirectoryPlace(self._files, f"{OVERLAYFS}/snapshots/{found.id}/fs", prefix)
+            name = f"{OVERLAYFS}/snapshots/{found.id}/fs"
+            return DirectoryPlace(self._files, name, prefix_of(self._files), owners=self._owners)
         found = self._of(EROFS).get(chain_id)
         if found is not None:
             return ErofsPlace(self._files, f"{EROFS}/snapshots/{found.id}/layer.erofs")
         name = self._native(chain_id)
-        return DirectoryPlace(self._files, name, below=None if parent is None else self._native(parent))
+        below = None if parent is None else self._native(parent)
+        return DirectoryPlace(self._files, name, below=below, owners=self._owners)
 
     def has_tar(self, chain_id: ChainID) -> bool:
         """Whether the tar of a layer is kept beside its files. Raises nothing."""
@@ -104,6 +104,10 @@ class Snapshots:
         if not isinstance(place, ErofsPlace):
             raise StoreError(f"{self._files.path}: no tar of the layer with chain ID {chain_id}")
         return place.open_tar()
+
+    @cached_property
+    def _owners(self) -> tuple[OwnerMap, ...]:
+        return rootless_owners(self._files)
 
     def _native(self, chain_id: ChainID) -> str:
         found = self._of(NATIVE).get(chain_id)

@@ -23,6 +23,7 @@ from imgfs.blob import Blob, MemoryBlob, Root
 from imgfs.digest import DiffID, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, StoreError, describe
 from imgfs.go_json import parse_json
+from imgfs.layers import IDRange, OwnerMap
 from imgfs.sources.container import Container, ContainerState
 from imgfs.sources.containers_storage.libpod import PodmanRecord
 from imgfs.sources.documents import MAX_LIST, parse_items
@@ -32,7 +33,14 @@ from imgfs.store.timestamp import parse_time
 MERGED = ("vfs",)
 """The storage drivers whose directories hold the files of the layers below, too."""
 
+_MAX_RANGES = 340  # that a user namespace has
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
+
+
+class _IDRange(msgspec.Struct):
+    container_id: int
+    host_id: int
+    size: int
 
 
 class ContainerRecord(msgspec.Struct, rename="kebab"):
@@ -44,10 +52,24 @@ class ContainerRecord(msgspec.Struct, rename="kebab"):
     layer: str = ""
     metadata: str = ""
     created: str = ""
+    uidmap: list[_IDRange] | None = None
+    gidmap: list[_IDRange] | None = None
+
+    @property
+    def owners(self) -> tuple[OwnerMap, ...]:
+        """The user namespace of the container, in that of its engine; none where it has no other."""
+        if not self.uidmap and not self.gidmap:
+            return ()
+        return (OwnerMap(_ranges(self.uidmap), _ranges(self.gidmap)),)
 
 
 class _Metadata(msgspec.Struct, rename="kebab"):
     image_name: str = ""
+
+
+def _ranges(recorded: Sequence[_IDRange] | None) -> tuple[IDRange, ...]:
+    ranges = [IDRange(each.container_id, each.host_id, each.size) for each in recorded or ()]
+    return tuple(ranges[:_MAX_RANGES] or [IDRange(0, 0, 1 << 32)])
 
 
 def list_names(driver: str) -> list[str]:

@@ -24,7 +24,16 @@ from imgfs.errors import (
     describe,
 )
 from imgfs.go_json import parse_json
-from imgfs.layers import TRUSTED, USER, DirectoryPlace, Indexer, Layer, SplitLayer, SplitPlace, Splits
+from imgfs.layers import (
+    DirectoryPlace,
+    Indexer,
+    Layer,
+    OwnerMap,
+    SplitLayer,
+    SplitPlace,
+    Splits,
+    prefix_of,
+)
 from imgfs.sources.container_layers import OwnLayer
 from imgfs.sources.containers_storage.containers import (
     MERGED,
@@ -56,6 +65,7 @@ from imgfs.sources.finder import (
 from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Document
 from imgfs.sources.reference import with_digest
+from imgfs.sources.subordinate_ids import rootless_owners
 from imgfs.store import DocumentPacker, HistoryEntry, Image, KeptDocument
 
 _DEEPEST = 10_000
@@ -237,6 +247,7 @@ def _containers(
     """The containers of a driver; one whose layers are missing is reported."""
     listed = list(read_containers(driver.root, driver.name, report))
     podman = read_records(driver.root, report) if listed else {}
+    owners = rootless_owners(driver.root) if listed else ()
     for record, raw in listed:
         try:
             top = layers.get(record.layer)
@@ -252,7 +263,7 @@ def _containers(
                 record,
                 raw,
                 [(ref.record.diff_digest, ref) for ref in below],
-                _own_layer(driver, top.record),
+                _own_layer(driver, top.record, (*owners, *record.owners)),
                 podman.get(record.id),
                 _log(driver, record.id),
                 is_whole=is_whole,
@@ -266,10 +277,9 @@ def _log(driver: GraphDriver, container_id: str) -> Callable[[], Blob] | None:
     return partial(driver.root.open, name) if driver.root.exists(name) else None
 
 
-def _own_layer(driver: GraphDriver, layer: LayerRecord) -> OwnLayer:
+def _own_layer(driver: GraphDriver, layer: LayerRecord, owners: tuple[OwnerMap, ...]) -> OwnLayer:
     name, root = driver.files(layer)
-    prefix = USER if root.writer else TRUSTED  # as overlayfs is mounted by root alone, or by others
-    return OwnLayer.at(DirectoryPlace(root, name, prefix, is_live=True))
+    return OwnLayer.at(DirectoryPlace(root, name, prefix_of(root), is_live=True, owners=owners))
 
 
 def _read_documents(

@@ -28,11 +28,12 @@ from imgfs.blob import Blob, Root
 from imgfs.blob.stamp import FileStamp
 from imgfs.digest import ChainID, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, StoreError, describe
-from imgfs.layers import DirectoryPlace
+from imgfs.layers import DirectoryPlace, OwnerMap
 from imgfs.sources import containerd
 from imgfs.sources.container import Container, ContainerState
 from imgfs.sources.container_layers import OwnLayer
 from imgfs.sources.docker.driver_store import MERGED, DriverStore, drivers
+from imgfs.sources.docker.places import owners_of
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document
 from imgfs.sources.finder import FoundContainer, LayerRef, Report
 from imgfs.store.timestamp import parse_time
@@ -157,7 +158,7 @@ class SnapshotRecords:
 
     def read(self, report: Report) -> Iterator[containerd.Recorded]:
         """As of `containerd.Records`."""
-        classic = drivers(self._root)
+        classic, owners = drivers(self._root), owners_of(self._root)
         for container, driver in self._records.read(report):
             if driver not in classic:
                 names = (container.image_name,) if container.image is None else (container.image,)
@@ -167,6 +168,7 @@ class SnapshotRecords:
                     names,
                     partial(self._records.open_record, container.id),
                     self._records.log(container.id),
+                    owners,
                 )
 
 
@@ -177,6 +179,7 @@ class Containers:
         self._root = root
         self._records = Records(root)
         self._folders: list[str] = []  # of layers, that were found last
+        self._owners: tuple[OwnerMap, ...] = ()
 
     @property
     def watched(self) -> list[str]:
@@ -190,7 +193,7 @@ class Containers:
         report: Report,
     ) -> Iterator[FoundContainer]:
         """Every container of the storage drivers in `stores`; `layer` finds layers of images. Damage is reported."""
-        self._folders = []
+        self._folders, self._owners = [], owners_of(self._root)
         for container, driver in self._records.read(report):
             if driver not in stores:
                 continue
@@ -224,7 +227,8 @@ class Containers:
     def _layer(self, name: str, *, is_live: bool) -> OwnLayer:
         # Docker makes and removes the mount point of the layer there whenever it mounts it
         self._folders.append(name.removesuffix("/diff"))
-        return OwnLayer.at(DirectoryPlace(self._root, name, is_live=is_live), self._folders[-1])
+        place = DirectoryPlace(self._root, name, is_live=is_live, owners=self._owners)
+        return OwnLayer.at(place, self._folders[-1])
 
 
 def _container(container_id: str, record: _Record) -> Container:

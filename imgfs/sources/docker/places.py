@@ -20,8 +20,10 @@ from pathlib import PurePath
 
 from imgfs.blob import Links, Root
 from imgfs.errors import ImgfsError, describe
+from imgfs.layers import OwnerMap
 from imgfs.sources import containerd
 from imgfs.sources.docker.driver_store import drivers
+from imgfs.sources.subordinate_ids import remapped_owners
 
 logger = logging.getLogger("imgfs")
 
@@ -29,7 +31,7 @@ DEFAULT_ROOT = "/var/lib/docker"
 _DAEMON, _CONTAINERD = "etc/docker/daemon.json", "etc/containerd/config.toml"
 _OWN = "containerd/daemon"
 _MARKS = ("engine-id", "buildkit", "swarm")  # that any data root has, wherever its images are
-_REMAPPED = re.compile(r"[0-9]{1,10}\.[0-9]{1,10}")
+_REMAPPED = re.compile(r"([0-9]{1,10})\.([0-9]{1,10})")
 _MAX_FILE = 64 << 10  # bytes
 _MAX_DOTS = 500  # in a line of TOML; a key takes time that grows with the square of its parts
 
@@ -60,6 +62,12 @@ def places(path: str, *, is_data_root: bool = False) -> list[Place]:
         return found
     inner = data_root(os.path.abspath(path))
     return _places(Root(inner)) if Root(inner).is_directory() else []
+
+
+def owners_of(root: Root) -> tuple[OwnerMap, ...]:
+    """The user namespace of the containers in a data root, none without `userns-remap`."""
+    match = _REMAPPED.fullmatch(os.path.basename(root.path))
+    return () if match is None else (remapped_owners(root, int(match[1]), int(match[2])),)
 
 
 def _places(root: Root) -> list[Place]:
