@@ -6,6 +6,9 @@
     <driver>-containers/<id>/userdata/ctr.log what Podman's log driver k8s-file has written
     overlay/<layer id>/diff/                  what it changed; vfs/dir/<layer id>/ all that it sees
 
+With `uidmap` and `gidmap`, a container has a user namespace, in that of its engine; what it changed has the owners that
+these give, also where the driver maps image layers as it mounts them, and layers.json has no maps (Podman 4 and 5).
+
 In which state a container is, its engine records elsewhere: of Podman, see `libpod`; of others, that is not known.
 
 Format: containers/storage, `containers.go`; containers/podman, `libpod/storage.go` (the metadata).
