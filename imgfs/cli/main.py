@@ -75,6 +75,9 @@ _ERROR_STATUS = {
 _INCORRECT = 1
 """The exit status for wrong usage that mount(8) has."""
 
+_WRITING = ("export", "save", "cp")
+"""Commands that write where a user says."""
+
 _READING = (
     "ls",
     "ps",
@@ -250,7 +253,9 @@ def _hint(error: Exception, context: click.Context | None) -> str:
     """What an ordinary user can do where something may not be read, in parentheses."""
     if os.geteuid() == 0 or not isinstance(error.__cause__ or error, PermissionError):
         return ""
-    if context is not None and context.invoked_subcommand in _READING:
+    command = context.invoked_subcommand if context is not None else None
+    # where a command may not write, there is no cause
+    if command in _READING or (command in _WRITING and error.__cause__ is not None):
         from imgfs.cli.remedies import remedy  # here, as it is seldom needed
 
         return remedy(error)

@@ -128,6 +128,11 @@ def test_the_user_reads_what_the_user_owns_and_of_the_rest_it_is_said_how(as_use
     assert (shown, error.count("\n")) == ("", 1), error
     assert "file 'private' cannot be read: Permission denied" in error
     assert "(in a store of rootless Podman: podman unshare " in error
+    for arguments in (["export", name], ["save", name], ["cp", f"{name}:/private", "-"]):
+        _, error = as_user(OWNER, *arguments, status=1)
+        assert "(in a store of rootless Podman: podman unshare " in error
+    _, error = as_user(OWNER, "save", "-o", "/root/x", f"containers-storage:{OPEN.tags[0]}", status=1)
+    assert error.endswith("Permission denied\n")
     verified = as_user(OWNER, "verify", "containers-storage:", status=1)[0].splitlines()
     (bad,) = [line for line in verified if line.startswith("BAD")]
     assert "file 'private' cannot be read: Permission denied" in bad
