@@ -13,6 +13,7 @@ from imgfs.layers.directory_scan import ScannedMembers
 OVERFLOW = 65534
 """The ID that the kernel shows, and engines export, for one that a user namespace does not have."""
 
+_MAX_ID = (1 << 32) - 2  # the one above stands for no ID
 _CAPABILITY = b"security.capability"
 _REVISION_2, _REVISION_3 = 0x02, 0x03  # the last byte of the first word; a third one has who is root, too
 _WORDS = 20  # bytes of what both have
@@ -59,4 +60,7 @@ def mapped(members: ScannedMembers, maps: Sequence[OwnerMap]) -> ScannedMembers:
 
 
 def _inside(number: int, ranges: Sequence[IDRange]) -> Iterator[int]:
-    return (each.inside + number - each.outside for each in ranges if 0 <= number - each.outside < each.size)
+    for each in ranges:
+        found = each.inside + number - each.outside
+        if 0 <= number - each.outside < each.size and 0 <= found <= _MAX_ID:
+            yield found

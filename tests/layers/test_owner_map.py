@@ -50,6 +50,14 @@ def test_owners_are_those_of_the_innermost_namespace_and_others_are_unknown(tmp_
     assert owners(tmp_path, ENGINE, CONTAINER) == inner
 
 
+@pytest.mark.parametrize("inside", [-1, 2**32 - 1, 2**63 - 1])
+def test_numbers_that_no_owner_has_are_unknown_ones(tmp_path: Path, inside: int) -> None:
+    (tmp_path / "l").mkdir()
+    (tmp_path / "l/file").touch()
+    ranges = (IDRange(inside, os.getuid(), 1),)
+    assert owners(tmp_path, OwnerMap(ranges, ranges)) == {b"file": (65534, 65534)}
+
+
 @pytest.mark.parametrize("root", [4321, 200_008])
 def test_capabilities_of_the_root_of_a_namespace_are_as_the_kernel_shows_them_there(
     tmp_path: Path, root: int
