@@ -20,10 +20,9 @@ from imgfs.layers import DirectoryPlace, ErofsPlace, OwnerMap, chain_ids, prefix
 from imgfs.sources.container import Container
 from imgfs.sources.container_layers import OwnLayer
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
-from imgfs.sources.containerd.snapshots import varint
+from imgfs.sources.containerd.snapshots import Snapshots, varint
 from imgfs.sources.documents import MAX_LAYERS
 from imgfs.sources.finder import FoundContainer, FoundImage, LayerRef, Report
-from imgfs.sources.subordinate_ids import rootless_owners
 
 _FOLDER = "io.containerd.snapshotter.v1."
 _OVERLAYFS, _EROFS, _NATIVE = "overlayfs", "erofs", "native"
@@ -84,7 +83,7 @@ class ContainerSearch:
     Each image has to be shown to it before the containers are found.
     """
 
-    def __init__(self, files: Root, records: Records, report: Report) -> None:
+    def __init__(self, files: Root, records: Records, snapshots: Snapshots, report: Report) -> None:
         self._files = files
         self._report = report
         self._known: dict[str, Mapping[bytes, _Snapshot]] = {}  # by snapshotter
@@ -100,7 +99,7 @@ class ContainerSearch:
                 self._stacks.append((recorded, self._stack(recorded.snapshot)))
             except (ImgfsError, OSError) as error:
                 self._skip(recorded, error)
-        self._owners = rootless_owners(files) if self._stacks else ()
+        self._owners = snapshots.owners if self._stacks else ()
         self._wanted = {snapshot.chain_id for _, stack in self._stacks for snapshot in stack}
 
     @property

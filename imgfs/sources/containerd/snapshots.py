@@ -78,13 +78,13 @@ class Snapshots:
         found = self._of(OVERLAYFS).get(chain_id)
         if found is not None:
             name = f"{OVERLAYFS}/snapshots/{found.id}/fs"
-            return DirectoryPlace(self._files, name, prefix_of(self._files), owners=self._owners)
+            return DirectoryPlace(self._files, name, prefix_of(self._files), owners=self.owners)
         found = self._of(EROFS).get(chain_id)
         if found is not None:
             return ErofsPlace(self._files, f"{EROFS}/snapshots/{found.id}/layer.erofs")
         name = self._native(chain_id)
         below = None if parent is None else self._native(parent)
-        return DirectoryPlace(self._files, name, below=below, owners=self._owners)
+        return DirectoryPlace(self._files, name, below=below, owners=self.owners)
 
     def has_tar(self, chain_id: ChainID) -> bool:
         """Whether the tar of a layer is kept beside its files. Raises nothing."""
@@ -106,7 +106,11 @@ class Snapshots:
         return place.open_tar()
 
     @cached_property
-    def _owners(self) -> tuple[OwnerMap, ...]:
+    def owners(self) -> tuple[OwnerMap, ...]:
+        """The user namespaces that files of snapshots belong to; looked for once, as it is logged if there are none.
+
+        Raises OSError.
+        """
         return rootless_owners(self._files)
 
     def _native(self, chain_id: ChainID) -> str:

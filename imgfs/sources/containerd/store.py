@@ -78,7 +78,7 @@ class ContainerdFinder(Finder):
 
     def find(self, report: Report) -> Iterator[Found]:
         self._blobs = self._stored()
-        search = ContainerSearch(self._files, self._records(), report)
+        search = ContainerSearch(self._files, self._records(), self._snapshots, report)
         self._mounts = search.watched
         for found in self._find(report):
             if isinstance(found, FoundImage):

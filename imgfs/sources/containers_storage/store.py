@@ -8,7 +8,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cache, partial
 
 import msgspec
 
@@ -151,6 +151,7 @@ class GraphFinder(Finder):
         self._places = _Places()
         self._read: dict[tuple[str, GraphDriver], _Documents] = {}  # by the last look
         self._packer = DocumentPacker()
+        self._owners_in = cache(rootless_owners)  # so that it is logged once if there are none
 
     def find(self, report: Report) -> Iterator[Found]:
         """As of `Finder`. Raises StoreError, InvalidImage or OSError if the first store's lists cannot be read."""
@@ -194,7 +195,7 @@ class GraphFinder(Finder):
                         names=record.names or (),
                     )
             if driver.name in FILES:
-                yield from _containers(driver, reachable, report)
+                yield from _containers(driver, reachable, self._owners_in, report)
         for family in families.values():
             yield DerivedParents(derive_parents(family))
 
@@ -242,12 +243,18 @@ class GraphFinder(Finder):
 
 
 def _containers(
-    driver: GraphDriver, layers: Mapping[str, _LayerRef], report: Report
+    driver: GraphDriver,
+    layers: Mapping[str, _LayerRef],
+    owners_in: Callable[[Root], tuple[OwnerMap, ...]],
+    report: Report,
 ) -> Iterator[FoundContainer]:
-    """The containers of a driver; one whose layers are missing is reported."""
+    """The containers of a driver; one whose layers are missing is reported.
+
+    `owners_in` returns the user namespaces that files in its store belong to.
+    """
     listed = list(read_containers(driver.root, driver.name, report))
     podman = read_records(driver.root, report) if listed else {}
-    owners = rootless_owners(driver.root) if listed else ()
+    owners = owners_in(driver.root) if listed else ()
     for record, raw in listed:
         try:
             top = layers.get(record.layer)
