@@ -171,7 +171,9 @@ def running_docker(folder: Path, driver: str, suite: str = HOST) -> Iterator[Doc
 def dockerd(inside: Machine, folder: Path, driver: str, *options: str | Path) -> Iterator[Docker]:
     """The same in a machine that is running, with more options."""
     engine = Docker(inside, folder, driver)
-    directories = ("--data-root", engine.root, "--exec-root", folder / "exec", "--pidfile", folder / "d.pid")
+    # in the machine's own /run, as paths of sockets must be short
+    running = f"/run/{folder.name}"
+    directories = ("--data-root", engine.root, "--exec-root", running, "--pidfile", folder / "d.pid")
     usual = (*directories, "--iptables=false", "--bridge=none", "--storage-driver", driver)
     log = folder / "log"
     with inside.running(log, "dockerd", "-H", f"unix://{folder / 'd.sock'}", *usual, *options) as process:
