@@ -6,6 +6,7 @@ from threading import Lock
 from typing import Generic, TypeVar
 
 from imgfs.blob.blob import Blob
+from imgfs.blob.stamp import FileStamp
 from imgfs.errors import FileChanged
 
 logger = logging.getLogger("imgfs")
@@ -128,6 +129,9 @@ class _Share(WrappedBlob[Blob]):
     def __init__(self, blob: Blob, shared: SharedBlob) -> None:
         super().__init__(blob)
         self._shared: SharedBlob | None = shared
+
+    def stamp(self) -> FileStamp | None:
+        return self._blob.stamp()
 
     def close(self) -> None:
         shared, self._shared = self._shared, None

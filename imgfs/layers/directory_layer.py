@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Protocol
 
-from imgfs.blob import Blob, FileBlob, Root, blob_chunks
+from imgfs.blob import Blob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.blob.held_files import HeldFiles
 from imgfs.digest import ChainID, DiffID
@@ -167,7 +167,7 @@ class _Files:
         is_live = self.mtimes_ns is None
         text = f"{self.name}: file {quoted(extent.name)} has changed since its directory was read"
         try:
-            with files.tree.open(extent.name, may_block=may_block) as file:
+            with files.open(extent.name, may_block=may_block) as file:
                 is_same = self._is_same(file, extent)
                 data = file.pread(end - start, start) if may_block else file.try_pread(end - start, start)
         except BlockingIOError:
@@ -188,12 +188,22 @@ class _Files:
         return data
 
     def hold(self, files: HeldFiles, extent: FileExtent, *, may_block: bool = True) -> Blob | None:
-        """Hold nothing: a file is opened by its name, to see that it is still the one that was found."""
-        return None
+        """As `LooseFiles.hold`; None also for a file that is another or cannot be read, which reading it reports."""
+        try:
+            held = files.hold(extent.name, may_block=may_block)
+        except BlockingIOError:
+            raise
+        except (StoreError, OSError):
+            return None
+        if held is not None and not self._is_same(held, extent):
+            held.close()
+            return None
+        return held
 
-    def _is_same(self, file: FileBlob, extent: FileExtent) -> bool:
-        status, number = file.status, extent.number
-        is_same = status.st_ino == self.inodes[number]
+    def _is_same(self, file: Blob, extent: FileExtent) -> bool:
+        stamp, number = file.stamp(), extent.number
+        if stamp is None or stamp.inode != self.inodes[number]:
+            return False
         if self.mtimes_ns is None:
-            return is_same and file.size >= extent.size
-        return is_same and (file.size, status.st_mtime_ns) == (extent.size, self.mtimes_ns[number])
+            return stamp.size >= extent.size
+        return (stamp.size, stamp.mtime_ns) == (extent.size, self.mtimes_ns[number])

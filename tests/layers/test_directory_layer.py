@@ -71,6 +71,39 @@ def test_a_file_that_has_changed_is_an_error(folder: Path, change: str) -> None:
         read(layer, tree, b"a")
 
 
+@pytest.mark.parametrize("is_live", [False, True])
+def test_a_file_that_is_held_is_read_when_it_is_gone(folder: Path, is_live: bool) -> None:
+    layer = made(folder, is_live=is_live)
+    tree = layer.tree()
+    entry = next(entry for entry in tree.walk() if tree.path(entry) == b"a")
+    where = tree.sizes[entry], tree.records[entry] + tree.headers[entry]
+    with layer.open_content(tree.copies[0]) as content:
+        held = content.hold(where[1], where[0])
+        assert held is not None
+        with held:
+            os.unlink(folder / "l/a")
+            assert content.pread(*where) == b"first"
+            (folder / "l/a").write_bytes(b"other")
+            assert content.pread(*where) == b"first"
+        with pytest.raises(FileChanged if is_live else StoreError):
+            content.pread(*where)
+        assert content.hold(where[1], where[0]) is None
+
+
+def test_a_held_file_that_is_written_to_has_changed(folder: Path) -> None:
+    layer = made(folder)
+    tree = layer.tree()
+    entry = next(entry for entry in tree.walk() if tree.path(entry) == b"a")
+    where = tree.sizes[entry], tree.records[entry] + tree.headers[entry]
+    with layer.open_content(tree.copies[0]) as content:
+        held = content.hold(where[1], where[0])
+        assert held is not None
+        with held:
+            (folder / "l/a").write_bytes(b"FIRST")
+            with pytest.raises(StoreError, match="has changed"):
+                content.pread(*where)
+
+
 def test_a_live_file_may_grow_and_not_shrink(folder: Path) -> None:
     layer = made(folder, is_live=True)
     tree = layer.tree()
