@@ -10,7 +10,8 @@ is looked up by digests of these, so that the time taken is linear in what there
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -47,10 +48,13 @@ class HistoryDigests:
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An image with the IDs of its top layer and of the one below, empty where there is none."""
+    """An image with the IDs of its top layer and of the one below, empty where there is none.
+
+    `history` returns the digests of its history, None if podman cannot compare that.
+    """
 
     image: Image
-    history: HistoryDigests
+    history: Callable[[], HistoryDigests | None]
     top: str
     below: str
 
@@ -58,19 +62,27 @@ class Candidate:
 def derive_parents(images: Iterable[Candidate]) -> dict[ImageID, ImageID]:
     """The parent of each image that has one among `images`, which are in the order of the engine's list."""
     images = list(images)
+    tops, belows = Counter(each.top for each in images), {each.below for each in images if each.below}
+    # histories of the others, which may be thousands, need not be read
+    related = [
+        each
+        for each in images
+        if tops[each.top] > 1 or each.top in belows or (each.below and each.below in tops)
+    ]
+    compared = [(each, history) for each in related if (history := each.history()) is not None]
     # of those with the same of everything compared, only the first can be chosen
     known: dict[tuple[str, bytes], dict[ChainID | None, int]] = {}
-    for number, each in enumerate(images):
-        alike = known.setdefault((each.top, each.history.whole), {})
+    for number, (each, history) in enumerate(compared):
+        alike = known.setdefault((each.top, history.whole), {})
         alike.setdefault(each.image.chain_id, number)
     found: dict[ImageID, ImageID] = {}
-    for each in images:
-        if each.history.all_but_last is None:
+    for each, history in compared:
+        if history.all_but_last is None:
             continue
         for layer in dict.fromkeys((each.top, each.below or each.top)):
-            parent = _first(known.get((layer, each.history.all_but_last), {}), each.image)
+            parent = _first(known.get((layer, history.all_but_last), {}), each.image)
             if parent is not None:
-                found.setdefault(each.image.id, images[parent].image.id)
+                found.setdefault(each.image.id, compared[parent][0].image.id)
                 break
     return found
 

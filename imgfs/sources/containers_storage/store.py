@@ -66,7 +66,7 @@ from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.manifests import Document
 from imgfs.sources.reference import with_digest
 from imgfs.sources.subordinate_ids import rootless_owners
-from imgfs.store import DocumentPacker, HistoryEntry, Image, KeptDocument
+from imgfs.store import DocumentPacker, Image, KeptDocument
 
 _DEEPEST = 10_000
 _SKOPEO = re.compile(r"\[(?:([a-z0-9-]+)@)?([^+:\]]+)(?:\+[^:\]]*)?(?::([^\]]*))?\]")
@@ -75,7 +75,6 @@ _IMAGE_STORE = re.compile(r"(?:[a-z0-9-]+\.)?(?:imagestore|additionalimagestore)
 
 class _Config(msgspec.Struct):
     parent: str = ""
-    history: list[HistoryEntry] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +116,7 @@ class _LayerRef:
         return SplitLayer(chain_id, diff_id, parent, locate, self.known.splits)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Documents:
     """What was read of an image, and how its record names the documents: `manifest` by its digest."""
 
@@ -126,7 +125,17 @@ class _Documents:
     image: Image
     document: KeptDocument | None
     parent: ImageID | None
-    history: HistoryDigests | None
+    # once it was asked for
+    _history: tuple[HistoryDigests | None] | None = field(default=None, init=False, compare=False)
+
+    def history(self) -> HistoryDigests | None:
+        """As of `Candidate`."""
+        if self._history is None:
+            try:
+                self._history = (HistoryDigests.of(self.image.history),)
+            except InvalidImage:
+                self._history = (None,)
+        return self._history[0]
 
     def is_of(self, record: ImageRecord) -> bool:
         """Whether the same documents are named, each by its digest."""
@@ -184,7 +193,7 @@ class GraphFinder(Finder):
                         continue
                     self._read[record.id, driver] = documents
                     yield _image(record, documents, reachable, report)
-                    if documents.history is not None and (not record.layer or record.layer in reachable):
+                    if not record.layer or record.layer in reachable:
                         below = reachable[record.layer].record.parent if record.layer else ""
                         candidate = Candidate(documents.image, documents.history, record.layer, below)
                         families.setdefault(driver.name, []).append(candidate)
@@ -303,7 +312,7 @@ def _read_documents(
     image = Image.from_config(config, keep=packer.keep)
     manifest = _manifest(driver, record, report) if MANIFEST in names else None
     document = None if manifest is None else packer.keep(manifest)
-    return _Documents(tuple(names), record.digest_of(MANIFEST), image, document, *_family(config))
+    return _Documents(tuple(names), record.digest_of(MANIFEST), image, document, _parent(config))
 
 
 def _image(
@@ -358,17 +367,13 @@ def _stack(top: str, layers: Mapping[str, _LayerRef], report: Report, what: str)
     return stack[::-1]
 
 
-def _family(raw: bytes) -> tuple[ImageID | None, HistoryDigests | None]:
-    """The parent that a builder recorded in a config, which has none in the OCI form, and digests of its history."""
+def _parent(raw: bytes) -> ImageID | None:
+    """The parent that a builder recorded in a config, which has none in the OCI form."""
     try:
-        config = parse_json(raw, _Config, "config")
-    except InvalidImage:
-        return None, None
-    history = HistoryDigests.of(config.history or ())
-    try:
-        return ImageID(config.parent) if config.parent else None, history
-    except InvalidDigest:
-        return None, history
+        parent = parse_json(raw, _Config, "config").parent
+        return ImageID(parent) if parent else None
+    except (InvalidImage, InvalidDigest):
+        return None
 
 
 def is_graph_root(root: Root) -> bool:
