@@ -90,7 +90,7 @@ class ContainerdFinder(Finder):
     def _find(self, report: Report) -> Iterator[Found]:
         self._snapshots.forget()
         names = self._read()
-        self._walk.begin(report, self._stored)
+        self._walk.begin(report, lambda: self._blobs)
         if isinstance(names, str):
             report(f"its names cannot be read, so images are found by scanning its blobs: {names}")
             for digest in self._scan():
@@ -195,10 +195,9 @@ class ContainerdFinder(Finder):
 
         Raises InvalidImage if there are too many to look at.
         """
-        stored = self._stored()
-        if len(stored) > _MAX_SCANNED:
+        if len(self._blobs) > _MAX_SCANNED:
             raise InvalidImage(f"{self._files.path_of(_SHA256)}: more than {_MAX_SCANNED} blobs")
-        for digest in sorted(stored):
+        for digest in sorted(self._blobs):
             try:
                 if _is_manifest(self._files.open(f"{_SHA256}/{digest.removeprefix('sha256:')}")):
                     yield digest
