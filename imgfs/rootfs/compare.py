@@ -59,19 +59,25 @@ def children(tree: Tree, entry: int | None) -> dict[bytes, int]:
     return {} if entry is None else {tree.name(child): child for child in tree.children(entry)}
 
 
+def is_same_place(before: RootFS, old: int | None, after: RootFS, new: int | None) -> bool:
+    """Whether entries of both sides are the same place in the same layer."""
+    if old is None or new is None:
+        return False
+    place = before.place(before.tree.inode(old))
+    return place is not None and place == after.place(after.tree.inode(new))
+
+
+def stat_in(root: RootFS, entry: int | None) -> Stat | None:
+    """What is at an entry, or another name of its file; None for no entry."""
+    return None if entry is None else root.stat_entry(root.tree.inode(entry))
+
+
 def _difference(
     path: bytes, before: RootFS, old: int | None, after: RootFS, new: int | None
 ) -> Difference | None:
-    if old is not None:
-        old = before.tree.inode(old)
-    if new is not None:
-        new = after.tree.inode(new)
-    if old is not None and new is not None:
-        place = before.place(old)
-        if place is not None and place == after.place(new):
-            return None
-    was = None if old is None else before.stat_entry(old)
-    now = None if new is None else after.stat_entry(new)
+    if is_same_place(before, old, after, new):
+        return None
+    was, now = stat_in(before, old), stat_in(after, new)
     shown = os.fsdecode(b"/" + path)
     if was is None or now is None:
         return Difference(shown, Change.REMOVED if now is None else Change.ADDED, was, now)

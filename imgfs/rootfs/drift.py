@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 
-from imgfs.rootfs.compare import Change, Difference, children
+from imgfs.rootfs.compare import Change, Difference, children, is_same_place, stat_in
 from imgfs.rootfs.rootfs import RootFS, Stat
 
 _CAPABILITY = b"security.capability"
@@ -46,16 +46,10 @@ def _compared(
     path: bytes, before: RootFS, old: int | None, after: RootFS, new: int | None
 ) -> Difference | None:
     """What is at a path on both sides; None for what is no directory and is the same place in a layer."""
-    if old is not None:
-        old = before.tree.inode(old)
-    if new is not None:
-        new = after.tree.inode(new)
-    if old is not None and new is not None and not after.tree.is_directory(new):
-        place = before.place(old)
-        if place is not None and place == after.place(new):
-            return None
-    was = None if old is None else before.stat_entry(old)
-    now = None if new is None else after.stat_entry(new)
+    is_directory = new is not None and after.tree.is_directory(new)
+    if not is_directory and is_same_place(before, old, after, new):
+        return None
+    was, now = stat_in(before, old), stat_in(after, new)
     change = Change.ADDED if was is None else Change.REMOVED if now is None else Change.CHANGED
     differs = [] if was is None or now is None else list(_what_differs(was, now))
     return Difference(os.fsdecode(b"/" + path), change, was, now, differs)
