@@ -3,7 +3,7 @@
 Format: Documentation/filesystems/overlayfs.rst. A whiteout is a character device 0/0, or, in a directory whose
 attribute `opaque` is `x`, an empty file with the attribute `whiteout`; a directory whose `opaque` is `y` hides what
 lower layers have in it. These become whiteouts as the OCI image specification names them. The attributes begin with
-`trusted.overlay.`, or with `user.overlay.` where an ordinary user mounts. The names of one file are told by its inode.
+`trusted.overlay.`, or with `user.overlay.` where an ordinary user mounts. The names of one file are known by its inode.
 Knows nothing of where the files are. Tried by the tests of `directory_scan`.
 """
 
@@ -22,6 +22,7 @@ from imgfs.tar.member import (
     HARDLINK,
     REGULAR,
     TYPES,
+    member_of_file,
 )
 from imgfs.tar.paths import MAX_NAME
 from imgfs.tree.whiteouts import OPAQUE, WHITEOUT
@@ -172,23 +173,16 @@ def _member(
     if size is None:
         size = status.st_size if kind == REGULAR else 0
     device = status.st_rdev if kind in (CHARACTER_DEVICE, BLOCK_DEVICE) else 0
-    return Member(
-        offset=0,
-        header_offset=0,
-        data_offset=0,
-        stored_size=size,
-        size=size,
-        type=kind,
-        name=path or b"./",
-        linkname=linkname,
-        mode=stat.S_IMODE(status.st_mode),
+    return member_of_file(
+        kind,
+        path or b"./",
+        linkname,
+        mode=status.st_mode,
         uid=status.st_uid,
         gid=status.st_gid,
-        uname=b"",
-        gname=b"",
+        size=size,
         mtime_ns=status.st_mtime_ns,
-        devmajor=os.major(device),
-        devminor=os.minor(device),
+        device=(os.major(device), os.minor(device)),
         xattrs=xattrs or None,
         is_adjusted=True,
         is_literal=is_literal,

@@ -61,3 +61,45 @@ class Member(msgspec.Struct, array_like=True, gc=False):
     def is_file(self) -> bool:
         """Whether it stands for a file with content of its own."""
         return self.type in FILES
+
+
+def member_of_file(
+    kind: bytes,
+    name: bytes,
+    linkname: bytes,
+    *,
+    mode: int,
+    uid: int,
+    gid: int,
+    size: int,
+    mtime_ns: int,
+    device: tuple[int, int],
+    xattrs: dict[bytes, bytes] | None,
+    is_adjusted: bool = False,
+    is_literal: bool = False,
+) -> Member:
+    """The member that a tar would have for a file of this kind; it has no place in one yet.
+
+    `device` is the major and the minor number, and owners have no names.
+    """
+    return Member(
+        offset=0,
+        header_offset=0,
+        data_offset=0,
+        stored_size=size,
+        size=size,
+        type=kind,
+        name=name,
+        linkname=linkname,
+        mode=stat.S_IMODE(mode),
+        uid=uid,
+        gid=gid,
+        uname=b"",
+        gname=b"",
+        mtime_ns=mtime_ns,
+        devmajor=device[0],
+        devminor=device[1],
+        xattrs=xattrs,
+        is_adjusted=is_adjusted,
+        is_literal=is_literal,
+    )

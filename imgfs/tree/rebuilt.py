@@ -7,7 +7,7 @@ import stat
 from collections.abc import Iterator
 
 from imgfs.tar.go_writer import Writer, go_header
-from imgfs.tar.member import DIRECTORY, REGULAR, TYPES, Member
+from imgfs.tar.member import DIRECTORY, REGULAR, TYPES, member_of_file
 from imgfs.tree.flat import FlatPlan
 from imgfs.tree.tree import Tree
 from imgfs.tree.whiteouts import WHITEOUT
@@ -29,24 +29,16 @@ class RebuiltPlan(FlatPlan):
         tree = self._tree
         mode = tree.modes[inode]
         size = tree.sizes[inode] if kind == REGULAR else 0
-        major, minor = tree.devices.get(inode, (0, 0))
-        member = Member(
-            offset=0,
-            header_offset=0,
-            data_offset=0,
-            stored_size=size,
-            size=size,
-            type=kind,
-            name=path + b"/" if kind == DIRECTORY else path,
-            linkname=link,
-            mode=stat.S_IMODE(mode),
+        member = member_of_file(
+            kind,
+            path + b"/" if kind == DIRECTORY else path,
+            link,
+            mode=mode,
             uid=tree.uids[inode],
             gid=tree.gids[inode],
-            uname=b"",
-            gname=b"",
+            size=size,
             mtime_ns=tree.mtimes[inode],
-            devmajor=major,
-            devminor=minor,
+            device=tree.devices.get(inode, (0, 0)),
             xattrs=tree.xattrs.get(inode),
         )
         return go_header(member, TYPES[stat.S_IFMT(mode)], self._writer)
