@@ -30,6 +30,7 @@ from imgfs.sources.containerd.bolt import Bucket
 from imgfs.sources.containerd.containers import Recorded, SnapshotKey
 from imgfs.sources.containerd.snapshots import varint
 from imgfs.sources.finder import Report
+from imgfs.sources.runtime_spec import RuntimeSpec
 from imgfs.store import KeptDocument
 
 _NAMES = ("nerdctl/name", "io.kubernetes.container.name", "io.kubernetes.pod.name")  # labels
@@ -42,14 +43,6 @@ _MAX_STATUS = 64 << 10
 _FIRST = datetime(1, 1, 1, tzinfo=UTC)
 _TIME, _TIME_VERSIONS = struct.Struct(">Bqi"), (1, 2)
 _BYTES, _VALUE = 2, 2  # a type on the wire, and the number of a field
-
-
-class _Process(msgspec.Struct):
-    args: list[str] | None = None
-
-
-class _Spec(msgspec.Struct):
-    process: _Process | None = None
 
 
 class _Status(msgspec.Struct, rename="pascal"):
@@ -98,8 +91,7 @@ class ContainerRecord:
     def command(self) -> list[str]:
         """What it runs; nothing where that is not recorded."""
         with suppress(ImgfsError):
-            spec = parse_json(self.spec.read(), _Spec, "spec")
-            return (spec.process.args if spec.process is not None else None) or []
+            return parse_json(self.spec.read(), RuntimeSpec, "spec").command
         return []
 
 

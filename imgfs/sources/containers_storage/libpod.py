@@ -20,6 +20,7 @@ from imgfs.sources.container import ContainerState
 from imgfs.sources.containerd.bolt import Bucket, read_bolt
 from imgfs.sources.containers_storage.sqlite import read_rows
 from imgfs.sources.finder import Report
+from imgfs.sources.runtime_spec import RuntimeSpec
 from imgfs.store import KeptDocument
 from imgfs.store.timestamp import parse_time
 
@@ -45,14 +46,6 @@ _ANY = "0.0.0.0"  # noqa: S104  # what is printed, and bound by no one
 _FILE_LOGS = ("k8s-file", "json-file", "")
 
 
-class _Process(msgspec.Struct):
-    args: list[str] | None = None
-
-
-class _Spec(msgspec.Struct):
-    process: _Process | None = None
-
-
 class _Port(msgspec.Struct):
     container_port: int = 0
     host_port: int = 0
@@ -62,7 +55,7 @@ class _Port(msgspec.Struct):
 
 
 class _Config(msgspec.Struct, rename="camel"):
-    spec: _Spec | None = None
+    spec: RuntimeSpec | None = None
     log_driver: str = ""
     new_port_mappings: list[_Port] | None = None
 
@@ -129,12 +122,11 @@ def _record(config: bytes, state: bytes, name: str) -> PodmanRecord:
     made, now = parse_json(config, _Config, name), parse_json(state, _State, name)
     status = _STATUSES.get(now.state, "unknown")
     started, finished = parse_time(now.started_time), parse_time(now.finished_time)
-    process = made.spec.process if made.spec is not None else None
     return PodmanRecord(
         ContainerState(
             status, now.exit_code if status == "exited" else None, started, finished, is_mounted=now.mounted
         ),
-        (process.args if process is not None else None) or (),
+        made.spec.command if made.spec is not None else (),
         [_port(port) for port in made.new_port_mappings or ()],
         made.log_driver in _FILE_LOGS,
         KeptDocument.alone(config),
