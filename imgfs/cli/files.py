@@ -6,13 +6,13 @@ import shutil
 import stat
 import sys
 from collections.abc import Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from itertools import pairwise
 
 import click
 
 from imgfs.cli.color import file_name
-from imgfs.cli.json_output import file_fields, path_fields, print_json_line
+from imgfs.cli.json_output import file_fields, modified_time, path_fields, print_json_line
 from imgfs.cli.messages import shown, tell
 from imgfs.cli.naming import named_root, named_roots
 from imgfs.cli.opening import source_option, store_option
@@ -165,9 +165,8 @@ def list_paths(found: list[ChosenRoot], *, long: bool, recursive: bool, as_json:
 def _print_lines(named: ChosenRoot, above: str, entries: Iterable[tuple[str, Stat]]) -> None:
     """Print a line of JSON for each entry of the directory whose path is `above`."""
     for name, found in entries:
-        modified = datetime.fromtimestamp(found.mtime_ns // 1_000_000_000, UTC).isoformat()
         fields = path_fields(above + name) | file_fields(found)
-        print_json_line({"id": named.id, **fields, "modified": modified})
+        print_json_line({"id": named.id, **fields, "modified": modified_time(found)})
 
 
 def _directories(root: RootFS, entry: int, path: str, *, recursive: bool) -> Iterator[tuple[str, int]]:

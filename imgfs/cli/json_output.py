@@ -8,6 +8,7 @@ import base64
 import os
 import stat
 import sys
+from datetime import UTC, datetime
 
 import click
 import msgspec
@@ -60,6 +61,11 @@ def file_fields(found: Stat) -> dict[str, object]:
         "size": found.size,
         **target,
     }
+
+
+def modified_time(found: Stat) -> str:
+    """When the content of a file was last changed, in UTC, as ISO 8601 has it to the second."""
+    return datetime.fromtimestamp(found.mtime_ns // 1_000_000_000, UTC).isoformat()
 
 
 def difference_fields(of: Difference) -> dict[str, object]:

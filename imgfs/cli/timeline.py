@@ -1,12 +1,11 @@
 """`imgfs timeline`: when the files of an image or a container were changed, for tools of forensics."""
 
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from typing import NamedTuple
 
 import click
 
-from imgfs.cli.json_output import file_fields, json_lines_option, path_fields, print_json_line
+from imgfs.cli.json_output import file_fields, json_lines_option, modified_time, path_fields, print_json_line
 from imgfs.cli.look import deleted_in_layers
 from imgfs.cli.naming import named_root
 from imgfs.cli.opening import source_option, store_option
@@ -90,7 +89,7 @@ def _fields(entry: _Entry, labels: Sequence[LayerLabel]) -> dict[str, object]:
     return {
         **path_fields(entry.path),
         **file_fields(entry.found),
-        "modified": datetime.fromtimestamp(entry.found.mtime_ns // 1_000_000_000, UTC).isoformat(),
+        "modified": modified_time(entry.found),
         "layer": entry.layer,
         "diff_id": label and label.diff_id,
         "created_by": label and label.created_by,
