@@ -7,7 +7,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from tests.engines.containerd import Containerd, archives, running_containerd
-from tests.engines.engine import Docker, Podman, podman, running_docker
+from tests.engines.engine import Engine, podman, running_docker
 from tests.engines.hurting import context
 from tests.engines.machine import machine
 from tests.engines.test_docker_places import alone
@@ -69,14 +69,29 @@ class Containers(ABC):
         return None
 
 
-class OfDocker(Containers):
+class OfEngine(Containers):
+    """An engine with docker's command line, with an image built by itself."""
+
+    def __init__(self, engine: Engine, folder: Path) -> None:
+        self.engine, self.root = engine, engine.root
+        engine.build(_context(folder), _DOCKERFILE, NAME)
+
+    def export(self, container: str, path: Path) -> bool:
+        self.engine.command("export", "-o", path, container)
+        return True
+
+    def commit(self, container: str, name: str) -> bool:
+        self.engine.command("commit", container, name)
+        return self.engine.driver in ("overlay", "overlay2")
+
+    def changes(self, container: str) -> set[str] | None:
+        return set(self.engine.command("diff", container).splitlines())
+
+
+class OfDocker(OfEngine):
     """Docker with either kind of store."""
 
     scheme = "docker"
-
-    def __init__(self, engine: Docker, folder: Path) -> None:
-        self.engine, self.root = engine, engine.root
-        engine.build(_context(folder), _DOCKERFILE, NAME)
 
     def create(self, name: str) -> str:
         return self.engine.command("run", "-d", "--network=none", "--name", name, NAME)
@@ -91,27 +106,12 @@ class OfDocker(Containers):
         self.engine.command("kill", container)
         self.engine.command("wait", container)
 
-    def export(self, container: str, path: Path) -> bool:
-        self.engine.command("export", "-o", path, container)
-        return True
 
-    def commit(self, container: str, name: str) -> bool:
-        self.engine.command("commit", container, name)
-        return self.engine.driver == "overlay2"
-
-    def changes(self, container: str) -> set[str] | None:
-        return set(self.engine.command("diff", container).splitlines())
-
-
-class OfPodman(Containers):
+class OfPodman(OfEngine):
     """Podman, whose containers run, each with its root file system mounted for others, too."""
 
     scheme = "containers-storage"
     image_name = f"localhost/{NAME}"
-
-    def __init__(self, engine: Podman, folder: Path) -> None:
-        self.engine, self.root = engine, engine.root
-        engine.build(_context(folder), _DOCKERFILE, NAME)
 
     def create(self, name: str) -> str:
         return self.run("-d", "--name", name, NAME)
@@ -131,17 +131,9 @@ class OfPodman(Containers):
         self.engine.command("--cgroup-manager=cgroupfs", "kill", container)
         self.engine.command("wait", container)
 
-    def export(self, container: str, path: Path) -> bool:
-        self.engine.command("export", "-o", path, container)
-        return True
-
-    def commit(self, container: str, name: str) -> bool:
-        self.engine.command("commit", container, name)
-        return self.engine.driver == "overlay"
-
     def changes(self, container: str) -> set[str] | None:
         try:
-            return set(self.engine.command("diff", container).splitlines())
+            return super().changes(container)
         except (
             AssertionError
         ) as error:  # where a file has taken the place of a directory, Podman may fail itself

@@ -31,6 +31,7 @@ class Engine(ABC):
     """An engine whose store lies in `root`, read by imgfs as `source`. Tags are given as `name:tag`."""
 
     driver: str
+    inside: Machine
     root: Path
     source: str
 

@@ -29,9 +29,14 @@ def folder(tmp_path: Path) -> Path:
 
 
 def read(layer: DirectoryLayer, tree: Tree, path: bytes) -> bytes:
-    entry = next(entry for entry in tree.walk() if tree.path(entry) == path)
     with closing(layer.open_content(tree.copies[0])) as blob:
-        return blob.pread(tree.sizes[entry], tree.records[entry] + tree.headers[entry])
+        return blob.pread(*place(tree, path))
+
+
+def place(tree: Tree, path: bytes) -> tuple[int, int]:
+    """The size of a file, and where its content begins in that of the layer."""
+    entry = next(entry for entry in tree.walk() if tree.path(entry) == path)
+    return tree.sizes[entry], tree.records[entry] + tree.headers[entry]
 
 
 def test_files_are_read(folder: Path) -> None:
@@ -75,33 +80,31 @@ def test_a_file_that_has_changed_is_an_error(folder: Path, change: str) -> None:
 def test_a_file_that_is_held_is_read_when_it_is_gone(folder: Path, is_live: bool) -> None:
     layer = made(folder, is_live=is_live)
     tree = layer.tree()
-    entry = next(entry for entry in tree.walk() if tree.path(entry) == b"a")
-    where = tree.sizes[entry], tree.records[entry] + tree.headers[entry]
+    size, start = place(tree, b"a")
     with layer.open_content(tree.copies[0]) as content:
-        held = content.hold(where[1], where[0])
+        held = content.hold(start, size)
         assert held is not None
         with held:
             os.unlink(folder / "l/a")
-            assert content.pread(*where) == b"first"
+            assert content.pread(size, start) == b"first"
             (folder / "l/a").write_bytes(b"other")
-            assert content.pread(*where) == b"first"
+            assert content.pread(size, start) == b"first"
         with pytest.raises(FileChanged if is_live else StoreError):
-            content.pread(*where)
-        assert content.hold(where[1], where[0]) is None
+            content.pread(size, start)
+        assert content.hold(start, size) is None
 
 
 def test_a_held_file_that_is_written_to_has_changed(folder: Path) -> None:
     layer = made(folder)
     tree = layer.tree()
-    entry = next(entry for entry in tree.walk() if tree.path(entry) == b"a")
-    where = tree.sizes[entry], tree.records[entry] + tree.headers[entry]
+    size, start = place(tree, b"a")
     with layer.open_content(tree.copies[0]) as content:
-        held = content.hold(where[1], where[0])
+        held = content.hold(start, size)
         assert held is not None
         with held:
             (folder / "l/a").write_bytes(b"FIRST")
             with pytest.raises(StoreError, match="has changed"):
-                content.pread(*where)
+                content.pread(size, start)
 
 
 def test_a_live_file_may_grow_and_not_shrink(folder: Path) -> None:
