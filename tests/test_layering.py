@@ -23,6 +23,7 @@ PACKAGES = [
     "tar",
     "codec",
     "erofs",
+    "registry",
     "cache",
     "blob",
     "help",
