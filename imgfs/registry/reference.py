@@ -35,7 +35,7 @@ class Repository:
 
 @dataclass(frozen=True, slots=True)
 class RegistryReference:
-    """What a reference names: an image by its tag or digest, all tags of a repository, or if `path` is empty, a host."""
+    """What a reference names: an image by its tag or digest, all tags of a repository, or without a path, a host."""
 
     host: str
     path: str
@@ -79,7 +79,8 @@ def parse_registry_reference(text: str) -> RegistryReference:
     try:
         digest = Digest(digest_text) if at else None
     except InvalidDigest as error:
-        raise StoreError(f"{text}: {error}") from None
+        # what stands before it may be a password
+        raise StoreError(f"docker://…@: {error} (credentials are given by --creds or --authfile)") from None
     host, slash, path = name.partition("/")
     is_host = slash and ("." in host or ":" in host or host == "localhost" or host.startswith("["))
     if not is_host:

@@ -57,3 +57,9 @@ def test_what_is_no_reference_is_an_error_that_says_why(text: str, why: str) -> 
     with pytest.raises(StoreError) as raised:
         parse_registry_reference(text)
     assert why in str(raised.value)
+
+
+def test_a_password_in_a_reference_is_not_shown() -> None:
+    with pytest.raises(StoreError) as raised:
+        parse_registry_reference("docker://user:secret@r.example/a")
+    assert "secret" not in str(raised.value)
