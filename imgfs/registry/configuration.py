@@ -1,4 +1,7 @@
-"""How registries are reached: through which mirrors and proxies, with which credentials and certificates."""
+"""How registries are reached: through which mirrors and proxies, with which credentials and certificates.
+
+Tried by the tests of a real registry.
+"""
 
 import ssl
 import urllib.request

@@ -2,6 +2,7 @@
 
 Ranges are not verified here, as a digest covers a whole blob: layers verify what they read. A small blob is fetched
 whole, verified and kept in the cache, as is one whose registry sends no ranges.
+Tried by the tests of a real registry.
 """
 
 import hashlib

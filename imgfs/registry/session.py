@@ -2,6 +2,7 @@
 
 Format: OCI distribution specification. Redirects are followed by hand: only the range goes along to another origin,
 never credentials, and never from https to http.
+Tried by the tests of a real registry.
 """
 
 import email.utils

@@ -2,6 +2,7 @@
 
 Redirects, credentials and retries are decided above, in `session`. Connections are made at the first request, so that a
 process that goes to the background before shares none.
+Tried by the tests of a real registry.
 """
 
 import logging
