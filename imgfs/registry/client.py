@@ -20,7 +20,7 @@ from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, NotFo
 from imgfs.go_json import parse_json
 from imgfs.registry.configuration import Configuration, Endpoint
 from imgfs.registry.reference import Repository, is_tag
-from imgfs.registry.remote_blob import RemoteBlob
+from imgfs.registry.remote_blob import KIND, WHOLE, RemoteBlob
 from imgfs.registry.session import Request, Session
 from imgfs.registry.stats import Stats
 from imgfs.registry.tokens import Scopes
@@ -229,11 +229,20 @@ class RemoteRepository:
         return RemoteBlob(digest, size, label, ask, self._client.cache, self._client.limits.idle)
 
     def read(self, digest: Digest, size: int) -> bytes:
-        """A blob whole, verified. Raises Corrupt if it is another one."""
+        """A blob whole, verified and kept in the cache. Raises Corrupt if it is another one."""
+        cache = self._client.cache
+        kept = cache.open(digest, KIND) if cache is not None else None
+        if kept is not None:
+            with kept:
+                data = kept.pread(size + 1, 0)
+            if digest.is_of(data):
+                return data
         with self.blob(digest, size) as blob:
             data = blob.pread(size, 0)
         if not digest.is_of(data):
             raise Corrupt(f"{self._label}: blob {digest}: failed to verify, what was sent is another blob")
+        if cache is not None and size >= WHOLE:  # a smaller one is kept by then
+            cache.keep(digest, KIND, lambda file: file.write(data))
         return data
 
     def request(

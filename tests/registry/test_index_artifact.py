@@ -1,0 +1,142 @@
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from imgfs.cache.cache import Cache
+from imgfs.digest import Digest
+from imgfs.errors import Corrupt, InvalidImage
+from imgfs.registry.client import MANIFEST_TYPES, Manifest, RegistryClient, RemoteRepository, referrers_tag
+from imgfs.registry.configuration import Configuration
+from imgfs.registry.index_artifact import (
+    TYPE,
+    Part,
+    blobs_of,
+    find_index,
+    index_manifest,
+    own_tag,
+    parse_index,
+    pinned_index,
+    read_index,
+)
+from imgfs.registry.reference import Repository
+from tests.registry.test_docker_registry import address, push
+
+__all__ = ["address"]
+
+LAYER, OTHER = Digest.of(b"layer"), Digest.of(b"other")
+PARTS = [
+    Part(LAYER, "map", b"small map"),
+    Part(LAYER, "members", bytes(range(256)) * 100),
+    Part(OTHER, "map", b"another"),
+]
+
+
+@pytest.fixture
+def repository(tmp_path: Path, address: str, request: pytest.FixtureRequest) -> Iterator[RemoteRepository]:
+    client = RegistryClient(
+        Configuration.load(tls_verify=False), cache=Cache(str(tmp_path / "cache"), 1 << 30)
+    )
+    yield client.repository(Repository(address, f"index/{abs(hash(request.node.name))}"))
+    client.close()
+
+
+def put_manifest(
+    repository: RemoteRepository, reference: str, data: bytes, kind: str = MANIFEST_TYPES[1]
+) -> None:
+    headers = {"Content-Type": kind}
+    repository.request("PUT", f"manifests/{reference}", body=data, ok=(201,), headers=headers).read()
+
+
+@pytest.fixture
+def image(repository: RemoteRepository) -> Manifest:
+    config = push(repository, b"{}")
+    document = {"schemaVersion": 2, "mediaType": MANIFEST_TYPES[1], "config": config, "layers": []}
+    put_manifest(repository, "1", json.dumps(document).encode())
+    return repository.manifest("1")
+
+
+def pushed(repository: RemoteRepository, image: Manifest, reference: str) -> Digest:
+    for data in blobs_of(PARTS).values():
+        push(repository, data)
+    manifest = index_manifest(image, PARTS, "imgfs 1")
+    put_manifest(repository, reference, manifest)
+    return Digest.of(manifest)
+
+
+def test_an_index_is_found_by_its_own_tag(repository: RemoteRepository, image: Manifest) -> None:
+    assert find_index(repository, image.digest) is None
+    digest = pushed(repository, image, own_tag(image.digest))
+    found = find_index(repository, image.digest)
+    assert found is not None
+    assert found.digest == digest
+    assert found.read(LAYER, "map") == b"small map"
+    assert found.read(LAYER, "members") == PARTS[1].data
+    assert found.read(OTHER, "map") == b"another"
+    assert found.read(OTHER, "members") is None
+    assert found.open(OTHER, "members") is None
+    for kind, data in (("map", b"small map"), ("members", PARTS[1].data)):
+        blob = found.open(LAYER, kind)
+        assert blob is not None
+        with blob:
+            assert blob.pread(blob.size, 0) == data
+
+
+def test_an_index_is_found_by_the_tag_of_referrers(repository: RemoteRepository, image: Manifest) -> None:
+    digest = pushed(repository, image, "any")
+    listed = {"mediaType": MANIFEST_TYPES[1], "digest": digest, "artifactType": TYPE}
+    size = len(repository.manifest(digest).data)
+    index = {"schemaVersion": 2, "mediaType": MANIFEST_TYPES[0], "manifests": [listed | {"size": size}]}
+    put_manifest(repository, referrers_tag(image.digest), json.dumps(index).encode(), MANIFEST_TYPES[0])
+    found = find_index(repository, image.digest)
+    assert found is not None
+    assert found.digest == digest
+
+
+def test_an_index_of_another_image_is_none_of_this(repository: RemoteRepository, image: Manifest) -> None:
+    pushed(repository, image, own_tag(OTHER))
+    assert find_index(repository, OTHER) is None
+    digest = pushed(repository, image, "any")
+    assert read_index(repository, digest, image.digest).digest == digest
+    with pytest.raises(InvalidImage, match=f"not an index of {OTHER}"):
+        read_index(repository, digest, OTHER)
+
+
+def test_an_index_is_the_same_bytes_each_time_and_has_a_subject_or_none(image: Manifest) -> None:
+    assert index_manifest(image, PARTS, "imgfs 1") == index_manifest(image, PARTS, "imgfs 1")
+    with_subject = json.loads(index_manifest(image, PARTS, "imgfs 1"))
+    assert with_subject["subject"]["digest"] == image.digest
+    assert with_subject["config"]["mediaType"] == with_subject["artifactType"] == TYPE
+    assert "subject" not in json.loads(index_manifest(image, PARTS, "imgfs 1", refers=False))
+
+
+def test_embedded_bytes_that_are_others_are_fetched_instead(
+    repository: RemoteRepository, image: Manifest
+) -> None:
+    for data in blobs_of(PARTS).values():
+        push(repository, data)
+    document = json.loads(index_manifest(image, PARTS, "imgfs 1"))
+    document["layers"][0]["data"] = "AAAA"
+    document["layers"][2]["data"] = "no base64 !"
+    data = json.dumps(document).encode()
+    artifact = parse_index(repository, Manifest(Digest.of(data), MANIFEST_TYPES[1], data), image.digest)
+    assert artifact is not None
+    assert artifact.read(LAYER, "map") == b"small map"
+    assert artifact.read(OTHER, "map") == b"another"
+
+
+def test_a_part_that_is_too_large_is_refused(repository: RemoteRepository, image: Manifest) -> None:
+    document = json.loads(index_manifest(image, PARTS, "imgfs 1"))
+    document["layers"][1]["size"] = 1 << 40
+    data = json.dumps(document).encode()
+    artifact = parse_index(repository, Manifest(Digest.of(data), MANIFEST_TYPES[1], data), image.digest)
+    assert artifact is not None
+    with pytest.raises(Corrupt, match="too many"):
+        artifact.read(LAYER, "members")
+
+
+def test_a_pin_is_a_digest_or_none() -> None:
+    assert pinned_index({"org.imgfs.index.digest": OTHER}) == OTHER
+    assert pinned_index({"org.imgfs.index.digest": "latest"}) is None
+    assert pinned_index({}) is None
