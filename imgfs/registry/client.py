@@ -226,7 +226,7 @@ class RemoteRepository:
             except NotFound as error:  # the manifest that names it is there
                 raise RegistryError(str(error), 404) from None
 
-        return RemoteBlob(digest, size, label, ask, self._client.cache, self._client.limits.idle)
+        return RemoteBlob(digest, size, label, ask, self._client.cache, self._client.limits)
 
     def read(self, digest: Digest, size: int) -> bytes:
         """A blob whole, verified and kept in the cache. Raises Corrupt if it is another one."""

@@ -20,7 +20,7 @@ from imgfs.cache.partial_file import Partial
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, StoreError
 from imgfs.registry.read_ahead import ReadAhead
-from imgfs.registry.transport import RegistryError, Response, Unreachable
+from imgfs.registry.transport import Limits, RegistryError, Response, Unreachable
 
 WHOLE = 1 << 20
 """Bytes below which a blob is fetched whole."""
@@ -48,14 +48,14 @@ class RemoteBlob(Blob):
     is_remote: ClassVar[bool] = True
 
     def __init__(
-        self, digest: Digest, size: int, name: str, ask: Ask, cache: Cache | None, idle: float = 30
+        self, digest: Digest, size: int, name: str, ask: Ask, cache: Cache | None, limits: Limits
     ) -> None:
         self.digest = digest
         self.name = name
         self._size = size
         self._ask = ask
         self._cache = cache
-        self._idle = idle
+        self._limits = limits
         self._ahead = ReadAhead(size, self._range)
         self._lock = Lock()  # held while a whole blob is looked for
         self._whole: _Whole | None = None
@@ -88,7 +88,7 @@ class RemoteBlob(Blob):
         """Bytes that lie inside the blob; a range that breaks off is fetched from there on."""
         parts: list[bytes] = []
         left, start = size, offset
-        failures = 0
+        failures, begun = 0, time.monotonic()
         while True:
             try:
                 for chunk in self._ranged(left, start):
@@ -104,9 +104,10 @@ class RemoteBlob(Blob):
                 return self._open_whole().pread(size, offset)
             except RegistryError as error:
                 failures += 1
-                if failures >= _TRIES or not isinstance(error, Unreachable | _Odd):
+                is_over = failures >= _TRIES or time.monotonic() - begun > self._limits.patience
+                if is_over or not isinstance(error, Unreachable | _Odd):
                     raise
-                time.sleep(min(0.1 * 2**failures, self._idle))
+                time.sleep(min(0.1 * 2**failures, self._limits.idle))
 
     def _ranged(self, size: int, offset: int) -> Iterator[bytes]:
         """Exactly the bytes asked for, or fewer where the connection breaks off. Raises _SentWhole, RegistryError."""

@@ -79,6 +79,11 @@ class Session:
         """
         limits = self._transport.limits
         tries, waited, renewed, resolved = 1, 0.0, False, False
+        started = time.monotonic()
+
+        def is_over() -> bool:
+            return tries >= limits.attempts or time.monotonic() - started > limits.patience
+
         while True:
             header: str | None = None
             try:
@@ -86,7 +91,7 @@ class Session:
                 header = self._header(request, url)
                 response, is_elsewhere = self._follow(request, url, header)
             except Unreachable as error:
-                if not request.is_safe or error.is_tls or tries >= limits.attempts:
+                if not request.is_safe or error.is_tls or is_over():
                     raise
                 pause = _SHORTEST_PAUSE * 2**tries
             else:
@@ -104,7 +109,7 @@ class Session:
                     self._authorizer.drop(header)
                     continue
                 may_again = response.status in _AGAIN and (request.is_safe or response.status == 429)
-                if not may_again or tries >= limits.attempts:
+                if not may_again or is_over():
                     raise _failure(response)
                 pause = _retry_after(response) or _SHORTEST_PAUSE * 2**tries
                 if waited + pause > limits.wait:

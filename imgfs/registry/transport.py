@@ -34,12 +34,14 @@ class Limits:
     """How long a registry may take, in seconds, and how often it is tried.
 
     `connect` is for a connection, `idle` for the next bytes of a response, `wait` for all pauses before one request is
-    tried again. A response of `size` bytes may take as long as `slowest` bytes a second make it, and `idle`.
+    tried again, and `patience` for all tries, after which none begins. A response of `size` bytes may take as long as
+    `slowest` bytes a second make it, and `idle`.
     """
 
     connect: float = 10
     idle: float = 30
     wait: float = 30
+    patience: float = 60
     attempts: int = 5
     slowest: int = 16 << 10
 
