@@ -115,11 +115,16 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
     ),
     "cli/output.py": (
         "the file or the directory that the user wants written",
-        "open os.open os.path.exists os.path.isfile os.path.realpath os.replace os.stat os.unlink",
+        "open os.open os.path.exists os.path.isfile os.path.lexists os.path.realpath os.rename os.replace os.stat "
+        "os.unlink shutil.rmtree",
     ),
-    "cli/save.py": (
-        "the directory that the user wants written",
-        "os.path.lexists os.rename shutil.rmtree",
+    "cli/copy.py": (
+        "the place that the user wants written",
+        "os.mkdir os.path.exists os.path.getsize os.path.isfile os.path.lexists os.path.samefile",
+    ),
+    "saving/layout_directory.py": (
+        "a descriptor that a folder created",
+        "open",
     ),
     "saving/entry.py": (
         "the directory that the user wants written",

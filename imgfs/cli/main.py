@@ -54,6 +54,7 @@ _COMMANDS = {
     "check": "check.check",
     "export": "export.export",
     "save": "save.save",
+    "copy": "copy.copy",
     "load": "own_store.load",
     "import": "own_store.import_",
     "tag": "own_store.tag",
@@ -75,7 +76,7 @@ _ERROR_STATUS = {
 _INCORRECT = 1
 """The exit status for wrong usage that mount(8) has."""
 
-_WRITING = ("export", "save", "cp")
+_WRITING = ("export", "save", "copy", "cp")
 """Commands that write where a user says."""
 
 _READING = (
@@ -100,7 +101,8 @@ _OTHERS_CALL_IT = {
     "ls": ("images", "image", "list", "dir"),
     "layers": ("history", "dive", "du"),
     "rm": ("rmi", "remove", "delete", "untag"),
-    "cp": ("copy", "extract"),
+    "cp": ("extract",),
+    "copy": ("pull", "push", "skopeo"),
     "export -C": ("unpack", "extract", "create"),
     "umount": ("unmount", "fusermount"),
     "find": ("grep", "search", "locate"),
@@ -112,7 +114,6 @@ _OTHERS_CALL_IT = {
 """What commands of other tools are here."""
 
 _NOT_HERE = {
-    "registries are not reached: docker, podman or skopeo copy images from them": ("pull", "push", "login"),
     "images are not run, only read: docker or podman run them": ("run", "exec", "start", "stop"),
 }
 """Commands of other tools that nothing here is like."""

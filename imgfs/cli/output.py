@@ -5,6 +5,7 @@ Tried by the tests of `imgfs export` and `imgfs cp`.
 
 import errno
 import os
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -42,6 +43,23 @@ def output_file(path: str) -> Iterator[BinaryIO]:
     except OSError as error:
         if error.errno in _FULL:
             error.filename = "standard output" if path == "-" else path
+        raise
+
+
+@contextmanager
+def output_directory(path: str) -> Iterator[str]:
+    """Where to write a directory that is there under its name once all is written, or not at all.
+
+    Raises FileExistsError if there is something already, OSError.
+    """
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    partial = f"{path.rstrip('/')}.{os.getpid()}.partial"
+    try:
+        yield partial
+        os.rename(partial, path)
+    except BaseException:
+        shutil.rmtree(partial, ignore_errors=True)
         raise
 
 

@@ -1,21 +1,17 @@
 """`imgfs save`: images as an archive that engines load."""
 
-import errno
-import os
-import shutil
 import sys
-from collections.abc import Callable, Collection, Generator, Iterable
+from collections.abc import Iterable
 from contextlib import closing
 
 import click
 
-from imgfs.cli.messages import progress_bar
+from imgfs.cli.entry_bars import EntryBars
 from imgfs.cli.naming import named_images
 from imgfs.cli.opening import source_option, store_option
-from imgfs.cli.output import output_file, output_option
-from imgfs.digest import DiffID, ImageID
+from imgfs.cli.output import output_directory, output_file, output_option
+from imgfs.digest import ImageID
 from imgfs.saving import (
-    Entry,
     SavedImage,
     docker_archive_entries,
     oci_layout_entries,
@@ -58,42 +54,14 @@ def save(
     with named_images(images, sources, store) as named:
         saved = _saved(named)
         entries = docker_archive_entries(saved) if form == "docker-archive" else oci_layout_entries(saved)
-        bars = _Bars(entries, {diff_id for each in saved for diff_id in each.layers.diff_ids})
+        bars = EntryBars(entries, {diff_id for each in saved for diff_id in each.layers.diff_ids})
         with closing(bars.entries()) as shown:
             if form == "oci":
-                _write_directory(shown, output, bars.advance)
+                with output_directory(output) as partial:
+                    write_directory(shown, partial, bars.advance)
             else:
                 with output_file(output) as file:
                     write_tar(shown, file, bars.advance)
-
-
-class _Bars:
-    """Passes `entries` on, with a bar for each of `layers` while that is written."""
-
-    def __init__(self, entries: Iterable[Entry], layers: Collection[DiffID]) -> None:
-        self._entries = entries
-        self._layers = {diff_id.hex: diff_id for diff_id in layers}
-        self._advance: Callable[[int], None] = _nothing
-
-    def advance(self, count: int) -> None:
-        self._advance(count)
-
-    def entries(self) -> Generator[Entry, None, None]:
-        number = 0
-        for entry in self._entries:
-            diff_id = self._layers.get(os.path.basename(entry.name).removesuffix(".tar"))
-            if diff_id is None:
-                self._advance = _nothing
-                yield entry
-                continue
-            number += 1
-            label = f"layer {number} of {len(self._layers)}  {diff_id.short}"
-            with progress_bar(label, entry.size) as self._advance:
-                yield entry
-
-
-def _nothing(count: int) -> None:
-    """Do nothing for bytes that have no bar."""
 
 
 def _saved(named: Iterable[ChosenImage]) -> list[SavedImage]:
@@ -104,16 +72,3 @@ def _saved(named: Iterable[ChosenImage]) -> list[SavedImage]:
         if found.name is not None and found.name not in known.names:
             known.names.append(found.name)
     return list(saved.values())
-
-
-def _write_directory(entries: Iterable[Entry], path: str, advance: Callable[[int], None]) -> None:
-    """Write a directory that is there under its name once all is written, or not at all."""
-    if os.path.lexists(path):
-        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
-    partial = f"{path.rstrip('/')}.{os.getpid()}.partial"
-    try:
-        write_directory(entries, partial, advance)
-        os.rename(partial, path)
-    except BaseException:
-        shutil.rmtree(partial, ignore_errors=True)
-        raise

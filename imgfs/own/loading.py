@@ -84,9 +84,16 @@ def load_images(
     yield from _flush(writer, added)
 
 
-def load_image(source: Source, image_id: ImageID, writer: Writer, progress: Progress) -> list[str]:
-    """Copy one image as `load_images` does; returns its names. Raises Corrupt, LayerNotFound or OSError."""
-    tags = [name for name, named in source.tags.items() if named == image_id]
+def load_image(
+    source: Source, image_id: ImageID, writer: Writer, progress: Progress, names: Sequence[str] | None = None
+) -> Sequence[str]:
+    """Copy one image as `load_images` does, with `names`, else with those that it has; returns them.
+
+    Raises Corrupt, LayerNotFound or OSError.
+    """
+    tags = names
+    if tags is None:
+        tags = [name for name, named in source.tags.items() if named == image_id]
     _add(source, source.store.get(image_id), tags, writer, progress)
     writer.flush()
     return tags

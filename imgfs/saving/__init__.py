@@ -1,4 +1,7 @@
-"""Images as archives that engines load: of Docker's form, and as OCI image layouts. IDs and diff IDs stay the same."""
+"""Images as archives that engines load, of Docker's form and as OCI image layouts, and copied with their digests.
+
+IDs and diff IDs stay the same.
+"""
 
 from imgfs.saving.docker_save import docker_archive_entries
 from imgfs.saving.entry import Entry, SavedImage, write_directory, write_tar

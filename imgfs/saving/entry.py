@@ -3,16 +3,14 @@
 What is written depends on the images and their names alone: equal input gives equal bytes.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from imgfs.blob import blob_chunks
-from imgfs.digest import DiffID
 from imgfs.errors import Corrupt, InvalidImage
+from imgfs.saving.piece import layer_piece
 from imgfs.sources.reference import full_name
 from imgfs.store import Image, LayerStack
 from imgfs.tar.fields import BLOCK, padded
@@ -65,49 +63,46 @@ def encode_json(content: object) -> bytes:
 
 
 def layer_entry(name: str, layers: LayerStack, number: int) -> Entry:
-    """A file with the tar of one layer in it. Blocks until the layer's size is known; raises what reading it raises.
+    """A file with the tar of one layer in it. Raises as `layer_piece` does."""
+    piece = layer_piece(layers, number)
+    return Entry(name, piece.size, piece.chunks)
 
-    Its bytes are compared with the diff ID as they are written: Corrupt is raised at the end if they are not its.
+
+class TarWriter:
+    """Writes a tar of files to `file`, all of root and of 1970.
+
+    Format: POSIX.1-1988 ustar, pax headers where a file is too large for it. Methods raise OSError, and what reading
+    the entries raises.
     """
-    diff_id = layers.diff_ids[number]
-    with layers.open_one(number) as tar:
-        size = tar.size
 
-    def chunks() -> Iterator[bytes]:
-        found = hashlib.new(diff_id.algorithm)
-        with layers.open_one(number) as opened:
-            for chunk in blob_chunks(opened):
-                found.update(chunk)
-                yield chunk
-        if DiffID(f"{diff_id.algorithm}:{found.hexdigest()}") != diff_id:
-            raise Corrupt(
-                f"layer {diff_id}: failed to verify, its bytes are {diff_id.algorithm}:{found.hexdigest()}"
-            )
+    def __init__(self, file: BinaryIO) -> None:
+        self._file = file
+        self._written = 0
 
-    return Entry(name, size, chunks)
+    def add(self, entry: Entry, advance: Callable[[int], None] = lambda _: None) -> None:
+        """Write a file; `advance` is called with numbers of bytes written."""
+        self._write(member_header(entry.name.encode(), REGULAR, entry.size, 0o644, (0, 0), 0))
+        for chunk in _whole(entry):
+            self._write(chunk)
+            advance(len(chunk))
+        self._write(bytes(padded(entry.size) - entry.size))
+
+    def finish(self) -> None:
+        """Write the end."""
+        self._write(_END)
+        self._write(bytes(-self._written % _RECORD))
+
+    def _write(self, data: bytes) -> None:
+        self._file.write(data)
+        self._written += len(data)
 
 
 def write_tar(entries: Iterable[Entry], file: BinaryIO, advance: Callable[[int], None]) -> None:
-    """Write a tar of some files, all of root and of 1970; `advance` is called with numbers of bytes written.
-
-    Format: POSIX.1-1988 ustar, pax headers where a file is too large for it. Raises OSError, and what reading the
-    entries raises.
-    """
-    written = 0
-
-    def write(data: bytes) -> None:
-        nonlocal written
-        file.write(data)
-        written += len(data)
-
+    """Write a tar of some files, as a `TarWriter` does."""
+    tar = TarWriter(file)
     for entry in entries:
-        write(member_header(entry.name.encode(), REGULAR, entry.size, 0o644, (0, 0), 0))
-        for chunk in _whole(entry):
-            write(chunk)
-            advance(len(chunk))
-        write(bytes(padded(entry.size) - entry.size))
-    write(_END)
-    write(bytes(-written % _RECORD))
+        tar.add(entry, advance)
+    tar.finish()
 
 
 def write_directory(entries: Iterable[Entry], folder: str, advance: Callable[[int], None]) -> None:

@@ -1,72 +1,74 @@
-"""OCI image layouts, with layers as uncompressed tars, whose digests are the diff IDs.
+"""OCI image layouts: the files of one, of images as they were found or made.
 
-Format: OCI image specification, image-layout.md and manifest.md; the name that containerd and Docker load an image
-under is in an annotation of containerd's.
-Tried by the tests of `imgfs save`, and with engines.
+Format: OCI image specification, image-layout.md; the name that containerd and Docker load an image under is in an
+annotation of containerd's.
+Tried by the tests of `imgfs save` and `imgfs copy`, and with engines.
 """
 
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 from imgfs.digest import Digest
-from imgfs.saving.entry import (
-    Entry,
-    SavedImage,
-    data_entry,
-    encode_json,
-    json_entry,
-    layer_entry,
-    loadable_name,
-)
+from imgfs.saving.entry import Entry, SavedImage, json_entry, loadable_name
+from imgfs.saving.made_image import made_pieces
+from imgfs.saving.piece import INDEX, Piece
 from imgfs.sources.reference import qualified_name
 
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
-_INDEX = "application/vnd.oci.image.index.v1+json"
-_CONFIG = "application/vnd.oci.image.config.v1+json"
-_LAYER = "application/vnd.oci.image.layer.v1.tar"
-_REF_NAME = "org.opencontainers.image.ref.name"
+REF_NAME = "org.opencontainers.image.ref.name"
 _CONTAINERD_NAME = "io.containerd.image.name"
+
+LAYOUT = {"imageLayoutVersion": "1.0.0"}
+"""What the file `oci-layout` says."""
 
 
 def oci_layout_entries(images: Iterable[SavedImage]) -> Iterator[Entry]:
-    """The files of a layout of some images; blobs that several have are in it once. Raises as `layer_entry` does."""
-    yield json_entry("oci-layout", {"imageLayoutVersion": "1.0.0"})
+    """The files of a layout of some images; blobs that several have are in it once. Raises as `layer_piece` does."""
+    yield json_entry("oci-layout", LAYOUT)
     descriptors: list[dict[str, object]] = []
     written: set[Digest] = set()
     for saved in images:
-        layers = []
-        for number, diff_id in enumerate(saved.layers.diff_ids):
-            entry = layer_entry(_path(diff_id), saved.layers, number)
-            layers.append(_descriptor(_LAYER, diff_id, entry.size))
-            if diff_id not in written:
-                written.add(diff_id)
-                yield entry
-        config = saved.image.raw_config
-        manifest = encode_json(
-            {
-                "schemaVersion": 2,
-                "mediaType": _MANIFEST,
-                "config": _descriptor(_CONFIG, saved.image.id, len(config)),
-                "layers": layers,
-            }
-        )
-        digest = Digest.of(manifest)
-        for blob, data in ((saved.image.id, config), (digest, manifest)):
-            if blob not in written:
-                written.add(blob)
-                yield data_entry(_path(blob), data)
-        described = _descriptor(_MANIFEST, digest, len(manifest)) | {"platform": _platform(saved)}
+        for piece in made_pieces(saved):
+            if piece.digest not in written:
+                written.add(piece.digest)
+                yield piece_entry(piece)
+        described = piece.descriptor | {"platform": _platform(saved)}
         descriptors += [described | {"annotations": _annotations(name)} for name in saved.names] or [
             described
         ]
-    yield json_entry("index.json", {"schemaVersion": 2, "mediaType": _INDEX, "manifests": descriptors})
+    yield json_entry("index.json", new_index(descriptors))
 
 
-def _descriptor(media_type: str, digest: Digest, size: int) -> dict[str, object]:
-    return {"mediaType": media_type, "digest": digest, "size": size}
+def piece_entry(piece: Piece) -> Entry:
+    """The file of a layout that a piece is."""
+    return Entry(f"blobs/{piece.digest.algorithm}/{piece.digest.hex}", piece.size, piece.chunks)
 
 
-def _path(digest: Digest) -> str:
-    return f"blobs/{digest.algorithm}/{digest.hex}"
+def with_image(index: dict[str, Any], top: Piece, tag: str) -> dict[str, Any]:
+    """The `index.json` of a layout with one more image, as skopeo adds it: what had the tag before stays without."""
+    new = top.descriptor | ({"annotations": {REF_NAME: tag}} if tag else {})
+    kept: list[object] = []
+    for entry in index.get("manifests") or []:
+        annotations = _annotations_of(entry)
+        if tag and annotations.get(REF_NAME) == tag:
+            annotations = {
+                key: value for key, value in annotations.items() if key not in (REF_NAME, _CONTAINERD_NAME)
+            }
+            entry = {key: value for key, value in entry.items() if key != "annotations"}
+            entry |= {"annotations": annotations} if annotations else {}
+        is_same = isinstance(entry, dict) and entry.get("digest") == top.digest
+        if not is_same or annotations.get(REF_NAME, tag) != tag:
+            kept.append(entry)
+    return index | {"manifests": [*kept, new]}
+
+
+def _annotations_of(entry: object) -> dict[str, object]:
+    annotations = entry.get("annotations") if isinstance(entry, dict) else None
+    return annotations if isinstance(annotations, dict) else {}
+
+
+def new_index(descriptors: list[dict[str, object]]) -> dict[str, Any]:
+    """The `index.json` of a layout with what some descriptors name."""
+    return {"schemaVersion": 2, "mediaType": INDEX, "manifests": descriptors}
 
 
 def _platform(saved: SavedImage) -> dict[str, str]:
@@ -77,4 +79,4 @@ def _platform(saved: SavedImage) -> dict[str, str]:
 
 def _annotations(name: str) -> dict[str, str]:
     full = loadable_name(name)
-    return {_REF_NAME: name} | ({_CONTAINERD_NAME: qualified_name(full)} if full else {})
+    return {REF_NAME: name} | ({_CONTAINERD_NAME: qualified_name(full)} if full else {})

@@ -20,6 +20,7 @@ from imgfs.digest import Digest, ImageID
 from imgfs.errors import ImgfsError, InvalidDigest, InvalidImage, TooMuch, describe
 from imgfs.sources.archive import ArchiveFiles
 from imgfs.sources.checks import named_blobs
+from imgfs.sources.content_store import ContentStore, Top
 from imgfs.sources.documents import MAX_LAYERS, MAX_LIST, parse_items, read_document, reading_budget
 from imgfs.sources.finder import BlobRef, Check, Finder, Found, FoundImage, Report, ignore
 from imgfs.sources.kind import ArchiveKind
@@ -39,7 +40,7 @@ class _Item(msgspec.Struct, rename="pascal"):
     parent: str = ""
 
 
-class SaveFinder(Finder):
+class SaveFinder(Finder, ContentStore):
     """Every image that the archive names, or where there is one that `wanted` means, only that.
 
     A name means what `manifest.json` says, or the image for this machine where `index.json` has several for it.
@@ -91,6 +92,14 @@ class SaveFinder(Finder):
     def checks(self) -> Iterator[Check]:
         """Each blob that the index leads to, if there is one."""
         return named_blobs(self._open_blob, self._entries(ignore))
+
+    def tops(self) -> Iterator[Top]:
+        """What `index.json` lists; nothing in an archive of the old form."""
+        for entry in self._entries(ignore):
+            yield Top(entry, _names(entry))
+
+    def open_content(self, descriptor: Descriptor) -> Blob:
+        return self._open_blob(Digest(descriptor.digest))
 
     def close(self) -> None:
         self._files.close()

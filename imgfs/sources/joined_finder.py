@@ -4,14 +4,18 @@ Tried by the tests of Docker's data roots.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from itertools import chain
 
+from imgfs.blob import Blob
 from imgfs.digest import ImageID
+from imgfs.sources.content_store import ContentStore, Top
 from imgfs.sources.finder import Check, Finder, Found, Report
+from imgfs.sources.manifests import Descriptor
 
 
-class JoinedFinder(Finder):
+class JoinedFinder(Finder, ContentStore):
     """What `finders` find, one after the other; of equal names, the first one's counts. Owns them."""
 
     def __init__(self, finders: Sequence[Finder]) -> None:
@@ -33,6 +37,19 @@ class JoinedFinder(Finder):
     def last_updated(self, image_id: ImageID) -> datetime | None:
         times = (finder.last_updated(image_id) for finder in self._finders)
         return next((time for time in times if time is not None), None)
+
+    def tops(self) -> Iterable[Top]:
+        return chain.from_iterable(store.tops() for store in self._content_stores)
+
+    def open_content(self, descriptor: Descriptor) -> Blob:
+        for store in self._content_stores:
+            with suppress(FileNotFoundError):
+                return store.open_content(descriptor)
+        raise FileNotFoundError(f"{self.reference}: no blob {descriptor.digest}")
+
+    @property
+    def _content_stores(self) -> Sequence[ContentStore]:
+        return [finder for finder in self._finders if isinstance(finder, ContentStore)]
 
     def close(self) -> None:
         for finder in self._finders:

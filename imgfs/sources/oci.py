@@ -9,6 +9,7 @@ from imgfs.blob import Blob, Links, Root
 from imgfs.digest import Digest
 from imgfs.sources.archive import ArchiveFiles
 from imgfs.sources.checks import named_blobs
+from imgfs.sources.content_store import ContentStore, Top
 from imgfs.sources.finder import Check, Finder, Found, Report, ignore
 from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.manifests import Descriptor, ManifestWalk, read_index, this_platform_first
@@ -17,7 +18,7 @@ from imgfs.sources.reference import is_tag, narrowed, repository_of, spellings, 
 _NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
-class LayoutFinder(Finder):
+class LayoutFinder(Finder, ContentStore):
     """Everything that a layout's index leads to, in its order, or where some of it is what `wanted` means, only that.
 
     A tag without a repository stands behind the layout's own name.
@@ -48,6 +49,13 @@ class LayoutFinder(Finder):
 
     def checks(self) -> Iterator[Check]:
         return named_blobs(self._open_blob, [descriptor for _, descriptor in self._listed(ignore)])
+
+    def tops(self) -> Iterator[Top]:
+        for descriptor, tags, aliases in self._by_digest(self._listed(ignore)):
+            yield Top(descriptor, [*tags, *aliases])
+
+    def open_content(self, descriptor: Descriptor) -> Blob:
+        return self._open_blob(Digest(descriptor.digest))
 
     def close(self) -> None:
         self._files.close()

@@ -12,6 +12,7 @@ from imgfs.digest import ImageID
 from imgfs.layers import Indexer, LayerRegistry
 from imgfs.sources.catalog import Catalog
 from imgfs.sources.container_layers import ContainerLayers
+from imgfs.sources.content_store import ContentStore
 from imgfs.sources.finder import Artifact, Check, Finder, FoundContainer
 from imgfs.store import ImageStore, LayerStack, MemoryBackend, Problem
 
@@ -79,6 +80,11 @@ class Source:
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of the image's manifest, None where the source has none."""
         return self._catalog.manifest(image_id)
+
+    @property
+    def content(self) -> ContentStore | None:
+        """What the place stores by digest, to be copied as it is; None where it keeps no manifests and blobs."""
+        return self._finder if isinstance(self._finder, ContentStore) else None
 
     def last_updated(self, image_id: ImageID) -> datetime | None:
         """When an image was last tagged or changed, in UTC, where the place records that. May block."""

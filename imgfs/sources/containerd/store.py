@@ -22,6 +22,7 @@ from imgfs.sources.containerd.container_records import DatabaseRecords
 from imgfs.sources.containerd.containers import ContainerSearch, Records
 from imgfs.sources.containerd.database import Name, Names, read_names
 from imgfs.sources.containerd.snapshots import SnapshotRef, Snapshots
+from imgfs.sources.content_store import ContentStore, Top
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document
 from imgfs.sources.finder import BlobRef, Check, Finder, Found, FoundImage, Report
 from imgfs.sources.kind import DirectoryKind
@@ -38,7 +39,7 @@ _SHA256 = f"{BLOBS}/sha256"
 _MAX_SCANNED = 1_000_000  # blobs
 
 
-class ContainerdFinder(Finder):
+class ContainerdFinder(Finder, ContentStore):
     """What is in a root directory of containerd, or in one namespace of it: containers, and images whose manifests and
     configs are there.
 
@@ -122,6 +123,15 @@ class ContainerdFinder(Finder):
         names = self._read()
         found = names.names if isinstance(names, Names) else ()
         return named_blobs(self._open_blob, [Descriptor(name.digest) for name in found])
+
+    def tops(self) -> Iterator[Top]:
+        names = self._read()
+        for name in names.names if isinstance(names, Names) else ():
+            called = self._name(name.name)
+            yield Top(Descriptor(name.digest), [called] if called else [])
+
+    def open_content(self, descriptor: Descriptor) -> Blob:
+        return self._open_blob(Digest(descriptor.digest))
 
     def close(self) -> None:
         self._files.close()

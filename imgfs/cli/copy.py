@@ -1,0 +1,135 @@
+"""`imgfs copy`: an image from any source to a store of imgfs, a layout, an archive or a registry."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import click
+
+from imgfs.cli.entry_bars import EntryBars
+from imgfs.cli.messages import progress_bar
+from imgfs.cli.naming import named
+from imgfs.cli.opening import writing
+from imgfs.cli.output import output_directory, output_file, output_folder
+from imgfs.errors import StoreError
+from imgfs.own.loading import load_image
+from imgfs.saving import SavedImage, docker_archive_entries, write_tar
+from imgfs.saving.copied_image import copied_images, copied_meant, copied_pieces
+from imgfs.saving.copying import Destination, copy_pieces
+from imgfs.saving.destinations import Place, parse_destination
+from imgfs.saving.layout_archive import LayoutArchive
+from imgfs.saving.layout_directory import LayoutDirectory
+from imgfs.saving.piece import Kind, Piece
+from imgfs.sources import SCHEMES
+from imgfs.sources.chosen import ChosenImage
+from imgfs.sources.image_reference import parse_source
+
+
+@click.command(short_help="Copy an image to a layout, an archive, a registry or the store of imgfs.")
+@click.argument("image", metavar="IMAGE")
+@click.argument("destination", metavar="DESTINATION")
+@click.option("-a", "--all", "with_all", is_flag=True, help="Copy every platform of an index, and the index.")
+@click.option("--digestfile", metavar="FILE", help="Write the digest of what was copied to FILE.")
+@click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
+def copy(image: str, destination: str, with_all: bool, digestfile: str | None, quiet: bool) -> None:
+    """Copy IMAGE to DESTINATION, as skopeo copy does, with the digests that it has.
+
+    \b
+    DESTINATION is one of
+      imgfs:[NAME]                 the store of imgfs, or imgfs:[PATH]NAME
+      oci:PATH[:TAG]               an OCI image layout, which is made or added to
+      oci-archive:FILE[:TAG]       such a layout in a tar
+      docker-archive:FILE[:NAME]   what docker load and podman load take
+      docker://HOST/REPO[:TAG]     a registry
+
+    Where IMAGE has a manifest and compressed layers, these are copied as they
+    are. Else, as from Docker's own store, Podman and archives, a manifest is
+    made with uncompressed layers; the image ID stays the same.
+
+    \b
+    Examples:
+      imgfs copy containerd:app:1 oci:layout:1
+      imgfs copy --all oci:layout:1 oci-archive:app.tar:1
+    """
+    place = parse_destination(destination)
+    if place.transport in ("imgfs", "docker-archive"):
+        if digestfile is not None:
+            raise click.UsageError(f"--digestfile: {place.transport}: keeps no manifest that has a digest")
+        if with_all and place.transport == "docker-archive":
+            raise click.UsageError("--all: docker-archive: has one image for a name, of one platform")
+    with named(copied_meant, [image]) as (chosen,):
+        if place.transport == "imgfs":
+            _load(chosen, place, with_all=with_all, quiet=quiet)
+        elif place.transport == "docker-archive":
+            _save(chosen, place, quiet=quiet)
+        else:
+            pieces = copied_pieces(chosen, with_all=with_all)
+            show = _nothing if quiet else _show
+            with _opened(place, chosen) as opened:
+                top = copy_pieces(pieces, opened, progress_bar, show)
+            if digestfile is not None:
+                with output_file(digestfile) as file:
+                    file.write(top.digest.encode())
+
+
+@contextmanager
+def _opened(place: Place, chosen: ChosenImage) -> Iterator[Destination]:
+    """The place, in which the image is once this ends, if it ends well."""
+    if place.transport == "oci":
+        if os.path.lexists(place.path):
+            with output_folder(place.path) as folder, LayoutDirectory(folder, place.name) as layout:
+                yield layout
+            return
+        with output_directory(place.path) as partial:
+            os.mkdir(partial)
+            with output_folder(partial) as folder, LayoutDirectory(folder, place.name) as layout:
+                yield layout
+        return
+    _refuse_itself(place, chosen)
+    with output_file(place.path) as file:
+        yield LayoutArchive(file, place.name)
+
+
+def _save(chosen: ChosenImage, place: Place, *, quiet: bool) -> None:
+    """Write an archive as docker save does."""
+    if os.path.lexists(place.path) and (not os.path.isfile(place.path) or os.path.getsize(place.path)):
+        raise StoreError(f"{place.path}: images are not added to an archive that is there")
+    saved = SavedImage(chosen.image, [place.name] if place.name else [], chosen.layers)
+    bars = EntryBars(docker_archive_entries([saved]), chosen.image.diff_ids)
+    with output_file(place.path) as file:
+        write_tar(bars.entries(), file, bars.advance)
+    if not quiet:
+        click.echo(f"Copying config {chosen.image_id}")
+
+
+def _load(chosen: ChosenImage, place: Place, *, with_all: bool, quiet: bool) -> None:
+    """Copy into a store of imgfs."""
+    names = [place.name] if place.name else [chosen.name] if chosen.name else []
+    with writing(place.path or None) as writer:
+        for image_id in copied_images(chosen, with_all=with_all):
+            source = chosen.snapshot.source_of(image_id)
+            load_image(source, image_id, writer, progress_bar, names)
+            names = []
+            if not quiet:
+                click.echo(f"Copying config {image_id}")
+
+
+def _show(piece: Piece, *, is_there: bool) -> None:
+    """Print a line as skopeo does."""
+    if piece.kind.is_document:
+        click.echo(f"Writing {piece.kind.value} to image destination")
+    else:
+        kind = "config" if piece.kind is Kind.CONFIG else "blob"
+        click.echo(f"Copying {kind} {piece.digest}{' skipped: already exists' if is_there else ''}")
+
+
+def _nothing(piece: Piece, *, is_there: bool) -> None:
+    """Print nothing."""
+
+
+def _refuse_itself(place: Place, chosen: ChosenImage) -> None:
+    """Raises StoreError for an archive that is the one copied from: it would be replaced."""
+    source = parse_source(chosen.term, SCHEMES).source or chosen.term
+    path = source.partition(":")[2] if source.partition(":")[0] in SCHEMES else source
+    if os.path.exists(path) and os.path.exists(place.path) and os.path.samefile(path, place.path):
+        raise StoreError(f"{place.path}: it is what is copied from")

@@ -1,0 +1,40 @@
+"""Progress bars for layers that are written to an archive.
+
+Tried by the tests of `imgfs save`.
+"""
+
+import os
+from collections.abc import Callable, Collection, Generator, Iterable
+
+from imgfs.cli.messages import progress_bar
+from imgfs.digest import DiffID
+from imgfs.saving import Entry
+
+
+class EntryBars:
+    """Passes `entries` on, with a bar for each of `layers` while that is written."""
+
+    def __init__(self, entries: Iterable[Entry], layers: Collection[DiffID]) -> None:
+        self._entries = entries
+        self._layers = {diff_id.hex: diff_id for diff_id in layers}
+        self._advance: Callable[[int], None] = _nothing
+
+    def advance(self, count: int) -> None:
+        self._advance(count)
+
+    def entries(self) -> Generator[Entry, None, None]:
+        number = 0
+        for entry in self._entries:
+            diff_id = self._layers.get(os.path.basename(entry.name).removesuffix(".tar"))
+            if diff_id is None:
+                self._advance = _nothing
+                yield entry
+                continue
+            number += 1
+            label = f"layer {number} of {len(self._layers)}  {diff_id.short}"
+            with progress_bar(label, entry.size) as self._advance:
+                yield entry
+
+
+def _nothing(count: int) -> None:
+    """Do nothing for bytes that have no bar."""
