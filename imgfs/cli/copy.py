@@ -36,15 +36,13 @@ def copy(image: str, destination: str, with_all: bool, digestfile: str | None, q
 
     \b
     DESTINATION is one of
-      imgfs:[NAME]                 the store of imgfs, or imgfs:[PATH]NAME
-      oci:PATH[:TAG]               an OCI image layout, which is made or added to
-      oci-archive:FILE[:TAG]       such a layout in a tar
-      docker-archive:FILE[:NAME]   what docker load and podman load take
-      docker://HOST/REPO[:TAG]     a registry
+      imgfs:[NAME]                the store of imgfs, also imgfs:[PATH]NAME
+      oci:PATH[:TAG]              an OCI image layout, made or added to
+      oci-archive:FILE[:TAG]      such a layout in a tar
+      docker-archive:FILE[:NAME]  what docker load and podman load take
 
-    Where IMAGE has a manifest and compressed layers, these are copied as they
-    are. Else, as from Docker's own store, Podman and archives, a manifest is
-    made with uncompressed layers; the image ID stays the same.
+    Where IMAGE has a manifest and compressed layers, these are copied as they are. Else, as from Docker's classic store
+    and Podman's, a manifest is made, with uncompressed layers; the ID of the image stays the same.
 
     \b
     Examples:

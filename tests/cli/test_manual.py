@@ -61,7 +61,7 @@ def test_man_pages_are_up_to_date_and_readable(page: str) -> None:
         (["list"], "did you mean ls?"),
         (["history"], "did you mean layers?"),
         (["extract"], "did you mean cp or export -C?"),
-        (["pull"], "skopeo copy images"),
+        (["push"], "did you mean copy?"),
         (["run"], "only read"),
         (["ls", "--jsno"], "'--json'"),
         (["save", "--format", "oci-archiv", "x"], "oci-archive"),

@@ -1,0 +1,183 @@
+"""`imgfs copy`: from every kind of source to every kind of destination, with the digests that skopeo keeps, too."""
+
+import json
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from imgfs.digest import Digest
+from tests.conftest import Imgfs
+from tests.images import TestImage, docker_archive, new_docker_archive, oci_layout
+from tests.layouts import Layout, tagged
+from tests.tools import require_tool
+
+SOURCES = ["oci", "oci-archive", "docker-archive", "new-docker-archive", "imgfs"]
+DESTINATIONS = ["oci", "oci-archive", "docker-archive", "imgfs"]
+KEEPING = ["oci", "oci-archive", "new-docker-archive"]
+"""Sources that have a manifest and its blobs."""
+
+
+def skopeo(*arguments: str | Path) -> bytes:
+    return subprocess.run([require_tool("skopeo"), *arguments], capture_output=True, check=True).stdout
+
+
+@pytest.fixture
+def source(request: pytest.FixtureRequest, imgfs: Imgfs, tmp_path: Path, images: list[TestImage]) -> str:
+    """The family in a source of the kind that is asked for, as a reference to which a name is added."""
+    if request.param == "oci":
+        return f"oci:{oci_layout(tmp_path / 'layout', images)}:"
+    if request.param == "oci-archive":
+        layout = oci_layout(tmp_path / "layout", images)
+        subprocess.run(["tar", "-C", layout, "-cf", tmp_path / "layout.tar", "."], check=True)
+        return f"oci-archive:{tmp_path / 'layout.tar'}:"
+    if request.param == "new-docker-archive":
+        return f"docker-archive:{new_docker_archive(tmp_path / 'new.tar', images)}:"
+    archive = docker_archive(tmp_path / "family.tar", images)
+    if request.param == "imgfs":
+        imgfs("load", "-q", archive)
+        return "imgfs:"
+    return f"docker-archive:{archive}:"
+
+
+@pytest.mark.parametrize("destination", DESTINATIONS)
+@pytest.mark.parametrize("source", SOURCES, indirect=True)
+def test_an_image_is_the_same_in_every_pair_of_places(
+    imgfs: Imgfs,
+    tmp_path: Path,
+    images: list[TestImage],
+    source: str,
+    destination: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    child = images[1]
+    out = "imgfs:" if destination == "imgfs" else f"{destination}:{tmp_path / 'out'}:"
+    done = imgfs("copy", f"{source}example/child:1", f"{out}copied:2")
+    assert f"Copying config {child.id}" in done.stdout.decode()
+    exported = imgfs("export", "--tar", "verbatim", f"{out}copied:2").stdout
+    assert exported == child.verbatim
+    assert imgfs("verify", f"{out}copied:2")
+    if destination == "imgfs":
+        return
+    config = skopeo("inspect", "--config", "--raw", f"{out}copied:2")
+    assert config == child.config
+    if destination != "docker-archive" and request.node.callspec.params["source"] in KEEPING:
+        transport = "oci" if "new-docker" in request.node.callspec.params["source"] else source.split(":")[0]
+        if transport == source.split(":")[0]:
+            raw = skopeo("inspect", "--raw", f"{source}example/child:1")
+            assert skopeo("inspect", "--raw", f"{out}copied:2") == raw
+    skopeo("copy", "-q", f"{out}copied:2", f"dir:{tmp_path / 'checked'}")  # it checks every digest
+
+
+@pytest.fixture
+def layout(tmp_path: Path, images: list[TestImage]) -> Path:
+    """The family as a layout."""
+    return oci_layout(tmp_path / "layout", images)
+
+
+def index_of(layout: Path) -> list[dict[str, object]]:
+    """What a layout lists: digests by their tags."""
+    manifests: list[dict[str, object]] = json.loads((layout / "index.json").read_text())["manifests"]
+    return manifests
+
+
+def names_of(layout: Path) -> list[tuple[object, object]]:
+    key = "org.opencontainers.image.ref.name"
+    return [(m.get("annotations", {}).get(key), m["digest"]) for m in index_of(layout)]  # type: ignore[attr-defined]
+
+
+def test_a_layout_is_added_to_as_skopeo_does(imgfs: Imgfs, tmp_path: Path, layout: Path) -> None:
+    for source, tag in [("example/base:1", "a"), ("example/child:1", "a"), ("example/child:1", "b")]:
+        imgfs("copy", f"oci:{layout}:{source}", f"oci:{tmp_path / 'ours'}:{tag}")
+        skopeo("copy", "-q", f"oci:{layout}:{source}", f"oci:{tmp_path / 'theirs'}:{tag}")
+        assert names_of(tmp_path / "ours") == names_of(tmp_path / "theirs")
+    imgfs("copy", f"oci:{layout}:example/base:1", f"oci:{tmp_path / 'theirs'}:c")
+    for blob in os.listdir(tmp_path / "theirs/blobs/sha256"):
+        data = (tmp_path / "ours/blobs/sha256" / blob).read_bytes()
+        assert data == (tmp_path / "theirs/blobs/sha256" / blob).read_bytes()
+    assert sorted(os.listdir(tmp_path / "ours")) == ["blobs", "index.json", "oci-layout"]
+
+
+def test_what_is_there_is_not_copied_again_unless_it_is_damaged(
+    imgfs: Imgfs, tmp_path: Path, layout: Path
+) -> None:
+    command = ("copy", f"oci:{layout}:example/base:1", f"oci:{tmp_path / 'out'}:1")
+    imgfs(*command)
+    blobs = sorted((tmp_path / "out/blobs/sha256").iterdir())
+    damaged = max(blobs, key=lambda path: path.stat().st_size)
+    whole = damaged.read_bytes()
+    damaged.write_bytes(bytes([whole[0] ^ 1]) + whole[1:])
+    lines = imgfs(*command).stdout.decode().splitlines()
+    assert [line for line in lines if "already exists" not in line] == [
+        f"Copying blob sha256:{damaged.name}",
+        "Writing manifest to image destination",
+    ]
+    assert damaged.read_bytes() == whole
+
+
+@pytest.mark.parametrize("form", ["oci", "oci-archive"])
+def test_every_platform_is_copied_with_its_index(imgfs: Imgfs, tmp_path: Path, form: str) -> None:
+    layout = Layout(tmp_path / "multi")
+    platforms = [
+        layout.image(name, name, platform={"os": "linux", "architecture": name})[1]
+        for name in ("amd64", "arm64")
+    ]
+    source = layout.finish(layout.index(*platforms, **tagged("v1")))
+    (tmp_path / "multi/oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    out = f"{form}:{tmp_path / 'out'}:v2"
+    done = imgfs("copy", "--all", "--digestfile", tmp_path / "digest", f"{source}:v1", out)
+    assert done.stdout.decode().splitlines()[-1] == "Writing manifest list to image destination"
+    raw = skopeo("inspect", "--raw", f"{source}:v1")
+    assert skopeo("inspect", "--raw", out) == raw
+    assert (tmp_path / "digest").read_text() == Digest.of(raw)
+    skopeo("copy", "-q", "--all", out, f"dir:{tmp_path / 'checked'}")
+    assert imgfs("copy", "-q", source, f"oci:{tmp_path / 'one'}").stdout == b""  # of this machine
+    (one,) = index_of(tmp_path / "one")
+    assert one["digest"] in {each["digest"] for each in platforms}
+    (tmp_path / "multi/blobs/sha256" / str(platforms[1]["digest"])[7:]).unlink()
+    done = imgfs("copy", "--all", f"{source}:v1", f"oci:{tmp_path / 'none'}", status=1)
+    assert b"not all was pulled" in done.stderr
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.parametrize("form", ["oci", "oci-archive"])
+def test_a_wrong_blob_leaves_what_was_there(imgfs: Imgfs, tmp_path: Path, layout: Path, form: str) -> None:
+    blob = max((layout / "blobs/sha256").iterdir(), key=lambda path: path.stat().st_size)
+    data = blob.read_bytes()
+    blob.write_bytes(data[:-9] + bytes([data[-9] ^ 1]) + data[-8:])
+    (tmp_path / "out").mkdir()
+    if form == "oci":
+        (tmp_path / "out/there").mkdir()
+    else:
+        (tmp_path / "out/there").write_bytes(b"before")
+    for name in ("new", "there"):
+        out = f"{form}:{tmp_path / 'out' / name}:1"
+        done = imgfs("copy", f"oci:{layout}:example/base:1", out, status=1)
+        assert f"blob sha256:{blob.name}: failed to verify" in done.stderr.decode()
+    assert [str(path.relative_to(tmp_path / "out")) for path in (tmp_path / "out").rglob("*")] == ["there"]
+    assert form == "oci" or (tmp_path / "out/there").read_bytes() == b"before"
+
+
+def test_what_cannot_be_copied_is_an_error(imgfs: Imgfs, tmp_path: Path, layout: Path, archive: Path) -> None:
+    image = f"oci:{layout}:example/base:1"
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full/file").touch()
+    packed = f"oci-archive:{tmp_path / 'packed.tar'}"
+    imgfs("copy", image, f"{packed}:1")
+    for destination, said in {
+        f"oci:{tmp_path / 'full'}": "full: neither empty nor an OCI image layout",
+        f"oci:{tmp_path / 'no/such'}": "No such file or directory",
+        "oci:/proc/there:1": "/proc/there",
+        f"docker-archive:{archive}": "images are not added to an archive that is there",
+        "containers-storage:app": "images are not copied there, but to imgfs:",
+        f"oci:{archive}": "Not a directory",
+        "docker-archive:new.tar:No Name": "is not a valid name",
+    }.items():
+        assert said in imgfs("copy", image, destination, status=1).stderr.decode()
+    assert "it is what is copied from" in imgfs("copy", f"{packed}:1", packed, status=1).stderr.decode()
+    assert b"--all" in imgfs("copy", "--all", image, "docker-archive:x.tar", status=2).stderr
+    assert os.listdir(tmp_path / "full") == ["file"]
+    before = names_of(layout)
+    imgfs("copy", image, image)  # onto itself
+    assert sorted(map(str, names_of(layout))) == sorted(map(str, before))
