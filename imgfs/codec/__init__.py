@@ -6,6 +6,7 @@ from imgfs.codec.detect import begins_tar, describe_unread, detect
 from imgfs.codec.forward import open_forward
 from imgfs.codec.random_access import RandomBlob, open_random
 from imgfs.codec.seek_table import SeekTable
+from imgfs.codec.spans import SpanBlob, SpanCache, SpanDecoder, SpanStats, SpanTable
 
 __all__ = [
     "Codec",
@@ -13,6 +14,11 @@ __all__ = [
     "DecodePass",
     "RandomBlob",
     "SeekTable",
+    "SpanBlob",
+    "SpanCache",
+    "SpanDecoder",
+    "SpanStats",
+    "SpanTable",
     "begins_tar",
     "describe_unread",
     "detect",

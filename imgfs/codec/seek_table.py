@@ -10,6 +10,7 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -86,6 +87,10 @@ class SeekTable:
         packed = self._windows.pread(self._window_ends[index] - start, start)
         window = unpack(packed, WINDOW_SIZE, "a window of the seek table") if packed else b""
         return SeekPoint(self._offsets[index], self._bits[index], window)
+
+    def places(self) -> Iterator[tuple[int, int]]:
+        """The decoded offset and the stored bit of each point."""
+        return zip(self._offsets, self._bits, strict=True)
 
     def dump(self) -> bytes:
         """The table as bytes, for `load`."""

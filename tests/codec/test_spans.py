@@ -1,0 +1,301 @@
+"""Blobs read span by span, and their tables; also tries the cache of spans."""
+
+import bz2
+import hashlib
+import lzma
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import zstandard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from imgfs.blob import MemoryBlob
+from imgfs.cache import Cache
+from imgfs.codec import Compression, SeekTable, SpanBlob, SpanCache, SpanTable
+from imgfs.codec.spans import UNCOUNTED, PlainDecoder, PointDecoder, SpanStats, plain_spans, spans_of
+from imgfs.errors import Corrupt, StoreError
+from tests.codec.counted import CountedBlob
+from tests.codec.encoders import gzip_member, texture
+
+MIB = 1 << 20
+SIZES = {"words": 3_500_000, "noise": 2_500_000, "zeros": 700_000}
+DATA = b"".join(
+    texture(kind, SIZES[kind], seed)
+    for seed, kind in enumerate(("words", "noise", "zeros", "words", "noise"))
+)
+PARTS = [DATA[start : start + 700_000] for start in range(0, len(DATA), 700_000)]
+STORED = {
+    "gzip": gzip_member(DATA, 1),
+    "members": b"".join(map(gzip_member, PARTS)),
+    "zstd": b"".join(map(zstandard.compress, PARTS)),
+    "one frame": zstandard.compress(DATA),
+    "xz": b"".join(lzma.compress(part, preset=0) for part in PARTS),
+    "bzip2": bz2.compress(DATA),
+    "plain": DATA,
+}
+CHAINED = {"one frame", "bzip2"}
+
+
+def compression_of(kind: str) -> Compression:
+    names = {"members": "gzip", "one frame": "zstd"}
+    return Compression(names.get(kind, kind))
+
+
+class Counts:
+    """Stats that count."""
+
+    def __init__(self) -> None:
+        self.spans: Counter[str] = Counter()
+
+    def count_spans(self, blob: str, what: str, amount: int = 1) -> None:
+        assert blob == "sha256:blob"
+        self.spans[what] += amount
+
+
+def offsets_of(places: Sequence[int], size: int) -> list[int]:
+    """Offsets of spans: each place, and parts of 1 MiB between those far apart."""
+    gaps = pairwise([*places, size])
+    return [part for start, end in gaps for part in range(start, end, MIB if end - start > 3 * MIB else end)]
+
+
+def digests_of(offsets: Sequence[int]) -> bytes:
+    return b"".join(
+        hashlib.sha256(DATA[start:end]).digest() for start, end in pairwise([*offsets, len(DATA)])
+    )
+
+
+def tables_of(kind: str) -> tuple[SeekTable | None, SpanTable]:
+    if kind == "plain":
+        offsets = offsets_of([0], len(DATA))
+        return None, plain_spans(len(DATA), offsets, digests_of(offsets))
+    with compression_of(kind).codec.decode_pass(MemoryBlob(STORED[kind])) as running:
+        assert sum(map(len, running)) == len(DATA)
+        table = running.table
+    offsets = offsets_of([offset for offset, _ in table.places()], len(DATA))
+    return table, spans_of(table, offsets, digests_of(offsets))
+
+
+TABLES = {kind: tables_of(kind) for kind in STORED}
+
+
+def opened(
+    kind: str, stored: CountedBlob, cache: SpanCache | None = None, stats: SpanStats = UNCOUNTED
+) -> SpanBlob:
+    seek_table, table = TABLES[kind]
+    if seek_table is None:
+        decoder: PlainDecoder | PointDecoder = PlainDecoder(table)
+    else:
+        decoder = PointDecoder(compression_of(kind).codec, seek_table, table)
+    name = "layer sha256:example"
+    return SpanBlob(stored, table, decoder, cache or SpanCache(None), name, stats=stats, digest="sha256:blob")
+
+
+def cache_at(path: Path, limit: int = 1 << 30) -> SpanCache:
+    return SpanCache(Cache(str(path), limit))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+
+
+KINDS = pytest.mark.parametrize("kind", STORED)
+
+
+@KINDS
+def test_every_read_is_what_is_decoded(kind: str) -> None:
+    @settings(max_examples={"bzip2": 3, "xz": 10}.get(kind, 40))
+    @given(st.lists(st.tuples(st.integers(0, len(DATA) + 10), st.integers(0, 3_000_000)), max_size=6))
+    def check(reads: list[tuple[int, int]]) -> None:
+        with opened(kind, CountedBlob(STORED[kind])) as blob:
+            assert blob.size == len(DATA)
+            for offset, size in reads:
+                assert blob.pread(size, offset) == DATA[offset : offset + size]
+
+    check()
+
+
+@KINDS
+def test_reading_in_order_fetches_everything_once(kind: str) -> None:
+    stored = CountedBlob(STORED[kind])
+    blob = opened(kind, stored)
+    pieces = [blob.pread(100_000, offset) for offset in range(0, len(DATA), 100_000)]
+    assert b"".join(pieces) == DATA
+    # neighbours share the byte in which one ends and the next begins
+    assert stored.total <= len(STORED[kind]) + len(TABLES[kind][1])
+    assert all(b <= a + size for (a, size), (b, _) in pairwise(sorted(stored.reads)))
+
+
+@pytest.mark.parametrize("kind", sorted(STORED.keys() - CHAINED))
+def test_a_read_in_the_middle_fetches_one_span_by_one_read(kind: str) -> None:
+    for offset in random.Random(3).sample(range(len(DATA) - 10), 10):
+        stored = CountedBlob(STORED[kind])
+        blob, table = opened(kind, stored), TABLES[kind][1]
+        number = table.number_at(offset)
+        size = min(10, table.start(number) + table.length(number) - offset)
+        assert blob.pread(size, offset) == DATA[offset : offset + size]
+        start, end = table.stored_range(number)
+        assert stored.reads == [(start, end - start)]
+        assert blob.try_pread(size, offset) == DATA[offset : offset + size]
+        assert len(stored.reads) == 1
+
+
+@KINDS
+def test_with_a_warm_cache_nothing_is_fetched(kind: str, tmp_path: Path) -> None:
+    counts = Counts()
+    assert opened(kind, CountedBlob(STORED[kind]), cache_at(tmp_path), counts).pread(len(DATA), 0) == DATA
+    count = len(TABLES[kind][1])
+    assert counts.spans == {"fetched": count, "verified": count}
+    counts, stored = Counts(), CountedBlob(b"")
+    assert opened(kind, stored, cache_at(tmp_path), counts).pread(len(DATA), 0) == DATA
+    assert not stored.reads
+    assert counts.spans == {"from_cache": count, "verified": count}
+
+
+@KINDS
+def test_a_flipped_bit_of_the_stored_bytes_is_never_shown(kind: str) -> None:
+    dice = random.Random(kind)
+    for _ in range(1 if kind == "bzip2" else 6):
+        damaged = bytearray(STORED[kind])
+        damaged[dice.randrange(len(damaged))] ^= 1 << dice.randrange(8)
+        blob = opened(kind, CountedBlob(bytes(damaged)))
+        for number in range(len(TABLES[kind][1])):
+            start = TABLES[kind][1].start(number)
+            try:
+                assert blob.pread(1000, start) == DATA[start : start + 1000]
+            except Corrupt as error:
+                assert "layer sha256:example, span at " in str(error)
+
+
+@KINDS
+def test_bytes_of_another_blob_are_corrupt(kind: str) -> None:
+    other = random.Random(1).randbytes(len(STORED[kind]))
+    blob = opened(kind, CountedBlob(other))
+    for offset in (0, 6_000_000, len(DATA) - 10):
+        with pytest.raises(Corrupt, match="layer sha256:example, span at"):
+            blob.pread(10, offset)
+    with pytest.raises(Corrupt, match="layer sha256:example"):
+        opened(kind, CountedBlob(STORED[kind][:1000])).pread(10, len(DATA) - 10)
+
+
+def test_a_span_in_the_cache_that_was_changed_is_fetched_again(tmp_path: Path) -> None:
+    opened("gzip", CountedBlob(STORED["gzip"]), cache_at(tmp_path)).pread(10, 0)
+    (kept,) = (tmp_path / "1").glob("*.span")
+    for damage in (b"", kept.read_bytes()[:-1], b"x" + kept.read_bytes()[1:], kept.read_bytes() + b"x"):
+        kept.write_bytes(damage)
+        stored = CountedBlob(STORED["gzip"])
+        assert opened("gzip", stored, cache_at(tmp_path)).pread(10, 0) == DATA[:10]
+        assert len(stored.reads) == 1
+        assert kept.read_bytes() == DATA[: len(kept.read_bytes())]
+
+
+def test_without_room_in_the_cache_everything_is_read(tmp_path: Path) -> None:
+    cache = cache_at(tmp_path, 2 * MIB)
+    assert opened("gzip", CountedBlob(STORED["gzip"]), cache).pread(len(DATA), 0) == DATA
+    (tmp_path / "file").touch()
+    cache = cache_at(tmp_path / "file")
+    assert opened("gzip", CountedBlob(STORED["gzip"]), cache).pread(len(DATA), 0) == DATA
+
+
+def test_threads_that_want_one_span_wait_for_one_fetch() -> None:
+    stored = CountedBlob(STORED["gzip"], delay=0.05)
+    blob = opened("gzip", stored)
+    with ThreadPoolExecutor(8) as pool:
+        reads = list(pool.map(lambda offset: blob.pread(10, offset), range(0, 800, 100)))
+    assert reads == [DATA[offset : offset + 10] for offset in range(0, 800, 100)]
+    assert len(stored.reads) == 1
+
+
+def test_blobs_share_spans() -> None:
+    cache = SpanCache(None)
+    opened("gzip", CountedBlob(STORED["gzip"]), cache).pread(10, 0)
+    stored = CountedBlob(STORED["gzip"])
+    assert opened("gzip", stored, cache).pread(10, 0) == DATA[:10]
+    assert not stored.reads
+
+
+def test_reading_works_again_once_the_blob_does() -> None:
+    stored = CountedBlob(STORED["gzip"], delay=0.02)
+    stored.failing = True
+    blob = opened("gzip", stored)
+    with ThreadPoolExecutor(3) as pool:
+        waiting = [pool.submit(blob.pread, 10, 0) for _ in range(3)]
+    errors = [read.exception() for read in waiting]
+    assert all(isinstance(error, StoreError) for error in errors)
+    assert len({id(error) for error in errors}) == 3
+    stored.failing = False
+    assert blob.pread(10, 0) == DATA[:10]
+
+
+def test_a_reader_in_order_is_read_ahead_of_and_another_is_not() -> None:
+    stored = CountedBlob(STORED["gzip"])
+    blob, table = opened("gzip", stored), TABLES["gzip"][1]
+    for number in (2, 0, 4, 1):
+        blob.pread(10, table.start(number))
+    time.sleep(0.1)
+    assert len(stored.reads) == 4
+    blob = opened("gzip", stored)
+    for number in range(3):
+        blob.pread(10, table.start(number))
+    wait_until(lambda: len(stored.reads) == 4 + 5)
+    assert [offset for offset, _ in stored.reads[4:]] == [
+        table.stored_range(number)[0] for number in range(5)
+    ]
+    blob.close()
+    blob.close()
+    wait_until(lambda: stored.closed == 1)
+
+
+def test_a_blob_closed_while_it_is_read_ahead_is_closed_after_that() -> None:
+    stored = CountedBlob(STORED["gzip"], delay=0.05)
+    blob, table = opened("gzip", stored), TABLES["gzip"][1]
+    for number in range(3):
+        blob.pread(10, table.start(number))
+    blob.close()
+    assert not stored.closed
+    wait_until(lambda: stored.closed == 1)
+
+
+@pytest.mark.parametrize(
+    ("size", "offsets", "starts", "ends", "digests", "entries"),
+    [
+        (0, [], [], [], bytes(32), None),
+        (5, [], [], [], b"", None),
+        (5, [1], [0], [5], bytes(32), None),
+        (5, [0, 0], [0, 1], [1, 2], bytes(64), None),
+        (5, [0, 5], [0, 1], [1, 2], bytes(64), None),
+        (5, [0], [0, 1], [1], bytes(32), None),
+        (5, [0], [2], [1], bytes(32), None),
+        (5, [0], [0], [1], bytes(31), None),
+        (5, [0], [0], [1], bytes(32), b"\0"),
+        (5, [0], [0], [1], bytes(32), b"\1\1"),
+        (1 << 40, [0], [0], [1], bytes(32), None),
+    ],
+)
+def test_a_table_that_does_not_fit_together_is_corrupt(
+    size: int,
+    offsets: list[int],
+    starts: list[int],
+    ends: list[int],
+    digests: bytes,
+    entries: bytes | None,
+) -> None:
+    with pytest.raises(Corrupt, match="spans: "):
+        SpanTable(size, offsets, starts, ends, digests, entries)
+
+
+def test_a_blob_of_nothing_has_no_spans() -> None:
+    blob = SpanBlob(
+        CountedBlob(b""), table := SpanTable(0, [], [], [], b""), PlainDecoder(table), SpanCache(None), ""
+    )
+    assert blob.size == 0
+    assert blob.pread(10, 0) == b""
