@@ -30,6 +30,8 @@ _VERSION = "1"
 _NAME = re.compile(r"sha(256|384|512)-[0-9a-f]+(\.of[-0-9]+)?\.[a-z0-9-]+|" + PREFIX + "[a-z0-9_]+")
 DEFAULT_LIMIT = 8 << 30
 """Bytes on disk that the cache may take where nothing else is asked for."""
+_SPARE = 32
+"""The part of the limit that is kept free where files are added one by one, as looking at all of them takes time."""
 COPY = "copy"
 """The kind of files that are large, and that their readers can do without."""
 
@@ -61,9 +63,8 @@ class Cache:
             0  # bytes that were free at the last look, and that this process has added since
         )
         self._files: Folder | None = None  # until it is needed and there
-        for entry in self.entries():
-            if entry.name.startswith(PREFIX):
-                self._try_to_drop(entry)
+        for entry in self._scan(PREFIX):
+            self._try_to_drop(entry)
 
     def of(self, writers: Iterable[int]) -> "Cache":
         """The same cache for stores that these users write to: they may name any digest without having its content.
@@ -126,7 +127,7 @@ class Cache:
             self._complain(error)
         # looking at all files takes time, and other processes may add as much meanwhile
         if self._unseen > self._room / 4:
-            self.prune()
+            self.prune(spare=self.limit // _SPARE)
 
     def begin(self) -> Partial | None:
         """A file to be filled bit by bit; None if none can be made. Makes the directory if it is missing."""
@@ -157,19 +158,23 @@ class Cache:
             with suppress(OSError):
                 self._files.unlink(self._name(digest, kind))
 
-    def prune(self, limit: int | None = None) -> list[CacheEntry]:
+    def prune(self, limit: int | None = None, *, spare: int = 0) -> list[CacheEntry]:
         """Drop what was used least recently until at most `limit` bytes are left; returns what was dropped.
 
-        What is still being written stays, and counts.
+        Where less than half of `spare` is free below the limit, as much as that is freed. What is still being written
+        stays, and counts.
         """
         entries = self.entries()
-        excess = sum(entry.size for entry in entries) - (self.limit if limit is None else limit)
+        kept = sum(entry.size for entry in entries)
+        limit = self.limit if limit is None else limit
+        excess = kept - limit + (spare if kept > limit - spare // 2 else 0)
         dropped = []
         for entry in entries:
             if (excess > 0 or entry.name.startswith(PREFIX)) and self._try_to_drop(entry):
                 excess -= entry.size
+                kept -= entry.size
                 dropped.append(entry)
-        self._room, self._unseen = -excess, 0
+        self._room, self._unseen = self.limit - kept, 0
         return dropped
 
     def make_room(self) -> bool:
@@ -177,12 +182,12 @@ class Cache:
         self.prune()
         return sum(entry.size for entry in self._scan()) <= self.limit
 
-    def _scan(self) -> Iterator[CacheEntry]:
+    def _scan(self, prefix: str = "") -> Iterator[CacheEntry]:
         folder = self._existing()
         if folder is None:
             return
         try:
-            names = [entry.name for entry in folder.scan()]
+            names = [entry.name for entry in folder.scan() if entry.name.startswith(prefix)]
         except OSError:
             return
         for name in filter(_NAME.fullmatch, names):

@@ -13,7 +13,7 @@ from typing import BinaryIO
 import pytest
 
 from imgfs.blob import FileBlob
-from imgfs.cache import Cache
+from imgfs.cache import Cache, CacheEntry
 from imgfs.digest import Digest
 from imgfs.layers.index_build import DecodedCopy
 from tests.tools import require_root
@@ -363,3 +363,22 @@ def test_an_open_file_stays_what_it_was_when_it_is_replaced(cache: Cache) -> Non
     keep(cache, ONE, b"new")
     assert blob.pread(9, 0) == b"old"
     blob.close()
+
+
+def test_a_full_cache_looks_at_all_its_files_now_and_then_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(str(tmp_path / "cache"), 1000 * KIB)
+    scans = 0
+    scan = Cache._scan
+
+    def counted(self: Cache, prefix: str = "") -> Iterator[CacheEntry]:
+        nonlocal scans
+        scans += 1
+        return scan(self, prefix)
+
+    monkeypatch.setattr(Cache, "_scan", counted)
+    for number in range(1000):
+        cache.keep(Digest.of(b"%d" % number), "span", lambda file: file.write(bytes(4096)))
+    assert scans < 200
+    assert cache.limit * 0.9 < sum(entry.size for entry in cache.entries()) <= cache.limit
