@@ -2,17 +2,20 @@
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 
 import click
 
 from imgfs.cli.entry_bars import EntryBars
-from imgfs.cli.messages import progress_bar
+from imgfs.cli.messages import progress_bar, progress_bars
 from imgfs.cli.naming import named
 from imgfs.cli.opening import writing
 from imgfs.cli.output import output_directory, output_file, output_folder
+from imgfs.cli.registry_options import RegistryCommand, RegistryOptions, registry_options
 from imgfs.errors import StoreError
 from imgfs.own.loading import load_image
+from imgfs.registry.client import RegistryClient
+from imgfs.registry.reference import is_registry_reference, parse_registry_reference
 from imgfs.saving import SavedImage, docker_archive_entries, write_tar
 from imgfs.saving.copied_image import copied_images, copied_meant, copied_pieces
 from imgfs.saving.copying import Destination, copy_pieces
@@ -20,18 +23,29 @@ from imgfs.saving.destinations import Place, parse_destination
 from imgfs.saving.layout_archive import LayoutArchive
 from imgfs.saving.layout_directory import LayoutDirectory
 from imgfs.saving.piece import Kind, Piece
+from imgfs.saving.registry_destination import RegistryDestination
 from imgfs.sources import SCHEMES
 from imgfs.sources.chosen import ChosenImage
 from imgfs.sources.image_reference import parse_source
 
 
-@click.command(short_help="Copy an image to a layout, an archive, a registry or the store of imgfs.")
+@click.command(
+    cls=RegistryCommand, short_help="Copy an image to a layout, an archive, a registry or a store."
+)
 @click.argument("image", metavar="IMAGE")
 @click.argument("destination", metavar="DESTINATION")
 @click.option("-a", "--all", "with_all", is_flag=True, help="Copy every platform of an index, and the index.")
 @click.option("--digestfile", metavar="FILE", help="Write the digest of what was copied to FILE.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
-def copy(image: str, destination: str, with_all: bool, digestfile: str | None, quiet: bool) -> None:
+@registry_options("dest")
+def copy(
+    image: str,
+    destination: str,
+    with_all: bool,
+    digestfile: str | None,
+    quiet: bool,
+    dest: RegistryOptions,
+) -> None:
     """Copy IMAGE to DESTINATION, as skopeo copy does, with the digests that it has.
 
     \b
@@ -40,6 +54,7 @@ def copy(image: str, destination: str, with_all: bool, digestfile: str | None, q
       oci:PATH[:TAG]              an OCI image layout, made or added to
       oci-archive:FILE[:TAG]      such a layout in a tar
       docker-archive:FILE[:NAME]  what docker load and podman load take
+      docker://HOST/REPO[:TAG]    a registry
 
     Where IMAGE has a manifest and compressed layers, these are copied as they are. Else, as from Docker's classic store
     and Podman's, a manifest is made, with uncompressed layers; the ID of the image stays the same.
@@ -47,7 +62,7 @@ def copy(image: str, destination: str, with_all: bool, digestfile: str | None, q
     \b
     Examples:
       imgfs copy containerd:app:1 oci:layout:1
-      imgfs copy --all oci:layout:1 oci-archive:app.tar:1
+      imgfs copy --all oci:layout:1 docker://registry.example/app:1
     """
     place = parse_destination(destination)
     if place.transport in ("imgfs", "docker-archive"):
@@ -63,16 +78,28 @@ def copy(image: str, destination: str, with_all: bool, digestfile: str | None, q
         else:
             pieces = copied_pieces(chosen, with_all=with_all)
             show = _nothing if quiet else _show
-            with _opened(place, chosen) as opened:
-                top = copy_pieces(pieces, opened, progress_bar, show)
+            with progress_bars() as bars, _opened(place, chosen, dest) as opened:
+                top = copy_pieces(pieces, opened, bars, show)
             if digestfile is not None:
                 with output_file(digestfile) as file:
                     file.write(top.digest.encode())
 
 
 @contextmanager
-def _opened(place: Place, chosen: ChosenImage) -> Iterator[Destination]:
+def _opened(place: Place, chosen: ChosenImage, options: RegistryOptions) -> Iterator[Destination]:
     """The place, in which the image is once this ends, if it ends well."""
+    if place.transport == "docker":
+        reference = chosen.snapshot.source_of(chosen.image_id).reference
+        source = parse_registry_reference(reference) if is_registry_reference(reference) else None
+        with closing(RegistryClient(options.configuration())) as client:
+            destination = RegistryDestination(
+                client,
+                parse_registry_reference(place.path),
+                source.repository if source is not None and source.path else None,
+            )
+            destination.reach()
+            yield destination
+        return
     if place.transport == "oci":
         if os.path.lexists(place.path):
             with output_folder(place.path) as folder, LayoutDirectory(folder, place.name) as layout:

@@ -3,7 +3,7 @@
 import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, NoReturn
 
 import click
@@ -12,6 +12,7 @@ from imgfs.errors import printable
 from imgfs.sizes import human_size
 
 if TYPE_CHECKING:  # it takes longer to load than to complete a command line
+    from imgfs.layers.progress import Progress
     from imgfs.store import Problem
 
 
@@ -35,8 +36,15 @@ def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None
 
     Yields a function that takes the number of bytes done since its last call.
     """
+    with progress_bars() as bars, bars(label, total) as advance:
+        yield advance
+
+
+@contextmanager
+def progress_bars() -> Iterator["Progress"]:
+    """Several bars at a time, as `progress_bar` shows one, which threads begin and end."""
     if not sys.stderr.isatty():
-        yield lambda _: None
+        yield lambda label, total: nullcontext(lambda _: None)
         return
     from rich import progress  # here, as it takes longer to load than many commands to run
     from rich.console import Console
@@ -50,17 +58,26 @@ def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None
     # what is printed meanwhile stays on standard output, which may be a file
     with progress.Progress(
         *columns, console=Console(stderr=True), transient=True, redirect_stdout=False
-    ) as bar:
-        number = bar.add_task(label, total=total, figures="")
-        (task,) = bar.tasks
+    ) as bars:
 
-        def advance(count: int) -> None:
-            done = human_size(int(task.completed) + count)
-            of = "" if total is None else f"/{human_size(total)}"
-            rate = f"  {human_size(int(task.speed))}/s" if task.speed else ""
-            bar.update(number, advance=count, figures=f"{done}{of}{rate}")
+        @contextmanager
+        def bar(label: str, total: int | None) -> Iterator[Callable[[int], None]]:
+            number = bars.add_task(label, total=total, figures="")
+            task = next(task for task in bars.tasks if task.id == number)
 
-        yield advance
+            def advance(count: int) -> None:
+                done = human_size(int(task.completed) + count)
+                of = "" if total is None else f"/{human_size(total)}"
+                rate = f"  {human_size(int(task.speed))}/s" if task.speed else ""
+                bars.update(number, advance=count, figures=f"{done}{of}{rate}")
+
+            try:
+                yield advance
+            finally:
+                bars.refresh()  # a last time, as it may be shorter than the time between two
+                bars.remove_task(number)
+
+        yield bar
 
 
 def utf8(text: str) -> str:

@@ -255,6 +255,8 @@ class RemoteRepository:
         ok: Sequence[int] = (200,),
         scopes: Scopes | None = None,
         is_safe: bool = False,
+        follows: bool = True,
+        patience: float = 0,
         blob: str | None = None,
     ) -> Response:
         """Ask the registry itself, no mirror, for what changes it: `path` is below the repository, or a whole URL.
@@ -265,11 +267,18 @@ class RemoteRepository:
         (*_, endpoint) = self._endpoints(by_digest=False)
         whole = path if "://" in path or path.startswith("/") else f"/v2/{endpoint.path}/{path}"
         wanted = (f"repository:{endpoint.path}:pull,push",) if scopes is None else scopes
-        request = Request(endpoint, method, whole, wanted, headers or {}, body, ok, is_safe, blob=blob)
+        request = Request(
+            endpoint, method, whole, wanted, headers or {}, body, ok, is_safe, follows, blob, patience
+        )
         try:
             return self._client.send(request)
         except RegistryError as error:
             raise _named(error, self._label) from None
+
+    @property
+    def limits(self) -> Limits:
+        """How long the registry may take, and how often it is tried."""
+        return self._client.limits
 
     @property
     def _label(self) -> str:

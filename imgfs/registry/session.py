@@ -45,7 +45,8 @@ class Request:
     """A request for `path`, which begins with `/v2/`, or a URL that the registry has given, of `endpoint`.
 
     `ok` are the statuses that are a success; `scopes` what a token has to allow. The same request may be sent again
-    if it `is_safe`. Redirects are followed unless `follows` is false; then they are no success either.
+    if it `is_safe`. Redirects are followed unless `follows` is false; then they are a success if they are `ok`. The
+    response may be `patience` seconds later than others.
     """
 
     endpoint: Endpoint
@@ -58,6 +59,7 @@ class Request:
     is_safe: bool = True
     follows: bool = True
     blob: str | None = None
+    patience: float = 0
 
 
 class Session:
@@ -140,6 +142,7 @@ class Session:
                 body,
                 is_insecure=self._is_insecure,
                 blob=request.blob,
+                patience=request.patience,
             )
             target = response.headers.get("Location", "")
             if response.status not in _REDIRECTS or not request.follows or not target:

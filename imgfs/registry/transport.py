@@ -5,6 +5,7 @@ process that goes to the background before shares none.
 Tried by the tests of a real registry.
 """
 
+import io
 import logging
 import ssl
 import time
@@ -136,6 +137,7 @@ class Response:
     def close(self, *, is_whole: bool = False) -> None:
         """Drop the rest of the body, with the connection unless all of it was read."""
         if is_whole:
+            self._raw.drain_conn()  # of nothing, as after HEAD, so that the connection is free
             self._raw.release_conn()
         else:
             self._raw.close()
@@ -160,11 +162,12 @@ class Transport:
         *,
         is_insecure: bool = False,
         blob: str | None = None,
+        patience: float = 0,
     ) -> Response:
         """Send one request and return the response, its body unread. Raises Unreachable where there is none.
 
         TLS certificates are not verified if the other side `is_insecure`; the blob with the digest `blob` is what is
-        asked for, for the counts.
+        asked for, for the counts. The response may be `patience` seconds later than others.
         """
         parts = urlsplit(url)
         host = parts.netloc
@@ -176,13 +179,16 @@ class Transport:
             raw = pool.urlopen(
                 method,
                 url,
-                body=body,
-                headers={"User-Agent": f"imgfs/{__version__}", "Accept-Encoding": "identity"} | dict(headers),
+                # sent in small pieces, as the limit is for each
+                body=None if body is None else io.BytesIO(body),
+                headers={"User-Agent": f"imgfs/{__version__}", "Accept-Encoding": "identity"}
+                | ({} if body is None else {"Content-Length": str(len(body))})
+                | dict(headers),
                 redirect=False,
                 retries=False,
                 preload_content=False,
                 decode_content=False,
-                timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.idle),
+                timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.idle + patience),
             )
         except (HTTPError, OSError, ValueError) as error:
             logger.debug("%s: %s", shown, _why(error))
