@@ -4,12 +4,13 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import engines, index, store, tree
+from tests.bench import engines, index, registry, store, tree
 from tests.bench.report import Row, print_table
 
 BENCHMARKS: dict[str, Callable[[Path, int], Sequence[Row]]] = {
     "engines": engines.run,
     "index": index.run,
+    "registry": registry.run,
     "store": store.run,
     "tree": tree.run,
 }
