@@ -73,6 +73,18 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "a link that was listed, in a directory that is open",
         "os.readlink",
     ),
+    "registry/credentials.py": (
+        "the user's own files with credentials",
+        "open",
+    ),
+    "registry/registries_conf.py": (
+        "the user's own configuration, and the system's",
+        "open os.path.exists",
+    ),
+    "registry/tls.py": (
+        "the user's own certificates, and the system's",
+        "os.listdir os.path.isdir",
+    ),
     "blob/resolve.py": (
         "this is how names are resolved",
         "os.open os.readlink",

@@ -16,8 +16,8 @@ import msgspec
 
 from imgfs.errors import InvalidImage
 from imgfs.go_json import parse_json
+from imgfs.registry.account import Credentials
 from imgfs.registry.challenge import Challenge
-from imgfs.registry.configuration import Credentials
 from imgfs.registry.transport import RegistryError, Transport
 
 _SHORTEST = 60  # seconds that a token lives at least, by its specification
