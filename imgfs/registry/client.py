@@ -209,6 +209,14 @@ class RemoteRepository:
 
         return self._anywhere(f"{self._label}@{digest}", ask, by_digest=True)
 
+    def tagged_referrers(self, digest: Digest) -> list[dict[str, Any]]:
+        """The descriptors in the index that stands in for a list of what refers to a manifest; no mirror is asked."""
+        (*_, primary) = self._endpoints(by_digest=False)
+        try:
+            return self._tagged_referrers(primary, digest)
+        except RegistryError as error:
+            raise _named(error, f"{self._label}:{referrers_tag(digest)}") from None
+
     def blob(self, digest: Digest, size: int) -> RemoteBlob:
         """A blob of `size` bytes. Nothing is asked before it is read."""
         label = f"{self._label}: blob {digest}"

@@ -111,8 +111,11 @@ class Pusher:
                 self._cancel(upload, digest)
                 raise
 
-    def put_manifest(self, reference: str, digest: Digest, data: bytes, media_type: str) -> None:
-        """Write a manifest or an index under a tag or its digest. What it names is there already."""
+    def put_manifest(self, reference: str, digest: Digest, data: bytes, media_type: str) -> bool:
+        """Write a manifest or an index under a tag or its digest. What it names is there already.
+
+        Returns whether the registry says that it lists it among what refers to its subject.
+        """
         about = f"manifest {digest}" if reference == digest else f"tag {reference}"
         response = self._request(
             about,
@@ -124,6 +127,7 @@ class Pusher:
             is_safe=True,
         )
         self._compare(response, digest, about)
+        return "OCI-Subject" in response.headers
 
     def _begin(self, digest: Digest, source: Repository | None = None) -> _Upload | None:
         """Begin an upload; None if the registry mounts the blob from another repository instead."""

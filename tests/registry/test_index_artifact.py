@@ -20,6 +20,7 @@ from imgfs.registry.index_artifact import (
     pinned_index,
     read_index,
 )
+from imgfs.registry.index_push import push_index
 from imgfs.registry.reference import Repository
 from tests.registry.test_docker_registry import address, push
 
@@ -81,6 +82,25 @@ def test_an_index_is_found_by_its_own_tag(repository: RemoteRepository, image: M
         assert blob is not None
         with blob:
             assert blob.pread(blob.size, 0) == data
+
+
+def test_an_index_is_pushed_so_that_it_is_found_and_pushed_again_as_the_same(
+    repository: RemoteRepository, image: Manifest
+) -> None:
+    sent: list[int] = []
+    digest = push_index(repository, image, PARTS, "imgfs 1", sent.append)
+    assert sum(sent) == sum(len(part.data) for part in PARTS)
+    found = find_index(repository, image.digest)
+    assert found is not None
+    assert found.digest == digest
+    assert repository.manifest(own_tag(image.digest)).digest == digest
+    (listed,) = repository.tagged_referrers(image.digest)
+    assert (listed["digest"], listed["artifactType"]) == (digest, TYPE)
+    sent.clear()
+    assert push_index(repository, image, PARTS, "imgfs 1", sent.append) == digest
+    assert not sent
+    other = push_index(repository, image, PARTS, "imgfs 2", sent.append)
+    assert [each["digest"] for each in repository.tagged_referrers(image.digest)] == [digest, other]
 
 
 def test_an_index_is_found_by_the_tag_of_referrers(repository: RemoteRepository, image: Manifest) -> None:
