@@ -4,15 +4,14 @@ Tried by the tests of `imgfs copy`.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import wraps
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from imgfs.registry.configuration import Configuration
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 _TLS_VERIFY = "tls-verify"
@@ -20,13 +19,26 @@ _TLS_VERIFY = "tls-verify"
 
 @dataclass(frozen=True, slots=True)
 class RegistryOptions:
-    """What a command was told of a registry."""
+    """What a command was told of registries, None where nothing. Format of the options: skopeo-copy(1)."""
 
     tls_verify: bool | None = None
+    creds: str | None = field(default=None, repr=False)
+    authfile: str | None = None
+    cert_dir: str | None = None
 
     def configuration(self) -> Configuration:
         """With what files say. Raises StoreError if one cannot be read."""
-        return Configuration.load(tls_verify=self.tls_verify)
+        return Configuration.load(
+            authfile=self.authfile, tls_verify=self.tls_verify, cert_dir=self.cert_dir, creds=self.creds
+        )
+
+
+_OPTIONS = {
+    _TLS_VERIFY: ("BOOL", "Require HTTPS and verify certificates (default: true)."),
+    "creds": ("USER[:PASSWORD]", "Log in so, rather than as files say."),
+    "authfile": ("FILE", "Read credentials from FILE, and from nowhere else."),
+    "cert-dir": ("DIRECTORY", "Use the certificates in DIRECTORY (*.crt, *.cert, *.key)."),
+}
 
 
 class RegistryCommand(click.Command):
@@ -40,20 +52,21 @@ class RegistryCommand(click.Command):
 
 
 def registry_options(prefix: str) -> Callable[[Callable[..., T]], Callable[..., T]]:
-    """Adds the options that begin with `--PREFIX-` to a command; it takes them as one argument called PREFIX."""
+    """Adds the options that begin with `--PREFIX-` to a command, which takes them as one argument called PREFIX."""
 
     def decorate(command: Callable[..., T]) -> Callable[..., T]:
-        @click.option(
-            f"--{prefix}-{_TLS_VERIFY}",
-            "tls_verify",
-            type=bool,
-            metavar="BOOL",
-            help="Require HTTPS and verify certificates (default: true).",
-        )
         @wraps(command)
-        def run(*arguments: Any, tls_verify: bool | None, **options: Any) -> T:
-            return command(*arguments, **options, **{prefix: RegistryOptions(tls_verify)})
+        def run(*arguments: Any, **options: Any) -> T:
+            given = {name: options.pop(f"{prefix}_{name}") for name in map(_variable, _OPTIONS)}
+            return command(*arguments, **options, **{prefix: RegistryOptions(**given)})
 
+        for name, (metavar, text) in reversed(_OPTIONS.items()):
+            kind = bool if name == _TLS_VERIFY else str
+            run = click.option(f"--{prefix}-{name}", type=kind, metavar=metavar, help=text)(run)
         return run
 
     return decorate
+
+
+def _variable(option: str) -> str:
+    return option.replace("-", "_")

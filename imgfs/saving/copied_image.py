@@ -30,9 +30,9 @@ def copied_meant(
     """The image that is meant, a `Find`; where one is not named, that for this machine of the one index there is."""
     content = union.sources[0].content if len(union.sources) == 1 and not reference.name else None
     if content is not None:
-        tops = {top.descriptor.digest for top in content.tops()}
-        if len(tops) == 1:
-            reference = replace(reference, name=f"@{tops.pop()}")
+        tops = {f"@{top.descriptor.digest}" for top in content.tops()}
+        if len(tops) == 1 and tops <= union.snapshot.aliases.keys():
+            reference = replace(reference, name=tops.pop())
     return image_meant(term, reference, union, cache, unreadable)
 
 

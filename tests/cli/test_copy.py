@@ -1,16 +1,22 @@
 """`imgfs copy`: from every kind of source to every kind of destination, with the digests that skopeo keeps, too."""
 
+import base64
 import json
 import os
+import signal
 import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from imgfs.digest import Digest
-from tests.conftest import Imgfs
+from imgfs.saving.piece import CONFIG, LAYER
+from tests.conftest import Imgfs, eventually
 from tests.images import TestImage, docker_archive, new_docker_archive, oci_layout
 from tests.layouts import Layout, tagged
+from tests.registry.serving import docker_registry
 from tests.tools import require_tool
 
 SOURCES = ["oci", "oci-archive", "docker-archive", "new-docker-archive", "imgfs"]
@@ -41,6 +47,18 @@ def source(request: pytest.FixtureRequest, imgfs: Imgfs, tmp_path: Path, images:
     return f"docker-archive:{archive}:"
 
 
+def multi_platform(folder: Path) -> str:
+    """A layout in which `v1` is an index of two platforms."""
+    layout = Layout(folder)
+    platforms = [
+        layout.image(name, name, platform={"os": "linux", "architecture": name})[1]
+        for name in ("amd64", "arm64")
+    ]
+    source = layout.finish(layout.index(*platforms, **tagged("v1")))
+    (folder / "oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    return source
+
+
 @pytest.mark.parametrize("destination", DESTINATIONS)
 @pytest.mark.parametrize("source", SOURCES, indirect=True)
 def test_an_image_is_the_same_in_every_pair_of_places(
@@ -68,6 +86,104 @@ def test_an_image_is_the_same_in_every_pair_of_places(
             raw = skopeo("inspect", "--raw", f"{source}example/child:1")
             assert skopeo("inspect", "--raw", f"{out}copied:2") == raw
     skopeo("copy", "-q", f"{out}copied:2", f"dir:{tmp_path / 'checked'}")  # it checks every digest
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry, as `HOST:PORT`."""
+    with docker_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
+
+
+INSECURE = "--dest-tls-verify=false"
+
+
+@pytest.mark.parametrize("source", SOURCES, indirect=True)
+def test_an_image_is_pushed_as_skopeo_does(
+    imgfs: Imgfs,
+    tmp_path: Path,
+    images: list[TestImage],
+    source: str,
+    registry: str,
+    request: pytest.FixtureRequest,
+) -> None:
+    child, kind = images[1], request.node.callspec.params["source"]
+    out = f"docker://{registry}/{kind}/app:2"
+    done = imgfs("copy", INSECURE, "--digestfile", tmp_path / "digest", f"{source}example/child:1", out)
+    assert f"Copying config {child.id}" in done.stdout.decode()
+    raw = skopeo("inspect", "--tls-verify=false", "--raw", out)
+    assert (tmp_path / "digest").read_text() == Digest.of(raw)
+    if kind in KEEPING and kind != "new-docker-archive":
+        assert skopeo("inspect", "--raw", f"{source}example/child:1") == raw
+    skopeo("copy", "-q", "--src-tls-verify=false", out, f"docker-archive:{tmp_path / 'pulled'}:app")
+    exported = imgfs("export", "--tar", "verbatim", f"docker-archive:{tmp_path / 'pulled'}").stdout
+    assert exported == child.verbatim
+    again = imgfs("copy", INSECURE, f"{source}example/child:1", out).stdout.decode().splitlines()
+    assert len([line for line in again if "already exists" in line]) == 4
+    assert imgfs("copy", "-q", INSECURE, f"{source}example/child:1", f"{out}@{Digest.of(raw)}").stdout == b""
+    other = f"docker://{registry}/{kind}/app@sha256:{'0' * 64}"
+    done = imgfs("copy", INSECURE, f"{source}example/child:1", other, status=1)
+    assert f"what is copied has the digest {Digest.of(raw)}" in done.stderr.decode()
+
+
+def test_every_platform_is_pushed(imgfs: Imgfs, tmp_path: Path, registry: str) -> None:
+    source = multi_platform(tmp_path / "multi")
+    out = f"docker://{registry}/multi"
+    done = imgfs("copy", "--all", INSECURE, f"{source}:v1", out)
+    assert done.stdout.decode().splitlines()[-1] == "Writing manifest list to image destination"
+    raw = skopeo("inspect", "--raw", f"{source}:v1")
+    assert skopeo("inspect", "--raw", "--tls-verify=false", f"{out}:latest") == raw
+    skopeo("copy", "-q", "--all", "--src-tls-verify=false", out, f"dir:{tmp_path / 'checked'}")
+
+
+def test_two_copies_at_once_do_not_hurt_each_other(
+    imgfs: Imgfs, tmp_path: Path, layout: Path, registry: str
+) -> None:
+    for out in (f"oci:{tmp_path / 'shared'}:{{}}", f"docker://{registry}/shared:{{}}"):
+        imgfs("copy", INSECURE, f"oci:{layout}:example/base:1", out.format("first"))
+        command = [sys.executable, "-m", "imgfs", "copy", "-q", INSECURE]
+        copies = [
+            subprocess.Popen([*command, f"oci:{layout}:example/{name}:1", out.format(name)])
+            for name in ("base", "child", "grandchild")
+        ]
+        assert [copy.wait() for copy in copies] == [0, 0, 0]
+        for name in ("base", "child", "grandchild"):
+            insecure = ["--tls-verify=false"] if out.startswith("docker") else []
+            raw = skopeo("inspect", "--raw", *insecure, out.format(name))
+            assert raw == skopeo("inspect", "--raw", f"oci:{layout}:example/{name}:1")
+
+
+def test_who_may_not_push_is_told_so(
+    imgfs: Imgfs, tmp_path: Path, layout: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    image = f"oci:{layout}:example/base:1"
+    readonly = {"maintenance": {"readonly": {"enabled": True}}}
+    with docker_registry(tmp_path / "readonly", storage=readonly) as address:
+        done = imgfs("copy", INSECURE, image, f"docker://{address}/app", status=1)
+        (line,) = done.stderr.decode().splitlines()
+        assert f"docker://{address}/app: blob sha256:" in line
+        assert "it takes no uploads, as one that is read-only" in line
+    (tmp_path / "passwords").write_text(
+        subprocess.run(
+            [require_tool("htpasswd"), "-Bbn", "me", "secret"], capture_output=True, check=True, text=True
+        ).stdout
+    )
+    locked = {"htpasswd": {"realm": "r", "path": str(tmp_path / "passwords")}}
+    with docker_registry(tmp_path / "locked", auth=locked) as address:
+        out = f"docker://{address}/app:1"
+        done = imgfs("copy", INSECURE, image, out, status=1)
+        (line,) = done.stderr.decode().splitlines()
+        assert line.startswith(f"imgfs: docker://{address}/app: ")
+        assert "wants a name and a password" in line
+        wrong = imgfs("--debug", "copy", INSECURE, "--dest-creds=me:hunter2", image, out, status=1).stderr
+        assert b"authentication is required" in wrong
+        assert b"hunter2" not in wrong
+        log = imgfs("--debug", "copy", INSECURE, "--dest-creds", "me:secret", image, out).stderr
+        assert b"secret" not in log
+        assert b"POST" in log
+        auths = {"auths": {address: {"auth": base64.b64encode(b"me:secret").decode()}}}
+        (tmp_path / "auth.json").write_text(json.dumps(auths))
+        imgfs("copy", INSECURE, "--dest-authfile", tmp_path / "auth.json", image, out)
 
 
 @pytest.fixture
@@ -118,13 +234,7 @@ def test_what_is_there_is_not_copied_again_unless_it_is_damaged(
 
 @pytest.mark.parametrize("form", ["oci", "oci-archive"])
 def test_every_platform_is_copied_with_its_index(imgfs: Imgfs, tmp_path: Path, form: str) -> None:
-    layout = Layout(tmp_path / "multi")
-    platforms = [
-        layout.image(name, name, platform={"os": "linux", "architecture": name})[1]
-        for name in ("amd64", "arm64")
-    ]
-    source = layout.finish(layout.index(*platforms, **tagged("v1")))
-    (tmp_path / "multi/oci-layout").write_text('{"imageLayoutVersion": "1.0.0"}')
+    source = multi_platform(tmp_path / "multi")
     out = f"{form}:{tmp_path / 'out'}:v2"
     done = imgfs("copy", "--all", "--digestfile", tmp_path / "digest", f"{source}:v1", out)
     assert done.stdout.decode().splitlines()[-1] == "Writing manifest list to image destination"
@@ -134,8 +244,9 @@ def test_every_platform_is_copied_with_its_index(imgfs: Imgfs, tmp_path: Path, f
     skopeo("copy", "-q", "--all", out, f"dir:{tmp_path / 'checked'}")
     assert imgfs("copy", "-q", source, f"oci:{tmp_path / 'one'}").stdout == b""  # of this machine
     (one,) = index_of(tmp_path / "one")
-    assert one["digest"] in {each["digest"] for each in platforms}
-    (tmp_path / "multi/blobs/sha256" / str(platforms[1]["digest"])[7:]).unlink()
+    platforms = [each["digest"] for each in json.loads(raw)["manifests"]]
+    assert one["digest"] in platforms
+    (tmp_path / "multi/blobs/sha256" / platforms[1][7:]).unlink()
     done = imgfs("copy", "--all", f"{source}:v1", f"oci:{tmp_path / 'none'}", status=1)
     assert b"not all was pulled" in done.stderr
     assert not (tmp_path / "none").exists()
@@ -181,3 +292,24 @@ def test_what_cannot_be_copied_is_an_error(imgfs: Imgfs, tmp_path: Path, layout:
     before = names_of(layout)
     imgfs("copy", image, image)  # onto itself
     assert sorted(map(str, names_of(layout))) == sorted(map(str, before))
+
+
+@pytest.mark.parametrize("destination", ["oci:{}/new:1", "oci:{}/layout:1", "oci-archive:{}/new.tar:1"])
+def test_an_interrupted_copy_leaves_nothing(environment: None, tmp_path: Path, destination: str) -> None:
+    (tmp_path / "out").mkdir()
+    large = Layout(tmp_path / "large")
+    layer = large.blob(bytes(200 << 20), mediaType=LAYER)
+    config = TestImage([bytes(10)]).config
+    manifest = {"schemaVersion": 2, "config": large.blob(config, mediaType=CONFIG), "layers": [layer]}
+    source = large.finish(large.blob(json.dumps(manifest).encode()))
+    if "layout" in destination:
+        layout = Layout(tmp_path / "out/layout")
+        layout.finish(layout.image("before")[1])
+    before = sorted((tmp_path / "out").rglob("*"))
+    command = [sys.executable, "-m", "imgfs", "copy", source, destination.format(tmp_path / "out")]
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as copy:
+        assert eventually(lambda: bool(list((tmp_path / "out").rglob("*.partial*"))))
+        copy.send_signal(signal.SIGINT)
+        _, said = copy.communicate()
+    assert (copy.returncode, said) == (130, b"")
+    assert sorted((tmp_path / "out").rglob("*")) == before

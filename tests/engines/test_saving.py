@@ -36,3 +36,18 @@ def test_an_engine_loads_the_same_images(
             assert [found[tag] for tag in found if tag.endswith(name)] == [image.id.hex]
     finally:
         engine.command("rmi", *names)
+
+
+def test_podman_loads_what_is_copied(imgfs: Imgfs, engines: Engines, tmp_path: Path) -> None:
+    image = TestImage([layer_tar({"bin/": None, "bin/tool": b"tool" * 5000})], ["copied/app:1"])
+    source = docker_archive(tmp_path / "source.tar", [image])
+    engine = engines["podman-overlay"].engine
+    for form in ("docker-archive", "oci-archive"):
+        name = f"copied-{form}/app:1"
+        imgfs("copy", f"docker-archive:{source}:copied/app:1", f"{form}:{tmp_path / form}:{name}")
+        engine.load(tmp_path / form)
+        try:
+            found = engine.tags()
+            assert [found[tag] for tag in found if tag.endswith(name)] == [image.id.hex]
+        finally:
+            engine.command("rmi", image.id.hex)

@@ -3,10 +3,6 @@
 import hashlib
 import json
 import random
-import socket
-import subprocess
-import time
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +15,7 @@ from imgfs.registry.client import RegistryClient, RemoteRepository
 from imgfs.registry.configuration import Configuration
 from imgfs.registry.reference import Repository
 from imgfs.registry.transport import RegistryError
+from tests.registry.serving import docker_registry
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 SMALL, LARGE = random.Random(1).randbytes(10_000), random.Random(2).randbytes(12 << 20)
@@ -26,29 +23,8 @@ SMALL, LARGE = random.Random(1).randbytes(10_000), random.Random(2).randbytes(12
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("registry")
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        address = f"127.0.0.1:{free.getsockname()[1]}"
-    storage = {"filesystem": {"rootdirectory": str(folder / "storage")}}
-    (folder / "config.yml").write_text(
-        json.dumps({"version": 0.1, "storage": storage, "http": {"addr": address}})
-    )
-    serving = subprocess.Popen(
-        ["docker-registry", "serve", folder / "config.yml"],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
-    try:
-        for _ in range(100):
-            try:
-                urllib.request.urlopen(f"http://{address}/v2/").close()
-                break
-            except OSError:
-                time.sleep(0.1)
+    with docker_registry(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        serving.kill()
-        serving.wait()
 
 
 def push(repository: RemoteRepository, data: bytes) -> dict[str, object]:
