@@ -1,7 +1,7 @@
 """What registries hold: manifests, tags, referrers and blobs, asked for at the mirrors and then at the registry itself.
 
 Format: OCI distribution specification 1.1. What a registry says of a digest is a hint; what it sends is hashed here.
-Tried by the tests of a real registry.
+Tried by the tests of the client.
 """
 
 import logging

@@ -2,7 +2,7 @@
 
 Ranges are not verified here, as a digest covers a whole blob: layers verify what they read. A small blob is fetched
 whole, verified and kept in the cache, as is one whose registry sends no ranges.
-Tried by the tests of a real registry.
+Tried by the tests of the client.
 """
 
 import hashlib
@@ -107,7 +107,7 @@ class RemoteBlob(Blob):
                 is_over = failures >= _TRIES or time.monotonic() - begun > self._limits.patience
                 if is_over or not isinstance(error, Unreachable | _Odd):
                     raise
-                time.sleep(min(0.1 * 2**failures, self._limits.idle))
+                time.sleep(self._limits.pause * 2**failures)
 
     def _ranged(self, size: int, offset: int) -> Iterator[bytes]:
         """Exactly the bytes asked for, or fewer where the connection breaks off. Raises _SentWhole, RegistryError."""
@@ -144,7 +144,9 @@ class RemoteBlob(Blob):
         """The whole blob, being fetched or from the cache."""
         with self._lock:
             if self._whole is None or self._whole.failed:
-                self._whole = _Whole(self.digest, self._size, self.name, lambda: self._ask(None), self._cache)
+                self._whole = _Whole(
+                    self.digest, self._size, self.name, lambda: self._ask(None), self._cache, self._limits
+                )
             return self._whole
 
 
@@ -163,7 +165,13 @@ class _Whole:
     """
 
     def __init__(
-        self, digest: Digest, size: int, name: str, ask: Callable[[], Response], cache: Cache | None
+        self,
+        digest: Digest,
+        size: int,
+        name: str,
+        ask: Callable[[], Response],
+        cache: Cache | None,
+        limits: Limits,
     ) -> None:
         """Raises StoreError if there is no place to put it, Corrupt or RegistryError for a small one."""
         self._digest = digest
@@ -171,6 +179,7 @@ class _Whole:
         self._name = name
         self._ask = ask
         self._cache = cache
+        self._pause = limits.pause
         self._changed = Condition()
         self._memory: bytes | None = None
         self._partial: Partial | None = None
@@ -243,7 +252,7 @@ class _Whole:
                 if attempt == _TRIES - 1:
                     why = str(error)
                     raise type(error)(why if self._name in why else f"{self._name}: {why}") from None
-                time.sleep(0.1 * 2**attempt)
+                time.sleep(self._pause * 2**attempt)
         if not self._digest.is_of(data):
             raise Corrupt(f"{self._name}: failed to verify, what was sent is another blob")
         self._memory, self.is_kept = data, True

@@ -2,7 +2,7 @@
 
 Format: OCI distribution specification. Redirects are followed by hand: only the range goes along to another origin,
 never credentials, and never from https to http.
-Tried by the tests of a real registry.
+Tried by the tests of the client.
 """
 
 import email.utils
@@ -27,7 +27,6 @@ _MOST_REDIRECTS = 5
 _KEPT = 60  # seconds that the place behind a redirect is used without asking the registry again
 _AGAIN = (408, 425, 429, 500, 502, 503, 504)
 _EXPIRED = (400, 401, 403, 404, 410)  # how places behind redirects say that a URL is too old
-_SHORTEST_PAUSE = 0.25
 _HUB, _HUB_HOST = "docker.io", "registry-1.docker.io"
 
 
@@ -95,7 +94,7 @@ class Session:
             except Unreachable as error:
                 if not request.is_safe or error.is_tls or is_over():
                     raise
-                pause = _SHORTEST_PAUSE * 2**tries
+                pause = limits.pause * 2**tries
             else:
                 if response.status in request.ok:
                     return response
@@ -113,7 +112,7 @@ class Session:
                 may_again = response.status in _AGAIN and (request.is_safe or response.status == 429)
                 if not may_again or is_over():
                     raise _failure(response)
-                pause = _retry_after(response) or _SHORTEST_PAUSE * 2**tries
+                pause = _retry_after(response) or limits.pause * 2**tries
                 if waited + pause > limits.wait:
                     raise _failure(response)
                 response.error_body()

@@ -2,7 +2,7 @@
 
 Format: the distribution project's token authentication specification, and its OAuth 2 variant for identity tokens.
 Secrets go to the host that they are for, and to the realm that it names, and nowhere else.
-Tried by the tests of a real registry.
+Tried by the tests of the client.
 """
 
 import base64

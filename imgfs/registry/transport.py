@@ -2,7 +2,7 @@
 
 Redirects, credentials and retries are decided above, in `session`. Connections are made at the first request, so that a
 process that goes to the background before shares none.
-Tried by the tests of a real registry.
+Tried by the tests of the client.
 """
 
 import io
@@ -34,13 +34,14 @@ _LARGEST_DOCUMENT = 16 << 20
 class Limits:
     """How long a registry may take, in seconds, and how often it is tried.
 
-    `connect` is for a connection, `idle` for the next bytes of a response, `wait` for all pauses before one request is
-    tried again, and `patience` for all tries, after which none begins. A response of `size` bytes may take as long as
-    `slowest` bytes a second make it, and `idle`.
+    `connect` is for a connection, `idle` for the next bytes of a response. Before a request is sent again there is a
+    `pause`, twice as long each time; all of them take no longer than `wait`, and after `patience` none is sent again. A
+    response of `size` bytes may take as long as `slowest` bytes a second make it, and `idle`.
     """
 
     connect: float = 10
     idle: float = 30
+    pause: float = 0.25
     wait: float = 30
     patience: float = 60
     attempts: int = 5
