@@ -24,7 +24,7 @@ _PATHS = ("oci", "oci-archive", "docker-archive")
 
 _FILES = ("FILE", "DIRECTORY", "DIR", "PATH", "MOUNTPOINT", "DESTINATION", "OUTPUT")
 _ONLY_DIRECTORIES = ("DIRECTORY", "DIR", "MOUNTPOINT")
-_IMAGES = ("IMAGE", "BEFORE", "AFTER", "SOURCE")
+_IMAGES = ("IMAGE", "SOURCE-IMAGE", "BEFORE", "AFTER", "SOURCE")
 _CONTAINERS = ("CONTAINER", "BEFORE", "AFTER", "CONTAINER:/PATH")
 
 Found = Iterable[tuple[str, str]]
@@ -158,6 +158,8 @@ def _values(table: Table, usage: str, current: str) -> Iterator[tuple[str, str]]
         yield from _images(current, with_path=is_path and not {"IMAGE", "IMAGE:/PATH"} <= set(kinds))
     if any(kind in _CONTAINERS for kind in kinds):
         yield from _containers(current, with_path="CONTAINER:/PATH" in kinds)
+    if "DESTINATION-IMAGE" in kinds:
+        yield from _destinations(current)
     if any(kind in _FILES for kind in kinds) or ("SOURCE" in kinds and ":" not in current):
         only = all(kind in _ONLY_DIRECTORIES for kind in kinds)
         yield from files(current, only_directories=only)
@@ -208,6 +210,16 @@ def _images(current: str, *, with_path: bool) -> Iterator[tuple[str, str]]:
     yield from ((f"{source}:", "") for source in (*STORES, *_PATHS))
     if term and not any(name.startswith(term) for name, _ in found):  # it may be a path
         yield from files(current)
+
+
+def _destinations(current: str) -> Iterator[tuple[str, str]]:
+    """Where images are copied to, and paths there."""
+    scheme, colon, rest = current.partition(":")
+    if not colon:
+        yield from ((f"{place}:", "") for place in ("imgfs", *_PATHS))
+        yield "docker://", ""
+    elif scheme in _PATHS:
+        yield from ((f"{scheme}:{text}", "") for text, _ in files(rest))
 
 
 def _containers(current: str, *, with_path: bool) -> Iterator[tuple[str, str]]:

@@ -32,8 +32,8 @@ from imgfs.sources.image_reference import parse_source
 @click.command(
     cls=RegistryCommand, short_help="Copy an image to a layout, an archive, a registry or a store."
 )
-@click.argument("image", metavar="IMAGE")
-@click.argument("destination", metavar="DESTINATION")
+@click.argument("image", metavar="SOURCE-IMAGE")
+@click.argument("destination", metavar="DESTINATION-IMAGE")
 @click.option("-a", "--all", "with_all", is_flag=True, help="Copy every platform of an index, and the index.")
 @click.option("--digestfile", metavar="FILE", help="Write the digest of what was copied to FILE.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
@@ -46,23 +46,23 @@ def copy(
     quiet: bool,
     dest: RegistryOptions,
 ) -> None:
-    """Copy IMAGE to DESTINATION, as skopeo copy does, with the digests that it has.
+    """Copy SOURCE-IMAGE to DESTINATION-IMAGE, as skopeo copy does, with the digests that it has.
 
     \b
-    DESTINATION is one of
+    DESTINATION-IMAGE is one of
       imgfs:[NAME]                the store of imgfs, also imgfs:[PATH]NAME
       oci:PATH[:TAG]              an OCI image layout, made or added to
       oci-archive:FILE[:TAG]      such a layout in a tar
       docker-archive:FILE[:NAME]  what docker load and podman load take
       docker://HOST/REPO[:TAG]    a registry
 
-    Where IMAGE has a manifest and compressed layers, these are copied as they are. Else, as from Docker's classic store
-    and Podman's, a manifest is made, with uncompressed layers; the ID of the image stays the same.
+    Where the image has a manifest and compressed layers, these are copied as they are. Else, as from Docker's classic
+    store and Podman's, a manifest is made, with uncompressed layers; the ID of the image stays the same.
 
     \b
     Examples:
       imgfs copy containerd:app:1 oci:layout:1
-      imgfs copy --all oci:layout:1 docker://registry.example/app:1
+      imgfs copy --all oci:layout:1 docker://localhost:5000/app:1
     """
     place = parse_destination(destination)
     if place.transport in ("imgfs", "docker-archive"):
