@@ -11,6 +11,7 @@ from typing import Protocol, Self
 from imgfs.blob import Blob
 from imgfs.codec.cursor import READ_SIZE, Cursor
 from imgfs.codec.seek_table import SeekPoint, SeekTable, SeekTableBuilder
+from imgfs.codec.span_hasher import SpanHasher, Spans
 from imgfs.errors import Corrupt
 
 CHUNK_SIZE = 1 << 20
@@ -29,10 +30,12 @@ class DecodePass(ABC):
     Raises what `pread` raises, too.
     """
 
-    def __init__(self, blob: Blob) -> None:
+    def __init__(self, blob: Blob, *, with_spans: bool) -> None:
         """`blob` stays the caller's and must stay open until the pass is closed."""
         self._blob = blob
+        self._with_spans = with_spans
         self._table: SeekTable | None = None
+        self._spans = Spans()
         self._spare: list[object] = []  # buffers of chunks that were given back
         self._running = self._run()
 
@@ -52,6 +55,11 @@ class DecodePass(ABC):
             raise ValueError("the pass is not over")
         return self._table
 
+    @property
+    def spans(self) -> Spans:
+        """The spans, once the last chunk was taken; the seek points are the starts of some of them then."""
+        return self._spans
+
     def give_back(self, chunk: bytes | memoryview) -> None:
         """Allow the memory of a chunk to be used for a later one. May be called from any thread."""
         if isinstance(chunk, memoryview):
@@ -63,7 +71,7 @@ class DecodePass(ABC):
 
     @abstractmethod
     def _run(self) -> Generator[bytes | memoryview, None, None]:
-        """Yield all chunks, then set the table."""
+        """Yield all chunks, then set the table, and the spans if they are wanted."""
 
 
 class Codec(ABC):
@@ -81,8 +89,11 @@ class Codec(ABC):
         """
 
     @abstractmethod
-    def decode_pass(self, blob: Blob) -> DecodePass:
-        """A pass over all of `blob`, which finds its seek points."""
+    def decode_pass(self, blob: Blob, *, with_spans: bool = False) -> DecodePass:
+        """A pass over all of `blob`, which finds its seek points, and `with_spans` hashes its spans.
+
+        The points and spans of a blob are then the same wherever it is decoded.
+        """
 
 
 class FrameCodec(Codec):
@@ -99,22 +110,26 @@ class FrameCodec(Codec):
         for _, chunks in self.frames(Cursor(blob, point.bit // 8)):
             yield from chunks
 
-    def decode_pass(self, blob: Blob) -> DecodePass:
-        return _FramePass(blob, self)
+    def decode_pass(self, blob: Blob, *, with_spans: bool = False) -> DecodePass:
+        return _FramePass(blob, self, with_spans=with_spans)
 
 
 class _FramePass(DecodePass):
-    def __init__(self, blob: Blob, codec: FrameCodec) -> None:
-        super().__init__(blob)
+    def __init__(self, blob: Blob, codec: FrameCodec, *, with_spans: bool) -> None:
+        super().__init__(blob, with_spans=with_spans)
         self._codec = codec
 
     def _run(self) -> Generator[bytes | memoryview, None, None]:
-        builder = SeekTableBuilder(_FRAME_SPACING)
+        hasher = SpanHasher()
+        builder = SeekTableBuilder(_FRAME_SPACING, hasher.add_point)
         size = 0
         for chunk in gather(self._chunks(builder), CHUNK_SIZE):
             size += len(chunk)
+            if self._with_spans:
+                hasher.update(chunk)
             yield chunk
-        self._table = builder.build(self._blob.size, size)
+        self._spans = hasher.finish()
+        self._table = builder.build(self._blob.size, size, self._spans.offsets if self._with_spans else None)
 
     def _chunks(self, builder: SeekTableBuilder) -> Iterator[bytes]:
         offset = 0

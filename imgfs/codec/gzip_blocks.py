@@ -42,14 +42,19 @@ class _Stream(ctypes.Structure):
 
 
 def gunzip_blocks(
-    blob: Blob, builder: SeekTableBuilder, spare: list[object], limit: int | None = None
+    blob: Blob,
+    builder: SeekTableBuilder,
+    spare: list[object],
+    limit: int | None = None,
+    spacing: int = _SPACING,
 ) -> Generator[memoryview, None, None]:
     """The decoded bytes in chunks of at most `CHUNK_SIZE`, and seek points for `builder` as they are passed.
 
-    Decodes into byte arrays in `spare`, each of that size, as long as there are any. Raises TooDense once more than
+    From one point to where the next is looked for are `spacing` decoded bytes. Decodes into byte arrays in `spare`,
+    each of that size, as long as there are any. Raises TooDense once more than
     `limit` bytes were decoded, Unreliable if there is no zlib or it rejects the data, Corrupt, and what `pread` raises.
     """
-    inflater = _Inflater(builder)
+    inflater = _Inflater(builder, spacing)
     try:
         cursor = Cursor(blob)
         follows = True
@@ -81,7 +86,7 @@ def _buffer(spare: list[object]) -> bytearray:
 class _Inflater:
     """zlib's decoder of one member after another."""
 
-    def __init__(self, builder: SeekTableBuilder) -> None:
+    def __init__(self, builder: SeekTableBuilder, spacing: int) -> None:
         """Raises Unreliable if there is no zlib."""
         try:
             self._zlib = ctypes.CDLL("libz.so.1")
@@ -94,7 +99,7 @@ class _Inflater:
         if self._zlib.inflateInit2_(self._handle, -15, version, size) != _OK:
             raise Unreliable("not enough memory for zlib")
         self._builder = builder
-        self._wanted = _SPACING  # the decoded offset from which on a point is due
+        self._spacing = self._wanted = spacing  # the decoded offset from which on a point is due
         self._window = b""  # what was decoded before the buffer that is being filled
         self._stored = b""  # kept alive: zlib points into it
         self.offset = 0
@@ -143,7 +148,7 @@ class _Inflater:
 
     def _add_point(self, bit: int, window: bytes) -> None:
         self._builder.add(self.offset, bit, window)
-        self._wanted = self.offset + _SPACING
+        self._wanted = self.offset + self._spacing
 
     def _window_at(self, buffer: bytearray) -> bytes:
         """What was decoded last, up to `WINDOW_SIZE` bytes, some of it in `buffer`."""

@@ -15,7 +15,7 @@ import struct
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from threading import Thread
@@ -28,7 +28,9 @@ from imgfs.codec.parallel_gzip_child import (
     ASK,
     BLOCK_SIZE,
     CHUNK,
+    COUNT,
     DECODED_SLOTS,
+    OFFSET,
     SLOTS,
     STORED_SLOTS,
 )
@@ -69,6 +71,11 @@ def fast() -> Parallelism:
     return Parallelism(5 << 19, max(1, min(4, len(os.sched_getaffinity(0)) - 1)), any_density=False)
 
 
+def steady() -> Parallelism:
+    """Finds the same seek points on every machine: those of several workers differ where data is very dense."""
+    return Parallelism(1 << 20, 1, any_density=True)
+
+
 def frugal() -> Parallelism:
     """For data that is nearly all repetition, which one core decodes fast enough."""
     return Parallelism(1 << 19, 1, any_density=True)
@@ -83,16 +90,21 @@ class _Slot(ctypes.Array[ctypes.c_char]):
 
 
 def gunzip_parallel(
-    blob: Blob, parallelism: Parallelism, builder: SeekTableBuilder, spare: list[object]
+    blob: Blob,
+    parallelism: Parallelism,
+    builder: SeekTableBuilder,
+    spare: list[object],
+    announce: Callable[[int], object] | None = None,
 ) -> Generator[memoryview, None, None]:
     """The decoded bytes in chunks of 1 MiB, and at the end all seek points for `builder`.
 
+    `announce`, if given, gets the decoded offset of each point before any chunk with bytes that follow it.
     The caller puts the buffers of chunks that it no longer needs in `spare`; it may keep any number. `blob` stays the
     caller's. Closing the iterator ends the process. Raises Unreliable, TooDense, and what `pread` raises.
     """
     with ExitStack() as stack:
         try:
-            child = _Child(blob, parallelism, spare, stack)
+            child = _Child(blob, parallelism, spare, stack, announce)
         except (OSError, RuntimeError) as error:  # no memory, no descriptor, no process, no thread
             raise Unreliable(str(error)) from error
         position = 0
@@ -115,9 +127,17 @@ def gunzip_parallel(
 class _Child:
     """The process, the memory shared with it and the thread that reads for it, all of which end with `stack`."""
 
-    def __init__(self, blob: Blob, parallelism: Parallelism, spare: list[object], stack: ExitStack) -> None:
+    def __init__(
+        self,
+        blob: Blob,
+        parallelism: Parallelism,
+        spare: list[object],
+        stack: ExitStack,
+        announce: Callable[[int], object] | None,
+    ) -> None:
         """Raises OSError, or RuntimeError if no thread can be started."""
         self._blob = blob
+        self._announce = announce
         self._spare = spare
         self.failure: Exception | None = None
         self.furthest = 0
@@ -134,7 +154,8 @@ class _Child:
         """The child's announcements of decoded chunks, then the index."""
         theirs = (self._memory, their_chunks.fileno(), their_asks.fileno())
         program = [sys.executable, "-I", "-S", parallel_gzip_child.__file__, os.pathsep.join(sys.path)]
-        numbers = (*theirs, blob.size, parallelism.workers, parallelism.chunk_size)
+        pace = parallelism.workers, parallelism.chunk_size, int(announce is not None)
+        numbers = (*theirs, blob.size, *pace)
         process = subprocess.Popen(
             [*program, *map(str, numbers)],
             stdin=subprocess.DEVNULL,
@@ -160,12 +181,19 @@ class _Child:
         number, size = CHUNK.unpack(head)
         view = memoryview(self._slots[number]).cast("B")[:size]
         if size:
+            if self._announce is not None:
+                self._take_points(self._announce)
             free = self._take_free()
             if free is None:  # the caller keeps its chunks
                 view, free = memoryview(bytearray(view)), number
             with suppress(BrokenPipeError):  # after decoding everything, the child has ended
                 self._chunks.send(bytes([free]))
         return view
+
+    def _take_points(self, announce: Callable[[int], object]) -> None:
+        (count,) = COUNT.unpack(_read(self.announced, COUNT.size))
+        for (offset,) in OFFSET.iter_unpack(_read(self.announced, count * OFFSET.size)):
+            announce(offset)
 
     def _take_free(self) -> int | None:
         """A slot that neither side uses, if there is one."""

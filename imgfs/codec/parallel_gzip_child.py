@@ -1,8 +1,8 @@
 """The process that rapidgzip runs in: a program of its own, which imports nothing of imgfs.
 
 Arguments: the folders to import from; descriptors of the shared memory, of the socket on which decoded chunks are
-announced and of the one on which stored blocks are asked for; the size of the blob, workers and chunk size. The
-protocol is described in `parallel_gzip`. Tried by the tests of that.
+announced and of the one on which stored blocks are asked for; the size of the blob, workers and chunk size, and
+whether seek points are announced. The protocol is described in `parallel_gzip`. Tried by the tests of that.
 """
 
 import io
@@ -27,12 +27,14 @@ ASK = struct.Struct("<QB")  # the block, and the slot it is to be put into
 ANSWER = struct.Struct("<I")  # how many bytes it has
 # the slot, and how many bytes are in it; 0 for the end, after which comes the index
 CHUNK = struct.Struct("<BI")
+# after a chunk, if seek points are announced: how many, and the decoded offset of each
+COUNT, OFFSET = struct.Struct("<I"), struct.Struct("<Q")
 
 
 def main() -> None:
     """Decode, announcing each chunk, then write the index. Ends when the other process has ended."""
     folders, *numbers = sys.argv[1:]
-    memory_fd, chunks, asks, size, workers, chunk_size = map(int, numbers)
+    memory_fd, chunks, asks, size, workers, chunk_size, announces = map(int, numbers)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
         file.write("1000")  # where memory runs out, this process goes first
@@ -42,15 +44,28 @@ def main() -> None:
     memory = memoryview(mmap.mmap(memory_fd, SLOTS * BLOCK_SIZE))
     reader = RapidgzipFile(_Stored(memory, asks, size), parallelization=workers, chunk_size=chunk_size)
     free = list(range(STORED_SLOTS, STORED_SLOTS + DECODED_SLOTS))
-    decoded = 1
+    decoded, position, known = 1, 0, -1  # `known`: the last point that was announced
     while decoded:
         if not free:
             free += os.read(chunks, DECODED_SLOTS) or _end()
         slot = free.pop()
         decoded = reader.readinto(memory[slot * BLOCK_SIZE : (slot + 1) * BLOCK_SIZE])
         os.write(chunks, CHUNK.pack(slot, decoded))
+        position += decoded
+        if decoded and announces:
+            # all points of what was decoded are known, and they are announced in order
+            offsets = reader.available_block_offsets().values() if known < position else ()
+            points = sorted(offset for offset in offsets if offset > known)
+            known = points[-1] if points else known
+            _write(chunks, COUNT.pack(len(points)) + b"".join(map(OFFSET.pack, points)))
     reader.export_index(_Index(chunks))
     _end(0)  # without the destructors of rapidgzip, which may abort
+
+
+def _write(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
 
 
 def _end(status: int = 1) -> bytes:
@@ -129,9 +144,7 @@ class _Index(io.RawIOBase):
         return self._position
 
     def write(self, data: bytes) -> int:  # type: ignore[override]  # typeshed's Buffer is 3.12
-        view = memoryview(data)
-        while view:
-            view = view[os.write(self._fd, view) :]
+        _write(self._fd, data)
         self._position += len(data)
         return len(data)
 

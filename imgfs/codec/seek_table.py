@@ -10,7 +10,7 @@ import sys
 import zlib
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -140,9 +140,10 @@ class SeekTable:
 class SeekTableBuilder:
     """Collects the points of a blob in order, and keeps those that are worth it."""
 
-    def __init__(self, spacing: int = 1) -> None:
-        """`spacing` is the least number of decoded bytes between two points."""
+    def __init__(self, spacing: int = 1, found: Callable[[int], object] = lambda offset: None) -> None:
+        """`spacing` is the least number of decoded bytes between two points; `found` gets the offset of each."""
         self._spacing = spacing
+        self._found = found
         self._offsets, self._bits = array("Q", [0]), array("Q", [0])
         self._window_ends = array("I", [0])
         self._windows = bytearray()
@@ -156,14 +157,30 @@ class SeekTableBuilder:
         self._offsets.append(offset)
         self._bits.append(bit)
         self._window_ends.append(len(self._windows))
+        self._found(offset)
 
-    def build(self, stored_size: int, size: int) -> SeekTable:
-        """The table, once both sizes are known."""
+    def build(self, stored_size: int, size: int, wanted: Iterable[int] | None = None) -> SeekTable:
+        """The table, once both sizes are known; of the points at `wanted` offsets, if given, and the start."""
+        if wanted is not None:
+            self._keep({0, *wanted})
         while len(self._offsets) > 1 and self._offsets[-1] >= size:
             for values in (self._offsets, self._bits, self._window_ends):
                 values.pop()
         windows = MemoryBlob(bytes(self._windows))
         return SeekTable(stored_size, size, self._offsets, self._bits, self._window_ends, windows)
+
+    def _keep(self, wanted: Set[int]) -> None:
+        columns = list(zip(self._offsets, self._bits, self._window_ends, strict=True))
+        windows, start = bytearray(), 0
+        self._offsets, self._bits, self._window_ends = array("Q"), array("Q"), array("I")
+        for offset, bit, end in columns:
+            if offset in wanted:
+                windows += self._windows[start:end]
+                self._offsets.append(offset)
+                self._bits.append(bit)
+                self._window_ends.append(len(windows))
+            start = end
+        self._windows = windows
 
 
 def _little_endian(values: "array[int]") -> bytes:

@@ -1,12 +1,11 @@
 """Blobs read span by span, and their tables; also tries the cache of spans."""
 
 import bz2
-import hashlib
 import lzma
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -19,6 +18,7 @@ from hypothesis import strategies as st
 from imgfs.blob import MemoryBlob
 from imgfs.cache import Cache
 from imgfs.codec import Compression, SeekTable, SpanBlob, SpanCache, SpanTable
+from imgfs.codec.span_hasher import SpanHasher
 from imgfs.codec.spans import UNCOUNTED, PlainDecoder, PointDecoder, SpanStats, plain_spans, spans_of
 from imgfs.errors import Corrupt, StoreError
 from tests.codec.counted import CountedBlob
@@ -59,27 +59,16 @@ class Counts:
         self.spans[what] += amount
 
 
-def offsets_of(places: Sequence[int], size: int) -> list[int]:
-    """Offsets of spans: each place, and parts of 1 MiB between those far apart."""
-    gaps = pairwise([*places, size])
-    return [part for start, end in gaps for part in range(start, end, MIB if end - start > 3 * MIB else end)]
-
-
-def digests_of(offsets: Sequence[int]) -> bytes:
-    return b"".join(
-        hashlib.sha256(DATA[start:end]).digest() for start, end in pairwise([*offsets, len(DATA)])
-    )
-
-
 def tables_of(kind: str) -> tuple[SeekTable | None, SpanTable]:
     if kind == "plain":
-        offsets = offsets_of([0], len(DATA))
-        return None, plain_spans(len(DATA), offsets, digests_of(offsets))
-    with compression_of(kind).codec.decode_pass(MemoryBlob(STORED[kind])) as running:
+        hasher = SpanHasher()
+        hasher.update(DATA)
+        spans = hasher.finish()
+        return None, plain_spans(len(DATA), spans.offsets, spans.digests)
+    with compression_of(kind).codec.decode_pass(MemoryBlob(STORED[kind]), with_spans=True) as running:
         assert sum(map(len, running)) == len(DATA)
-        table = running.table
-    offsets = offsets_of([offset for offset, _ in table.places()], len(DATA))
-    return table, spans_of(table, offsets, digests_of(offsets))
+        table, spans = running.table, running.spans
+    return table, spans_of(table, spans.offsets, spans.digests)
 
 
 TABLES = {kind: tables_of(kind) for kind in STORED}
@@ -109,6 +98,18 @@ def wait_until(condition: Callable[[], bool]) -> None:
 
 
 KINDS = pytest.mark.parametrize("kind", STORED)
+
+
+@KINDS
+def test_spans_are_about_a_mebibyte_and_seek_points_are_starts_of_some(kind: str) -> None:
+    seek_table, table = TABLES[kind]
+    lengths = [table.length(number) for number in range(len(table))]
+    assert max(lengths) <= (2 * MIB if "gzip" in kind or kind == "members" else MIB)
+    assert min(lengths[:-1]) >= MIB // 2 - 1
+    if seek_table is not None:
+        starts = {table.start(number) for number in range(len(table))}
+        assert {offset for offset, _ in seek_table.places()} <= starts
+        assert len(seek_table) == (1 if kind in CHAINED else len(table))
 
 
 @KINDS
