@@ -1,6 +1,7 @@
 """`imgfs copy`: an image from any source to a store of imgfs, a layout, an archive or a registry."""
 
 import os
+import sys
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 
@@ -77,8 +78,8 @@ def copy(
             _save(chosen, place, quiet=quiet)
         else:
             pieces = copied_pieces(chosen, with_all=with_all)
-            show = _nothing if quiet else _show
-            with progress_bars() as bars, _opened(place, chosen, dest) as opened:
+            show = _nothing if quiet else _ShowLines(is_short=sys.stdout.isatty())
+            with progress_bars(with_text=True) as bars, _opened(place, chosen, dest) as opened:
                 top = copy_pieces(pieces, opened, bars, show)
             if digestfile is not None:
                 with output_file(digestfile) as file:
@@ -139,13 +140,19 @@ def _load(chosen: ChosenImage, place: Place, *, with_all: bool, quiet: bool) -> 
                 click.echo(f"Copying config {image_id}")
 
 
-def _show(piece: Piece, *, is_there: bool) -> None:
-    """Print a line as skopeo does."""
-    if piece.kind.is_document:
-        click.echo(f"Writing {piece.kind.value} to image destination")
-    else:
+class _ShowLines:
+    """Prints lines as skopeo does, for people with short digests; to what `progress_bars` puts in the way."""
+
+    def __init__(self, *, is_short: bool) -> None:
+        self._is_short = is_short
+
+    def __call__(self, piece: Piece, *, is_there: bool) -> None:
+        if piece.kind.is_document:
+            sys.stdout.write(f"Writing {piece.kind.value} to image destination\n")
+            return
         kind = "config" if piece.kind is Kind.CONFIG else "blob"
-        click.echo(f"Copying {kind} {piece.digest}{' skipped: already exists' if is_there else ''}")
+        digest = piece.digest.short if self._is_short else piece.digest
+        sys.stdout.write(f"Copying {kind} {digest}{' skipped: already exists' if is_there else ''}\n")
 
 
 def _nothing(piece: Piece, *, is_there: bool) -> None:

@@ -41,8 +41,11 @@ def progress_bar(label: str, total: int | None) -> Iterator[Callable[[int], None
 
 
 @contextmanager
-def progress_bars() -> Iterator["Progress"]:
-    """Several bars at a time, as `progress_bar` shows one, which threads begin and end."""
+def progress_bars(*, with_text: bool = False) -> Iterator["Progress"]:
+    """Several bars at a time, as `progress_bar` shows one, which threads begin and end.
+
+    Those `with_text` stay below what is printed meanwhile, if that goes to a terminal, too.
+    """
     if not sys.stderr.isatty():
         yield lambda label, total: nullcontext(lambda _: None)
         return
@@ -55,9 +58,10 @@ def progress_bars() -> Iterator["Progress"]:
         progress.TextColumn("{task.fields[figures]}"),
         progress.TimeRemainingColumn(),
     )
-    # what is printed meanwhile stays on standard output, which may be a file
+    # what is printed meanwhile stays on standard output where that may be a file
+    is_text_above = with_text and sys.stdout.isatty()
     with progress.Progress(
-        *columns, console=Console(stderr=True), transient=True, redirect_stdout=False
+        *columns, console=Console(stderr=True), transient=True, redirect_stdout=is_text_above
     ) as bars:
 
         @contextmanager

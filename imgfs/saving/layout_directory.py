@@ -7,11 +7,12 @@ Format: OCI image specification, image-layout.md.
 Tried by the tests of `imgfs copy`.
 """
 
+import errno
 import fcntl
 import secrets
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
-from typing import Any, Self
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import Any, BinaryIO, Self
 
 from imgfs.blob import Folder, blob_chunks
 from imgfs.digest import Digest
@@ -64,8 +65,8 @@ class LayoutDirectory(Destination):
 
     def put(self, piece: Piece, advance: Callable[[int], None]) -> None:
         name = secrets.token_hex(8)
-        with open(self._staging.create(name), "wb") as file:
-            for chunk in piece.chunks():
+        with closing(piece.chunks()) as chunks, self._writing(name) as file:
+            for chunk in chunks:
                 file.write(chunk)
                 advance(len(chunk))
         self._staged[piece.digest] = name
@@ -85,6 +86,17 @@ class LayoutDirectory(Destination):
             self._folder.write(_VERSION, encode_json(LAYOUT), self._staging)
         index = with_image(self._index(), top, self._tag)
         self._folder.write(_INDEX, encode_json(index), self._staging)
+
+    @contextmanager
+    def _writing(self, name: str) -> Iterator[BinaryIO]:
+        """A new file. Raises OSError that names the layout where there is no room."""
+        try:
+            with open(self._staging.create(name), "wb") as file:
+                yield file
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                error.filename = self._folder.path
+            raise
 
     def _blobs(self, digest: Digest, *, make: bool = False) -> Folder:
         with self._folder.folder(_BLOBS, make=make) as blobs:

@@ -6,7 +6,7 @@ Tried by the tests of `imgfs copy` and `imgfs save`.
 """
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -51,7 +51,7 @@ class Piece:
         """How a manifest or an index names it. Format: OCI image specification, descriptor.md."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
 
-    def chunks(self) -> Iterator[bytes]:
+    def chunks(self) -> Generator[bytes, None, None]:
         """Its bytes in order; raises Corrupt at the end if they have another digest, and what reading them raises."""
         with self.open_blob() as blob:
             yield from self.checked(blob_chunks(blob))

@@ -14,7 +14,7 @@ import pytest
 from imgfs.digest import Digest
 from imgfs.saving.piece import CONFIG, LAYER
 from tests.conftest import Imgfs, eventually
-from tests.images import TestImage, docker_archive, new_docker_archive, oci_layout
+from tests.images import TestImage, docker_archive, layer_tar, new_docker_archive, oci_layout
 from tests.layouts import Layout, tagged
 from tests.registry.serving import docker_registry
 from tests.tools import require_tool
@@ -313,3 +313,13 @@ def test_an_interrupted_copy_leaves_nothing(environment: None, tmp_path: Path, d
         _, said = copy.communicate()
     assert (copy.returncode, said) == (130, b"")
     assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_a_full_disk_is_named_and_nothing_is_left(imgfs: Imgfs, tmp_path: Path, small_disk: Path) -> None:
+    image = TestImage([layer_tar({"large": os.urandom(8 << 20)})], ["large:1"])
+    source = f"oci:{oci_layout(tmp_path / 'layout', [image])}"
+    for out in (f"oci:{small_disk}", f"oci:{small_disk / 'new'}", f"oci-archive:{small_disk / 'new.tar'}"):
+        said = imgfs("copy", source, out, status=1).stderr.decode()
+        assert said.startswith(f"imgfs: {out.partition(':')[2]}")
+        assert "No space left on device" in said
+        assert os.listdir(small_disk) == []
