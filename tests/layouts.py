@@ -9,6 +9,7 @@ from tests.images import TestImage, digest, layer_tar
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
+LAYER = "application/vnd.oci.image.layer.v1.tar"
 
 
 class Layout:
@@ -27,7 +28,7 @@ class Layout:
         layer = layer_tar({name: b""})
         image = TestImage([layer], extra={"architecture": architecture})
         config = self.blob(image.config) | {"mediaType": "application/vnd.oci.image.config.v1+json"}
-        manifest = {"schemaVersion": 2, "config": config, "layers": [self.blob(layer)]}
+        manifest = {"schemaVersion": 2, "config": config, "layers": [self.blob(layer, mediaType=LAYER)]}
         return image.id, self.blob(json.dumps(manifest).encode(), **more)
 
     def index(self, *manifests: dict[str, object], **more: object) -> dict[str, object]:

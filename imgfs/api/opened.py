@@ -21,6 +21,7 @@ from imgfs.errors import ImgfsError
 from imgfs.rootfs import Difference, RootFS, differences
 from imgfs.sources.chosen import ChosenImage
 from imgfs.sources.lookup import choose, image_meant, open_sources
+from imgfs.sources.opening import Opening
 from imgfs.store import LayerStack
 from imgfs.tree import Event
 from imgfs.view.tars import open_rootfs_tar
@@ -162,7 +163,7 @@ class Images:
         self._cache = cache
         self._stack = ExitStack()
         self._images: dict[str, Image] = {}
-        self._union = self._stack.enter_context(open_sources(references, cache))
+        self._union = self._stack.enter_context(open_sources(references, Opening(cache)))
 
     def __enter__(self) -> Self:
         return self
@@ -215,7 +216,7 @@ class OpenImage(Image):
 
     def __init__(self, reference: str, cache: Cache) -> None:
         self._stack = ExitStack()
-        (chosen,) = self._stack.enter_context(choose(image_meant, [reference], cache, ["imgfs:"]))
+        (chosen,) = self._stack.enter_context(choose(image_meant, [reference], Opening(cache), ["imgfs:"]))
         super().__init__(chosen)
 
     def __enter__(self) -> Self:

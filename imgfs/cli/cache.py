@@ -11,7 +11,7 @@ from imgfs.cache import Cache, CacheEntry
 from imgfs.cache.partial_file import PREFIX
 from imgfs.cli.json_output import json_option, print_json
 from imgfs.cli.known_names import NAMES
-from imgfs.cli.opening import cache, cache_size_option
+from imgfs.cli.opening import cache, cache_size_option, opening
 from imgfs.cli.table import print_table
 from imgfs.errors import Corrupt, StoreError, printable
 from imgfs.layers import chain_ids
@@ -108,7 +108,7 @@ class _Images:
 
 def _known_images(sources: Sequence[str]) -> _Images:
     found = _Images()
-    with open_sources(sources, cache(), also=default_sources(), unreadable=[]) as union:
+    with open_sources(sources, opening(), also=default_sources(), unreadable=[]) as union:
         snapshot = union.snapshot
         for image_id, image in snapshot.images.items():
             name = printable(next(iter(snapshot.tags_of(image_id)), image_id.short))

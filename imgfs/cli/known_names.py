@@ -20,6 +20,7 @@ from imgfs.cli.complete import STORES
 if TYPE_CHECKING:
     from imgfs.cache import Cache
     from imgfs.rootfs import RootFS
+    from imgfs.sources.opening import Opening
 
 Stamps = dict[str, int]
 
@@ -76,7 +77,7 @@ def names_in(source: str) -> list[str]:
     def make() -> tuple[str, Stamps]:
         from imgfs.sources.lookup import open_sources
 
-        with open_sources([source], _cache()) as union:
+        with open_sources([source], _opening()) as union:
             alone = (alias for alias in union.snapshot.aliases if "@" not in alias)
             return "\n".join(filter(str.isprintable, (*union.snapshot.tags, *alone))), {}
 
@@ -95,7 +96,7 @@ def entries_of(image: str, directory: str) -> list[str]:
     def make() -> tuple[str, Stamps]:
         from imgfs.sources.lookup import choose, root_meant
 
-        with choose(root_meant, [image], _cache(), ["imgfs:"]) as (chosen,), chosen.root_fs() as root:
+        with choose(root_meant, [image], _opening(), ["imgfs:"]) as (chosen,), chosen.root_fs() as root:
             return "\n".join(_directories(root)), {}
 
     stamps = {} if known else _path_stamps(place) | _usual_stamps()
@@ -162,7 +163,7 @@ def _make_store_names() -> tuple[str, Stamps]:
     from imgfs.sources.open_union import open_union
 
     lines, folders = [], dict[str, Sequence[str]]()
-    with open_union((), _cache(), also=default_sources(), unreadable=[]) as union:
+    with open_union((), _opening(), also=default_sources(), unreadable=[]) as union:
         for source in union.sources:
             store = source.reference.partition(":")[0]
             folders[store] = source.folders
@@ -253,3 +254,9 @@ def _cache() -> "Cache":
     from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 
     return Cache(default_folder(), DEFAULT_LIMIT)
+
+
+def _opening() -> "Opening":
+    from imgfs.sources.opening import Opening
+
+    return Opening(_cache())

@@ -8,8 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import TypeVar
 
-from imgfs.cli.messages import progress_bar
-from imgfs.cli.opening import cache
+from imgfs.cli.opening import opening
 from imgfs.cli.remedies import explained, remedy
 from imgfs.sources.chosen import ChosenContainer, ChosenImage, ChosenRoot
 from imgfs.sources.lookup import Find, choose, container_meant, image_meant, root_meant
@@ -23,9 +22,7 @@ def named(
 ) -> Iterator[list[Chosen]]:
     """What `terms` name, in their order, as `find` finds it."""
     places = sources or [f"imgfs:{store or ''}"]
-    choosing = choose(
-        find, terms, cache(), places, only=bool(sources or store), progress=progress_bar, remedy=remedy
-    )
+    choosing = choose(find, terms, opening(), places, only=bool(sources or store))
     with ExitStack() as stack:
         with explained(remedy):
             found = stack.enter_context(choosing)

@@ -15,9 +15,10 @@ from imgfs.own.writer import Writer
 from imgfs.sizes import parse_size
 from imgfs.sources import default_sources
 from imgfs.sources.lookup import open_sources
-from imgfs.sources.open_union import Remedy
+from imgfs.sources.opening import Opening, Remedy
 from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
+from imgfs.sources.registries import Registries
 from imgfs.sources.union import Union
 
 store_option = click.option(
@@ -33,7 +34,7 @@ source_option = click.option(
 )
 
 
-_CACHE_SIZE, _CACHE = "imgfs.cache_size", "imgfs.cache"
+_CACHE_SIZE, _CACHE, _REGISTRIES = "imgfs.cache_size", "imgfs.cache", "imgfs.registries"
 
 
 def _take_cache_size(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
@@ -64,6 +65,20 @@ def cache() -> Cache:
     return found
 
 
+def registries() -> Registries:
+    """How this command reaches registries; the same object at each call."""
+    meta = click.get_current_context().meta
+    if _REGISTRIES not in meta:
+        meta[_REGISTRIES] = Registries(cache())
+    found: Registries = meta[_REGISTRIES]
+    return found
+
+
+def opening(verifier: BackgroundVerifier | None = None, remedy: Remedy = remedy) -> Opening:
+    """How this command opens sources."""
+    return Opening(cache(), verifier, progress_bar, remedy, registries())
+
+
 @contextmanager
 def indexing() -> Iterator[Indexer]:
     """An indexer over the cache of this command; closed at the end."""
@@ -87,10 +102,10 @@ def opened(
     """
     named = references or ([] if store is None else [f"imgfs:{os.path.abspath(store)}"])
     also = default_sources() if everywhere or not named else ()
-    opening = open_sources(named, cache(), also=also, verifier=verifier, progress=progress_bar, remedy=remedy)
+    sources = open_sources(named, opening(verifier, remedy), also=also)
     with ExitStack() as stack:
         with explained(remedy):
-            union = stack.enter_context(opening)
+            union = stack.enter_context(sources)
         yield union
 
 

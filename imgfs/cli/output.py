@@ -58,10 +58,8 @@ def output_directory(path: str) -> Iterator[str]:
     try:
         yield partial
         os.rename(partial, path)
-    except BaseException as error:
+    except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError) and str(error.filename).startswith(partial):
-            error.filename = path
         raise
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 from imgfs.errors import ImgfsError, MountError, StoreError, describe
-from imgfs.sources.open_union import Remedy
+from imgfs.sources.opening import Remedy
 
 _FUSE = "/dev/fuse"
 _SUDO_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"

@@ -76,7 +76,9 @@ class BlobLayer:
 
     def look_for_size(self) -> int | None:
         if self.known_size is None:
-            self.indexer.indexes.look_for_size(self._last_place.key if self._last_place else self.key())
+            key = self._last_place.key if self._last_place else self._look_at_key()
+            if key is not None:
+                self.indexer.indexes.look_for_size(key)
         return self.known_size
 
     def listed_size(self) -> int | None:
@@ -112,7 +114,8 @@ class BlobLayer:
     @property
     def is_verified(self) -> bool:
         # an index is only kept if both digests were right
-        return self.indexer.indexes.header(self.key()) is not None
+        key = self._look_at_key()
+        return key is not None and self.indexer.indexes.header(key) is not None
 
     def content(self) -> LayerContent:
         """What is stored of the layer; the caller releases it. Raises what `open` raises.
@@ -138,8 +141,21 @@ class BlobLayer:
         with self.open_blob() as blob:
             return self._place_of(blob).key
 
+    def _look_at_key(self) -> LayerKey | None:
+        """The name of the stored bytes; None where they would have to be fetched for that."""
+        with self.open_blob() as blob:
+            if blob.is_remote and self._indexed_compression(blob) is None:
+                return None
+            return self._place_of(blob).key
+
+    def _indexed_compression(self, blob: Blob) -> Compression | None:
+        """The compression of a remote blob as an index has it, which saves a request."""
+        if not blob.is_remote or self.stored_digest is None:
+            return None
+        return self.indexer.indexes.compression_of(self.stored_digest, self.diff_id, blob.size)
+
     def _place_of(self, blob: Blob) -> Place:
-        compression = detect(blob)
+        compression = self._indexed_compression(blob) or detect(blob)
         if compression is Compression.PLAIN and not self._may_be_plain(blob):
             blob_name = f", blob {self.stored_digest}" if self.stored_digest else ""
             raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are {describe_unread(blob)}")

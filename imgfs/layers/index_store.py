@@ -13,6 +13,7 @@ import msgspec
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.cache.cache import COPY, Cache
+from imgfs.codec import Compression
 from imgfs.decoders import msgpack_decoder
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, StoreError, describe, printable
@@ -53,7 +54,7 @@ class IndexStore:
     """The indexes in `cache`, those used last in memory. Safe to use from several threads."""
 
     def __init__(self, cache: Cache) -> None:
-        self._cache = cache
+        self.cache = cache
         self._writers: frozenset[int] = frozenset()
         self._loaded: LRU[LayerKey, LayerIndex] = LRU(_LOADED_SIZE, lambda index: index.memory)
         self._sizes: LRU[LayerKey, int] = LRU(_REMEMBERED)
@@ -63,7 +64,7 @@ class IndexStore:
     def serve(self, writers: Iterable[int]) -> None:
         """Use only what the cache has for layers that `writers` decide, with those of earlier calls."""
         self._writers = self._writers.union(writers)
-        self._cache = self._cache.of(self._writers)
+        self.cache = self.cache.of(self._writers)
 
     def forget(self) -> None:
         """Look again for sizes that were not found."""
@@ -89,16 +90,28 @@ class IndexStore:
         index = self._loaded.get(key)
         if index is not None:
             return index.header
-        file = self._cache.open(key.digest, _INDEX)
-        if file is None:
-            return None
         try:
-            with file:
-                header = read_header(file)
+            header = self._read_header(key.digest)
         except UNREADABLE as error:
             self.discard(key, error)
             return None
-        return header if key.matches(header) else None
+        return header if header is not None and key.matches(header) else None
+
+    def compression_of(self, stored_digest: Digest, diff_id: DiffID, stored_size: int) -> Compression | None:
+        """What stored bytes that are indexed are compressed with, None if they are not known to be this layer."""
+        try:
+            header = self._read_header(stored_digest)
+        except UNREADABLE:  # found again, with the name of the layer
+            return None
+        is_it = header is not None and (header.diff_id, header.stored_size) == (diff_id, stored_size)
+        return header.compression if header is not None and is_it else None
+
+    def _read_header(self, digest: Digest) -> IndexHeader | None:
+        file = self.cache.open(digest, _INDEX)
+        if file is None:
+            return None
+        with file:
+            return read_header(file)
 
     def find(self, key: LayerKey) -> LayerIndex | None:
         """The layer's index, None if the layer is not indexed."""
@@ -124,8 +137,8 @@ class IndexStore:
         written = io.BytesIO()
         write_index(written, data.header, data.sections)
         packed = written.getvalue()
-        self._cache.keep(digest, _INDEX, lambda file: file.write(packed))
-        file = self._cache.open(digest, _INDEX)
+        self.cache.keep(digest, _INDEX, lambda file: file.write(packed))
+        file = self.cache.open(digest, _INDEX)
         if file is None:
             return LayerIndex(MemoryBlob(packed), lambda: MemoryBlob(packed))
         file.close()
@@ -134,19 +147,19 @@ class IndexStore:
     def discard(self, key: LayerKey, error: Exception) -> None:
         """Drop an index that could not be read."""
         logger.info("%s: its index is made again: %s", key.name, describe(error))
-        self._cache.discard(key.digest, _INDEX)
+        self.cache.discard(key.digest, _INDEX)
         self._loaded.pop(key)
 
     def begin_copy(self, key: LayerKey, size: int | None = None) -> DecodedCopy | None:
         """A copy to be filled; None if none can be kept, as is known of some layers, or for `size` bytes."""
-        if size is not None and (size > self._cache.limit or self._uncopied.get(key)):
+        if size is not None and (size > self.cache.limit or self._uncopied.get(key)):
             return None
-        partial = self._cache.begin()
-        return None if partial is None else DecodedCopy(self._cache, partial)
+        partial = self.cache.begin()
+        return None if partial is None else DecodedCopy(self.cache, partial)
 
     def keep_copy(self, key: LayerKey, copy: DecodedCopy) -> None:
         """Keep a copy that is whole."""
-        self._cache.keep_partial(copy.partial, key.digest, COPY)
+        self.cache.keep_partial(copy.partial, key.digest, COPY)
 
     def note_uncopied(self, key: LayerKey) -> None:
         """Remember that the cache has no room for a copy of a layer."""
@@ -154,7 +167,7 @@ class IndexStore:
 
     def open_copy(self, key: LayerKey, index: LayerIndex) -> Blob | None:
         """The layer's decoded bytes, each block checked when it is read; None if they are not kept."""
-        copy = self._cache.open(key.digest, COPY)
+        copy = self.cache.open(key.digest, COPY)
         if copy is None:
             return None
         if copy.size != index.header.size:
@@ -165,11 +178,11 @@ class IndexStore:
 
     def discard_copy(self, key: LayerKey) -> None:
         """Drop the layer's decoded bytes."""
-        self._cache.discard(key.digest, COPY)
+        self.cache.discard(key.digest, COPY)
 
     def rebuilt(self, diff_id: DiffID) -> Rebuilt | None:
         """What is known of a tar that was made of a layer's files; None if nothing."""
-        file = self._cache.open(diff_id, _REBUILT)
+        file = self.cache.open(diff_id, _REBUILT)
         if file is None:
             return None
         try:
@@ -177,20 +190,20 @@ class IndexStore:
                 return msgpack_decoder(Rebuilt).decode(file.pread(_LARGEST_REBUILT, 0))
         except (*UNREADABLE, msgspec.MsgspecError, UnicodeDecodeError) as error:
             logger.info("layer %s: its tar is made again: %s", diff_id, error)
-            self._cache.discard(diff_id, _REBUILT)
+            self.cache.discard(diff_id, _REBUILT)
             return None
 
     def keep_rebuilt(self, diff_id: DiffID, rebuilt: Rebuilt) -> None:
         """Keep what is known of a tar that was made of a layer's files."""
         packed = msgspec.msgpack.encode(rebuilt)
-        self._cache.keep(diff_id, _REBUILT, lambda file: file.write(packed))
+        self.cache.keep(diff_id, _REBUILT, lambda file: file.write(packed))
 
     def _remember(self, key: LayerKey, index: LayerIndex) -> None:
         self._loaded.put(key, index)
         self._sizes.put(key, index.header.size)
 
     def _load(self, key: LayerKey) -> LayerIndex | None:
-        file = self._cache.open(key.digest, _INDEX)
+        file = self.cache.open(key.digest, _INDEX)
         if file is None:
             return None
         try:
@@ -202,7 +215,7 @@ class IndexStore:
             return None
 
     def _reopen(self, digest: Digest) -> Blob:
-        file = self._cache.open(digest, _INDEX)
+        file = self.cache.open(digest, _INDEX)
         if file is None:
             raise Corrupt("layer index: no longer in the cache")
         return file

@@ -106,6 +106,7 @@ class Indexer:
             self.verifier is None
             or content.index is not None
             or content.key.compression is not Compression.PLAIN
+            or content.stored.is_remote
         ):
             return
         if not self._queued.get(content.place):

@@ -75,7 +75,8 @@ class Manifest:
 class RegistryClient:
     """Talks to registries. Makes connections when they are needed. Safe to use from several threads.
 
-    Small blobs are kept in `cache`. Credentials, mirrors and certificates are as `configuration` has them.
+    Small blobs are kept in `cache`. Credentials, mirrors and certificates are as `configuration` has them. Nothing is
+    asked if it `is_offline`.
     """
 
     def __init__(
@@ -84,8 +85,11 @@ class RegistryClient:
         stats: Stats | None = None,
         cache: Cache | None = None,
         limits: Limits | None = None,
+        *,
+        is_offline: bool = False,
     ) -> None:
         self.configuration = configuration
+        self._is_offline = is_offline
         self.stats = stats or Stats()
         self.cache = cache
         self.limits = limits or Limits()
@@ -114,6 +118,8 @@ class RegistryClient:
 
     def send(self, request: Request) -> Response:
         """The response to a request. Raises RegistryError, whose message is the cause alone."""
+        if self._is_offline:
+            raise RegistryError("it is not in the cache, and nothing else is looked into (--offline)")
         endpoint = request.endpoint
         with self._lock:
             key = endpoint.host, endpoint.is_insecure

@@ -17,7 +17,8 @@ from imgfs.saving.piece import Piece
 class RegistryDestination(Destination):
     """A repository, where the image gets the tag or has the digest of `reference`.
 
-    Blobs that are in `source`, a repository of the same registry, are mounted from there.
+    Blobs that are in `source`, a repository of the same registry, are mounted from there. Raises StoreError if the
+    reference is to no image.
     """
 
     workers: ClassVar[int] = 3
@@ -25,6 +26,8 @@ class RegistryDestination(Destination):
     def __init__(
         self, client: RegistryClient, reference: RegistryReference, source: Repository | None = None
     ) -> None:
+        if not reference.path or reference.all_tags:
+            raise StoreError(f"{reference}: a repository and one tag are needed to copy an image there")
         self._pusher = Pusher(client.repository(reference.repository))
         self._reference = reference
         self._source = source

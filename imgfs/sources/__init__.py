@@ -14,9 +14,11 @@ import platformdirs
 from imgfs.blob import FileBlob, Root
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError
 from imgfs.layers import Indexer
+from imgfs.registry.reference import PREFIX, is_registry_reference
 from imgfs.sources import containerd, containers_storage, docker, docker_archive, oci, own
 from imgfs.sources.archive import open_archive_files
 from imgfs.sources.kind import ArchiveKind, DirectoryKind
+from imgfs.sources.registries import Registries
 from imgfs.sources.source import Source
 
 __all__ = [
@@ -64,20 +66,26 @@ def has_no_place(reference: str) -> bool:
     return any(reference == f"{kind.scheme}:" for kind in KINDS if kind.has_default)
 
 
-def open_source(reference: str, indexer: Indexer) -> Source:
+def open_source(reference: str, indexer: Indexer, registries: Registries | None = None) -> Source:
     """Open a source from its reference, such as `oci:/srv/layout:latest`, or a bare path.
 
-    `indexer` makes its compressed layers readable at random.
+    `indexer` makes its compressed layers readable at random; `registries` is how a registry is reached.
 
     Raises SourceNotFound, StoreError or InvalidImage if there is no such source, OSError if it cannot be read.
     """
     scheme, colon, rest = reference.partition(":")
-    if colon and scheme in SCHEMES:
+    if is_registry_reference(reference):
+        # here, as what talks to registries takes long to import
+        from imgfs.sources.registry import open_registry
+
+        source = open_registry(reference, indexer, registries or Registries(indexer.indexes.cache))
+    elif colon and scheme in SCHEMES:
         source = SCHEMES[scheme](rest, indexer)
     elif not os.path.lexists(reference):
         if reference.startswith(("/", "./", "../")):
             raise SourceNotFound(f"{reference}: {os.strerror(errno.ENOENT)}")
-        hint = f" (sources are {', '.join(f'{scheme}:…' for scheme in SCHEMES)} or a path)"
+        known = ", ".join([*(f"{scheme}:…" for scheme in SCHEMES), f"{PREFIX}…"])
+        hint = f" (sources are {known} or a path)"
         raise SourceNotFound(f"{reference}: no such source{hint}")
     elif os.path.isdir(reference):
         source = _open_directory(reference, indexer)

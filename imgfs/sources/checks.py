@@ -16,7 +16,7 @@ from imgfs.sources.documents import MAX_DOCUMENT, parse_document, read_document
 from imgfs.sources.finder import Check, ignore
 from imgfs.sources.manifests import Descriptor, Document, entries_of
 
-OpenBlob = Callable[[Digest], Blob]
+OpenBlob = Callable[[Descriptor], Blob]
 
 
 def named_blobs(open_blob: OpenBlob, tops: Iterable[Descriptor]) -> Iterator[Check]:
@@ -50,7 +50,7 @@ def named_blobs(open_blob: OpenBlob, tops: Iterable[Descriptor]) -> Iterator[Che
 def _document(open_blob: OpenBlob, descriptor: Descriptor) -> Document | None:
     """What a manifest or an index names; None if it cannot be read. Raises FileNotFoundError."""
     try:
-        data = read_document(open_blob(Digest(descriptor.digest)), descriptor.digest, limit=MAX_DOCUMENT)
+        data = read_document(open_blob(descriptor), descriptor.digest, limit=MAX_DOCUMENT)
         return parse_document(data, Document, descriptor.digest)
     except FileNotFoundError:
         raise
@@ -69,7 +69,7 @@ def _entries(document: Document, index: Descriptor) -> list[Descriptor]:
 def _check_blob(open_blob: OpenBlob, descriptor: Descriptor) -> None:
     digest = Digest(descriptor.digest)
     sha = hashlib.new(digest.algorithm)
-    with open_blob(digest) as blob:
+    with open_blob(descriptor) as blob:
         if descriptor.size not in (None, blob.size):
             raise Corrupt(f"blob {digest}: {blob.size} bytes where {descriptor.size} are recorded")
         for chunk in blob_chunks(blob):

@@ -51,7 +51,7 @@ class SaveFinder(Finder, ContentStore):
         self.writers = frozenset({files.writer})
         self._files = files
         self._wanted = wanted
-        self._walk = ManifestWalk(self._open_blob, files.path)
+        self._walk = ManifestWalk(self.open_content, files.path)
 
     def find(self, report: Report) -> Iterator[Found]:
         """As of `Finder`. Raises InvalidImage if there is no such manifest."""
@@ -91,7 +91,7 @@ class SaveFinder(Finder, ContentStore):
 
     def checks(self) -> Iterator[Check]:
         """Each blob that the index leads to, if there is one."""
-        return named_blobs(self._open_blob, self._entries(ignore))
+        return named_blobs(self.open_content, self._entries(ignore))
 
     def tops(self) -> Iterator[Top]:
         """What `index.json` lists; nothing in an archive of the old form."""
@@ -99,7 +99,8 @@ class SaveFinder(Finder, ContentStore):
             yield Top(entry, _names(entry))
 
     def open_content(self, descriptor: Descriptor) -> Blob:
-        return self._open_blob(Digest(descriptor.digest))
+        digest = Digest(descriptor.digest)
+        return self._files.open(f"blobs/{digest.algorithm}/{digest.hex}")
 
     def close(self) -> None:
         self._files.close()
@@ -139,9 +140,6 @@ class SaveFinder(Finder, ContentStore):
         except (ImgfsError, OSError) as error:
             report(f"what only index.json names is not shown: {describe(error)}")
             return []
-
-    def _open_blob(self, digest: Digest) -> Blob:
-        return self._files.open(f"blobs/{digest.algorithm}/{digest.hex}")
 
     def _image(
         self, item: _Item, seen: Mapping[str, FoundImage], budget: Budget, report: Report

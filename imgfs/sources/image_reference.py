@@ -8,6 +8,7 @@ Format: containers/image, containers-transports(5), which skopeo and podman foll
     docker:[ROOT]NAME             in the store that lies at ROOT
     oci:PATH:TAG                  in a layout; so too oci-archive:FILE:TAG, docker-archive:FILE:NAME, each also with @N
     ./FILE:NAME                   in what FILE is recognised as
+    docker://HOST/REPO:TAG        in a registry; `latest` if no tag is given, also REPO@DIGEST, and REPO:* for all tags
 
 A store's ROOT may stand for itself if it begins with `/`, `./` or `../`, or with `#` for a namespace: `docker:/ROOT`.
 Where NAME is left out of an image, the one image is meant that there is; out of a source, all.
@@ -18,6 +19,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from imgfs.errors import StoreError
+from imgfs.registry.reference import PREFIX, is_registry_reference, parse_registry_reference
 from imgfs.sources.reference import split_tag
 
 STORES = ("imgfs", "docker", "containers-storage", "containerd")
@@ -50,8 +52,8 @@ def parse_image_reference(text: str, schemes: Collection[str]) -> ImageReference
 def parse_source(text: str, schemes: Collection[str]) -> ImageReference:
     """The source that `text` names, or the image in one. Raises StoreError if it names nothing."""
     scheme, colon, rest = text.partition(":")
-    if scheme == "docker" and rest.startswith("//"):
-        raise StoreError(f"{text}: registries cannot be read; pull the image, or save it to an archive")
+    if is_registry_reference(text):
+        return ImageReference(str(parse_registry_reference(text)), "")
     if colon and scheme in STORES:
         root, name = _split_root(rest)
         if scheme == "containers-storage" and rest.startswith("["):
@@ -75,6 +77,8 @@ def as_path(reference: ImageReference) -> ImageReference | None:
 
 def in_source(place: str, name: str) -> str:
     """How an image or a container of a source is written that has a usual place, or is a path."""
+    if is_registry_reference(place):
+        return f"{PREFIX}{name}"
     scheme, _, path = place.partition(":")
     if scheme not in STORES:
         return f"{place}:{name}"
@@ -84,7 +88,8 @@ def in_source(place: str, name: str) -> str:
 def _split_path(text: str, schemes: Collection[str]) -> tuple[str, str | None]:
     """The image, and the path behind the first `:/` that does not begin the place of a source."""
     scheme, colon, rest = text.partition(":")
-    if os.path.lexists(text) or (colon and scheme in schemes and os.path.lexists(rest)):
+    is_local = not is_registry_reference(text)
+    if os.path.lexists(text) or (is_local and colon and scheme in schemes and os.path.lexists(rest)):
         return text, None
     at = text.find(":/")
     while at >= 0:

@@ -14,8 +14,6 @@ from imgfs.errors import (
     StoreError,
     printable,
 )
-from imgfs.layers.background import BackgroundVerifier
-from imgfs.layers.progress import Progress, no_progress
 from imgfs.sources import SCHEMES, default_sources, is_source
 from imgfs.sources.chosen import ChosenContainer, ChosenImage, ChosenRoot
 from imgfs.sources.container_lookup import PREFIX, find_container, named_container
@@ -27,7 +25,8 @@ from imgfs.sources.image_reference import (
     parse_source,
 )
 from imgfs.sources.not_found import choose_one, hints, not_found
-from imgfs.sources.open_union import Remedy, no_remedy, open_each, open_union
+from imgfs.sources.open_union import open_each, open_union
+from imgfs.sources.opening import Opening
 from imgfs.sources.reference import spellings
 from imgfs.sources.source import Source
 from imgfs.sources.union import Union
@@ -50,21 +49,19 @@ class Find(Protocol[Chosen]):
 def choose(
     find: Find[Chosen],
     terms: Sequence[str],
-    cache: Cache,
+    opening: Opening,
     sources: Sequence[str] = (),
     *,
     only: bool = False,
-    progress: Progress = no_progress,
-    remedy: Remedy = no_remedy,
 ) -> Iterator[list[Chosen]]:
     """What `terms` name, in their order; what it was found in is closed at the end.
 
     `find` is `image_meant`, `container_meant`, or `root_meant` for either. What is named without a source is looked up
     in `sources`, and unless they are the `only` ones, then in every store of the machine that can be read; what no
-    store has is taken for a path. Raises what `find` raises, and what `open_union` raises, to which `progress` and
-    `remedy` are given.
+    store has is taken for a path. Raises what `find` raises, and what `open_union` raises.
     """
     parsed = [parse_image_reference(term, SCHEMES) for term in terms]
+    opening = opening.for_one_image()
     with ExitStack() as stack:
         unions: dict[str, Union] = {}
         unreadable: list[str] = []
@@ -72,14 +69,7 @@ def choose(
         def union_at(place: str) -> Union:
             if place not in unions:
                 places, also = ([place], ()) if place else (sources, () if only else default_sources())
-                opened = open_union(
-                    places,
-                    cache,
-                    also=also,
-                    unreadable=unreadable if also else None,
-                    progress=progress,
-                    remedy=remedy,
-                )
+                opened = open_union(places, opening, also=also, unreadable=unreadable if also else None)
                 with hints(parsed):
                     unions[place] = stack.enter_context(opened)
             return unions[place]
@@ -89,12 +79,12 @@ def choose(
             if reference.source is not None and only:
                 raise StoreError(f"{term}: names a source of its own, beside --source")
             try:
-                chosen = find(term, reference, union_at(reference.place), cache, unreadable)
+                chosen = find(term, reference, union_at(reference.place), opening.cache, unreadable)
             except NotFound:
                 path = None if only else as_source(reference)
                 if path is None:
                     raise
-                chosen = find(term, path, union_at(path.place), cache, ())
+                chosen = find(term, path, union_at(path.place), opening.cache, ())
             found.append(chosen)
         yield found
 
@@ -102,13 +92,10 @@ def choose(
 @contextmanager
 def open_sources(
     references: Sequence[str],
-    cache: Cache,
+    opening: Opening,
     *,
     also: Sequence[str] = (),
     unreadable: list[str] | None = None,
-    verifier: BackgroundVerifier | None = None,
-    progress: Progress = no_progress,
-    remedy: Remedy = no_remedy,
 ) -> Iterator[Union]:
     """The sources that `references` name, seen as one; closed at the end. All else is as of `open_each`.
 
@@ -117,32 +104,24 @@ def open_sources(
 
     Raises NotFound, AmbiguousID, AmbiguousName, InvalidImage, and what `open_union` raises.
     """
-    parsed = [(text, found) for text in references for found in _sources_meant(text, cache, remedy)]
+    parsed = [(text, found) for text in references for found in _sources_meant(text, opening)]
     places = [reference.place for _, reference in parsed]
-    opening = open_each(
-        places,
-        cache,
-        also=also,
-        unreadable=unreadable,
-        verifier=verifier,
-        progress=progress,
-        remedy=remedy,
-    )
+    each = open_each(places, opening, also=also, unreadable=unreadable)
     with ExitStack() as stack:
         with hints(reference for _, reference in parsed):
-            opened, skipped = stack.enter_context(opening)
+            opened, skipped = stack.enter_context(each)
         only: dict[Source, list[str]] = {}
         for text, reference in parsed:
             if reference.name and reference.place in opened:
                 source = opened[reference.place]
-                chosen = image_meant(text, reference, Union([source]), cache, ())
+                chosen = image_meant(text, reference, Union([source]), opening.cache, ())
                 only.setdefault(source, []).append(chosen.name or chosen.image_id)
-        whole = {opened.get(place) for place in (*also, *(each.place for _, each in parsed if not each.name))}
+        whole = {opened.get(place) for place in (*also, *(of.place for _, of in parsed if not of.name))}
         only = {source: names for source, names in only.items() if source not in whole}
         yield Union(list(dict.fromkeys(opened.values())), skipped, opened, only)
 
 
-def _sources_meant(text: str, cache: Cache, remedy: Remedy) -> list[ImageReference]:
+def _sources_meant(text: str, opening: Opening) -> list[ImageReference]:
     """The sources that `text` means, each with the image in it that is meant, if any."""
     reference = parse_source(text, SCHEMES)
     if reference.source is not None:
@@ -151,9 +130,10 @@ def _sources_meant(text: str, cache: Cache, remedy: Remedy) -> list[ImageReferen
     if path is not None:
         return [path]
     unreadable: list[str] = []
-    with open_union((), cache, also=default_sources(), unreadable=unreadable, remedy=remedy) as union:
+    looking = Opening(opening.cache, remedy=opening.remedy)
+    with open_union((), looking, also=default_sources(), unreadable=unreadable) as union:
         try:
-            image_id = image_meant(text, reference, union, cache, unreadable).image_id
+            image_id = image_meant(text, reference, union, opening.cache, unreadable).image_id
         except NotFound:
             if os.path.isdir(text):  # it is neither, which opening it says
                 return [ImageReference(text, "")]

@@ -26,7 +26,7 @@ from imgfs.sources.documents import (
     reading_budget,
 )
 from imgfs.sources.finder import Artifact, BlobRef, FoundImage, Report, ignore
-from imgfs.store import DocumentPacker, Image, this_architecture
+from imgfs.store import DocumentPacker, Image, Platform, this_architecture
 
 Listed = FoundImage | Artifact
 """What manifests lead to."""
@@ -35,14 +35,12 @@ logger = logging.getLogger("imgfs")
 
 _MAX_MANIFESTS = 10_000  # that one descriptor leads to
 
-# Those of images; the odd ones, and none, come from registries that lost them, and Docker takes them for images too.
-_IMAGE_CONFIGS = (
+# Types of configs of images. The odd ones, and none, come from registries that lost them; Docker takes them, too.
+_UNTYPED = ("application/octet-stream", "application/json", "text/html", "")
+IMAGE_CONFIGS = (
     "application/vnd.oci.image.config.v1+json",
     "application/vnd.docker.container.image.v1+json",
-    "application/octet-stream",
-    "application/json",
-    "text/html",
-    "",
+    *_UNTYPED,
 )
 _LAYERS = (
     "application/vnd.oci.image.layer.",
@@ -54,6 +52,7 @@ _LAYERS = (
 class _Platform(msgspec.Struct):
     os: str = ""
     architecture: str = ""
+    variant: str = ""
 
 
 class Descriptor(msgspec.Struct, rename="camel"):
@@ -69,6 +68,12 @@ class Descriptor(msgspec.Struct, rename="camel"):
     def kind(self) -> str:
         """The media type without its parameters, in lower case."""
         return self.media_type.partition(";")[0].strip().lower()
+
+    @property
+    def for_platform(self) -> Platform:
+        """What it is for, as far as it says."""
+        given = self.platform or _Platform()
+        return Platform(given.os, given.architecture, given.variant)
 
     def annotation(self, key: str) -> str:
         """An annotation, empty where there is none."""
@@ -115,18 +120,25 @@ class ManifestWalk:
     """Follows descriptors down to the images of the place called `place`; `begin` comes first.
 
     `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. Where only what was
-    pulled is there, `has_layers` tells whether any layer of an image is. `size_of` is that of `BlobRef`.
+    pulled is there, `has_layers` tells whether any layer of an image is. `size_of` is that of `BlobRef`. Of an index,
+    only images for `platform` are found if that is given. In a registry, manifests are opened by `open_manifest`, and
+    layers are not opened to find images.
     """
 
     def __init__(
         self,
-        open_blob: Callable[[Digest], Blob],
+        open_blob: Callable[[Descriptor], Blob],
         place: str,
         *,
         has_layers: Callable[[FoundImage], bool] | None = None,
         size_of: Callable[[ChainID], int | None] = lambda _: None,
+        platform: Platform | None = None,
+        open_manifest: Callable[[Descriptor], Blob] | None = None,
     ) -> None:
         self._size_of = size_of
+        self._platform = platform
+        self._open_manifest = open_manifest or open_blob
+        self._may_look_at_layers = open_manifest is None
         self._open_blob = open_blob
         self._place = place
         self._has_layers = has_layers
@@ -208,13 +220,13 @@ class ManifestWalk:
         """What to look at next, last first, and what was found."""
         digest = Digest(descriptor.digest)
         if _is_attestation(descriptor):
-            self._open_blob(digest).close()  # those of platforms that were not pulled are not there
+            self._open_manifest(descriptor).close()  # those of platforms that were not pulled are not there
             return [], Artifact(digest, "attestation")
         known = self._known_at(digest)
         if known is not None:
             return [], known if isinstance(known, FoundImage) else replace(known, tags=tags)
         name = f"{self._place}: {descriptor.digest}"
-        data = self._read(descriptor)
+        data = self._read(descriptor, self._open_manifest)
         document = parse_document(data, Document, name)
         if not document.is_index:
             self._found[digest] = self._image(descriptor, document, data, tags)
@@ -225,7 +237,15 @@ class ManifestWalk:
         }  # each but once
         if listed and not entries:  # as build caches list their layers
             return [], Artifact(digest, document.artifact_type or listed[-1].kind, tags)
-        return list(reversed(this_platform_first(list(reversed(entries.values()))))), None
+        inside = [entry for entry in reversed(entries.values()) if self._is_wanted(entry)]
+        if entries and not inside:
+            others = dict.fromkeys(str(entry.for_platform) for entry in listed if not _is_attestation(entry))
+            raise StoreError(f"no image in it is for {self._platform}, but for {', '.join(others)}")
+        return list(reversed(this_platform_first(inside))), None
+
+    def _is_wanted(self, entry: Descriptor) -> bool:
+        """Whether an entry of an index may lead to an image for the platform that is looked for."""
+        return self._platform is None or self._platform.accepts(entry.for_platform)
 
     def _known_at(self, digest: Digest) -> Listed | None:
         """What is behind a manifest that was read before."""
@@ -249,17 +269,22 @@ class ManifestWalk:
         layers = manifest.layers or []
         if len(layers) > MAX_LAYERS:
             raise InvalidImage(f"{len(layers)} layers are too many")
-        if manifest.config.kind not in _IMAGE_CONFIGS:
+        if manifest.config.kind not in IMAGE_CONFIGS:
             return replace(artifact, type=manifest.artifact_type or manifest.config.kind)
         if layers and not any(map(self._may_be_layer, layers)):
             return replace(artifact, type=manifest.artifact_type or layers[0].kind)
         try:
-            config = self._read(manifest.config)
+            config = self._read(manifest.config, self._open_blob)
         except FileNotFoundError as error:
             raise StoreError(f"its config is missing: {describe(error)}") from None
         if config.strip() == b"{}":  # what stands for no config
             return artifact
-        image = Image.from_config(config, keep=self._packer.keep)
+        try:
+            image = Image.from_config(config, keep=self._packer.keep)
+        except InvalidImage:
+            if all(layer.kind.startswith(_LAYERS) for layer in layers):
+                raise
+            return replace(artifact, type=manifest.artifact_type or layers[0].kind)
         return FoundImage(image, tuple(map(self._layer, layers)), tags, manifest=self._packer.keep(data))
 
     def _layer(self, descriptor: Descriptor) -> BlobRef:
@@ -268,23 +293,27 @@ class ManifestWalk:
             return known
         digest = Digest(descriptor.digest)
         key = digest, descriptor.size
+        kept = Descriptor(digest, descriptor.size, descriptor.media_type)
         return self._layers.setdefault(
-            key, BlobRef(partial(self._open_layer, *key), digest, key, self._size_of)
+            key, BlobRef(partial(self._open_layer, kept), digest, key, self._size_of)
         )
 
     def _may_be_layer(self, descriptor: Descriptor) -> bool:
         """Whether it is of an image, by its media type, or else by its first bytes."""
         if descriptor.kind.startswith(_LAYERS):
             return True
+        if not self._may_look_at_layers:
+            return descriptor.kind in _UNTYPED
         try:
-            with self._open_blob(Digest(descriptor.digest)) as blob:
+            with self._open_blob(descriptor) as blob:
                 return detect(blob) is not Compression.PLAIN or begins_tar(blob)
         except (ImgfsError, OSError):  # reading the layer says so
             return True
 
-    def _open_layer(self, digest: Digest, size: int | None) -> Blob:
+    def _open_layer(self, descriptor: Descriptor) -> Blob:
+        digest, size = descriptor.digest, descriptor.size
         try:
-            blob = self._open_blob(digest)
+            blob = self._open_blob(descriptor)
         except FileNotFoundError:
             why = " (it was not pulled, or discarded after unpacking)" if self._has_layers else ""
             raise StoreError(f"{self._place}: blob {digest} of a layer is not there{why}") from None
@@ -293,9 +322,26 @@ class ManifestWalk:
             raise Corrupt(f"{self._place}: blob {digest} has {blob.size} bytes where {size} are recorded")
         return blob
 
-    def _read(self, descriptor: Descriptor) -> bytes:
+    def _read(self, descriptor: Descriptor, open_: Callable[[Descriptor], Blob]) -> bytes:
         digest = Digest(descriptor.digest)
-        return read_document(self._open_blob(digest), f"blob {digest}", digest, self._budget)
+        return read_document(open_(descriptor), f"blob {digest}", digest, self._budget)
+
+
+def documents_below(data: bytes, name: str, platform: Platform | None) -> list[Descriptor]:
+    """What a manifest or an index names that has to be read to find images for a platform.
+
+    Raises InvalidImage naming `name`.
+    """
+    document = parse_document(data, Document, name)
+    if document.is_index:
+        return [
+            entry
+            for entry in entries_of(document, name, ignore)
+            if _may_be_manifest(entry)
+            and not _is_attestation(entry)
+            and (platform is None or platform.accepts(entry.for_platform))
+        ]
+    return [document.config] if document.config and document.config.kind in IMAGE_CONFIGS else []
 
 
 def this_platform_first(descriptors: list[Descriptor]) -> list[Descriptor]:
@@ -319,4 +365,4 @@ def _is_attestation(descriptor: Descriptor) -> bool:
 def _may_be_manifest(descriptor: Descriptor) -> bool:
     """Whether an entry of an index is a manifest or an index, going by its media type if that says anything."""
     kind = descriptor.kind
-    return kind in _IMAGE_CONFIGS or "manifest" in kind or "index" in kind
+    return kind in IMAGE_CONFIGS or "manifest" in kind or "index" in kind

@@ -31,7 +31,7 @@ class LayoutFinder(Finder, ContentStore):
         self._files = files
         self._wanted = wanted
         self._name = repository_of(files.path, is_archive=not self.folders)
-        self._walk = ManifestWalk(self._open_blob, files.path)
+        self._walk = ManifestWalk(self.open_content, files.path)
 
     def find(self, report: Report) -> Iterator[Found]:
         """As of `Finder`. Raises InvalidImage if there is no readable index."""
@@ -48,14 +48,15 @@ class LayoutFinder(Finder, ContentStore):
         return self._files.stamp(["index.json"])
 
     def checks(self) -> Iterator[Check]:
-        return named_blobs(self._open_blob, [descriptor for _, descriptor in self._listed(ignore)])
+        return named_blobs(self.open_content, [descriptor for _, descriptor in self._listed(ignore)])
 
     def tops(self) -> Iterator[Top]:
         for descriptor, tags, aliases in self._by_digest(self._listed(ignore)):
             yield Top(descriptor, [*tags, *aliases])
 
     def open_content(self, descriptor: Descriptor) -> Blob:
-        return self._open_blob(Digest(descriptor.digest))
+        digest = Digest(descriptor.digest)
+        return self._files.open(f"blobs/{digest.algorithm}/{digest.hex}")
 
     def close(self) -> None:
         self._files.close()
@@ -101,9 +102,6 @@ class LayoutFinder(Finder, ContentStore):
             return {f"sha256:{name}" for name in self._files.names("blobs/sha256")}
         except FileNotFoundError:
             return set()
-
-    def _open_blob(self, digest: Digest) -> Blob:
-        return self._files.open(f"blobs/{digest.algorithm}/{digest.hex}")
 
 
 def _layout(rest: str) -> LayoutFinder:

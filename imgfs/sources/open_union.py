@@ -3,61 +3,46 @@
 Tried by the tests of the commands that open several, and of the Python API.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
 
-from imgfs.cache import Cache
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError, describe
 from imgfs.layers import Indexer
-from imgfs.layers.background import BackgroundVerifier
-from imgfs.layers.progress import Progress, no_progress
 from imgfs.layers.turn import Turn
 from imgfs.sources import Source, has_no_place, open_source
+from imgfs.sources.opening import Opening, Remedy
 from imgfs.sources.union import Union
 from imgfs.store import Problems
-
-Remedy = Callable[[Exception], str]
-"""Returns what can be done about an error, in parentheses after a space; empty if that is not known."""
-
-
-def no_remedy(_: Exception) -> str:
-    """Knows of none."""
-    return ""
 
 
 @contextmanager
 def open_each(
     references: Sequence[str],
-    cache: Cache,
+    opening: Opening,
     *,
     also: Sequence[str] = (),
     unreadable: list[str] | None = None,
-    verifier: BackgroundVerifier | None = None,
-    progress: Progress = no_progress,
-    remedy: Remedy = no_remedy,
 ) -> Iterator[tuple[Mapping[str, Source], Problems]]:
     """Each source by its reference, and which are skipped; closed at the end. A place with two names is one source.
-
-    What is learnt of their layers is kept in `cache`.
 
     A source given without a place, such as `docker:`, is skipped with a warning if it cannot be opened and another
     can: no machine has every engine. A source given with its place must exist. Sources in `also` are skipped without
     a warning if they do not exist; those that cannot be read are skipped with one, which is no problem, or listed in
-    `unreadable` instead if that is given. `remedy` says what to do about them. With a `verifier`, layers that are
-    stored uncompressed are verified by it. `progress` shows what opening them waits for.
+    `unreadable` instead if that is given.
 
     Raises what `open_source` raises.
     """
     opened: dict[str, Source] = {}
     missing: dict[str, Exception] = {}
-    turn = Turn()
+    turn, remedy, registries = Turn(), opening.remedy, opening.reaching
     with ExitStack() as indexers:
         try:
             for reference in (*references, *also):
                 # one each: sources that shared an indexer would wait for each other
-                indexer = indexers.enter_context(closing(Indexer(cache, turn, verifier, progress)))
+                indexer = Indexer(opening.cache, turn, opening.verifier, opening.progress)
+                indexers.enter_context(closing(indexer))
                 try:
-                    source = open_source(reference, indexer)
+                    source = open_source(reference, indexer, registries)
                 except (ImgfsError, OSError) as error:
                     if not has_no_place(reference) and reference not in also:
                         raise
@@ -80,17 +65,13 @@ def open_each(
 @contextmanager
 def open_union(
     references: Sequence[str],
-    cache: Cache,
+    opening: Opening,
     *,
     also: Sequence[str] = (),
     unreadable: list[str] | None = None,
-    progress: Progress = no_progress,
-    remedy: Remedy = no_remedy,
 ) -> Iterator[Union]:
     """The sources that `open_each` opens, seen as one."""
-    with open_each(
-        references, cache, also=also, unreadable=unreadable, progress=progress, remedy=remedy
-    ) as found:
+    with open_each(references, opening, also=also, unreadable=unreadable) as found:
         opened, skipped = found
         yield Union(list(dict.fromkeys(opened.values())), skipped, opened)
 

@@ -61,5 +61,28 @@ def test_what_exists_under_the_whole_name_is_a_source(
 def test_what_names_nothing_is_refused() -> None:
     with pytest.raises(StoreError, match="names no image"):
         parse("")
-    with pytest.raises(StoreError, match="docker://x: registries"):
-        parse("docker://x")
+
+
+@pytest.mark.parametrize(
+    ("text", "source", "path"),
+    [
+        ("docker://debian", "docker://docker.io/library/debian:latest", None),
+        ("docker://index.docker.io/a/b:1:/etc", "docker://docker.io/a/b:1", "/etc"),
+        ("docker://h.example:5000/a/b", "docker://h.example:5000/a/b:latest", None),
+        ("docker://localhost/a:/etc/passwd", "docker://localhost/a:latest", "/etc/passwd"),
+        ("docker://[::1]:5000/a:1:/x:/y", "docker://[::1]:5000/a:1", "/x:/y"),
+        (f"docker://h.example/a@sha256:{'0' * 64}:/x", f"docker://h.example/a@sha256:{'0' * 64}", "/x"),
+        ("docker://h.example/a:*", "docker://h.example/a:*", None),
+        ("docker://h.example/", "docker://h.example/", None),
+    ],
+)
+def test_a_registry_is_recognised_before_the_store_of_docker(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, source: str, path: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert parse(text) == ImageReference(source, "", path)
+
+
+def test_a_root_of_docker_behind_two_slashes_is_refused_with_a_hint() -> None:
+    with pytest.raises(StoreError, match="docker:/var/lib/docker"):
+        parse("docker:///var/lib/docker")

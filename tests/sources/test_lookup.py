@@ -16,6 +16,7 @@ from imgfs.own.loading import load_images
 from imgfs.own.writer import Writer
 from imgfs.sources import open_source
 from imgfs.sources.lookup import choose, image_meant, open_sources
+from imgfs.sources.opening import Opening
 from imgfs.sources.own.layout import Layout
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 from tests.indexing import indexing, no_progress
@@ -127,13 +128,16 @@ def test_every_form_of_a_name_leads_to_the_image_in_every_kind_of_source(
     for form in KINDS[kind](tmp_path):
         for name, expected in names.items():
             term = form.format(name)
-            with choose(image_meant, [f"{term}:/one"], cache) as (chosen,):
+            with choose(image_meant, [f"{term}:/one"], Opening(cache)) as (chosen,):
                 assert (chosen.image_id, chosen.path) == (expected, "/one"), term
                 assert chosen.name is None or ("@sha" not in name and expected.hex[:5] not in name)
-            with open_sources([term], cache) as union:
+            with open_sources([term], Opening(cache)) as union:
                 assert union.snapshot.wanted == list(union.snapshot.images) == [expected], term
         for absent in ("app:2", "absent", "@2", "ff" * 32, f"app@sha256:{'0' * 64}", "3", "x@"):
-            with pytest.raises((NotFound, StoreError)), choose(image_meant, [form.format(absent)], cache):
+            with (
+                pytest.raises((NotFound, StoreError)),
+                choose(image_meant, [form.format(absent)], Opening(cache)),
+            ):
                 pass
 
 
@@ -146,7 +150,7 @@ def test_the_digest_of_a_manifest_names_its_image(tmp_path: Path, cache: Cache) 
     for entry, expected in ((arm_entry, arm), (here_entry, here), (index, here)):
         digest = str(entry["digest"])
         for name in (f"app@{digest}", f"@{digest}", digest, digest[7:], digest[7:19], digest[:20]):
-            with choose(image_meant, [f"{reference}:{name}"], cache) as (chosen,):
+            with choose(image_meant, [f"{reference}:{name}"], Opening(cache)) as (chosen,):
                 assert chosen.image_id == expected
 
 
@@ -163,7 +167,7 @@ def test_digests_that_engines_record_name_images(tmp_path: Path, cache: Cache) -
         f"containerd:[{root.path}]app@{root.manifests[0]}",
         f"containers-storage:[{storage}]app@{manifest}",
     ):
-        with choose(image_meant, [term], cache) as (chosen,):
+        with choose(image_meant, [term], Opening(cache)) as (chosen,):
             assert (chosen.image_id, chosen.name) == (ONE, None), term
             assert not [name for name in chosen.snapshot.tags if "@" in name]
 
@@ -171,11 +175,11 @@ def test_digests_that_engines_record_name_images(tmp_path: Path, cache: Cache) -
 def test_a_tag_alone_comes_under_the_name_of_its_layout(tmp_path: Path, cache: Cache) -> None:
     for name, tar in zip(("a", "b"), TARS, strict=True):
         oci_layout(tmp_path / name, [TestImage([tar], ["1.0"])])
-    with open_sources(["oci:a", "oci:b"], cache) as union:
+    with open_sources(["oci:a", "oci:b"], Opening(cache)) as union:
         assert union.snapshot.tags == {"a:1.0": ONE, "b:1.0": TWO}
         assert union.snapshot.resolve("1.0") == ONE
     for term in ("oci:b:1.0", "oci:b:b:1.0", "b:1.0"):
-        with choose(image_meant, [term], cache) as (chosen,):
+        with choose(image_meant, [term], Opening(cache)) as (chosen,):
             assert (chosen.image_id, chosen.name) == (TWO, "b:1.0")
 
 
@@ -195,7 +199,7 @@ def test_a_name_is_listed_as_it_was_saved(
     annotations = tagged(short)["annotations"] | ({"io.containerd.image.name": full} if full else {})
     image, entry = layout.image("a", annotations=annotations)
     layout.finish(entry)
-    with open_sources(["oci:layout"], cache) as union:
+    with open_sources(["oci:layout"], Opening(cache)) as union:
         assert union.snapshot.tags == {listed: image}
         for name in filter(None, (short, full)):
             assert union.snapshot.resolve(name) == image
@@ -206,7 +210,7 @@ def test_an_image_of_a_source_is_seen_with_its_parents_and_followed(tmp_path: Pa
     child = TestImage(TARS, ["app:1", "app:2"], base)
     other = TestImage([TARS[1]], ["other:1"])
     docker = docker_root(tmp_path / "docker", [base, child, other])
-    with open_sources([f"docker:[{docker}]app:1"], cache) as union:
+    with open_sources([f"docker:[{docker}]app:1"], Opening(cache)) as union:
         assert union.snapshot.wanted == [child.id]
         assert set(union.snapshot.images) == {base.id, child.id}
         assert set(union.snapshot.tags) == {"base:1", "app:1", "app:2"}
@@ -217,24 +221,29 @@ def test_an_image_of_a_source_is_seen_with_its_parents_and_followed(tmp_path: Pa
         names.write_text("{}")
         assert union.refresh()
         assert not union.snapshot.images
-    with open_sources([f"docker:[{docker}]{image.id.short}" for image in (base, other)], cache) as union:
+    with open_sources(
+        [f"docker:[{docker}]{image.id.short}" for image in (base, other)], Opening(cache)
+    ) as union:
         assert set(union.snapshot.images) == set(union.snapshot.wanted) == {base.id, other.id}
-    with open_sources([f"docker:[{docker}]{child.id.short}", f"docker:{docker}"], cache) as union:
+    with open_sources([f"docker:[{docker}]{child.id.short}", f"docker:{docker}"], Opening(cache)) as union:
         assert set(union.snapshot.images) == {base.id, child.id, other.id}
 
 
 def test_a_name_wins_over_a_directory_that_holds_no_images(tmp_path: Path, cache: Cache) -> None:
     os.makedirs("app/debian")
     for absent in ("app", "docker:[/absent]app"):
-        with pytest.raises(StoreError), open_sources([absent], cache):
+        with pytest.raises(StoreError), open_sources([absent], Opening(cache)):
             pass
     docker = docker_root(tmp_path / "docker", _images(*SHORT))
-    with choose(image_meant, ["app"], cache, [f"docker:{docker}"]) as (chosen,):
+    with choose(image_meant, ["app"], Opening(cache), [f"docker:{docker}"]) as (chosen,):
         assert chosen.image_id == ONE
 
 
 def test_a_name_of_different_images_is_an_error_for_a_source_too(tmp_path: Path, cache: Cache) -> None:
     for name, tar in zip(("a", "b"), TARS, strict=True):
         docker_root(tmp_path / name, [TestImage([tar], ["app:1"])])
-    with pytest.raises(AmbiguousName), choose(image_meant, ["app:1"], cache, ["docker:./a", "docker:./b"]):
+    with (
+        pytest.raises(AmbiguousName),
+        choose(image_meant, ["app:1"], Opening(cache), ["docker:./a", "docker:./b"]),
+    ):
         pass

@@ -35,7 +35,8 @@ class _Blobs:
     def put_json(self, document: object) -> str:
         return self.put(json.dumps(document).encode())
 
-    def open(self, digest: Digest) -> Blob:
+    def open(self, descriptor: Descriptor) -> Blob:
+        digest = Digest(descriptor.digest)
         self.opened.append(digest)
         if digest not in self.data:
             raise FileNotFoundError(digest)

@@ -6,6 +6,7 @@ import pytest
 
 from imgfs.cache import Cache
 from imgfs.sources.open_union import open_union
+from imgfs.sources.opening import Opening
 from imgfs.view import RootDirectory, ViewOptions
 from tests.images import TestImage, layer_tar, oci_layout
 
@@ -15,7 +16,7 @@ A, B, C = (layer_tar({"name": text}) for text in (b"a", b"b", b"c"))
 def vanished(folder: Path, before: list[TestImage], after: list[TestImage]) -> set[tuple[str, bytes]]:
     """What a tree reports as gone when a layout's images are replaced by others."""
     layout, other = oci_layout(folder / "before", before), oci_layout(folder / "after", after)
-    with open_union([f"oci:{layout}"], Cache(str(folder / "cache"), 1 << 20)) as union:
+    with open_union([f"oci:{layout}"], Opening(Cache(str(folder / "cache"), 1 << 20))) as union:
         root = RootDirectory(union, ViewOptions())
         assert root.vanished() == []
         for blob in (other / "blobs/sha256").iterdir():

@@ -61,7 +61,7 @@ class ContainerdFinder(Finder, ContentStore):
         self._snapshots = Snapshots(files)
         self._blobs = set[str]()  # the digests of those that were there at the last look
         self._walk = ManifestWalk(
-            self._open_blob, files.path, has_layers=self._has_layers, size_of=self._snapshots.size_of
+            self.open_content, files.path, has_layers=self._has_layers, size_of=self._snapshots.size_of
         )
         self._check()
         self.writers = frozenset({files.writer})
@@ -122,7 +122,7 @@ class ContainerdFinder(Finder, ContentStore):
         """Each blob that a name leads to."""
         names = self._read()
         found = names.names if isinstance(names, Names) else ()
-        return named_blobs(self._open_blob, [Descriptor(name.digest) for name in found])
+        return named_blobs(self.open_content, [Descriptor(name.digest) for name in found])
 
     def tops(self) -> Iterator[Top]:
         names = self._read()
@@ -131,7 +131,8 @@ class ContainerdFinder(Finder, ContentStore):
             yield Top(Descriptor(name.digest), [called] if called else [])
 
     def open_content(self, descriptor: Descriptor) -> Blob:
-        return self._open_blob(Digest(descriptor.digest))
+        digest = Digest(descriptor.digest)
+        return self._files.open(f"{BLOBS}/{digest.algorithm}/{digest.hex}")
 
     def close(self) -> None:
         self._files.close()
@@ -213,9 +214,6 @@ class ContainerdFinder(Finder, ContentStore):
                     yield digest
             except (ImgfsError, OSError) as error:
                 logger.debug("%s", error)
-
-    def _open_blob(self, digest: Digest) -> Blob:
-        return self._files.open(f"{BLOBS}/{digest.algorithm}/{digest.hex}")
 
     def _open_database(self) -> FileBlob:
         return self._files.open(f"{_DATABASE}/meta.db")

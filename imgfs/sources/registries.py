@@ -1,0 +1,74 @@
+"""How the registries that a command names are reached, all through one client.
+
+Tried by the tests of the source of registries.
+"""
+
+import copy
+from collections.abc import Callable
+from threading import Lock
+from typing import TYPE_CHECKING, Self
+
+from imgfs.cache import Cache
+from imgfs.registry.stats import Stats
+from imgfs.store.platform import Platform
+
+if TYPE_CHECKING:  # most commands need neither, and importing them takes long
+    from imgfs.registry.client import RegistryClient
+    from imgfs.registry.configuration import Configuration
+
+
+def _load() -> "Configuration":
+    from imgfs.registry.configuration import Configuration
+
+    return Configuration.load()
+
+
+class Registries:
+    """What sources of registries share. The client is made, and `load` reads files, when it is first needed.
+
+    Of an index, only images for `platform` are found if that is given; for one image, only the first, which is the one
+    for this machine if there is one. Nothing but `cache` is looked into if `is_offline`. Whether a tag has moved is
+    asked every `interval` seconds.
+    """
+
+    def __init__(
+        self,
+        cache: Cache,
+        load: Callable[[], "Configuration"] = _load,
+        *,
+        platform: Platform | None = None,
+        is_offline: bool = False,
+        interval: float = 60,
+    ) -> None:
+        self.cache = cache
+        self.platform = platform
+        self.is_offline = is_offline
+        self.is_for_one_image = False
+        self.interval = interval
+        self.stats = Stats()
+        self._load = load
+        self._lock = Lock()
+        self._clients: list[RegistryClient] = []
+
+    def for_one_image(self) -> Self:
+        """The same for finding one image of each index; the client is shared."""
+        narrow = copy.copy(self)
+        narrow.is_for_one_image = True
+        return narrow
+
+    @property
+    def client(self) -> "RegistryClient":
+        """The client. Raises StoreError if a file of configuration cannot be read."""
+        from imgfs.registry.client import RegistryClient
+
+        with self._lock:
+            if not self._clients:
+                client = RegistryClient(self._load(), self.stats, self.cache, is_offline=self.is_offline)
+                self._clients.append(client)
+            return self._clients[0]
+
+    def close(self) -> None:
+        """Close connections that are idle. What is read later opens new ones."""
+        with self._lock:
+            for client in self._clients:
+                client.close()
