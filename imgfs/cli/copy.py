@@ -66,6 +66,7 @@ def copy(
       imgfs copy --all oci:layout:1 docker://localhost:5000/app:1
     """
     place = parse_destination(destination)
+    quiet = quiet or _is_stream(place)
     if place.transport in ("imgfs", "docker-archive"):
         if digestfile is not None:
             raise click.UsageError(f"--digestfile: {place.transport}: keeps no manifest that has a digest")
@@ -89,13 +90,13 @@ def copy(
 @contextmanager
 def _opened(place: Place, chosen: ChosenImage, options: RegistryOptions) -> Iterator[Destination]:
     """The place, in which the image is once this ends, if it ends well."""
-    if place.transport == "docker":
+    if place.reference is not None:
         reference = chosen.snapshot.source_of(chosen.image_id).reference
         source = parse_registry_reference(reference) if is_registry_reference(reference) else None
         with closing(RegistryClient(options.configuration())) as client:
             destination = RegistryDestination(
                 client,
-                parse_registry_reference(place.path),
+                place.reference,
                 source.repository if source is not None and source.path else None,
             )
             destination.reach()
@@ -118,7 +119,7 @@ def _opened(place: Place, chosen: ChosenImage, options: RegistryOptions) -> Iter
 
 def _save(chosen: ChosenImage, place: Place, *, quiet: bool) -> None:
     """Write an archive as docker save does."""
-    if os.path.lexists(place.path) and (not os.path.isfile(place.path) or os.path.getsize(place.path)):
+    if os.path.isfile(place.path) and os.path.getsize(place.path):
         raise StoreError(f"{place.path}: images are not added to an archive that is there")
     saved = SavedImage(chosen.image, [place.name] if place.name else [], chosen.layers)
     bars = EntryBars(docker_archive_entries([saved]), chosen.image.diff_ids)
@@ -157,6 +158,13 @@ class _ShowLines:
 
 def _nothing(piece: Piece, *, is_there: bool) -> None:
     """Print nothing."""
+
+
+def _is_stream(place: Place) -> bool:
+    """Whether an archive goes to a pipe, in which nothing else is to be."""
+    if not place.transport.endswith("archive"):
+        return False
+    return place.path == "-" or (os.path.exists(place.path) and not os.path.isfile(place.path))
 
 
 def _refuse_itself(place: Place, chosen: ChosenImage) -> None:

@@ -58,8 +58,10 @@ def output_directory(path: str) -> Iterator[str]:
     try:
         yield partial
         os.rename(partial, path)
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError) and str(error.filename).startswith(partial):
+            error.filename = path
         raise
 
 

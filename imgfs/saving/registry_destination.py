@@ -17,8 +17,7 @@ from imgfs.saving.piece import Piece
 class RegistryDestination(Destination):
     """A repository, where the image gets the tag or has the digest of `reference`.
 
-    Blobs that are in `source`, a repository of the same registry, are mounted from there. Raises StoreError if the
-    reference is to no image.
+    Blobs that are in `source`, a repository of the same registry, are mounted from there.
     """
 
     workers: ClassVar[int] = 3
@@ -26,8 +25,6 @@ class RegistryDestination(Destination):
     def __init__(
         self, client: RegistryClient, reference: RegistryReference, source: Repository | None = None
     ) -> None:
-        if not reference.path or reference.all_tags:
-            raise StoreError(f"{reference}: a repository and one tag are needed to copy an image there")
         self._pusher = Pusher(client.repository(reference.repository))
         self._reference = reference
         self._source = source

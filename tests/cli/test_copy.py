@@ -270,6 +270,12 @@ def test_a_wrong_blob_leaves_what_was_there(imgfs: Imgfs, tmp_path: Path, layout
     assert form == "oci" or (tmp_path / "out/there").read_bytes() == b"before"
 
 
+@pytest.mark.parametrize("name", ["-", "/dev/stdout"])
+def test_an_archive_is_piped(imgfs: Imgfs, layout: Path, images: list[TestImage], name: str) -> None:
+    saved = imgfs("copy", f"oci:{layout}:example/child:1", f"docker-archive:{name}:app").stdout
+    assert imgfs("load", "-q", stdin=saved).stdout.decode().split() == [images[1].id]
+
+
 def test_what_cannot_be_copied_is_an_error(imgfs: Imgfs, tmp_path: Path, layout: Path, archive: Path) -> None:
     image = f"oci:{layout}:example/base:1"
     (tmp_path / "full").mkdir()
@@ -284,6 +290,8 @@ def test_what_cannot_be_copied_is_an_error(imgfs: Imgfs, tmp_path: Path, layout:
         "containers-storage:app": "images are not copied there, but to imgfs:",
         f"oci:{archive}": "Not a directory",
         "docker-archive:new.tar:No Name": "is not a valid name",
+        "docker://localhost:1/app:*": "a repository is needed, and one tag",
+        "docker://localhost:1/": "a repository is needed, and one tag",
     }.items():
         assert said in imgfs("copy", image, destination, status=1).stderr.decode()
     assert "it is what is copied from" in imgfs("copy", f"{packed}:1", packed, status=1).stderr.decode()
@@ -318,8 +326,8 @@ def test_an_interrupted_copy_leaves_nothing(environment: None, tmp_path: Path, d
 def test_a_full_disk_is_named_and_nothing_is_left(imgfs: Imgfs, tmp_path: Path, small_disk: Path) -> None:
     image = TestImage([layer_tar({"large": os.urandom(8 << 20)})], ["large:1"])
     source = f"oci:{oci_layout(tmp_path / 'layout', [image])}"
-    for out in (f"oci:{small_disk}", f"oci:{small_disk / 'new'}", f"oci-archive:{small_disk / 'new.tar'}"):
+    for out in (f"oci:{small_disk}", f"oci:{small_disk}/new", f"oci-archive:{small_disk / 'new.tar'}"):
         said = imgfs("copy", source, out, status=1).stderr.decode()
-        assert said.startswith(f"imgfs: {out.partition(':')[2]}")
+        assert said.startswith(f"imgfs: {out.partition(':')[2]}: ")
         assert "No space left on device" in said
         assert os.listdir(small_disk) == []

@@ -2,6 +2,8 @@
 
 import random
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -104,6 +106,19 @@ def test_an_upload_that_breaks_off_goes_on(
     assert state.blobs["some/app", DIGEST] == DATA
     if fault is _drop:  # nothing that had arrived was sent again
         assert state.chunks == [300, 300, 125]
+    assert state.requests["POST"] == (2 if fault is _forget else 1)
+
+
+def test_an_upload_stays_where_it_is_safe(pusher: Pusher) -> None:
+    def place(given: str) -> str:
+        response: Any = SimpleNamespace(url="https://host:1/v2/a", headers={"Location": given}, status=202)
+        return pusher._location(response, "blob x")
+
+    assert place("http://host:1/b?c=d") == "https://host:1/b?c=d"  # of a registry behind a proxy
+    assert place("https://storage/b") == "https://storage/b"
+    for unsafe in ("http://storage/b", "file:///b"):
+        with pytest.raises(RegistryError, match="blob x: it wants the upload to go on where it is not safe"):
+            place(unsafe)
 
 
 def test_an_upload_that_never_goes_on_is_an_error(pusher: Pusher, state: Uploads) -> None:

@@ -1,6 +1,8 @@
 """Copying piece by piece, and what images are copied as: the manifests that their own names lead to."""
 
+import fcntl
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -8,10 +10,12 @@ from pathlib import Path
 
 import pytest
 
+from imgfs.blob import Folder
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, StoreError
 from imgfs.layers.progress import no_progress
 from imgfs.saving.copying import Destination, copy_pieces
+from imgfs.saving.layout_directory import LayoutDirectory
 from imgfs.saving.oci_layout import with_image
 from imgfs.saving.piece import Kind, Piece, document_piece
 from tests.conftest import Imgfs
@@ -113,6 +117,22 @@ def test_what_an_index_says_besides_is_kept() -> None:
         ],
         "annotations": {"a": "b"},
     }
+
+
+def test_a_layout_is_changed_by_one_copy_at_a_time(tmp_path: Path) -> None:
+    def folder() -> Folder:
+        return Folder(os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY), str(tmp_path))
+
+    manifest = document_piece(Kind.MANIFEST, "m", b"{}")
+    with folder() as other, folder() as mine, LayoutDirectory(mine, "1") as layout:
+        fcntl.flock(other.fileno(), fcntl.LOCK_EX)
+        finishing = threading.Thread(target=layout.finish, args=(manifest,))
+        finishing.start()
+        finishing.join(0.2)
+        assert not (tmp_path / "index.json").exists()
+        fcntl.flock(other.fileno(), fcntl.LOCK_UN)
+        finishing.join()
+    assert sorted(os.listdir(tmp_path)) == ["blobs", "index.json", "oci-layout"]
 
 
 @pytest.fixture

@@ -1,0 +1,164 @@
+"""The table of contents of a layer, where the layer's own descriptor names it by a digest, and how it is fetched.
+
+Formats: eStargz (stargz-snapshotter, docs/estargz.md), whose table lies where the blob's last bytes say, and is pinned
+by the digest of its JSON; zstd:chunked (containers/storage, pkg/chunked), whose annotations have the place and the
+digest of the compressed table, under two prefixes, and in the newer one the place of a tar-split.
+Tried by the tests of `toc_layer`.
+"""
+
+import re
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import Enum
+
+from imgfs.blob import Blob, MemoryBlob
+from imgfs.budget import MIB
+from imgfs.codec import Compression, open_forward
+from imgfs.codec.zstd_module import unpack
+from imgfs.digest import Digest
+from imgfs.errors import Corrupt, InvalidDigest
+
+_STARGZ = "containerd.io/snapshot/stargz/toc.digest"
+_CHUNKED = ("io.github.containers.zstd-chunked.", "io.containers.zstd-chunked.")
+_CHECKSUM, _POSITION, _TAR_SPLIT = "manifest-checksum", "manifest-position", "tarsplit-position"
+_LARGEST = 150 * MIB  # bytes of a table, decoded; as containers/storage has it
+_LARGEST_STORED = 64 * MIB
+_LARGEST_SPLIT = 512 * MIB
+_TAIL = 64 << 10  # bytes that are read at the end of a blob, in which a small table is besides its footer
+_FOOTER, _OLD_FOOTER = 51, 47  # bytes
+_PLACE = re.compile(rb"([0-9a-f]{16})STARGZ")
+_NUMBERS = re.compile(r"\d{1,18}(?::\d{1,18}){2,3}")
+_TAR_HEADER = 512
+NAME = b"stargz.index.json"
+"""The member of an eStargz layer that is its table."""
+
+
+class Form(Enum):
+    """How a layer with a table of contents is stored."""
+
+    ESTARGZ = "eStargz"
+    ZSTD_CHUNKED = "zstd:chunked"
+
+
+@dataclass(frozen=True, slots=True)
+class TocPin:
+    """What a layer's descriptor says of its table of contents: its digest and, of zstd:chunked, its place.
+
+    `digest` is that of the JSON itself, or of zstd:chunked, of the compressed table. Places are the offset and the size
+    of the compressed bytes, and the size of the bytes in them.
+    """
+
+    form: Form
+    digest: Digest
+    place: tuple[int, int, int] | None = None
+    split_place: tuple[int, int, int] | None = None
+
+    @property
+    def has_split(self) -> bool:
+        """Whether the layer's tar can be made of its chunks."""
+        return self.split_place is not None
+
+
+def pin_of(annotations: Mapping[str, object]) -> TocPin | None:
+    """What the annotations of a layer's descriptor pin, None if they pin nothing that can be used.
+
+    Where a layer has both kinds of digest, that of zstd:chunked counts: ctr-remote writes both for such a layer.
+    """
+    for prefix in _CHUNKED:
+        digest, place = _digest(annotations, prefix + _CHECKSUM), _place(annotations, prefix + _POSITION)
+        if digest is not None and place is not None:
+            return TocPin(Form.ZSTD_CHUNKED, digest, place, _place(annotations, prefix + _TAR_SPLIT))
+    digest = _digest(annotations, _STARGZ)
+    return None if digest is None else TocPin(Form.ESTARGZ, digest)
+
+
+def read_toc(pin: TocPin, stored: Blob, name: str) -> tuple[bytes, int]:
+    """The JSON of the table of a layer that is stored in `stored`, verified, and where the layer's data ends.
+
+    Raises Corrupt naming the layer by `name`, and what reading raises.
+    """
+    try:
+        if pin.form is Form.ESTARGZ:
+            return _read_estargz(pin, stored)
+        return _read_chunked(pin, stored)
+    except Corrupt as error:
+        raise Corrupt(f"{name}: its table of contents cannot be used: {error}") from None
+
+
+def read_split(pin: TocPin, digest: Digest, stored: Blob, name: str) -> bytes:
+    """The tar-split of a layer, whose compressed bytes have the digest that the table names. Raises as `read_toc`."""
+    if pin.split_place is None:
+        raise Corrupt(f"{name}: it has no tar-split")
+    offset, size, length = pin.split_place
+    if size > _LARGEST_STORED or length > _LARGEST_SPLIT:
+        raise Corrupt(f"{name}: a tar-split of {length} bytes is too large")
+    packed = stored.pread(size, offset)
+    if not digest.is_of(packed):
+        raise Corrupt(f"{name}: failed to verify, its tar-split is not {digest}")
+    return unpack(packed, length, f"{name}: its tar-split")
+
+
+def _read_chunked(pin: TocPin, stored: Blob) -> tuple[bytes, int]:
+    offset, size, length = pin.place or (0, 0, 0)
+    if size > _LARGEST_STORED or length > _LARGEST or offset + size > stored.size:
+        raise Corrupt(f"{size} bytes at {offset} that hold {length} are too large, or not in the blob")
+    packed = stored.pread(size, offset)
+    if not pin.digest.is_of(packed):
+        raise Corrupt(f"failed to verify, it is not {pin.digest}")
+    # what lies behind the data, each with a header of eight bytes, begins with the table or the tar-split
+    places = [offset, *([pin.split_place[0]] if pin.split_place else [])]
+    return unpack(packed, length, "it"), max(0, min(places) - 8)
+
+
+def _read_estargz(pin: TocPin, stored: Blob) -> tuple[bytes, int]:
+    start = max(0, stored.size - _TAIL)
+    tail = stored.pread(_TAIL, start)
+    offset = _footer(tail)
+    if not 0 < offset < stored.size:
+        raise Corrupt(f"its last bytes say that it begins at {offset}, outside of the blob")
+    size = stored.size - offset
+    if size > _LARGEST_STORED:
+        raise Corrupt(f"{size} bytes are too many")
+    packed = tail[offset - start :] if offset >= start else stored.pread(size, offset)
+    member = open_forward(MemoryBlob(packed), Compression.GZIP)
+    header = member.pread(_TAR_HEADER, 0)
+    try:
+        length = int(header[124:136].strip(b" \0") or b"0", 8)
+    except ValueError:
+        raise Corrupt("no tar header where it is due") from None
+    if not header.startswith(NAME + b"\0") or length > _LARGEST:
+        raise Corrupt(f"{length} bytes are too many, or it is not called {NAME.decode()}")
+    data = member.pread(length, _TAR_HEADER)
+    if not pin.digest.is_of(data):
+        raise Corrupt(f"failed to verify, it is not {pin.digest}")
+    return data, offset
+
+
+def _footer(tail: bytes) -> int:
+    """Where the table begins, as the empty gzip member at the end of an eStargz blob says in its extra field."""
+    for size in (_FOOTER, _OLD_FOOTER):
+        footer = tail[-size:]
+        match = _PLACE.search(footer)
+        if footer.startswith(b"\x1f\x8b\x08\x04") and match is not None:
+            try:
+                if not zlib.decompressobj(-zlib.MAX_WBITS).decompress(footer[match.end() :]):
+                    return int(match[1], 16)
+            except zlib.error:
+                continue
+    raise Corrupt("the blob does not end as eStargz does")
+
+
+def _digest(annotations: Mapping[str, object], key: str) -> Digest | None:
+    try:
+        return Digest(str(annotations.get(key)))
+    except InvalidDigest:
+        return None
+
+
+def _place(annotations: Mapping[str, object], key: str) -> tuple[int, int, int] | None:
+    text = str(annotations.get(key, ""))
+    if not _NUMBERS.fullmatch(text):
+        return None
+    offset, size, length = map(int, text.split(":")[:3])
+    return offset, size, length
