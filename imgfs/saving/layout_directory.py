@@ -45,12 +45,14 @@ class LayoutDirectory(Destination):
 
     def __enter__(self) -> Self:
         name = f".imgfs-{secrets.token_hex(8)}.partial"
-        self._open.callback(self._folder.remove, name)
-        try:
-            self._staging = self._open.enter_context(self._folder.folder(name, make=True, mode=0o700))
-        except OSError as error:
-            error.filename = self._folder.path
-            raise
+        with ExitStack() as undo:  # also where Ctrl-C ends this
+            undo.callback(self._folder.remove, name)
+            try:
+                self._staging = undo.enter_context(self._folder.folder(name, make=True, mode=0o700))
+            except OSError as error:
+                error.filename = self._folder.path
+                raise
+            self._open = undo.pop_all()
         return self
 
     def __exit__(self, *exc: object) -> None:

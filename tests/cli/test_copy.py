@@ -17,9 +17,20 @@ from tests.conftest import Imgfs, eventually
 from tests.images import TestImage, docker_archive, layer_tar, new_docker_archive, oci_layout
 from tests.layouts import Layout, tagged
 from tests.registry.serving import docker_registry
+from tests.sources.containerd.roots import Root
+from tests.splitting import docker_root, graph_root
 from tests.tools import require_tool
 
-SOURCES = ["oci", "oci-archive", "docker-archive", "new-docker-archive", "imgfs"]
+SOURCES = [
+    "oci",
+    "oci-archive",
+    "docker-archive",
+    "new-docker-archive",
+    "containerd",
+    "docker",
+    "containers-storage",
+    "imgfs",
+]
 DESTINATIONS = ["oci", "oci-archive", "docker-archive", "imgfs"]
 KEEPING = ["oci", "oci-archive", "new-docker-archive"]
 """Sources that have a manifest and its blobs."""
@@ -40,6 +51,15 @@ def source(request: pytest.FixtureRequest, imgfs: Imgfs, tmp_path: Path, images:
         return f"oci-archive:{tmp_path / 'layout.tar'}:"
     if request.param == "new-docker-archive":
         return f"docker-archive:{new_docker_archive(tmp_path / 'new.tar', images)}:"
+    if request.param == "docker":
+        return f"docker:[{docker_root(tmp_path / 'docker', images)}]"
+    if request.param == "containers-storage":
+        return f"containers-storage:[{graph_root(tmp_path / 'graph', images)}]"
+    if request.param == "containerd":
+        root = Root(tmp_path / "containerd", *images)
+        names = dict(zip((image.tags[0] for image in images), root.manifests, strict=True))
+        root.name({"default": names})
+        return f"containerd:[{root.path}]"
     archive = docker_archive(tmp_path / "family.tar", images)
     if request.param == "imgfs":
         imgfs("load", "-q", archive)
