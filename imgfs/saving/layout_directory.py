@@ -12,7 +12,7 @@ import fcntl
 import secrets
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
-from typing import Any, BinaryIO, Self
+from typing import Any, BinaryIO, ClassVar, Self
 
 from imgfs.blob import Folder, blob_chunks
 from imgfs.digest import Digest
@@ -32,6 +32,8 @@ class LayoutDirectory(Destination):
     A context manager. An image that had the tag keeps its place without it. Raises StoreError if the directory is
     neither, InvalidImage if its index does not parse, OSError.
     """
+
+    workers: ClassVar[int] = 3
 
     def __init__(self, folder: Folder, tag: str) -> None:
         self._folder = folder
