@@ -15,6 +15,8 @@ from imgfs.layers.owner_map import IDRange, OwnerMap
 from imgfs.layers.provider import LayerRegistry
 from imgfs.layers.rebuilt_layer import RebuiltLayer
 from imgfs.layers.split_layer import SplitLayer, SplitPlace, Splits
+from imgfs.layers.toc_layer import TocLayer, TocUse
+from imgfs.layers.toc_pin import TocPin, pin_of
 from imgfs.layers.verification import check_stored, index_layer, stored_size, verify_layer
 
 StoredLayer = BlobLayer
@@ -43,11 +45,15 @@ __all__ = [
     "SplitPlace",
     "Splits",
     "StoredLayer",
+    "TocLayer",
+    "TocPin",
+    "TocUse",
     "chain_id",
     "chain_ids",
     "check_stored",
     "copies_of",
     "index_layer",
+    "pin_of",
     "prefix_of",
     "stored_size",
     "verified_first",

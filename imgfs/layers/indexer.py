@@ -11,6 +11,7 @@ from threading import Lock
 from imgfs.blob import Blob
 from imgfs.cache.cache import Cache
 from imgfs.codec import Compression, detect
+from imgfs.codec.spans import UNCOUNTED, SpanCache, SpanStats
 from imgfs.layers.background import BackgroundVerifier, Take
 from imgfs.layers.content import LayerContent, Place
 from imgfs.layers.index_file import IndexHeader
@@ -38,6 +39,8 @@ class Indexer:
         progress: Progress = no_progress,
     ) -> None:
         self.indexes = IndexStore(cache)
+        self.spans = SpanCache(cache)
+        self.stats: SpanStats = UNCOUNTED
         self.verifier = verifier
         self.progress = progress
         self._turn = turn or Turn()

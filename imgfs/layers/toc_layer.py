@@ -35,7 +35,7 @@ _CODECS = {Form.ESTARGZ: Compression.GZIP, Form.ZSTD_CHUNKED: Compression.ZSTD}
 
 
 class TocUse(StrEnum):
-    """Which tables of contents are used: none, those with a tar-split, of which a tar can be made, or any."""
+    """Which tables of contents are used: none, those with a tar-split, of which the tar can be made, or any."""
 
     NEVER = "never"
     TARSPLIT = "tarsplit"

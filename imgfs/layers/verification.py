@@ -10,6 +10,7 @@ from imgfs.layers.choice import LayerChoice, copies_of
 from imgfs.layers.hashing import digest_of
 from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.layer import Layer
+from imgfs.layers.toc_layer import TocLayer
 from imgfs.tar import FOLLOWED
 
 
@@ -36,6 +37,10 @@ def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
         key.verify(header)
         if header.damage.startswith(FOLLOWED):
             raise Corrupt(f"{key.name}: {header.damage}")
+        return
+    if isinstance(layer, TocLayer):
+        _verify_copy(layer.blob, advance)
+        layer.compare()
         return
     with layer.open() as blob:
         found = digest_of(blob, layer.diff_id.algorithm, advance)
@@ -65,6 +70,8 @@ def index_layer(layer: Layer, advance: Callable[[int], None]) -> None:
     if isinstance(layer, BlobLayer):
         with layer.content() as content:
             content.wait_for_index(with_copy=False, advance=advance)
+    if isinstance(layer, TocLayer):
+        index_layer(layer.blob, advance)
 
 
 def stored_size(layer: Layer) -> int | None:
@@ -75,4 +82,5 @@ def stored_size(layer: Layer) -> int | None:
             with suppress(ImgfsError, OSError):  # verifying it reports it
                 total += stored_size(copy) or 0
         return total
-    return layer.key().stored_size if isinstance(layer, BlobLayer) else layer.known_size
+    blob = layer.blob if isinstance(layer, TocLayer) else layer
+    return blob.key().stored_size if isinstance(blob, BlobLayer) else layer.known_size

@@ -248,10 +248,12 @@ def _why(error: Exception) -> str:
         seen, urllib3.exceptions.ReadTimeoutError | urllib3.exceptions.ConnectTimeoutError | TimeoutError
     ):
         return "it does not answer in time"
+    if isinstance(seen, SSLError) and seen.args and isinstance(seen.args[0], ssl.SSLError):
+        seen = seen.args[0]
     if isinstance(seen, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {seen.verify_message}"
     if isinstance(seen, ssl.SSLError):
-        return f"no TLS with it: {(seen.reason or str(seen)).lower().replace('_', ' ')} (--tls-verify=false tries http)"
+        return f"{(seen.reason or str(seen)).lower().replace('_', ' ')} (--tls-verify=false also tries http)"
     if isinstance(seen, OSError) and seen.strerror:
         return seen.strerror
     if isinstance(seen, urllib3.exceptions.IncompleteRead | urllib3.exceptions.ProtocolError):

@@ -13,7 +13,7 @@ from typing import Protocol
 
 from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
-from imgfs.layers import BlobLayer, Indexer, Layer
+from imgfs.layers import BlobLayer, Indexer, Layer, TocLayer, TocPin
 from imgfs.sources.container import Container
 from imgfs.store import Image, KeptDocument
 
@@ -44,18 +44,47 @@ class LayerRef(Protocol):
 class BlobRef:
     """A layer stored as a blob: how to open that, and its digest where it is recorded.
 
-    `size_of` returns the size of the files of a layer where an engine records that; it raises nothing.
+    `size_of` returns the size of the files of a layer where an engine records that; it raises nothing. A blob that
+    `is_doubtful` is verified before any byte of it is shown.
     """
 
     open_blob: Callable[[], Blob]
     digest: Digest | None
     key: Hashable
     size_of: Callable[[ChainID], int | None] = lambda _: None
+    is_doubtful: bool = False
 
-    def resolve(self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer) -> Layer:
+    def resolve(
+        self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer
+    ) -> BlobLayer:
         return BlobLayer(
-            chain_id, diff_id, parent, self.open_blob, indexer, self.digest, read_size=self.size_of
+            chain_id,
+            diff_id,
+            parent,
+            self.open_blob,
+            indexer,
+            self.digest,
+            is_doubtful=self.is_doubtful,
+            read_size=self.size_of,
         )
+
+
+@dataclass(frozen=True, slots=True, weakref_slot=True)
+class TocRef:
+    """A layer stored as a blob that has a table of contents, by which it is read."""
+
+    blob: BlobRef
+    pin: TocPin
+
+    @property
+    def key(self) -> Hashable:
+        return self.blob.key, self.pin
+
+    def resolve(
+        self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer
+    ) -> TocLayer:
+        blob = self.blob.resolve(chain_id, diff_id, parent, indexer)
+        return TocLayer(blob, self.pin, indexer.spans, indexer.stats)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from imgfs.blob import Blob
 from imgfs.codec import Compression, begins_tar, detect
 from imgfs.digest import ChainID, Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, StoreError, TooMuch, describe
+from imgfs.layers import TocPin, TocUse, pin_of
 from imgfs.sources.documents import (
     MAX_LAYERS,
     MAX_LIST,
@@ -25,7 +26,7 @@ from imgfs.sources.documents import (
     read_document,
     reading_budget,
 )
-from imgfs.sources.finder import Artifact, BlobRef, FoundImage, Report, ignore
+from imgfs.sources.finder import Artifact, BlobRef, FoundImage, Report, TocRef, ignore
 from imgfs.store import DocumentPacker, Image, Platform, this_architecture
 
 Listed = FoundImage | Artifact
@@ -122,7 +123,7 @@ class ManifestWalk:
     `open_blob` opens a blob, or raises ImgfsError or OSError, FileNotFoundError if it is not there. Where only what was
     pulled is there, `has_layers` tells whether any layer of an image is. `size_of` is that of `BlobRef`. Of an index,
     only images for `platform` are found if that is given. In a registry, manifests are opened by `open_manifest`, and
-    layers are not opened to find images.
+    layers are not opened to find images. `toc` says which layers are read by their tables of contents.
     """
 
     def __init__(
@@ -134,7 +135,9 @@ class ManifestWalk:
         size_of: Callable[[ChainID], int | None] = lambda _: None,
         platform: Platform | None = None,
         open_manifest: Callable[[Descriptor], Blob] | None = None,
+        toc: TocUse = TocUse.NEVER,
     ) -> None:
+        self._toc = toc
         self._size_of = size_of
         self._platform = platform
         self._open_manifest = open_manifest or open_blob
@@ -148,7 +151,8 @@ class ManifestWalk:
         self._stored: Container[str] = ()
         self._known: Mapping[str, Listed] = {}
         self._found: dict[str, Listed] = {}  # by the digest of the manifest
-        self._layers = WeakValueDictionary[tuple[str, int | None], BlobRef]()  # images share them
+        # images share them
+        self._layers = WeakValueDictionary[tuple[str, int | None, TocPin | None], BlobRef | TocRef]()
 
     def begin(self, report: Report, stored: Callable[[], Container[str]]) -> None:
         """Look again: what is broken is reported and left out.
@@ -287,16 +291,18 @@ class ManifestWalk:
             return replace(artifact, type=manifest.artifact_type or layers[0].kind)
         return FoundImage(image, tuple(map(self._layer, layers)), tags, manifest=self._packer.keep(data))
 
-    def _layer(self, descriptor: Descriptor) -> BlobRef:
-        known = self._layers.get((descriptor.digest, descriptor.size))
+    def _layer(self, descriptor: Descriptor) -> BlobRef | TocRef:
+        pin = pin_of(descriptor.annotations or {}) if self._toc is not TocUse.NEVER else None
+        pin = pin if pin is not None and self._toc.allows(pin) else None
+        known = self._layers.get((descriptor.digest, descriptor.size, pin))
         if known is not None:
             return known
         digest = Digest(descriptor.digest)
         key = digest, descriptor.size
         kept = Descriptor(digest, descriptor.size, descriptor.media_type)
-        return self._layers.setdefault(
-            key, BlobRef(partial(self._open_layer, kept), digest, key, self._size_of)
-        )
+        is_remote = not self._may_look_at_layers
+        blob = BlobRef(partial(self._open_layer, kept), digest, key, self._size_of, is_doubtful=is_remote)
+        return self._layers.setdefault((*key, pin), blob if pin is None else TocRef(blob, pin))
 
     def _may_be_layer(self, descriptor: Descriptor) -> bool:
         """Whether it is of an image, by its media type, or else by its first bytes."""

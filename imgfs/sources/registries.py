@@ -9,6 +9,7 @@ from threading import Lock
 from typing import TYPE_CHECKING, Self
 
 from imgfs.cache import Cache
+from imgfs.layers import TocUse
 from imgfs.registry.stats import Stats
 from imgfs.store.platform import Platform
 
@@ -28,7 +29,7 @@ class Registries:
 
     Of an index, only images for `platform` are found if that is given; for one image, only the first, which is the one
     for this machine if there is one. Nothing but `cache` is looked into if `is_offline`. Whether a tag has moved is
-    asked every `interval` seconds.
+    asked every `interval` seconds. `toc` says which layers are read by their tables of contents.
     """
 
     def __init__(
@@ -39,7 +40,9 @@ class Registries:
         platform: Platform | None = None,
         is_offline: bool = False,
         interval: float = 60,
+        toc: TocUse = TocUse.ANY,
     ) -> None:
+        self.toc = toc
         self.cache = cache
         self.platform = platform
         self.is_offline = is_offline

@@ -29,6 +29,7 @@ _AHEAD = 16  # tags whose documents are fetched ahead
 def open_registry(reference: str, indexer: Indexer, registries: Registries) -> Source:
     """The source that a reference names, `docker://…`. Raises RegistryError, NotFound, StoreError or Corrupt."""
     finder = RegistryFinder(parse_registry_reference(reference), registries)
+    indexer.stats = registries.stats
     try:
         return Source(finder, indexer)
     except BaseException:
@@ -150,6 +151,7 @@ class _Place:
             f"docker://{name}",
             platform=self._platform,
             open_manifest=self.documents.open_manifest,
+            toc=registries.toc,
         )
 
     def look(self, *, must_be: bool) -> None:

@@ -1,0 +1,104 @@
+"""Images in a registry whose layers have tables of contents, read through the source."""
+
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgfs.cache import Cache
+from imgfs.layers import TocUse
+from imgfs.registry.configuration import Configuration
+from imgfs.sources.chosen import ChosenImage
+from imgfs.sources.lookup import choose, image_meant
+from imgfs.sources.opening import Opening
+from imgfs.sources.registries import Registries
+from tests.chunked import Chunked, estargz, zstd_chunked
+from tests.images import TestImage, layer_tar
+from tests.layouts import Layout
+from tests.registry.filling import put_layout
+from tests.registry.serving import docker_registry
+
+NOISE = random.Random(5)
+FILES: dict[str, bytes | None] = {f"usr/lib/{number}": NOISE.randbytes(300_000) for number in range(12)}
+TAR = layer_tar({"usr": None, "usr/lib": None, **FILES, "usr/lib/os-release": b"NAME=x\n"})
+FORMS = {"estargz": estargz(TAR), "chunked": zstd_chunked(TAR)}
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp("registry")
+    with docker_registry(folder) as address:
+        for name, made in FORMS.items():
+            put(folder / name, address, name, made)
+        yield address
+
+
+def put(folder: Path, address: str, name: str, made: Chunked) -> None:
+    layout = Layout(folder)
+    config = layout.blob(TestImage([made.tar]).config) | {
+        "mediaType": "application/vnd.oci.image.config.v1+json"
+    }
+    kind = "application/vnd.oci.image.layer.v1.tar+" + ("gzip" if name == "estargz" else "zstd")
+    layer = layout.blob(made.stored, mediaType=kind, annotations=made.annotations)
+    manifest = layout.blob(json.dumps({"schemaVersion": 2, "config": config, "layers": [layer]}).encode())
+    put_layout(address, name, layout.path, {"1": str(manifest["digest"])})
+
+
+class Reached:
+    """A source that is reached without TLS, and what that has cost."""
+
+    def __init__(self, folder: Path, address: str, toc: TocUse = TocUse.ANY) -> None:
+        cache = Cache(str(folder), 1 << 30)
+        self.registries = Registries(cache, lambda: Configuration.load(tls_verify=False), toc=toc)
+        self.opening = Opening(cache, registries=self.registries)
+        self.address = address
+
+    def image(self, name: str) -> Any:
+        return choose(image_meant, [f"docker://{self.address}/{name}:1"], self.opening)
+
+    def bytes_of(self, made: Chunked) -> int:
+        blobs: Any = self.registries.stats.as_dict()["blobs"]
+        return int(blobs.get(made.digest, {}).get("bytes", 0))
+
+
+def listed(chosen: ChosenImage) -> set[str]:
+    with chosen.root_fs() as root:
+        return {path for path, _ in root.walk()}
+
+
+def read(chosen: ChosenImage, path: str) -> bytes:
+    with chosen.root_fs() as root, root.open(path) as file:
+        return file.read()
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_listing_and_reading_one_file_fetch_little(name: str, address: str, tmp_path: Path) -> None:
+    made, reached = FORMS[name], Reached(tmp_path / "cache", address)
+    with reached.image(name) as (chosen,):
+        assert listed(chosen) == {f"/{each}" for each in ("usr", "usr/lib", "usr/lib/os-release", *FILES)}
+        assert reached.bytes_of(made) < 140_000
+        assert read(chosen, "/usr/lib/os-release") == b"NAME=x\n"
+        assert read(chosen, "/usr/lib/7") == FILES["usr/lib/7"]
+        assert reached.bytes_of(made) < 600_000
+
+
+def test_without_tables_the_layer_is_read_whole(address: str, tmp_path: Path) -> None:
+    made, reached = FORMS["estargz"], Reached(tmp_path / "cache", address, TocUse.TARSPLIT)
+    with reached.image("estargz") as (chosen,):
+        assert read(chosen, "/usr/lib/os-release") == b"NAME=x\n"
+        assert reached.bytes_of(made) >= len(made.stored)
+    reached = Reached(tmp_path / "other", address, TocUse.TARSPLIT)
+    with reached.image("chunked") as (chosen,):
+        assert read(chosen, "/usr/lib/os-release") == b"NAME=x\n"
+        assert reached.bytes_of(FORMS["chunked"]) < 140_000
+
+
+def test_a_tar_made_by_its_tar_split_is_the_same(address: str, tmp_path: Path) -> None:
+    reached = Reached(tmp_path / "cache", address)
+    with reached.image("chunked") as (chosen,), chosen.layers.open_one(0) as tar:
+        assert tar.pread(1000, 5000) == TAR[5000:6000]
+        assert reached.bytes_of(FORMS["chunked"]) < 700_000
+        assert tar.pread(tar.size, 0) == TAR
