@@ -75,15 +75,19 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
     ),
     "registry/credentials.py": (
         "the user's own files with credentials",
-        "open",
+        "os.path.isfile",
     ),
     "registry/registries_conf.py": (
         "the user's own configuration, and the system's",
-        "open os.path.exists",
+        "os.listdir os.path.exists",
+    ),
+    "registry/user_file.py": (
+        "the user's own configuration",
+        "open os.path.lexists",
     ),
     "registry/tls.py": (
         "the user's own certificates, and the system's",
-        "os.listdir os.path.isdir",
+        "os.access os.listdir os.path.isdir",
     ),
     "blob/resolve.py": (
         "this is how names are resolved",

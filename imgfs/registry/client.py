@@ -278,7 +278,7 @@ class RemoteRepository:
         A token for it allows pulling and pushing unless `scopes` are given. A request that is not `is_safe` is not sent
         again, but after a 401 or a 429.
         """
-        (*_, endpoint) = self._endpoints(by_digest=False)
+        endpoint = self._client.configuration.push_endpoint(self.name)
         whole = path if "://" in path or path.startswith("/") else f"/v2/{endpoint.path}/{path}"
         wanted = (f"repository:{endpoint.path}:pull,push",) if scopes is None else scopes
         request = Request(

@@ -1,7 +1,6 @@
 """Asking a credential helper, the program `docker-credential-NAME`, for what is kept for a registry.
 
 Format: docker-credential-helpers: the name of the server on standard input, a JSON document on standard output.
-Tried by the tests of credentials.
 """
 
 import logging

@@ -6,37 +6,39 @@ Format: containers/image, containers-auth.json(5); Docker's config.json, whose `
 import base64
 import binascii
 import os
-import stat
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import msgspec
+from msgspec import UNSET, UnsetType
 
 from imgfs.errors import InvalidImage, StoreError
 from imgfs.go_json import parse_json
 from imgfs.registry.account import Credentials
 from imgfs.registry.credential_helper import CredentialHelper
+from imgfs.registry.registries_conf import AUTH_FILES
+from imgfs.registry.user_file import read_user_file
 
-_LARGEST = 8 << 20  # bytes of a file
 _HUB = "docker.io"
 _HUB_NAMES = (_HUB, "registry-1.docker.io", "index.docker.io")
 _HUB_KEY = "https://index.docker.io/v1/"
 
 
 class _Entry(msgspec.Struct, rename={"identity_token": "identitytoken"}):
-    auth: str = ""
-    username: str = ""
-    password: str = ""
-    identity_token: str = ""
+    auth: str | UnsetType = UNSET
+    username: str | UnsetType = UNSET
+    password: str | UnsetType = UNSET
+    identity_token: str | UnsetType = UNSET
 
 
 class _File(msgspec.Struct, rename="camel"):
-    auths: dict[str, _Entry] = {}
-    cred_helpers: dict[str, str] = {}
-    creds_store: str = ""
+    # UNSET, as a wrong type is an error
+    auths: dict[str, _Entry] | UnsetType = UNSET
+    cred_helpers: dict[str, str] | UnsetType = UNSET
+    creds_store: str | UnsetType = UNSET
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class AuthFile:
     """A file with credentials at `path`, read when it is used; it `is_bare` if it has nothing but the hosts, as before.
 
@@ -46,22 +48,22 @@ class AuthFile:
     path: str
     is_required: bool = False
     is_bare: bool = False
+    _kept: _File | None = field(default=None, init=False, repr=False)
 
     def read(self) -> "_File | None":
         """What is in the file, None if there is none. Raises StoreError."""
-        try:
-            with open(self.path, "rb") as file:
-                if stat.S_ISDIR(os.fstat(file.fileno()).st_mode):
-                    raise StoreError(f"{self.path}: a directory, not a file with credentials")
-                data = file.read(_LARGEST + 1)
-        except (FileNotFoundError, NotADirectoryError):
-            if self.is_required:
-                raise StoreError(f"{self.path}: there is no such file with credentials") from None
+        if self._kept is not None:
+            return self._kept
+        is_file = os.path.isfile(self.path)
+        data = read_user_file(self.path, is_required=self.is_required)
+        if data is None:
             return None
-        except OSError as error:
-            raise StoreError(f"{self.path}: {error.strerror}") from None
-        if len(data) > _LARGEST:
-            raise StoreError(f"{self.path}: too large for a file with credentials")
+        content = self._parse(data)
+        if not is_file:  # a pipe, as of `--authfile <(...)`, is read once only
+            self._kept = content
+        return content
+
+    def _parse(self, data: bytes) -> _File:
         try:
             if not data.strip():
                 return _File()
@@ -74,44 +76,50 @@ class AuthFile:
 
 
 class CredentialStore:
-    """Looks credentials up in `files`, in their order. `helpers` are asked before and after, as registries.conf says.
+    """Looks credentials up in `helpers`, in their order, of which one stands for `files`, in theirs.
 
     Helpers are asked again at each call. Safe to use from several threads.
     """
 
-    def __init__(self, files: list[AuthFile]) -> None:
+    def __init__(self, files: list[AuthFile], helpers: Sequence[str] = (AUTH_FILES,)) -> None:
         self._files = files
+        self._order = helpers
         self._helpers: dict[str, CredentialHelper] = {}
 
     def find(self, host: str, path: str) -> Credentials | None:
         """What is kept for a repository, None if nothing is. Raises StoreError for a file that cannot be read."""
-        for auth_file in self._files:
-            content = auth_file.read()
-            if content is None:
-                continue
-            found = self._in_file(content, auth_file, host, path)
+        for helper in self._order:
+            if helper == AUTH_FILES:
+                places = (self._in_file(auth_file, host, path) for auth_file in self._files)
+                found = next((each for each in places if each is not None), None)
+            else:
+                found = self._ask(helper, host)
             if found is not None:
                 return found
         return None
 
-    def _in_file(self, content: _File, auth_file: AuthFile, host: str, path: str) -> Credentials | None:
-        for name in _names_of(host):
-            if helper := content.cred_helpers.get(name):
-                return self._helper(helper).get(_server(host))
-        if not auth_file.is_bare:
-            for key in _keys(host, path):
-                entry = content.auths.get(key)
-                if entry is not None and (found := _credentials(entry, auth_file.path)) is not None:
-                    return found
-        normalised = _normalised(content.auths)
-        for name in _names_of(host):
-            entry = normalised.get(name)
-            if entry is not None and (found := _credentials(entry, auth_file.path)) is not None:
+    def _in_file(self, auth_file: AuthFile, host: str, path: str) -> Credentials | None:
+        content = auth_file.read()
+        if content is None:
+            return None
+        auths, helpers = content.auths or {}, content.cred_helpers or {}
+        for name in (*_names_of(host), _HUB_KEY) if host in _HUB_NAMES else (host,):
+            if helper := helpers.get(name):
+                return self._ask(helper, host)
+        entries = [auths.get(key) for key in _keys(host, path)] if not auth_file.is_bare else []
+        normalised = _normalised(auths, is_bare=auth_file.is_bare)
+        entries += [normalised.get(name) for name in _names_of(host)]
+        for entry in entries:
+            if entry is not None and (found := _credentials(entry, host, auth_file.path)) is not None:
                 return found
-        return self._helper(content.creds_store).get(_server(host)) if content.creds_store else None
+        return self._ask(content.creds_store, host) if content.creds_store else None
 
-    def _helper(self, name: str) -> CredentialHelper:
-        return self._helpers.setdefault(name, CredentialHelper(name))
+    def _ask(self, name: str, host: str) -> Credentials | None:
+        helper = self._helpers.setdefault(name, CredentialHelper(name))
+        # docker login and podman login call Docker Hub by different names
+        servers = (_HUB_KEY, _HUB) if host in _HUB_NAMES else (host,)
+        answers = (helper.get(server) for server in servers)
+        return next((each for each in answers if each is not None), None)
 
 
 def usual_files(environment: Mapping[str, str] = os.environ) -> list[AuthFile]:
@@ -136,11 +144,6 @@ def _names_of(host: str) -> tuple[str, ...]:
     return _HUB_NAMES if host in _HUB_NAMES else (host,)
 
 
-def _server(host: str) -> str:
-    """How helpers are asked for a host."""
-    return _HUB_KEY if host in _HUB_NAMES else host
-
-
 def _keys(host: str, path: str) -> Iterator[str]:
     """`host/namespace/repository`, `host/namespace`, and so on to `host`."""
     whole = f"{host}/{path}".rstrip("/")
@@ -149,36 +152,36 @@ def _keys(host: str, path: str) -> Iterator[str]:
         whole = whole.rpartition("/")[0]
 
 
-def _normalised(auths: Mapping[str, _Entry]) -> dict[str, _Entry]:
+def _normalised(auths: Mapping[str, _Entry], *, is_bare: bool) -> dict[str, _Entry]:
     """The entries by their hosts alone, without what Docker writes before and behind one."""
     found: dict[str, _Entry] = {}
     for key, entry in auths.items():
         scheme, separator, rest = key.partition("://")
         host, slash, _ = (rest if separator and scheme in ("http", "https") else key).partition("/")
-        if separator or not slash:  # without a scheme, a path is a namespace
+        if separator or not slash or is_bare:  # else a path is a namespace
             found.setdefault(host, entry)
     return found
 
 
-def _credentials(entry: _Entry, path: str) -> Credentials | None:
-    """The credentials in an entry, None for one that is only a marker. Raises StoreError."""
+def _credentials(entry: _Entry, host: str, path: str) -> Credentials | None:
+    """The credentials in an entry for a host, None for one that is only a marker. Raises StoreError."""
+    username, password = entry.username or "", entry.password or ""
+    if entry.auth:
+        try:
+            pair = base64.b64decode("".join(entry.auth.split()), validate=True).decode()
+        except (binascii.Error, ValueError):
+            raise StoreError(f"{path}: the auth of the entry for {host} is not base64") from None
+        username, colon, password = pair.partition(":")
+        if not colon:
+            raise StoreError(f"{path}: the auth of the entry for {host} has no colon")
     if entry.identity_token:
-        return Credentials(entry.username, "", entry.identity_token)
-    if entry.username:
-        return Credentials(entry.username, entry.password)
-    if not entry.auth:
-        return None
-    try:
-        pair = base64.b64decode(entry.auth, validate=True).decode()
-    except (binascii.Error, ValueError):
-        raise StoreError(f"{path}: an entry whose auth is not base64") from None
-    username, colon, password = pair.partition(":")
-    if not colon:
-        raise StoreError(f"{path}: an entry whose auth has no colon")
-    return Credentials(username, password.rstrip("\0"))
+        return Credentials(username, "", entry.identity_token)
+    return Credentials(username, password.rstrip("\0")) if username else None
 
 
 def given_credentials(text: str) -> Credentials:
-    """The credentials written `USER[:PASSWORD]`."""
+    """The credentials written `USER[:PASSWORD]`. Raises StoreError if there is no USER."""
     username, _, password = text.partition(":")
+    if not username:
+        raise StoreError("credentials are written USER[:PASSWORD], and there is no USER")
     return Credentials(username, password)

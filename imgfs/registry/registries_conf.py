@@ -1,18 +1,54 @@
 """Mirrors of registries, and which are insecure or blocked: registries.conf.
 
-Format: containers/image, containers-registries.conf(5), version 2. Short names are of no use for whole references.
+Format: containers/image, containers-registries.conf(5), version 2, and the lists of insecure and blocked registries of
+version 1. Short names are of no use for whole references.
 """
 
-import glob
 import os
 import tomllib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
 
 from imgfs.errors import StoreError
+from imgfs.registry.user_file import is_out_of_reach, read_user_file
 
-_LARGEST = 4 << 20
-_Table = Mapping[str, object]
+AUTH_FILES = "containers-auth.json"
+"""Stands in the list of helpers for the files with credentials."""
+
+_SYSTEM = "/etc/containers"
+
+
+class _MirrorTable(msgspec.Struct, rename="kebab"):
+    location: str = ""
+    insecure: bool = False
+    pull_from_mirror: Literal["", "all", "digest-only", "tag-only"] = ""
+
+
+class _RegistryTable(msgspec.Struct, rename="kebab"):
+    prefix: str = ""
+    location: str = ""
+    insecure: bool = False
+    blocked: bool = False
+    mirror_by_digest_only: bool = False
+    mirror: list[_MirrorTable] = []
+
+
+class _Hosts(msgspec.Struct, frozen=True):
+    registries: list[str] = []
+
+
+class _Version1(msgspec.Struct, frozen=True):
+    insecure: _Hosts = _Hosts()
+    block: _Hosts = _Hosts()
+
+
+class _File(msgspec.Struct, rename="kebab"):
+    registry: list[_RegistryTable] = []
+    credential_helpers: list[str] | None = None
+    registries: _Version1 = _Version1()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,129 +62,137 @@ class Mirror:
 
 @dataclass(frozen=True, slots=True)
 class Registry:
-    """What is said of the repositories that begin with `prefix`, which lie at `location`."""
+    """What the file at `path` says of the repositories that begin with `prefix`, which lie at `location`.
 
+    Of a prefix `*.HOST`, which is every host below that one, the location may be empty: they lie where they say.
+    """
+
+    path: str
     prefix: str
     location: str
-    is_insecure: bool
-    is_blocked: bool
-    mirrors: Sequence[Mirror]
+    is_insecure: bool = False
+    is_blocked: bool = False
+    mirrors: Sequence[Mirror] = ()
 
     def matches(self, name: str) -> bool:
-        """Whether a repository, `HOST/PATH`, is meant; a prefix `*.HOST` is any host below that one."""
+        """Whether a repository, `HOST/PATH`, is meant."""
         if self.prefix.startswith("*."):
-            host, _, path = self.prefix.partition("/")
-            own, _, rest = name.partition("/")
-            is_below = own.partition(":")[0].endswith(host[1:]) or own.endswith(host[1:])
-            return is_below and (not path or rest == path or rest.startswith(f"{path}/"))
+            return _without_port(name.partition("/")[0]).endswith(self.prefix[1:])
         return name == self.prefix or name.startswith(f"{self.prefix}/")
 
     def moved(self, name: str, location: str) -> str:
-        """The name of a repository at a location."""
+        """The name of a repository at a location. Of `*.HOST`, a port stays, as podman has it."""
+        if not location:
+            return name
         if self.prefix.startswith("*."):
-            return name if not location else f"{location}/{name.partition('/')[2]}"
+            return location + name[len(_without_port(name.partition("/")[0])) :]
         return location + name[len(self.prefix) :]
 
 
 class RegistriesConf:
-    """The tables of some files, later ones in place of earlier ones with the same prefix."""
+    """What some files say. Credentials are looked up in `helpers`, in their order."""
 
-    def __init__(self, registries: Mapping[str, Registry]) -> None:
+    def __init__(self, registries: Iterable[Registry] = (), helpers: Sequence[str] = (AUTH_FILES,)) -> None:
         # the longest prefix decides
-        self._registries = sorted(registries.values(), key=lambda each: len(each.prefix), reverse=True)
+        self._registries = sorted(registries, key=lambda each: len(each.prefix), reverse=True)
+        self.helpers = helpers
 
     def find(self, name: str) -> Registry | None:
         """What is said of a repository, `HOST/PATH`; None if nothing is."""
         return next((each for each in self._registries if each.matches(name)), None)
 
 
-def read_registries_conf(environment: Mapping[str, str] = os.environ) -> RegistriesConf:
-    """What the files say that podman and skopeo read. Raises StoreError naming a file that is wrong."""
+def read_registries_conf(
+    environment: Mapping[str, str] = os.environ, system: str = _SYSTEM
+) -> RegistriesConf:
+    """What the files say that podman and skopeo read; `system` is the folder of the machine's.
+
+    Later files replace tables of earlier ones with the same prefix. Raises StoreError naming a file that is wrong.
+    """
     found: dict[str, Registry] = {}
-    for path, is_required in _files(environment):
-        for table in _tables(_read(path, is_required=is_required), path):
-            registry = _registry(table, path)
-            found[registry.prefix] = registry
-    return RegistriesConf(found)
-
-
-def _files(environment: Mapping[str, str]) -> Iterator[tuple[str, bool]]:
+    helpers: Sequence[str] = ()
     only = environment.get("CONTAINERS_REGISTRIES_CONF") or environment.get("REGISTRIES_CONFIG_PATH")
-    if only:
-        yield only, True
-        return
-    home = environment.get("HOME") or os.path.expanduser("~")
-    user = f"{environment.get('XDG_CONFIG_HOME') or f'{home}/.config'}/containers"
+    for path in _paths(environment, system, only):
+        document = _read(path, is_required=path == only)
+        own: dict[str, Registry] = {}
+        for each in _registries(document, path):
+            own.setdefault(each.prefix, each)
+        found |= own
+        if document.credential_helpers is not None:
+            helpers = document.credential_helpers
+    return RegistriesConf(found.values(), helpers or (AUTH_FILES,))
+
+
+def _paths(environment: Mapping[str, str], system: str, only: str | None) -> list[str]:
+    # podman does not look at XDG_CONFIG_HOME here
+    user = f"{environment.get('HOME') or os.path.expanduser('~')}/.config/containers"
     own = f"{user}/registries.conf"
-    yield (own if os.path.exists(own) else "/etc/containers/registries.conf"), False
-    for folder in ("/etc/containers", user):
-        yield from (
-            (path, False) for path in sorted(glob.glob(f"{glob.escape(folder)}/registries.conf.d/*.conf"))
-        )
+    if only:
+        return [only, *_below(system), *_below(user)]
+    if os.path.exists(own):
+        return [own, *_below(user)]
+    return [f"{system}/registries.conf", *_below(system), *_below(user)]
 
 
-def _read(path: str, *, is_required: bool) -> _Table:
+def _below(folder: str) -> list[str]:
+    """The files in the folder `registries.conf.d` of a folder."""
+    folder = f"{folder}/registries.conf.d"
     try:
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST + 1)
+        return [f"{folder}/{name}" for name in sorted(os.listdir(folder)) if name.endswith(".conf")]
     except (FileNotFoundError, NotADirectoryError):
-        if is_required:
-            raise StoreError(f"{path}: there is no such file") from None
-        return {}
+        return []
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from None
-    if len(data) > _LARGEST:
-        raise StoreError(f"{path}: too large for a list of registries")
+        if is_out_of_reach(error, folder):
+            return []
+        raise StoreError(f"{folder}: {error.strerror}") from None
+
+
+def _read(path: str, *, is_required: bool) -> _File:
+    data = read_user_file(path, is_required=is_required) or b""
     try:
-        return tomllib.loads(data.decode())
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError, RecursionError) as error:
+        return msgspec.convert(tomllib.loads(data.decode()), _File)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise StoreError(f"{path}: {error}") from None
+    except RecursionError:
+        raise StoreError(f"{path}: nested too deeply") from None
 
 
-def _tables(document: _Table, path: str) -> list[_Table]:
-    tables = document.get("registry", [])
-    if not isinstance(tables, list) or not all(isinstance(each, dict) for each in tables):
-        raise StoreError(f"{path}: its registry tables are written [[registry]]")
-    return tables
+def _registries(document: _File, path: str) -> list[Registry]:
+    tables = [_registry(table, path) for table in document.registry]
+    blocked = document.registries.block.registries
+    insecure = document.registries.insecure.registries
+    return tables + [
+        Registry(path, host, host, is_insecure=host in insecure, is_blocked=host in blocked)
+        for host in dict.fromkeys([*blocked, *insecure])
+    ]
 
 
-def _registry(table: _Table, path: str) -> Registry:
-    location = _text(table, "location", path)
-    prefix = _text(table, "prefix", path) or location
-    if not prefix or (not location and not prefix.startswith("*.")):
+def _registry(table: _RegistryTable, path: str) -> Registry:
+    location = _place(table.location, path)
+    prefix = _place(table.prefix, path) or location
+    is_wildcard = prefix.startswith("*.")
+    if not prefix or (not location and not is_wildcard):
         raise StoreError(f"{path}: a [[registry]] has no location")
-    mirrors = table.get("mirror", [])
-    if not isinstance(mirrors, list) or not all(isinstance(each, dict) for each in mirrors):
-        raise StoreError(f"{path}: the mirrors of {prefix} are written [[registry.mirror]]")
-    only = "digest-only" if _flag(table, "mirror-by-digest-only", path) else "all"
-    return Registry(
-        prefix.rstrip("/"),
-        location.rstrip("/"),
-        _flag(table, "insecure", path),
-        _flag(table, "blocked", path),
-        [_mirror(each, path, only) for each in mirrors],
-    )
+    if is_wildcard and any(sign in prefix for sign in "/@:"):
+        raise StoreError(f"{path}: {prefix!r} is more than *.HOST")
+    usual = "digest-only" if table.mirror_by_digest_only else "all"
+    mirrors = []
+    for mirror in table.mirror:
+        if not mirror.location:
+            raise StoreError(f"{path}: a [[registry.mirror]] of {prefix} has no location")
+        if table.mirror_by_digest_only and mirror.pull_from_mirror:
+            raise StoreError(f"{path}: {prefix}: pull-from-mirror has no place beside mirror-by-digest-only")
+        where = _place(mirror.location, path)
+        mirrors.append(Mirror(where, mirror.insecure, mirror.pull_from_mirror or usual))
+    return Registry(path, prefix, location, table.insecure, table.blocked, mirrors)
 
 
-def _mirror(table: _Table, path: str, usual: str) -> Mirror:
-    location = _text(table, "location", path)
-    pulls = _text(table, "pull-from-mirror", path) or usual
-    if not location or pulls not in ("all", "digest-only", "tag-only"):
-        raise StoreError(
-            f"{path}: a [[registry.mirror]] without a location, or with an unknown pull-from-mirror"
-        )
-    return Mirror(location.rstrip("/"), _flag(table, "insecure", path), pulls)
+def _place(text: str, path: str) -> str:
+    if text.startswith(("http://", "https://")):
+        raise StoreError(f"{path}: {text!r}: a location is written without http:// or https://")
+    return text.rstrip("/")
 
 
-def _text(table: _Table, key: str, path: str) -> str:
-    value = table.get(key, "")
-    if not isinstance(value, str):
-        raise StoreError(f"{path}: {key} is not a text")
-    return value
-
-
-def _flag(table: _Table, key: str, path: str) -> bool:
-    value = table.get(key, False)
-    if not isinstance(value, bool):
-        raise StoreError(f"{path}: {key} is neither true nor false")
-    return value
+def _without_port(host: str) -> str:
+    name, colon, port = host.rpartition(":")
+    return name if colon and port.isdigit() else host

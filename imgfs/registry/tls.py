@@ -2,15 +2,17 @@
 
 Format: containers/image, containers-certs.d(5), and Docker's documentation of /etc/docker/certs.d: a folder a host, in
 which `*.crt` are trusted, and `NAME.cert` with `NAME.key` is a certificate of one's own.
-Tried by the tests of the configuration.
 """
 
+import logging
 import os
 import ssl
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from functools import partial
 
 from imgfs.errors import StoreError
+
+logger = logging.getLogger("imgfs")
 
 
 def tls_context(folder: str | None, *, is_insecure: bool) -> ssl.SSLContext:
@@ -19,6 +21,8 @@ def tls_context(folder: str | None, *, is_insecure: bool) -> ssl.SSLContext:
     Raises StoreError naming a file that cannot be used.
     """
     context = ssl.create_default_context()
+    # Python 3.13 refuses certificates of one's own authority that every other client takes
+    context.verify_flags &= ~ssl.VERIFY_X509_STRICT
     if is_insecure:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE
@@ -43,17 +47,24 @@ def tls_context(folder: str | None, *, is_insecure: bool) -> ssl.SSLContext:
     return context
 
 
-def usual_folder(host: str, environment: Mapping[str, str] = os.environ) -> str | None:
-    """The folder of a host, written as `HOST[:PORT]`, the first that is there; None if none is."""
+def usual_folder(host: str, environment: Mapping[str, str] = os.environ, system: str = "/etc") -> str | None:
+    """The folder of a host, written as `HOST[:PORT]`, the first that is there; None if none is.
+
+    One that this user may not read is passed over, as podman does; `system` is the folder of the machine's.
+    """
+    # podman does not look at XDG_CONFIG_HOME here
     home = environment.get("HOME") or os.path.expanduser("~")
-    user = environment.get("XDG_CONFIG_HOME") or f"{home}/.config"
-    tops: Sequence[str] = (f"{user}/containers/certs.d", "/etc/containers/certs.d", "/etc/docker/certs.d")
-    folders = (os.path.join(top, host) for top in tops)
-    return next((folder for folder in folders if os.path.isdir(folder)), None)
+    tops = (f"{home}/.config/containers", f"{system}/containers", f"{system}/docker")
+    folders = (os.path.join(top, "certs.d", host) for top in tops)
+    folder = next((folder for folder in folders if os.path.isdir(folder)), None)
+    if folder is not None and not os.access(folder, os.R_OK | os.X_OK):
+        logger.info("%s is passed over: it may not be read", folder)
+        return None
+    return folder
 
 
 def _no_password() -> str:
-    """Stands for a question on the terminal, which nobody may be there to answer."""
+    """Stands for a question on the terminal, which a daemon has none of."""
     raise StoreError("the key has a password")
 
 

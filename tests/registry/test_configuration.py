@@ -1,7 +1,6 @@
-"""Certificates, proxies and options, as the configuration combines them."""
+"""Options and files, as the configuration combines them."""
 
 import ssl
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,32 +8,7 @@ import pytest
 from imgfs.errors import StoreError
 from imgfs.registry.configuration import Configuration, Credentials, Endpoint
 from imgfs.registry.reference import Repository
-from imgfs.registry.tls import tls_context, usual_folder
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, bytes]:
-    folder = tmp_path_factory.mktemp("certificate")
-    key, crt = folder / "key", folder / "crt"
-    subprocess.run(
-        [
-            "openssl",
-            "req",
-            "-x509",
-            "-newkey",
-            "rsa:2048",
-            "-nodes",
-            "-subj",
-            "/CN=r",
-            "-keyout",
-            key,
-            "-out",
-            crt,
-        ],
-        check=True,
-        capture_output=True,
-    )
-    return crt.read_bytes(), key.read_bytes()
+from tests.registry.helper_programs import write_helper
 
 
 @pytest.fixture(autouse=True)
@@ -44,8 +18,6 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "XDG_CONFIG_HOME",
         "DOCKER_CONFIG",
         "XDG_RUNTIME_DIR",
-        "https_proxy",
-        "no_proxy",
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
@@ -77,49 +49,80 @@ def test_credentials_of_the_command_line_go_before_those_of_files(home: Path) ->
     assert Configuration.load().credentials(endpoint) is None
 
 
-def test_the_folder_of_a_host_is_found_as_podman_finds_it(home: Path) -> None:
-    assert usual_folder("r:5000") is None
+def test_credentials_of_the_command_line_are_not_for_mirrors(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conf, path = home / "conf", home / "auth"
+    conf.write_text(
+        '[[registry]]\nlocation="r"\n[[registry.mirror]]\nlocation="m"\n[[registry.mirror]]\nlocation="r/copy"\n'
+        '[[registry]]\nprefix="moved"\nlocation="r"\n'
+    )
+    path.write_text('{"auths": {"m": {"username": "mirror", "password": "1"}}}')
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(conf))
+    configuration = Configuration.load(authfile=str(path), creds="me:2")
+
+    def names(host: str) -> list[tuple[str, str | None]]:
+        endpoints = configuration.endpoints(Repository(host, "x"), by_digest=False)
+        found = ((each.host, configuration.credentials(each)) for each in endpoints)
+        return [(host, each.username if each is not None else None) for host, each in found]
+
+    assert names("r") == [("m", "mirror"), ("r", "me"), ("r", "me")]
+    assert names("moved") == [("r", None)]
+
+
+def test_a_repository_is_changed_where_its_name_says(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    conf = home / "conf"
+    conf.write_text(
+        '[[registry]]\nprefix="r"\nlocation="inner"\ninsecure=true\n[[registry.mirror]]\nlocation="m"\n'
+        '[[registry]]\nlocation="b"\nblocked=true\n'
+    )
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(conf))
+    configuration = Configuration.load()
+    assert configuration.push_endpoint(Repository("r", "x")) == Endpoint("r", "x", True, False)
+    assert configuration.push_endpoint(Repository("s", "x")) == Endpoint("s", "x", False, False)
+    with pytest.raises(StoreError, match="b is blocked in"):
+        configuration.push_endpoint(Repository("b", "x"))
+
+
+def test_files_that_were_named_are_read_at_once(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(StoreError, match="none: there is no such file"):
+        Configuration.load(authfile=str(home / "none"))
+    monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "none"))
+    with pytest.raises(StoreError, match="none: there is no such file"):
+        Configuration.load()
+    (home / "auth").write_text("{}")
+    assert (
+        Configuration.load(authfile=str(home / "auth")).credentials(Endpoint("r", "x", False, False)) is None
+    )
+    monkeypatch.delenv("REGISTRY_AUTH_FILE")
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(home / "none"))
+    with pytest.raises(StoreError, match="none: there is no such file"):
+        Configuration.load()
+
+
+def test_helpers_of_registries_conf_are_asked(
+    home: Path, programs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (home / "conf").write_text('credential-helpers = ["mine"]\n')
+    write_helper(programs, "mine", """echo '{"Username": "me", "Secret": "s"}'""")
+    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(home / "conf"))
+    assert Configuration.load().credentials(Endpoint("r", "x", False, False)) == Credentials("me", "s")
+
+
+def test_a_context_is_made_once_for_a_host(home: Path) -> None:
+    configuration = Configuration.load()
+    safe, unsafe = Endpoint("r", "x", False, False), Endpoint("r", "x", True, False)
+    assert configuration.ssl_context(safe) is configuration.ssl_context(Endpoint("r", "y", False, True))
+    assert configuration.ssl_context(safe).verify_mode is ssl.CERT_REQUIRED
+    assert configuration.ssl_context(unsafe).verify_mode is ssl.CERT_NONE
+
+
+def test_a_folder_of_certificates_is_used(home: Path) -> None:
+    with pytest.raises(StoreError, match="none: No such file or directory"):
+        Configuration.load(cert_dir=str(home / "none")).ssl_context(Endpoint("r", "x", False, False))
     folder = home / ".config/containers/certs.d/r:5000"
     folder.mkdir(parents=True)
-    assert usual_folder("r:5000") == str(folder)
-
-
-def test_certificates_in_the_folder_are_used(tmp_path: Path, certificate: tuple[bytes, bytes]) -> None:
-    (tmp_path / "ca.crt").write_bytes(certificate[0])
-    (tmp_path / "me.cert").write_bytes(certificate[0])
-    (tmp_path / "me.key").write_bytes(certificate[1])
-    before = len(tls_context(None, is_insecure=False).get_ca_certs())
-    context = tls_context(str(tmp_path), is_insecure=False)
-    assert len(context.get_ca_certs()) == before + 1
-    assert context.verify_mode is ssl.CERT_REQUIRED
-    assert tls_context(str(tmp_path), is_insecure=True).verify_mode is ssl.CERT_NONE
-
-
-@pytest.mark.parametrize(
-    ("names", "why"),
-    [
-        (["me.cert"], "me.cert: its key me.key is missing"),
-        (["me.key"], "me.key: its certificate me.cert is missing"),
-        (["ca.crt"], "ca.crt: cannot be used as a certificate"),
-        (["me.cert", "me.key"], "me.cert: cannot be used as a certificate"),
-    ],
-)
-def test_what_is_wrong_in_the_folder_is_an_error_that_names_it(
-    tmp_path: Path, names: list[str], why: str
-) -> None:
-    for name in names:
-        (tmp_path / name).write_bytes(b"nonsense")
-    with pytest.raises(StoreError, match=why):
-        Configuration.load(cert_dir=str(tmp_path)).ssl_context(Endpoint("r", "x", False, False))
-    with pytest.raises(StoreError, match="No such file or directory"):
-        Configuration.load(cert_dir=str(tmp_path / "none")).ssl_context(Endpoint("r", "x", False, False))
-
-
-def test_a_proxy_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("https_proxy", "http://proxy.example:3128")
-    monkeypatch.setenv("no_proxy", "inner.example,127.0.0.1")
-    configuration = Configuration.load()
-    assert configuration.proxy("https://r.example/v2/") == "http://proxy.example:3128"
-    assert configuration.proxy("https://inner.example/v2/") is None
-    assert configuration.proxy("https://127.0.0.1:5000/v2/") is None
-    assert configuration.proxy("http://r.example/v2/") is None
+    (folder / "me.cert").write_text("nonsense")
+    with pytest.raises(StoreError, match=r"its key me\.key is missing"):
+        Configuration.load().ssl_context(Endpoint("r:5000", "x", False, False))
+    Configuration.load().ssl_context(Endpoint("r", "x", False, False))

@@ -1,15 +1,16 @@
 import base64
+import errno
 import json
-import logging
-import stat
+import os
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from imgfs.errors import StoreError
 from imgfs.registry.account import Credentials
-from imgfs.registry.credential_helper import CredentialHelper
 from imgfs.registry.credentials import AuthFile, CredentialStore, given_credentials, usual_files
+from tests.registry.helper_programs import write_helper
 
 
 def auth(pair: str) -> dict[str, str]:
@@ -19,20 +20,6 @@ def auth(pair: str) -> dict[str, str]:
 def store(path: Path, content: object, *, is_bare: bool = False) -> CredentialStore:
     path.write_text(json.dumps(content))
     return CredentialStore([AuthFile(str(path), is_bare=is_bare)])
-
-
-def helper(folder: Path, name: str, script: str) -> None:
-    path = folder / f"docker-credential-{name}"
-    path.write_text(f"#!/bin/sh\n{script}\n")
-    path.chmod(path.stat().st_mode | stat.S_IXUSR)
-
-
-@pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "bin"
-    folder.mkdir()
-    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
-    return folder
 
 
 def test_the_files_are_those_of_podman_and_docker_in_their_order(tmp_path: Path) -> None:
@@ -84,23 +71,27 @@ def test_keys_are_read_as_docker_writes_them(tmp_path: Path, key: str, host: str
     assert store(tmp_path / "auth", {"auths": {key: auth("me:secret")}}).find(host, "x") == Credentials(
         "me", "secret"
     )
+    assert store(tmp_path / "auth", {"auths": {key: {}}}).find(host, "x") is None
     bare = store(tmp_path / "bare", {key: auth("me:secret")}, is_bare=True)
     assert bare.find(host, "x") == Credentials("me", "secret")
 
 
 def test_an_identity_token_and_padding_are_read(tmp_path: Path) -> None:
     entry = auth("me:") | {"identitytoken": "token"}
-    assert store(tmp_path / "1", {"auths": {"r": entry}}).find("r", "x") == Credentials("", "", "token")
+    assert store(tmp_path / "1", {"auths": {"r": entry}}).find("r", "x") == Credentials("me", "", "token")
     assert store(tmp_path / "2", {"auths": {"r": auth("me:a:b\0\0")}}).find("r", "x") == Credentials(
         "me", "a:b"
     )
 
 
+def script(name: str) -> str:
+    """What a helper runs that knows every server by its name."""
+    return f'read -r server; echo "{{\\"Username\\": \\"{name}\\", \\"Secret\\": \\"$server\\"}}"'
+
+
 def test_a_helper_of_a_host_goes_before_entries_and_the_store_after(tmp_path: Path, programs: Path) -> None:
-    helper(programs, "one", 'read -r server; echo "{\\"Username\\": \\"one\\", \\"Secret\\": \\"$server\\"}"')
-    helper(
-        programs, "all", 'read -r server; echo "{\\"Username\\": \\"<token>\\", \\"Secret\\": \\"$server\\"}"'
-    )
+    write_helper(programs, "one", script("one"))
+    write_helper(programs, "all", script("<token>"))
     content = {
         "auths": {"r": auth("entry:1"), "s": auth("entry:2")},
         "credHelpers": {"r": "one"},
@@ -112,35 +103,36 @@ def test_a_helper_of_a_host_goes_before_entries_and_the_store_after(tmp_path: Pa
     assert found.find("docker.io", "x") == Credentials("", "", "https://index.docker.io/v1/")
 
 
-@pytest.mark.parametrize(
-    ("script", "why"),
-    [
-        ("echo credentials not found in native keychain; exit 1", ""),
-        ("echo secret; exit 1", "exit status 1"),
-        ("echo secret", "what it writes is not JSON"),
-        ("sleep 60", "it does not end within 0.5 s"),
-        ("exec /nowhere 2> /dev/null", "exit status 127"),
-    ],
-)
-def test_a_helper_that_has_nothing_is_passed_over(
-    programs: Path, caplog: pytest.LogCaptureFixture, script: str, why: str
-) -> None:
-    helper(programs, "odd", script)
-    odd = CredentialHelper("odd", patience=0.5)
-    with caplog.at_level(logging.DEBUG):
-        assert odd.get("r") is None
-        assert odd.get("r") is None
-    lines = [record.getMessage() for record in caplog.records]
-    assert lines == ([f"docker-credential-odd: {why}; going on without it"] if why else [])
+def test_a_helper_that_has_nothing_leaves_the_next_file_to_say(tmp_path: Path, programs: Path) -> None:
+    write_helper(programs, "one", "echo credentials not found in native keychain; exit 1")
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_text(json.dumps({"credHelpers": {"r": "one"}, "auths": {"r": auth("passed:over")}}))
+    second.write_text(json.dumps({"auths": {"r": auth("me:1")}}))
+    found = CredentialStore([AuthFile(str(first)), AuthFile(str(second))])
+    assert found.find("r", "x") == Credentials("me", "1")
 
 
-def test_a_helper_that_is_missing_or_badly_named_is_logged(
-    programs: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    assert CredentialHelper("missing").get("r") is None
-    assert CredentialHelper("../../bin/sh").get("r") is None
-    assert "No such file or directory" in caplog.text
-    assert "not the name of a program" in caplog.text
+@pytest.mark.parametrize("key", ["docker.io", "registry-1.docker.io", "https://index.docker.io/v1/"])
+def test_helpers_know_docker_hub_by_any_of_its_names(tmp_path: Path, programs: Path, key: str) -> None:
+    write_helper(programs, "hub", script("hub"))
+    found = store(tmp_path / "auth", {"credHelpers": {key: "hub"}})
+    assert found.find("docker.io", "x") == Credentials("hub", "https://index.docker.io/v1/")
+    write_helper(
+        programs, "hub", f'read -r server; test "$server" = docker.io || exit 1\n{script("hub")} < /dev/null'
+    )
+    assert found.find("docker.io", "x") == Credentials("hub", "")
+
+
+def test_helpers_are_asked_in_the_order_of_registries_conf(tmp_path: Path, programs: Path) -> None:
+    write_helper(programs, "all", script("all"))
+    path = tmp_path / "auth"
+    path.write_text(json.dumps({"auths": {"r": auth("file:1")}}))
+    files = [AuthFile(str(path))]
+    assert CredentialStore(files, ["all", "containers-auth.json"]).find("r", "x") == Credentials("all", "r")
+    after = CredentialStore(files, ["containers-auth.json", "all"])
+    assert after.find("r", "x") == Credentials("file", "1")
+    assert after.find("s", "x") == Credentials("all", "s")
+    assert CredentialStore(files, ["missing"]).find("r", "x") is None
 
 
 @pytest.mark.parametrize(
@@ -148,8 +140,13 @@ def test_a_helper_that_is_missing_or_badly_named_is_logged(
     [
         ("{", "not a JSON file with credentials"),
         ("[]", "not a JSON file with credentials"),
-        ('{"auths": {"r": {"auth": "!!!secret"}}}', "whose auth is not base64"),
-        ('{"auths": {"r": {"auth": "c2VjcmV0"}}}', "whose auth has no colon"),
+        ('{"auths": ["secret"]}', "not a JSON file with credentials"),
+        ('{"auths": {"r": "secret"}}', "not a JSON file with credentials"),
+        ('{"auths": {"r": {"auth": 5}}}', "not a JSON file with credentials"),
+        ('{"credHelpers": {"r": []}}', "not a JSON file with credentials"),
+        ('{"auths": ' * 100_000, "not a JSON file with credentials"),
+        ('{"auths": {"r": {"auth": "!!!secret"}}}', "the auth of the entry for r is not base64"),
+        ('{"auths": {"r": {"auth": "c2VjcmV0"}}}', "the auth of the entry for r has no colon"),
         (" " * (9 << 20), "too large"),
     ],
 )
@@ -164,10 +161,45 @@ def test_a_file_that_is_wrong_is_an_error_that_names_it(tmp_path: Path, content:
 
 
 def test_a_file_that_was_named_has_to_be_there(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match="there is no such file with credentials"):
+    with pytest.raises(StoreError, match="there is no such file"):
         CredentialStore([AuthFile(str(tmp_path / "none"), is_required=True)]).find("r", "x")
-    with pytest.raises(StoreError, match="directory"):
+    with pytest.raises(StoreError, match="a directory, not a file"):
         CredentialStore([AuthFile(str(tmp_path))]).find("r", "x")
+
+
+def test_what_a_user_may_not_read_is_an_error_unless_it_is_out_of_reach(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a user without XDG_RUNTIME_DIR where /run/containers is the administrator's."""
+
+    def refuse(*_: object) -> NoReturn:
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    there, out_of_reach = tmp_path / "auth", tmp_path / "below/auth"
+    there.write_text("{}")
+    monkeypatch.setattr("imgfs.registry.user_file.open", refuse, raising=False)
+    assert CredentialStore([AuthFile(str(out_of_reach))]).find("r", "x") is None
+    for path, is_required in ((there, False), (there, True), (out_of_reach, True)):
+        with pytest.raises(StoreError, match=f"^{path}: Permission denied$"):
+            CredentialStore([AuthFile(str(path), is_required)]).find("r", "x")
+
+
+def test_a_pipe_is_read_once(tmp_path: Path) -> None:
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "w") as file:
+        json.dump({"auths": {"r": auth("me:1")}}, file)
+    found = CredentialStore([AuthFile(f"/dev/fd/{reading}", is_required=True)])
+    for _ in range(2):
+        assert found.find("r", "x") == Credentials("me", "1")
+    os.close(reading)
+    assert found.find("r", "x") == Credentials("me", "1")
+
+
+def test_a_file_is_read_again_each_time(tmp_path: Path) -> None:
+    found = store(tmp_path / "auth", {"auths": {"r": auth("me:1")}})
+    assert found.find("r", "x") == Credentials("me", "1")
+    store(tmp_path / "auth", {"auths": {"r": auth("me:2")}})
+    assert found.find("r", "x") == Credentials("me", "2")
 
 
 def test_an_empty_file_has_nothing(tmp_path: Path) -> None:
@@ -180,3 +212,6 @@ def test_secrets_are_not_in_what_python_prints() -> None:
     assert given == Credentials("me", "sec:ret")
     assert "sec" not in repr(given)
     assert "tok" not in repr(Credentials("", "", "tok"))
+    for text in ("", ":secret"):
+        with pytest.raises(StoreError, match="there is no USER"):
+            given_credentials(text)

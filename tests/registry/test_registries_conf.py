@@ -6,12 +6,17 @@ from imgfs.errors import StoreError
 from imgfs.registry.configuration import Configuration, Endpoint
 from imgfs.registry.credentials import CredentialStore
 from imgfs.registry.reference import Repository
-from imgfs.registry.registries_conf import read_registries_conf
+from imgfs.registry.registries_conf import RegistriesConf, read_registries_conf
+
+
+def read(path: Path) -> RegistriesConf:
+    environment = {"CONTAINERS_REGISTRIES_CONF": str(path), "HOME": str(path.parent / "home")}
+    return read_registries_conf(environment, str(path.parent / "system"))
 
 
 def endpoints(path: Path, text: str, name: str, *, by_digest: bool = False) -> list[Endpoint]:
     path.write_text(text)
-    registries = read_registries_conf({"CONTAINERS_REGISTRIES_CONF": str(path)})
+    registries = read(path)
     host, _, rest = name.partition("/")
     found = Configuration(registries, CredentialStore([]))
     return list(found.endpoints(Repository(host, rest), by_digest=by_digest))
@@ -39,7 +44,7 @@ location = "r.example"
 
 def test_mirrors_come_first_and_the_longest_prefix_decides(tmp_path: Path) -> None:
     path = tmp_path / "conf"
-    primary = Endpoint("inner.example:5000", "t/app", True, False)
+    primary = Endpoint("inner.example:5000", "t/app", True, True)
     assert endpoints(path, MIRRORS, "r.example/team/app") == [
         Endpoint("one.example", "app", False, True),
         Endpoint("three.example", "app", False, True),
@@ -71,44 +76,105 @@ def test_a_wildcard_is_any_host_below(tmp_path: Path) -> None:
     assert endpoints(tmp_path / "c", text, "example/x") == [Endpoint("example", "x", False, False)]
     moved = '[[registry]]\nprefix="*.example"\nlocation="proxy.example/all"\n'
     assert endpoints(tmp_path / "c", moved, "a.example/x/y") == [
-        Endpoint("proxy.example", "all/x/y", False, False)
+        Endpoint("proxy.example", "all/x/y", False, True)
+    ]
+    mirrored = f'{text}[[registry.mirror]]\nlocation="m.test"\n'
+    assert endpoints(tmp_path / "c", mirrored, "a.example:5000/x") == [
+        Endpoint("m.test:5000", "x", False, True),
+        Endpoint("a.example:5000", "x", True, False),
     ]
 
 
 def test_a_blocked_registry_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(StoreError, match=r"docker://r\.example/x: the registry is blocked"):
-        endpoints(tmp_path / "c", '[[registry]]\nlocation="r.example"\nblocked=true\n', "r.example/x")
+    text = """
+[[registry]]
+location = "r.example"
+blocked = true
+[[registry]]
+prefix = "moved.example"
+location = "r.example/a"
+[[registry]]
+location = "mirrored.example"
+[[registry.mirror]]
+location = "r.example"
+"""
+    for name in ("r.example/x", "moved.example/x"):
+        with pytest.raises(StoreError, match=r"docker://r\.example/.*x: r\.example is blocked in .*/c$"):
+            endpoints(tmp_path / "c", text, name)
+    assert [each.host for each in endpoints(tmp_path / "c", text, "mirrored.example/x")] == [
+        "mirrored.example"
+    ]
+
+
+def test_lists_of_version_1_are_read(tmp_path: Path) -> None:
+    text = '[registries.insecure]\nregistries=["i"]\n[registries.block]\nregistries=["b"]\n'
+    assert endpoints(tmp_path / "c", text, "i/x") == [Endpoint("i", "x", True, False)]
+    with pytest.raises(StoreError, match="docker://b/x: b is blocked"):
+        endpoints(tmp_path / "c", text, "b/x")
+
+
+def test_the_first_table_of_a_file_counts(tmp_path: Path) -> None:
+    text = '[[registry]]\nlocation="r"\ninsecure=true\n[[registry]]\nprefix="r"\nlocation="other"\n'
+    assert [each.host for each in endpoints(tmp_path / "c", text, "r/x")] == ["r"]
+
+
+def table(location: str, more: str = "") -> str:
+    return f'{more}\n[[registry]]\nprefix="r.example"\nlocation="{location}"\n'
 
 
 def test_files_are_read_in_the_order_of_podman(tmp_path: Path) -> None:
-    folder = tmp_path / ".config/containers"
-    (folder / "registries.conf.d").mkdir(parents=True)
-    (folder / "registries.conf").write_text('[[registry]]\nlocation="r.example"\ninsecure=true\n')
-    (folder / "registries.conf.d/10.conf").write_text(
-        '[[registry]]\nprefix="r.example"\nlocation="ten.example"\n'
-    )
-    (folder / "registries.conf.d/20.conf").write_text(
-        '[[registry]]\nprefix="r.example"\nlocation="twenty.example"\n'
-    )
-    found = read_registries_conf({"HOME": str(tmp_path)}).find("r.example/x")
-    assert found is not None
-    assert (found.location, found.is_insecure) == ("twenty.example", False)
-    assert read_registries_conf({"CONTAINERS_REGISTRIES_CONF": "/dev/null"}).find("r.example/x") is None
+    system, user = tmp_path / "system", tmp_path / "home/.config/containers"
+    environment = {"HOME": str(tmp_path / "home"), "XDG_CONFIG_HOME": str(tmp_path / "nowhere")}
+    only = tmp_path / "only"
+
+    def found() -> tuple[str, list[str]]:
+        conf = read_registries_conf(environment, str(system))
+        registry = conf.find("r.example/x")
+        return registry.location if registry is not None else "", list(conf.helpers)
+
+    assert found() == ("", ["containers-auth.json"])
+    for path, text, location in (
+        (system / "registries.conf", table("main", 'credential-helpers=["one", "two"]'), "main"),
+        (system / "registries.conf.d/20.conf", table("20"), "20"),
+        (system / "registries.conf.d/10.conf", table("10"), "20"),
+        (system / "registries.conf.d/30.txt", table("30"), "20"),
+        (user / "registries.conf.d/01.conf", table("own"), "own"),
+    ):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text)
+        assert found() == (location, ["one", "two"])
+    only.write_text("")
+    environment["CONTAINERS_REGISTRIES_CONF"] = str(only)
+    assert found() == ("own", ["containers-auth.json"])
+    (user / "registries.conf.d/01.conf").unlink()
+    assert found() == ("20", ["containers-auth.json"])
+    del environment["CONTAINERS_REGISTRIES_CONF"]
+    (user / "registries.conf").write_text("")
+    assert found() == ("", ["containers-auth.json"])
 
 
 @pytest.mark.parametrize(
     ("text", "why"),
     [
         ("[[registry", "Expected"),
-        ("registry = 1", "written \\[\\[registry\\]\\]"),
+        ("registry = 1", r"Expected `array`, got `int` - at `\$.registry`"),
+        ("x = " + "[" * 5000, "nested too deeply"),
         ("[[registry]]\nblocked=true\n", "no location"),
-        ('[[registry]]\nlocation=["r"]\n', "location is not a text"),
-        ('[[registry]]\nlocation="r"\ninsecure="yes"\n', "insecure is neither true nor false"),
-        ('[[registry]]\nlocation="r"\nmirror=1\n', "mirrors of r"),
-        ('[[registry]]\nlocation="r"\n[[registry.mirror]]\n', "without a location"),
+        ('[[registry]]\nprefix="r"\n', "no location"),
+        ('[[registry]]\nlocation=["r"]\n', "Expected `str`"),
+        ('[[registry]]\nlocation="https://r"\n', "without http"),
+        ('[[registry]]\nprefix="*.r/x"\n', r"more than \*\.HOST"),
+        ('[[registry]]\nlocation="r"\ninsecure="yes"\n', "Expected `bool`"),
+        ('[[registry]]\nlocation="r"\nmirror=1\n', "Expected `array`"),
+        ('[[registry]]\nlocation="r"\n[[registry.mirror]]\n', "mirror.* of r has no location"),
         (
             '[[registry]]\nlocation="r"\n[[registry.mirror]]\nlocation="m"\npull-from-mirror="x"\n',
-            "pull-from-mirror",
+            "Invalid enum value 'x' - at .*mirror",
+        ),
+        (
+            '[[registry]]\nlocation="r"\nmirror-by-digest-only=true\n'
+            '[[registry.mirror]]\nlocation="m"\npull-from-mirror="all"\n',
+            "pull-from-mirror has no place beside",
         ),
     ],
 )
