@@ -62,6 +62,7 @@ def _described(named: ChosenImage, config: _Fields) -> _Fields:
     listed = Listed.of(snapshot, image, snapshot.tags_of(image.id))
     manifest = listed.manifest()
     updated = filter(None, (source.last_updated(image.id) for source in listed.sources))
+    layers = _layers(named, manifest)
     variant = {"Variant": image.variant} if image.variant else {}
     return {
         "Id": image.id,
@@ -77,20 +78,20 @@ def _described(named: ChosenImage, config: _Fields) -> _Fields:
         "Architecture": image.architecture,
         **variant,
         "Os": image.os,
-        "Size": listed.size,
+        "Size": listed.size if listed.size is not None else _stored_size(layers),
         "RootFS": {"Type": "layers", "Layers": image.diff_ids},
         "Metadata": {"LastTagTime": next((moment.isoformat() for moment in updated), None)},
         "Digest": Digest.of(manifest) if manifest is not None else None,
         "Children": snapshot.children.get(image.id, []),
         "Sources": [utf8(source.reference) for source in listed.sources],
-        "Layers": _layers(named, manifest),
+        "Layers": layers,
         "History": config.get("history", []),
         "ImageConfig": config,
     }
 
 
 def _layers(named: ChosenImage, manifest: bytes | None) -> list[_Fields]:
-    """Each layer, lowest first: its size if it is known, and whether its bytes were compared with its diff ID."""
+    """Each layer, lowest first: its sizes if they are known, and whether its bytes were compared with its diff ID."""
     stack, described = named.layers, _descriptors(named.image, manifest)
     found: list[_Fields] = []
     for number, (diff_id, chain_id) in enumerate(zip(stack.diff_ids, stack.chain_ids, strict=True)):
@@ -103,10 +104,18 @@ def _layers(named: ChosenImage, manifest: bytes | None) -> list[_Fields]:
                 "Digest": descriptor.digest if descriptor else stored,
                 "MediaType": descriptor.media_type if descriptor else None,
                 "Size": stack.look_for_size_of(number),
+                "StoredSize": descriptor.size if descriptor else None,
                 "Verified": is_verified,
             }
         )
     return found
+
+
+def _stored_size(layers: list[_Fields]) -> int | None:
+    """What layers take where they are stored, None if that is not known of one."""
+    sizes = [layer["StoredSize"] for layer in layers]
+    known = [size for size in sizes if isinstance(size, int)]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def _descriptors(image: Image, manifest: bytes | None) -> list[Descriptor] | None:

@@ -97,6 +97,9 @@ _READING = (
 )
 """Commands that write nothing where a user says, so that what may not be opened is a source."""
 
+_OPENING = (*(set(_READING) - {"ps", "drift"}), *_WRITING, "mount")
+"""Commands that take images of registries."""
+
 _OTHERS_CALL_IT = {
     "ls": ("images", "image", "list", "dir"),
     "layers": ("history", "dive", "du"),
@@ -136,6 +139,10 @@ class _Group(click.Group):
             near = near or difflib.get_close_matches(args[0], _COMMANDS, 3)
             if near:
                 ctx.fail(f"No such command {args[0]!r}; did you mean {' or '.join(near)}?")
+        if args and args[0] in _OPENING:
+            from imgfs.cli.reaching import with_values
+
+            args = with_values(args)
         return super().resolve_command(ctx, args)
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -147,14 +154,19 @@ class _Group(click.Group):
             return None
         module, _, name = place.partition(".")
         command: click.Command = getattr(import_module(f"imgfs.cli.{module}"), name)
+        if cmd_name in _OPENING:
+            from imgfs.cli.reaching import add_registry_options  # here, as not every command needs it
+
+            add_registry_options(command, is_copy=cmd_name == "copy")
         return command
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
 @click.version_option(__version__, "-V", "--version", message="%(prog)s %(version)s")
+@click.option("-v", "--verbose", is_flag=True, help="Log what is done, such as each request to a registry.")
 @click.option("--debug", is_flag=True, help="Log details, and tracebacks of unexpected errors.")
 @color_option
-def imgfs(debug: bool) -> None:
+def imgfs(verbose: bool, debug: bool) -> None:
     """Show container images as files, without running, unpacking or saving them.
 
     \b
@@ -169,6 +181,8 @@ def imgfs(debug: bool) -> None:
       containerd:[ROOT][#NAMESPACE]
                              images of containerd (default: /var/lib/containerd)
       PATH                   any of these, recognised by its contents
+      docker://HOST/REPO[:TAG|@DIGEST]
+                             an image of a registry (see imgfs help registries)
 
     An IMAGE is a name or an ID, or a SOURCE with one: docker:NAME, oci:PATH:TAG,
     FILE:NAME (see imgfs help images).
@@ -179,7 +193,7 @@ def imgfs(debug: bool) -> None:
       imgfs layers docker:app:1
       imgfs mount docker: containerd: /mnt
     """  # click expects the control character
-    log_to_stderr(logging.DEBUG if debug else logging.WARNING)
+    log_to_stderr(logging.DEBUG if debug else logging.INFO if verbose else logging.WARNING)
     color_by_default(click.get_current_context())
 
 

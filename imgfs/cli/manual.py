@@ -15,7 +15,11 @@ from imgfs.version import __version__
 
 PAGES = {
     "imgfs.1": ("imgfs", "container images as files", ("images", "cache", "json", "python", "changes")),
-    "imgfs-sources.7": ("imgfs-sources", "where imgfs reads images from", ("sources", "tars", "trust")),
+    "imgfs-sources.7": (
+        "imgfs-sources",
+        "where imgfs reads images from",
+        ("sources", "registries", "tars", "trust"),
+    ),
     "mount.imgfs.8": ("mount.imgfs", "mount container images as files", ("mount",)),
 }
 """The man pages: name, description, and the topics that they have."""

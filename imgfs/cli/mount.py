@@ -2,25 +2,31 @@
 
 import logging
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import closing
 from dataclasses import replace
 from threading import Timer
+from typing import TYPE_CHECKING
 
 import click
 
 from imgfs.cli.messages import tell
 from imgfs.cli.notify import notify
-from imgfs.cli.opening import cache, cache_size_option, opened
+from imgfs.cli.opening import cache, cache_size_option, opened, registries
+from imgfs.cli.reaching import give
 from imgfs.cli.remedies import check_fuse, mount_as_root, remedy
 from imgfs.errors import InvalidOption, MountError
 from imgfs.layers.background import BackgroundVerifier
+from imgfs.registry.reference import is_registry_reference
 from imgfs.sources import SCHEMES
 from imgfs.sources.image_reference import parse_source
 from imgfs.sources.lookup import as_source
 from imgfs.sources.reference import split_tag
 from imgfs.sources.union import Union
 from imgfs.view import RootDirectory, ViewOptions
+
+if TYPE_CHECKING:
+    from imgfs.mount import MountOptions
 
 logger = logging.getLogger("imgfs")
 
@@ -61,7 +67,12 @@ def mount(
                             lead to this machine, or as leading inside
       noxattr               show no extended attributes: ls -l is faster
       size=exact|lazy       whether a stat of a tar of unknown size waits for
-                            the size, or shows 0
+                            the size, or shows 0 (default: exact, but of
+                            registries lazy)
+      offline, platform=OS/ARCH[/VARIANT], tls-verify=BOOL,
+      authfile=FILE, cert-dir=DIR, toc=never|tarsplit|any
+                            how registries are reached, see imgfs help
+                            registries
 
     The exit status is 2 for wrong usage and unknown options, and 32 for any other error, as of mount.
 
@@ -70,6 +81,7 @@ def mount(
       imgfs mount docker:app:1 /mnt
       imgfs mount -o symlinks=inside docker: containerd: /mnt
       sudo imgfs mount -o allow_other,uid=1000 docker: /mnt
+      imgfs mount docker://localhost:5000/app:1 /mnt
     """
     try:
         from imgfs.mount import (  # here, as all other commands work without libfuse
@@ -85,6 +97,7 @@ def mount(
         parsed = parse_options(text)
     except InvalidOption as error:
         raise click.UsageError(str(error)) from None
+    give(click.get_current_context(), _of_registries(parsed))
     parsed = replace(parsed, fsname=parsed.fsname or ",".join(map(_with_whole_path, sources)))
     if not mountpoint:
         raise click.UsageError("MOUNTPOINT is empty")
@@ -111,12 +124,14 @@ def mount(
                     _check_cover(target, folder, source.reference)
             _check_cover(target, cache().folder, "the cache")
             view = ViewOptions(verbatim_tar=parsed.verbatim_tar, links_inside=parsed.links_inside)
-            root = RootDirectory(union, view, cache().of(union.writers))
+            root = RootDirectory(union, view, cache().of(union.writers), registries().stats)
+            is_remote = any(is_registry_reference(source.reference) for source in union.sources)
+            lazy_size = is_remote if parsed.lazy_size is None else parsed.lazy_size
             try:
                 serve(
                     root,
                     target,
-                    parsed,
+                    replace(parsed, lazy_size=lazy_size),
                     polls=union.refreshers,
                     vanished=root.vanished,
                     usage=root.usage,
@@ -137,6 +152,19 @@ def mount(
         background(lambda ready: run(lambda _: ready()), log_file)
 
 
+def _of_registries(options: "MountOptions") -> Mapping[str, object]:
+    """What the options say of registries, by the names that other commands have for it."""
+    said = {
+        "authfile": options.authfile,
+        "cert_dir": options.cert_dir,
+        "tls_verify": options.tls_verify,
+        "platform": options.platform,
+        "offline": options.is_offline or None,
+        "toc": options.toc,
+    }
+    return {name: value for name, value in said.items() if value is not None}
+
+
 def _end_anyway() -> None:
     """End the process although files are open, as closing them hangs with their source."""
     logger.warning("a source hangs: ending without closing its files")
@@ -147,6 +175,8 @@ def _end_anyway() -> None:
 def _with_whole_path(reference: str) -> str:
     """A source as it is shown to processes that may have another working directory."""
     parsed = parse_source(reference, SCHEMES)
+    if is_registry_reference(reference):
+        return reference
     scheme, colon, place = reference.partition(":")
     if parsed.source == f"{scheme}:" or (parsed.source is None and as_source(parsed) is None):
         return reference  # the name of an image

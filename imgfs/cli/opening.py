@@ -8,6 +8,7 @@ import click
 
 from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.cli.messages import progress_bar
+from imgfs.cli.reaching import registries_given
 from imgfs.cli.remedies import explained, remedy
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
@@ -67,10 +68,10 @@ def cache() -> Cache:
 
 def registries() -> Registries:
     """How this command reaches registries; the same object at each call."""
-    meta = click.get_current_context().meta
-    if _REGISTRIES not in meta:
-        meta[_REGISTRIES] = Registries(cache())
-    found: Registries = meta[_REGISTRIES]
+    context = click.get_current_context()
+    if _REGISTRIES not in context.meta:
+        context.meta[_REGISTRIES] = registries_given(context, cache())
+    found: Registries = context.meta[_REGISTRIES]
     return found
 
 

@@ -2,7 +2,7 @@
 
 from importlib.resources import files
 
-TOPICS = ("images", "mount", "sources", "tars", "cache", "trust", "json", "python", "changes")
+TOPICS = ("images", "mount", "sources", "registries", "tars", "cache", "trust", "json", "python", "changes")
 """The topics, in the order in which to read them."""
 
 

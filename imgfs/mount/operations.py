@@ -71,7 +71,7 @@ class Operations(pyfuse3.Operations):
         self._root = root
         self._usage = usage
         self._attributes = Attributes(options)
-        self._lazy_size = options.lazy_size
+        self._lazy_size = bool(options.lazy_size)
         self._no_xattrs = options.no_xattrs
         self._inodes = Inodes(root)
         self._workers = Workers()
@@ -118,10 +118,7 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def getattr(self, inode: int, ctx: pyfuse3.RequestContext) -> pyfuse3.EntryAttributes:
-        held = self._inodes[inode]
-        if isinstance(held, NodeTable) and self._lazy_size and self._inodes.number(held.top()) == inode:
-            return self._known(held.top(), inode)
-        node = await self._node(inode)
+        node = self._unloaded_top(inode) or await self._node(inode)
         if isinstance(node, File) and node.known_size is None:
             return self._attributes.of(node, inode, await self._size(node))
         return self._known(node, inode)
@@ -233,7 +230,7 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def _getxattr(self, inode: int, name: bytes) -> bytes:
-        value = (await self._node(inode)).xattrs.get(name)
+        value = (self._unloaded_top(inode) or await self._node(inode)).xattrs.get(name)
         if value is None:
             raise pyfuse3.FUSEError(pyfuse3.ENOATTR)
         return value
@@ -241,12 +238,19 @@ class Operations(pyfuse3.Operations):
     @_guarded
     async def listxattr(self, inode: int, ctx: pyfuse3.RequestContext) -> Sequence[bytes]:
         self._refuse_xattrs()
-        return list((await self._node(inode)).xattrs)
+        return list((self._unloaded_top(inode) or await self._node(inode)).xattrs)
 
     def _refuse_xattrs(self) -> None:
         """With `noxattr`, fail in the way that keeps the kernel from asking again, for any file."""
         if self._no_xattrs:
             raise pyfuse3.FUSEError(errno.ENOSYS)
+
+    def _unloaded_top(self, inode: int) -> Node | None:
+        """With `size=lazy`, what stands for the top of a table that is not loaded, if the number is that of one."""
+        held = self._inodes[inode]
+        if not self._lazy_size or not isinstance(held, NodeTable):
+            return None
+        return held.top() if self._inodes.number(held.top()) == inode else None
 
     async def _node(self, inode: int) -> Node:
         """The node with a number; loads its table first if it is not loaded."""

@@ -1,10 +1,14 @@
 """The options of `-o`, written as mount(8) and sshfs take them."""
 
 import difflib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
-from imgfs.errors import InvalidOption
+from imgfs.errors import InvalidImage, InvalidOption
+from imgfs.layers.toc_layer import TocUse
+from imgfs.store.platform import Platform
 
 _NO_ID = 0xFFFF_FFFF  # chown(2) takes it as "unchanged", so it is no user or group
 _ALWAYS = ("ro", "nosuid", "nodev")
@@ -17,8 +21,11 @@ _ACCEPTED = (
 
 @dataclass(frozen=True, slots=True)
 class MountOptions:
-    """How the tree is shown. `umask` removes permissions; `lazy_size` shows a size as 0 while it is unknown;
-    with `no_xattrs` no file has extended attributes, which saves the kernel from asking for them.
+    """How the tree is shown. `umask` removes permissions; `lazy_size` shows a size as 0 while it is unknown, None if
+    nothing is said of that; with `no_xattrs` no file has extended attributes, which saves the kernel from asking.
+
+    `authfile`, `cert_dir`, `tls_verify`, `platform`, `is_offline` and `toc` are how registries are
+    reached.
 
     `uid` and `gid` own everything. Without them, files of images have the owners recorded in the image, and all else
     belongs to the user who mounts. `fsname` is the source that mount(8) and df(1) show, any text.
@@ -31,9 +38,15 @@ class MountOptions:
     umask: int = 0
     fsname: str = ""
     verbatim_tar: bool = False
-    lazy_size: bool = False
+    lazy_size: bool | None = None
     no_xattrs: bool = False
     links_inside: bool = False
+    authfile: str | None = None
+    cert_dir: str | None = None
+    tls_verify: bool | None = None
+    platform: Platform | None = None
+    is_offline: bool = False
+    toc: TocUse | None = None
 
     @property
     def for_kernel(self) -> set[str]:
@@ -54,7 +67,7 @@ def parse_options(text: str) -> MountOptions:
             try:
                 key, convert = _VALUES[name]
                 chosen[key] = convert(value)
-            except (ValueError, KeyError):
+            except (ValueError, KeyError, InvalidImage):
                 known = f" ({name} is {' or '.join(_WORDS[name])})" if name in _WORDS else ""
                 raise InvalidOption(f"invalid value for option {name}: {value!r}{known}") from None
         elif name in _FLAGS and not equals:
@@ -105,11 +118,18 @@ def _octal(text: str) -> int:
     return value
 
 
-_FLAGS = {"allow_other": "allow_other", "noexec": "noexec", "noxattr": "no_xattrs"}
-_WORDS = {
+_FLAGS = {
+    "allow_other": "allow_other",
+    "noexec": "noexec",
+    "noxattr": "no_xattrs",
+    "offline": "is_offline",
+}
+_WORDS: dict[str, dict[str, Any]] = {
     "tar": {"joined": False, "verbatim": True},
     "size": {"exact": False, "lazy": True},
     "symlinks": {"asis": False, "inside": True},
+    "tls-verify": {"true": True, "false": False},
+    "toc": {str(use): use for use in TocUse},
 }
 _VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
     "uid": ("uid", _number),
@@ -119,4 +139,9 @@ _VALUES: dict[str, tuple[str, Callable[[str], object]]] = {
     "tar": ("verbatim_tar", _WORDS["tar"].__getitem__),
     "size": ("lazy_size", _WORDS["size"].__getitem__),
     "symlinks": ("links_inside", _WORDS["symlinks"].__getitem__),
+    "tls-verify": ("tls_verify", _WORDS["tls-verify"].__getitem__),
+    "toc": ("toc", TocUse),
+    "authfile": ("authfile", os.path.abspath),
+    "cert-dir": ("cert_dir", os.path.abspath),
+    "platform": ("platform", Platform.parse),
 }

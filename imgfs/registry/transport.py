@@ -18,7 +18,6 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, SSLError
 
-from imgfs.blob import Blob, BlobStream, MemoryBlob
 from imgfs.errors import StoreError
 from imgfs.registry.configuration import Configuration, Endpoint
 from imgfs.registry.stats import Stats
@@ -160,7 +159,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | Blob | None = None,
+        body: bytes | None = None,
         *,
         is_insecure: bool = False,
         blob: str | None = None,
@@ -173,7 +172,6 @@ class Transport:
         """
         parts = urlsplit(url)
         host = parts.netloc
-        data = MemoryBlob(body) if isinstance(body, bytes) else body
         shown = f"{method} {parts.scheme}://{host}{parts.path}"  # what stands behind may be a secret
         pool = self._pool(host, url, is_insecure=is_insecure)
         started = time.monotonic()
@@ -182,10 +180,10 @@ class Transport:
             raw = pool.urlopen(
                 method,
                 url,
-                # sent in pieces, as the limit of time is for each
-                body=None if data is None else io.BufferedReader(BlobStream(data), _PIECE),
+                # sent in small pieces, as the limit is for each
+                body=None if body is None else io.BytesIO(body),
                 headers={"User-Agent": f"imgfs/{__version__}", "Accept-Encoding": "identity"}
-                | ({} if data is None else {"Content-Length": str(data.size)})
+                | ({} if body is None else {"Content-Length": str(len(body))})
                 | dict(headers),
                 redirect=False,
                 retries=False,
@@ -196,11 +194,11 @@ class Transport:
         except (HTTPError, OSError, ValueError) as error:
             logger.debug("%s: %s", shown, _why(error))
             raise Unreachable(_why(error), is_tls=isinstance(error, SSLError | ssl.SSLError)) from None
-        if data is not None:
-            self.stats.count(host, "sent", data.size, blob)
+        if body:
+            self.stats.count(host, "sent", len(body), blob)
         wanted = headers.get("Range", "")
         took = time.monotonic() - started
-        logger.debug("%s %s%d in %.3f s", shown, f"{wanted} " if wanted else "", raw.status, took)
+        logger.info("%s %s%d in %.3f s", shown, f"{wanted} " if wanted else "", raw.status, took)
         return Response(raw, url, host, self, blob)
 
     def close(self) -> None:
@@ -242,8 +240,8 @@ def _credentials_in(proxy: str) -> dict[str, str]:
 def _why(error: Exception) -> str:
     """What went wrong, without the names of Python objects that urllib3 puts before it, and without URLs."""
     seen: BaseException = error
-    while (inner := getattr(seen, "reason", None) or seen.__cause__) is not None and isinstance(
-        inner, Exception
+    while isinstance(
+        inner := getattr(seen, "reason", None) or seen.__cause__ or next(iter(seen.args), None), Exception
     ):
         seen = inner
     if isinstance(

@@ -17,6 +17,9 @@ if TYPE_CHECKING:  # most commands need neither, and importing them takes long
     from imgfs.registry.client import RegistryClient
     from imgfs.registry.configuration import Configuration
 
+INTERVAL = 60.0
+"""Seconds after which a registry is asked whether a tag has moved."""
+
 
 def _load() -> "Configuration":
     from imgfs.registry.configuration import Configuration
@@ -29,7 +32,8 @@ class Registries:
 
     Of an index, only images for `platform` are found if that is given; for one image, only the first, which is the one
     for this machine if there is one. Nothing but `cache` is looked into if `is_offline`. Whether a tag has moved is
-    asked every `interval` seconds. `toc` says which layers are read by their tables of contents.
+    asked every `interval` seconds, INTERVAL if it is None. `toc` says which layers are read by their tables of
+    contents.
     """
 
     def __init__(
@@ -39,7 +43,7 @@ class Registries:
         *,
         platform: Platform | None = None,
         is_offline: bool = False,
-        interval: float = 60,
+        interval: float | None = None,
         toc: TocUse = TocUse.ANY,
     ) -> None:
         self.toc = toc
@@ -47,7 +51,7 @@ class Registries:
         self.platform = platform
         self.is_offline = is_offline
         self.is_for_one_image = False
-        self.interval = interval
+        self.interval = INTERVAL if interval is None else interval
         self.stats = Stats()
         self._load = load
         self._lock = Lock()

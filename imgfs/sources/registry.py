@@ -128,7 +128,9 @@ class RegistryFinder(Finder, ContentStore):
         if place.documents.failure is not None:
             raise place.documents.failure
         if not found and problems:
-            raise StoreError(f"{self.reference}: {problems[0][0]}")
+            why = problems[0][0]
+            why = why.partition(": ")[2] if why.startswith("skipping manifest ") else why
+            raise StoreError(f"{self.reference}: {why}")
         for text, image, names in problems:
             report(text, image=image, names=names)
         yield from found

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from imgfs.cache import Cache
+from imgfs.registry.stats import Stats
 from imgfs.rootfs import TreeCache
 from imgfs.sources.union import Snapshot, Union
 from imgfs.view.container_trees import ContainerTrees
@@ -11,21 +12,28 @@ from imgfs.view.image_directory import Context, ViewOptions
 from imgfs.view.images_directory import ImagesDirectory
 from imgfs.view.links import HeadsDirectory, TagsDirectory, TagTree, vanished_tags
 from imgfs.view.node import Directory, Node
+from imgfs.view.own_directory import OwnDirectory
 from imgfs.view.trees import Trees
 from imgfs.view.usage import Usage
 
 
 class RootDirectory(Directory):
-    """Everything that `union` has; `cache` keeps what takes long to work out. `usage` is how much that is."""
+    """Everything that `union` has; `cache` keeps what takes long to work out. `usage` is how much that is.
+
+    `stats` are shown if they are given, in a directory that is not listed.
+    """
 
     key = "/"
 
-    def __init__(self, union: Union, options: ViewOptions, cache: Cache | None = None) -> None:
+    def __init__(
+        self, union: Union, options: ViewOptions, cache: Cache | None = None, stats: Stats | None = None
+    ) -> None:
         self._trees = Trees(TreeCache(cache), links_inside=options.links_inside)
         self._containers = ContainerTrees(self._trees)
         self._tags = TagTree()
         self._union = union
         self.usage = Usage(union, self._trees)
+        self._own = OwnDirectory(stats) if stats is not None else None
         self._seen = union.snapshot  # that names which are gone were last reported for
         self._entries: dict[bytes, Node] = {
             b"images": ImagesDirectory(Context(union, options, self._trees)),
@@ -51,6 +59,8 @@ class RootDirectory(Directory):
         return list(_vanished(self._tags, before, after))
 
     def lookup(self, name: bytes) -> Node | None:
+        if name == b".imgfs":
+            return self._own
         return self._containers_directory() if name == b"containers" else self._entries.get(name)
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
