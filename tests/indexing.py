@@ -5,17 +5,19 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from imgfs.cache import Cache
+from imgfs.codec import SpanStats
+from imgfs.codec.spans import UNCOUNTED
 from imgfs.layers import Indexer
 
 
 @contextmanager
-def indexing(folder: Path, limit: int = 1 << 30) -> Iterator[Indexer]:
+def indexing(folder: Path, limit: int = 1 << 30, stats: SpanStats = UNCOUNTED) -> Iterator[Indexer]:
     """An indexer with a cache in `folder`, which is made and open as after its first use."""
     cache = Cache(str(folder / "cache"), limit)
     partial = cache.begin()
     if partial is not None:
         partial.close()
-    indexer = Indexer(cache)
+    indexer = Indexer(cache, stats=stats)
     try:
         yield indexer
     finally:

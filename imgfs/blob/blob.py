@@ -5,7 +5,7 @@ Implementations know where their bytes come from; callers do not. Nothing here k
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import ClassVar, Self
+from typing import Self
 
 from imgfs.blob.stamp import FileStamp
 from imgfs.errors import Corrupt
@@ -15,12 +15,10 @@ MAX_SIZE = (1 << 63) - 1
 
 
 class Blob(ABC):
-    """Immutable bytes, readable at any offset, by several threads at once.
+    """Immutable bytes, readable at any offset, by several threads at once."""
 
-    Those of a blob that `is_remote` are on another machine, so that what is not needed should not be read.
-    """
-
-    is_remote: ClassVar[bool] = False
+    is_remote: bool = False
+    """Whether reading fetches bytes over a network: then as few as possible are read, and each is verified."""
 
     @property
     @abstractmethod

@@ -19,6 +19,7 @@ class WrappedBlob(Blob, Generic[B]):
 
     def __init__(self, blob: B) -> None:
         self._blob = blob
+        self.is_remote = blob.is_remote
 
     @property
     def size(self) -> int:

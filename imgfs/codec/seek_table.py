@@ -1,20 +1,16 @@
-"""Where decoding of a compressed blob can start: its seek points, in memory and as bytes.
+"""Where decoding of a compressed blob can start: its seek points.
 
-A table is small enough to keep in memory; the windows that gzip points need are compressed one by one, and read from
-the table's own bytes when a reader starts there. A table that was loaded is not trusted: it is checked before it is
-used, and Corrupt if it is wrong.
+A table is small enough to keep in memory; the windows that gzip points need are compressed one by one, and read when a
+reader starts there. A table is not trusted: it is checked before it is used, and Corrupt if it is wrong.
 """
 
-import struct
-import sys
-import zlib
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass
 from itertools import pairwise
 
-from imgfs.blob import Blob, MemoryBlob, Slice
+from imgfs.blob import Blob, MemoryBlob
 from imgfs.codec.zstd_module import pack, unpack
 from imgfs.errors import Corrupt
 
@@ -22,10 +18,6 @@ WINDOW_SIZE = 32 * 1024
 """In bytes; how far back deflate data may refer (RFC 1951 2)."""
 LARGEST_INTERVAL = 16 << 20
 """Decoded bytes between two points that a random reader may still be made to decode."""
-
-# seek points, stored bytes, decoded bytes, checksum of all before the windows but itself
-_HEADER = struct.Struct("<IQQI")
-_POINT_SIZE = 8 + 8 + 4  # decoded offset, stored bit, end of the compressed window among the windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,43 +80,15 @@ class SeekTable:
         window = unpack(packed, WINDOW_SIZE, "a window of the seek table") if packed else b""
         return SeekPoint(self._offsets[index], self._bits[index], window)
 
-    def places(self) -> Iterator[tuple[int, int]]:
-        """The decoded offset and the stored bit of each point."""
-        return zip(self._offsets, self._bits, strict=True)
+    def points(self) -> Iterator[tuple[int, int, int]]:
+        """The decoded offset, the stored bit and the size of the compressed window of each point."""
+        sizes = (end - start for start, end in pairwise([0, *self._window_ends]))
+        return zip(self._offsets, self._bits, sizes, strict=True)
 
-    def dump(self) -> bytes:
-        """The table as bytes, for `load`."""
-        arrays = b"".join(_little_endian(a) for a in (self._offsets, self._bits, self._window_ends))
-        fields = (len(self), self.stored_size, self.size)
-        header = _HEADER.pack(*fields, _checksum(fields, arrays))
-        return header + arrays + self._windows.pread(self._windows.size, 0)
-
-    @classmethod
-    def load(cls, blob: Blob) -> "SeekTable":
-        """The table that `dump` wrote, over bytes that must stay readable while it is used.
-
-        Reads all but the windows. Raises Corrupt if this is no such table, what `pread` raises too.
-        """
-        header = blob.pread(_HEADER.size, 0)
-        if len(header) < _HEADER.size:
-            raise Corrupt("seek table is cut off")
-        count, stored_size, size, checksum = _HEADER.unpack(header)
-        windows_start = _HEADER.size + count * _POINT_SIZE
-        if not count or windows_start > blob.size:
-            raise Corrupt("seek table has an impossible header")
-        arrays = blob.pread(count * _POINT_SIZE, _HEADER.size)
-        if checksum != _checksum((count, stored_size, size), arrays):
-            raise Corrupt("seek table fails its checksum")
-        offsets, bits, ends = array("Q"), array("Q"), array("I")
-        start = 0
-        for values in (offsets, bits, ends):
-            end = start + count * values.itemsize
-            values.frombytes(arrays[start:end])
-            if sys.byteorder == "big":
-                values.byteswap()
-            start = end
-        windows = Slice(blob, windows_start, blob.size - windows_start)
-        return cls(stored_size, size, offsets, bits, ends, windows)
+    @property
+    def windows(self) -> Blob:
+        """The compressed windows of all points, end to end."""
+        return self._windows
 
     def _check(self) -> None:
         offsets, bits, ends = self._offsets, self._bits, self._window_ends
@@ -145,7 +109,7 @@ class SeekTableBuilder:
         self._spacing = spacing
         self._found = found
         self._offsets, self._bits = array("Q", [0]), array("Q", [0])
-        self._window_ends = array("I", [0])
+        self._window_ends = array("Q", [0])
         self._windows = bytearray()
 
     def add(self, offset: int, bit: int, window: bytes) -> None:
@@ -172,7 +136,7 @@ class SeekTableBuilder:
     def _keep(self, wanted: Set[int]) -> None:
         columns = list(zip(self._offsets, self._bits, self._window_ends, strict=True))
         windows, start = bytearray(), 0
-        self._offsets, self._bits, self._window_ends = array("Q"), array("Q"), array("I")
+        self._offsets, self._bits, self._window_ends = array("Q"), array("Q"), array("Q")
         for offset, bit, end in columns:
             if offset in wanted:
                 windows += self._windows[start:end]
@@ -181,14 +145,3 @@ class SeekTableBuilder:
                 self._window_ends.append(len(windows))
             start = end
         self._windows = windows
-
-
-def _little_endian(values: "array[int]") -> bytes:
-    if sys.byteorder == "big":
-        values = values[:]
-        values.byteswap()
-    return values.tobytes()
-
-
-def _checksum(fields: tuple[int, int, int], arrays: bytes) -> int:
-    return zlib.crc32(arrays, zlib.crc32(_HEADER.pack(*fields, 0)))

@@ -87,7 +87,7 @@ def spans_of(seek_table: SeekTable, offsets: Sequence[int], digests: bytes) -> S
 
     Raises Corrupt if that does not fit together.
     """
-    points = dict(seek_table.places())
+    points = {offset: bit for offset, bit, _ in seek_table.points()}
     entries = bytes(offset in points for offset in offsets)
     starts, ends = array("Q"), array("Q")
     end, waiting = (

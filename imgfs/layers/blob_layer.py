@@ -7,6 +7,8 @@ index known       a decoded copy if one is kept, else from the nearest seek poin
 not yet           the copy that the running pass makes, as far as it has come; if there is none, or the pass waits for
                   that of another layer, a decoder that follows the reader
 not compressed    the stored bytes
+remote            a decoded copy, else span by span, each fetched, verified and cached; before the index is known, the
+                  copy that the running pass makes, which fetches everything once
 """
 
 import hashlib
@@ -104,6 +106,7 @@ class BlobLayer:
             if (
                 content.index is None
                 and content.key.compression is Compression.PLAIN
+                and not content.is_remote
                 and not self.is_doubtful
             ):
                 # what is damaged may be so since it was made: indexing compares the digests, and reports it
@@ -150,13 +153,16 @@ class BlobLayer:
 
     def _indexed_compression(self, blob: Blob) -> Compression | None:
         """The compression of a remote blob as an index has it, which saves a request."""
-        if not blob.is_remote or self.stored_digest is None:
+        if self.stored_digest is None:
             return None
+        if self._last_place is not None:
+            return self._last_place.key.compression
         return self.indexer.indexes.compression_of(self.stored_digest, self.diff_id, blob.size)
 
     def _place_of(self, blob: Blob) -> Place:
-        compression = self._indexed_compression(blob) or detect(blob)
-        if compression is Compression.PLAIN and not self._may_be_plain(blob):
+        known = self._indexed_compression(blob) if blob.is_remote else None
+        compression = known or detect(blob)
+        if compression is Compression.PLAIN and known is None and not self._may_be_plain(blob):
             blob_name = f", blob {self.stored_digest}" if self.stored_digest else ""
             raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are {describe_unread(blob)}")
         size = self.recorded_size
@@ -195,7 +201,8 @@ class BlobTar(TarBlob):
         self._verifier = verifier
         self._is_doubtful = is_doubtful
         self._is_plain = content.key.compression is Compression.PLAIN
-        self._in_place = content.stored if self._is_plain and not is_doubtful else None  # until it is indexed
+        is_read_in_place = self._is_plain and not is_doubtful and not content.is_remote
+        self._in_place = content.stored if is_read_in_place else None  # until it is indexed
         self._lock = Lock()  # held while a decoder is made
         # decoders read from what the content holds open: dropped, and never closed
         self._indexed: Blob | None = None
@@ -223,6 +230,8 @@ class BlobTar(TarBlob):
         if forward is not None and forward.knows_ending_before(limit):
             return forward.ending_before(limit)
         build = self._build_to_follow(limit)
+        if build is None and content.index is not None:
+            return self.ending_before(limit)
         return (build or self._following()).ending_before(limit)
 
     def knows_ending_before(self, limit: int) -> bool:
@@ -340,7 +349,9 @@ class BlobTar(TarBlob):
             return copy
         with self._lock:
             if self._indexed is None:
-                if self._is_plain:
+                if content.is_remote:
+                    self._indexed = content.spanned(index)
+                elif self._is_plain:
                     self._indexed = content.checked(index)
                 elif not index.table.needs_copy:
                     self._indexed = open_random(content.checked(index), content.key.compression, index.table)

@@ -12,12 +12,17 @@ from typing import NamedTuple, Protocol, Self
 from imgfs.blob import Blob, WatchedBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.blob.stamp import FileStamp
+from imgfs.blob.streamed import StreamedBlob
+from imgfs.codec import Compression, SpanBlob, SpanCache, SpanStats
+from imgfs.codec.spans import UNCOUNTED, PlainDecoder, PointDecoder
 from imgfs.errors import Corrupt
 from imgfs.layers.index_build import DecodedCopy, IndexBuild
+from imgfs.layers.index_comparison import compare_index
 from imgfs.layers.index_file import IndexData, LayerIndex, LayerKey
 from imgfs.layers.index_pass import IndexPass, Take, naming_shortage
 from imgfs.layers.index_store import UNREADABLE, IndexStore
 from imgfs.layers.passing_tar import ANY_LENGTH, InnerTars
+from imgfs.layers.trust import Level
 from imgfs.layers.turn import Turn
 from imgfs.tar import Member
 
@@ -73,6 +78,10 @@ class LayerContent:
         turn: Turn,
         users: Users,
         failure: str = "",
+        *,
+        spans: SpanCache | None = None,
+        stats: SpanStats = UNCOUNTED,
+        with_spans: bool = False,
     ) -> None:
         self.place = place
         self.key = key = place.key
@@ -86,6 +95,11 @@ class LayerContent:
         self.copy: Blob | None = None
         """The decoded bytes, once `find_copy` has found them."""
         self.build: IndexBuild | None = None
+        self.is_remote = stored.is_remote
+        self._span_cache = spans or SpanCache(None)
+        self._stats = stats
+        self._with_spans = with_spans or self.is_remote
+        self._spans: SpanBlob | None = None  # reads `stored` if it is remote, and closes it
         self._store = store
         self._turn = turn
         self._users = users
@@ -108,7 +122,7 @@ class LayerContent:
             self.index = None
         if copy is not None:
             copy.close()
-        self.stored.close()
+        (self._spans or self.stored).close()
 
     def raise_failure(self) -> None:
         """Raise Corrupt if the stored bytes are not what is recorded of them. Never blocks."""
@@ -119,20 +133,22 @@ class LayerContent:
         """The index, looked for in the cache if it is not known; None if the layer is not indexed."""
         if self.state is LayerState.UNREAD:
             with self._lock:
-                index = self._store.find(self.key)
+                # remote bytes are only read where they can be verified
+                index = self._store.find(self.key, with_spans=self.is_remote)
                 if index is not None:
                     self._set_index(index)
         return self.index
 
     def wait_for_index(
-        self, *, with_copy: bool = True, advance: Callable[[int], None] | None = None
+        self, *, with_copy: bool = True, advance: Callable[[int], None] | None = None, to_share: bool = False
     ) -> LayerIndex:
         """The index, made now if the layer was never indexed; `advance` takes the stored bytes read for that.
 
-        Raises Corrupt, or what reading raises.
+        An index `to_share` was proved here, and has the digests of spans. Raises Corrupt, or what reading raises.
         """
-        while (index := self.index) is None:
-            build = self._start(with_copy=with_copy, advance=advance)
+        self._with_spans |= to_share
+        while (index := self.index) is None or (to_share and not _can_be_shared(index)):
+            build = self._start(with_copy=with_copy, advance=advance, to_share=to_share)
             if build is not None:
                 build.wait()
         return index
@@ -155,7 +171,12 @@ class LayerContent:
         Raises Corrupt if the layer failed before.
         """
         build = self.build or self._start()
-        return build if build is not None and build.readable else None
+        if build is None or not self.is_remote:
+            return build if build is not None and build.readable else None
+        if build.keeps_copy:
+            return build
+        build.wait()  # the stored bytes are fetched once, and not by a decoder for each reader
+        return None
 
     def copying(self, index: LayerIndex) -> IndexBuild | None:
         """A pass that makes a decoded copy of the indexed layer; None if none can be kept."""
@@ -172,15 +193,34 @@ class LayerContent:
 
     def verify(self, take: Take) -> None:
         """Index the layer in this thread, beside what others do; `take` is called between chunks. Raises Corrupt."""
-        if self.look_for_index() is not None:
+        index = self.look_for_index()
+        if index is not None and index.level is Level.PROVED:
             return
-        data = self._pass(self.stored).run(take)
         try:
-            self.key.verify(data.header)
+            data = self._pass(self.stored).run(take)
+            self._check(data)
         except Corrupt as error:
             self._fail(error)
             raise
         self._keep(data)
+
+    def spanned(self, index: LayerIndex) -> Blob | None:
+        """The decoded bytes, fetched and verified span by span; None if their digests are not known.
+
+        Not to be closed: it is this object that is.
+        """
+        with self._lock:
+            if self._spans is None and index.spans is not None:
+                spans, compression = index.spans, index.header.compression
+                is_plain = compression is Compression.PLAIN
+                decoder = (
+                    PlainDecoder(spans) if is_plain else PointDecoder(compression.codec, index.table, spans)
+                )
+                name, digest = self.key.name, self.key.digest
+                self._spans = SpanBlob(
+                    self.stored, spans, decoder, self._span_cache, name, stats=self._stats, digest=digest
+                )
+            return self._spans
 
     def checked(self, index: LayerIndex) -> Blob:
         """The stored bytes, each block checked when it is read. Not to be closed: it is this object that is."""
@@ -206,16 +246,21 @@ class LayerContent:
                 self.drop_copy()
 
     def _start(
-        self, *, with_copy: bool = True, advance: Callable[[int], None] | None = None
+        self,
+        *,
+        with_copy: bool = True,
+        advance: Callable[[int], None] | None = None,
+        to_share: bool = False,
     ) -> IndexBuild | None:
         """The pass that is running, or one that starts now; None if the index turns out to be known."""
         with self._lock:
-            if self.index is not None:
+            if self.index is not None and not to_share:
                 return None
             self.raise_failure()
             if self.build is not None:
                 return self.build
-            if self.look_for_index() is not None:
+            index = self.look_for_index()
+            if index is not None and (not to_share or _can_be_shared(index)):
                 return None
             return self._begin(self._store.begin_copy(self.key) if with_copy else None, advance)
 
@@ -234,10 +279,7 @@ class LayerContent:
         stored = self.stored if advance is None else WatchedBlob(self.stored, advance)
 
         def finish(data: IndexData, whole: DecodedCopy | None) -> None:
-            self.key.verify(data.header)
-            known = self.index
-            if known is not None and known.header.diff_id != data.header.diff_id:
-                raise Corrupt(f"{self.key.name}: it has changed since it was indexed")
+            self._check(data)
             with naming_shortage(self.key.name):
                 index = self._keep(data)
             if whole is not None:
@@ -263,19 +305,33 @@ class LayerContent:
         build.start()
         return build
 
+    def _check(self, data: IndexData) -> None:
+        """Compare what a pass found with what is recorded of the layer, and with its index. Raises Corrupt."""
+        self.key.verify(data.header)
+        known = self.index
+        if known is None:
+            return
+        if known.header.diff_id != data.header.diff_id:
+            raise Corrupt(f"{self.key.name}: it has changed since it was indexed")
+        if known.level is not Level.PROVED:
+            compare_index(known, data, self.key.name)
+
     def _pass(self, stored: Blob) -> IndexPass:
-        key = self.key
+        key, known = self.key, self.index
+        expected = known.spans if known is not None and known.level is not Level.PROVED else None
         # nothing but the archive itself is lost by its damage, which its reader raises
         is_archive = key.diff_id is None
         inner = InnerTars(key.stored_size, self._store.learn) if is_archive and self.index is None else None
         return IndexPass(
-            stored,
+            StreamedBlob(stored) if self.is_remote else stored,
             key.compression,
             key.name,
             key.algorithms,
             reports_damage=is_archive,
             inner=inner,
             longest_name=_LONGEST_IN_ARCHIVE if is_archive else ANY_LENGTH,
+            with_spans=self._with_spans,
+            expected=expected,
         )
 
     def _keep(self, data: IndexData) -> LayerIndex:
@@ -294,3 +350,7 @@ class LayerContent:
         with self._lock:
             self.failure = str(error)
             self.state = LayerState.FAILED
+
+
+def _can_be_shared(index: LayerIndex) -> bool:
+    return index.level is Level.PROVED and index.spans is not None

@@ -126,6 +126,11 @@ class IndexBuild:
         """Whether readers can take decoded bytes now; if not, they can only wait for the end."""
         return self._ticket is not None and self._copy is not None
 
+    @property
+    def keeps_copy(self) -> bool:
+        """Whether readers can take decoded bytes, as soon as they are there."""
+        return self._copy is not None
+
     def wait(self) -> None:
         """Wait until the pass is over. Raises what it failed with."""
         with self._changed:

@@ -1,15 +1,16 @@
 """The index of a layer: what one pass over its stored bytes finds, and the file that keeps it.
 
 File: a magic line, the length of the header, the header (msgpack) and their hash, then sections, each hashed in the
-header. Header and sections are checked when they are read; what is not as it was written
-is Corrupt, and the index is made again. A cache is the only place these files come from; see `cache`.
+header: `spans` as `codec.span_map` packs it, `windows` of its seek points, `members`, `files` (the digests of regular
+files), and checksums of local bytes. Header and sections are checked when they are read; what is not as it was written
+is Corrupt, and the index is made again. The cache is the only place these files come from; `index_parts` has the form
+in which an index is kept in a registry, of the same sections.
 """
 
 import hashlib
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, BinaryIO, NoReturn
 
 import msgspec
@@ -17,12 +18,14 @@ import msgspec
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.blob.checked import checksums_size
 from imgfs.codec import Compression, SeekTable
+from imgfs.codec.span_map import parse_map
 from imgfs.decoders import msgpack_decoder
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, InvalidDigest
 from imgfs.layers.member_list import MemberList
+from imgfs.layers.trust import Level
 
-_MAGIC = b"imgfs layer index, version 6\n"
+_MAGIC = b"imgfs layer index, version 7\n"
 _LENGTH = struct.Struct("<I")
 _HASH_SIZE = 16
 _MAX_HEADER = 1 << 16
@@ -116,55 +119,96 @@ class IndexData:
 
 
 class LayerIndex:
-    """An index read from `file`, except its members, which are read when they are asked for.
+    """An index: its header and its `packed` seek points and spans, whose windows are in `windows`.
 
-    The caller closes `file`; `reopen` opens the same file again. An index holds no open file, so nothing has to be
-    closed where it is dropped. The constructor and every method raise Corrupt if the file is not as it was written.
+    `read` returns the section `members` or `files` when it is asked for. An index holds no open file, so nothing has to
+    be closed where it is dropped. The constructor and every method raise Corrupt for what does not fit, and what `read`
+    raises. Only one with `checksums`, of the blocks of the stored and of the decoded bytes, serves local copies.
     """
 
-    def __init__(self, file: Blob, reopen: Callable[[], Blob]) -> None:
-        self.header, self._sections_start = _read_start(file)
-        self._reopen = reopen
-        self._points = self._section(file, "points")
-        self.stored_checksums = self._section(file, "stored")
-        """The crc32 of each block of the stored bytes, 4 bytes each, little-endian."""
-        self.plain_checksums = self._section(file, "plain")
-        """The crc32 of each block of the decoded bytes, 4 bytes each, little-endian."""
-        self._check()
+    def __init__(
+        self,
+        header: IndexHeader,
+        packed: bytes,
+        windows: Blob,
+        read: Callable[[str], bytes],
+        checksums: tuple[bytes, bytes] | None = None,
+        level: Level = Level.PROVED,
+    ) -> None:
+        self.header = header
+        self.packed = packed
+        self.windows = windows
+        self.level = level
+        self.has_checksums = checksums is not None
+        self.stored_checksums, self.plain_checksums = checksums or (b"", b"")
+        """The crc32 of each block of the stored and of the decoded bytes, 4 bytes each, little-endian."""
+        self._read = read
+        sizes = header.stored_size, header.size
+        if checksums is not None and any(
+            len(found) != checksums_size(size) for size, found in zip(sizes, checksums, strict=True)
+        ):
+            _fail("its checksums do not fit")
+        is_plain = header.compression is Compression.PLAIN
+        self._table, self.spans = parse_map(packed, windows, *sizes, is_plain=is_plain)
+        """`spans`: those of the decoded bytes, None if they are not known."""
 
-    @cached_property
+    @classmethod
+    def load(cls, file: Blob, reopen: Callable[[], Blob]) -> "LayerIndex":
+        """The index in `file`, which the caller closes, except its members; `reopen` opens the same file again."""
+        header, start = _read_start(file)
+        packed, windows, *checksums = (
+            _section(file, header, start, name) for name in ("spans", "windows", "stored", "plain")
+        )
+
+        def read(name: str) -> bytes:
+            with reopen() as file:
+                return _section(file, header, start, name)
+
+        return cls(header, packed, MemoryBlob(windows), read, (checksums[0], checksums[1]))
+
+    def check_names(self, digest: Digest, diff_id: DiffID | None, stored_size: int) -> None:
+        """Raises Corrupt if it says that it is of other stored bytes, or of another tar."""
+        header = self.header
+        if (header.stored_digest, header.stored_size) != (digest, stored_size):
+            _fail(f"of blob {header.stored_digest} of {header.stored_size} bytes")
+        if diff_id not in (None, header.diff_id):
+            _fail(f"of layer {header.diff_id}")
+
+    @property
     def table(self) -> SeekTable:
-        """The codec's seek points; there are none for a plain layer."""
-        return SeekTable.load(MemoryBlob(self._points))
+        """The codec's seek points. Raises ValueError for a plain layer, which has none."""
+        if self._table is None:
+            raise ValueError("a layer that is not compressed has no seek points")
+        return self._table
 
     @property
     def memory(self) -> int:
         """About how many bytes of memory it takes."""
-        return len(self.stored_checksums) + len(self.plain_checksums) + len(self._points)
+        windows = self.windows.size if isinstance(self.windows, MemoryBlob) else 0
+        checksums = len(self.stored_checksums) + len(self.plain_checksums)
+        return checksums + len(self.packed) + windows + (self.spans.memory if self.spans else 0)
 
     def members(self) -> MemberList:
-        """Every member of the tar, in order. May block; also raises what `reopen` raises."""
-        with self._reopen() as file:
-            return MemberList(self._section(file, "members"))
+        """Every member of the tar, in order. May block."""
+        return MemberList(self._read("members"))
 
-    def _check(self) -> None:
-        sizes = (self.header.stored_size, self.header.size)
-        for size, found in zip(sizes, (self.stored_checksums, self.plain_checksums), strict=True):
-            if len(found) != checksums_size(size):
-                _fail("its checksums do not fit")
-        if self.header.compression is Compression.PLAIN:
-            return
-        if (self.table.stored_size, self.table.size) != sizes:
-            _fail("its seek points do not fit")
+    def packed_members(self) -> bytes:
+        """The members as they are packed. May block."""
+        return self._read("members")
 
-    def _section(self, file: Blob, name: str) -> bytes:
-        section = self.header.sections.get(name)
-        if section is None:
-            _fail(f"no section {name}")
-        data = file.pread(min(section.size, file.size), self._sections_start + section.offset)
-        if len(data) != section.size or _hash(data) != section.hash:
-            _fail(f"its section {name} is damaged")
-        return data
+    def file_digests(self) -> bytes:
+        """The sha256 digest of each regular file among the members, in order; none if they are not known. May block."""
+        return self._read("files")
+
+
+def _section(file: Blob, header: IndexHeader, start: int, name: str) -> bytes:
+    section = header.sections.get(name)
+    if section is None:
+        _fail(f"no section {name}")
+    data = file.pread(min(section.size, file.size), start + section.offset)
+    if len(data) != section.size or _hash(data) != section.hash:
+        _fail(f"its section {name} is damaged")
+    return data
 
 
 def read_header(file: Blob) -> IndexHeader:

@@ -14,10 +14,14 @@ from typing import Generic, Self, TypeVar
 
 from imgfs.blob import Blob, WatchedBlob, blob_chunks
 from imgfs.budget import check_decoded
-from imgfs.codec import Compression, SeekTable
+from imgfs.codec import Compression, SeekTable, SpanTable
+from imgfs.codec.span_hasher import SpanHasher, Spans
+from imgfs.codec.span_map import pack_map
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
+from imgfs.layers.file_digests import FileDigests
 from imgfs.layers.hashing import HASHED_SIZE, StoredHasher
+from imgfs.layers.index_comparison import SpanComparison
 from imgfs.layers.index_file import IndexData, IndexHeader
 from imgfs.layers.passing_tar import ANY_LENGTH, InnerTars, PassingTar
 
@@ -53,6 +57,8 @@ class IndexPass:
 
     Damage of the tar is in the header that it finds, and logged unless the caller `reports_damage` itself. Tars inside
     it are learnt of, too, if `inner` is given. Members whose names are longer than `longest_name` bytes are not listed.
+    `with_spans` the digests of spans and of regular files are found, which takes hashing all decoded bytes again. Spans
+    that are `expected` are compared with the decoded bytes.
     """
 
     def __init__(
@@ -65,8 +71,13 @@ class IndexPass:
         reports_damage: bool = False,
         inner: InnerTars | None = None,
         longest_name: int = ANY_LENGTH,
+        with_spans: bool = False,
+        expected: SpanTable | None = None,
     ) -> None:
         self._blob = blob
+        self._with_spans = with_spans
+        self._files = FileDigests() if with_spans else None
+        self._comparison = SpanComparison(expected, name) if expected is not None else None
         self._compression = compression
         self._name = name
         self._cancelled = Event()
@@ -88,16 +99,18 @@ class IndexPass:
 
     def _run(self, take: Take) -> IndexData:
         if self._compression is Compression.PLAIN:
-            stored_sha = hashlib.new(self._algorithm)
-            self._follow(self._plain_chunks(stored_sha), take)
+            stored_sha, hasher = hashlib.new(self._algorithm), SpanHasher()
+            self._follow(self._plain_chunks(stored_sha, hasher), take)
             diff_id, plain_checksums, members = self._tar.finish()
             is_same = diff_id.algorithm == self._algorithm
             stored_digest = diff_id if is_same else Digest(f"{self._algorithm}:{stored_sha.hexdigest()}")
             stored_checksums = plain_checksums
-            points = b""
+            spans, windows = pack_map(None, hasher.finish() if self._with_spans else None), b""
         else:
             with StoredHasher(self._blob, apart=_has_idle_cores(), algorithm=self._algorithm) as stored:
-                points = self._decode(stored, take).dump()
+                table, found = self._decode(stored, take)
+                spans = pack_map(table, found if self._with_spans else None)
+                windows = table.windows.pread(table.windows.size, 0)
                 stored_digest, stored_checksums = stored.finish()
             diff_id, plain_checksums, members = self._tar.finish()
         header = IndexHeader(
@@ -112,26 +125,31 @@ class IndexPass:
         sections = {
             "stored": stored_checksums,
             "plain": plain_checksums,
-            "points": points,
+            "spans": spans,
+            "windows": windows,
             "members": members,
+            "files": self._files.finish() if self._files is not None else b"",
         }
         return IndexData(header, sections)
 
-    def _plain_chunks(self, stored_sha: "hashlib._Hash") -> Iterator[bytes]:
+    def _plain_chunks(self, stored_sha: "hashlib._Hash", hasher: SpanHasher) -> Iterator[bytes]:
         """The stored bytes, hashed on the way if the diff ID is of another algorithm than their digest."""
         for chunk in blob_chunks(self._blob, HASHED_SIZE):
             if self._tar_algorithm != self._algorithm:
                 stored_sha.update(chunk)
+            if self._with_spans:
+                hasher.update(chunk)
             yield chunk
 
     def cancel(self) -> None:
         """Make `run` stop soon, unless everything is decoded: then so little is left that it is done."""
         self._cancelled.set()
 
-    def _decode(self, stored: StoredHasher, take: Take) -> SeekTable:
+    def _decode(self, stored: StoredHasher, take: Take) -> tuple[SeekTable, Spans]:
         with ExitStack() as stack:
             watched = WatchedBlob(self._blob, stored.advance)
-            decoding = stack.enter_context(self._compression.codec.decode_pass(watched))
+            codec = self._compression.codec
+            decoding = stack.enter_context(codec.decode_pass(watched, with_spans=self._with_spans))
 
             def take_and_give_back(chunk: bytes | memoryview) -> None:
                 take(chunk)
@@ -143,7 +161,7 @@ class IndexPass:
                 self._follow(prefetched, take_and_give_back)
             except Corrupt as error:
                 raise Corrupt(str(error) if self._name in str(error) else f"{self._name}: {error}") from error
-            return decoding.table
+            return decoding.table, decoding.spans
 
     def _follow(self, chunks: "Prefetcher[bytes | memoryview] | Iterator[bytes]", take: Take) -> None:
         for chunk in chunks:
@@ -155,6 +173,10 @@ class IndexPass:
             except TooMuch as error:
                 raise Corrupt(str(error)) from None
             members = self._tar.update(chunk)
+            if self._comparison is not None:
+                self._comparison.update(chunk)
+            if self._files is not None:
+                self._files.update(members, chunk, offset)
             if self._inner is not None:
                 self._inner.update(members, chunk, offset)
             take(chunk)

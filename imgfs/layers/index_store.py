@@ -6,7 +6,8 @@ and not found is remembered too, until `forget`. Tried by the tests of indexers 
 
 import io
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from threading import Lock
 
 import msgspec
 
@@ -16,7 +17,7 @@ from imgfs.cache.cache import COPY, Cache
 from imgfs.codec import Compression
 from imgfs.decoders import msgpack_decoder
 from imgfs.digest import DiffID, Digest
-from imgfs.errors import Corrupt, StoreError, describe, printable
+from imgfs.errors import Corrupt, ImgfsError, StoreError, describe, printable
 from imgfs.layers.index_build import DecodedCopy
 from imgfs.layers.index_file import (
     IndexData,
@@ -50,8 +51,18 @@ class Rebuilt(msgspec.Struct):
     size: int
 
 
+External = Callable[[Digest, DiffID | None, int], LayerIndex | None]
+"""Returns an index that is kept elsewhere, with the level that it has there, of stored bytes with a digest, a diff ID
+and a size; None if there is none. May block. Raises ImgfsError or OSError, which is logged: there is none then."""
+
+
 class IndexStore:
-    """The indexes in `cache`, those used last in memory. Safe to use from several threads."""
+    """The indexes in `cache`, those used last in memory. Safe to use from several threads.
+
+    `external` is asked for those that the cache does not have. What it returns is kept in memory only.
+    """
+
+    external: External | None = None
 
     def __init__(self, cache: Cache) -> None:
         self.cache = cache
@@ -60,6 +71,9 @@ class IndexStore:
         self._sizes: LRU[LayerKey, int] = LRU(_REMEMBERED)
         self._unindexed: LRU[LayerKey, bool] = LRU(_REMEMBERED)
         self._uncopied: LRU[LayerKey, bool] = LRU(_REMEMBERED)
+        self._asking = Lock()  # held while `external` is asked
+        self._found: LRU[Digest, LayerIndex] = LRU(_LOADED_SIZE, lambda index: index.memory)
+        self._not_found: LRU[Digest, bool] = LRU(_REMEMBERED)
 
     def serve(self, writers: Iterable[int]) -> None:
         """Use only what the cache has for layers that `writers` decide, with those of earlier calls."""
@@ -70,6 +84,7 @@ class IndexStore:
         """Look again for sizes that were not found."""
         self._unindexed.pop_all()
         self._uncopied.pop_all()
+        self._not_found.pop_all()
 
     def known_size(self, key: LayerKey) -> int | None:
         """The size in bytes of the layer's tar if it is in memory, else None. Never blocks."""
@@ -79,6 +94,8 @@ class IndexStore:
         """The size in bytes of the layer's tar, None if the layer is not indexed. The result is remembered."""
         if self.known_size(key) is None and not self._unindexed.get(key):
             header = self.header(key)
+            if header is None and self.external is not None:
+                header = self._external_header(key)
             if header is None:
                 self._unindexed.put(key, True)
             else:
@@ -102,9 +119,11 @@ class IndexStore:
         try:
             header = self._read_header(stored_digest)
         except UNREADABLE:  # found again, with the name of the layer
-            return None
-        is_it = header is not None and (header.diff_id, header.stored_size) == (diff_id, stored_size)
-        return header.compression if header is not None and is_it else None
+            header = None
+        if header is None or (header.diff_id, header.stored_size) != (diff_id, stored_size):
+            index = self._ask_external(stored_digest, diff_id, stored_size)
+            header = index.header if index is not None else None
+        return header.compression if header is not None else None
 
     def _read_header(self, digest: Digest) -> IndexHeader | None:
         file = self.cache.open(digest, _INDEX)
@@ -113,14 +132,16 @@ class IndexStore:
         with file:
             return read_header(file)
 
-    def find(self, key: LayerKey) -> LayerIndex | None:
-        """The layer's index, None if the layer is not indexed."""
+    def find(self, key: LayerKey, *, with_spans: bool = False) -> LayerIndex | None:
+        """The layer's index, None if the layer is not indexed; `with_spans` only one that has their digests."""
         index = self._loaded.get(key)
         if index is None:
             index = self._load(key)
             if index is not None:
                 self._remember(key, index)
-        return index
+        if self.external is not None and (index is None or (with_spans and index.spans is None)):
+            return self._find_external(key)
+        return None if with_spans and index is not None and index.spans is None else index
 
     def keep(self, key: LayerKey, data: IndexData) -> LayerIndex:
         """Keep the index that a pass made; what is returned can be used even if the cache does not keep it."""
@@ -140,12 +161,16 @@ class IndexStore:
         self.cache.keep(digest, _INDEX, lambda file: file.write(packed))
         file = self.cache.open(digest, _INDEX)
         if file is None:
-            return LayerIndex(MemoryBlob(packed), lambda: MemoryBlob(packed))
+            return LayerIndex.load(MemoryBlob(packed), lambda: MemoryBlob(packed))
         file.close()
-        return LayerIndex(MemoryBlob(packed), lambda: self._reopen(digest))
+        return LayerIndex.load(MemoryBlob(packed), lambda: self._reopen(digest))
 
     def discard(self, key: LayerKey, error: Exception) -> None:
         """Drop an index that could not be read."""
+        if self._found.pop(key.digest) is not None:
+            logger.warning("%s: its index is not used: %s", key.name, describe(error))
+            self._not_found.put(key.digest, True)
+            return
         logger.info("%s: its index is made again: %s", key.name, describe(error))
         self.cache.discard(key.digest, _INDEX)
         self._loaded.pop(key)
@@ -169,6 +194,9 @@ class IndexStore:
         """The layer's decoded bytes, each block checked when it is read; None if they are not kept."""
         copy = self.cache.open(key.digest, COPY)
         if copy is None:
+            return None
+        if not index.has_checksums:
+            copy.close()
             return None
         if copy.size != index.header.size:
             copy.close()
@@ -198,6 +226,37 @@ class IndexStore:
         packed = msgspec.msgpack.encode(rebuilt)
         self.cache.keep(diff_id, _REBUILT, lambda file: file.write(packed))
 
+    def _find_external(self, key: LayerKey) -> LayerIndex | None:
+        index = self._ask_external(key.digest, key.diff_id, key.stored_size)
+        if index is None or not key.matches(index.header):
+            return None
+        self._sizes.put(key, index.header.size)
+        return index
+
+    def _external_header(self, key: LayerKey) -> IndexHeader | None:
+        index = self._find_external(key)
+        return None if index is None else index.header
+
+    def _ask_external(self, digest: Digest, diff_id: DiffID | None, stored_size: int) -> LayerIndex | None:
+        if self.external is None:
+            return None
+        with self._asking:
+            index = self._found.get(digest)
+            if index is not None or self._not_found.get(digest):
+                return index
+            try:
+                index = self.external(digest, diff_id, stored_size)
+                if index is not None:
+                    index.check_names(digest, diff_id, stored_size)
+            except (ImgfsError, OSError) as error:
+                logger.warning("blob %s: its index is not used: %s", digest, describe(error))
+                index = None
+            if index is None:
+                self._not_found.put(digest, True)
+            else:
+                self._found.put(digest, index)
+            return index
+
     def _remember(self, key: LayerKey, index: LayerIndex) -> None:
         self._loaded.put(key, index)
         self._sizes.put(key, index.header.size)
@@ -208,7 +267,7 @@ class IndexStore:
             return None
         try:
             with file:
-                index = LayerIndex(file, lambda: self._reopen(key.digest))
+                index = LayerIndex.load(file, lambda: self._reopen(key.digest))
                 return index if key.matches(index.header) else None
         except UNREADABLE as error:
             self.discard(key, error)

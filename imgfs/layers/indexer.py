@@ -10,8 +10,8 @@ from threading import Lock
 
 from imgfs.blob import Blob
 from imgfs.cache.cache import Cache
-from imgfs.codec import Compression, detect
-from imgfs.codec.spans import UNCOUNTED, SpanCache, SpanStats
+from imgfs.codec import Compression, SpanCache, SpanStats, detect
+from imgfs.codec.spans import UNCOUNTED
 from imgfs.layers.background import BackgroundVerifier, Take
 from imgfs.layers.content import LayerContent, Place
 from imgfs.layers.index_file import IndexHeader
@@ -28,7 +28,8 @@ class Indexer:
     """Opens contents of layers; a source has one. Safe to use from several threads; close it at the end.
 
     Two sources that share an indexer wait for each other when one hangs; sources that share a `turn` wait only for
-    a limited time. What has to be waited for while a source is opened is shown by `progress`.
+    a limited time. What has to be waited for while a source is opened is shown by `progress`. `stats` counts spans of
+    remote layers; `with_spans` the indexes of local ones have digests of spans and of regular files, too.
     """
 
     def __init__(
@@ -37,10 +38,14 @@ class Indexer:
         turn: Turn | None = None,
         verifier: BackgroundVerifier | None = None,
         progress: Progress = no_progress,
+        *,
+        stats: SpanStats = UNCOUNTED,
+        with_spans: bool = False,
     ) -> None:
         self.indexes = IndexStore(cache)
         self.spans = SpanCache(cache)
-        self.stats: SpanStats = UNCOUNTED
+        self.stats = stats
+        self._with_spans = with_spans
         self.verifier = verifier
         self.progress = progress
         self._turn = turn or Turn()
@@ -63,7 +68,17 @@ class Indexer:
             content = self._contents.get(place)
             if content is None or content.is_broken:
                 failure = self._failures.get(place) or ""
-                content = LayerContent(place, stored, self.indexes, self._turn, self, failure)
+                content = LayerContent(
+                    place,
+                    stored,
+                    self.indexes,
+                    self._turn,
+                    self,
+                    failure,
+                    spans=self.spans,
+                    stats=self.stats,
+                    with_spans=self._with_spans,
+                )
                 self._contents[place] = content
                 self._users[content] = 0
             self._users[content] += 1

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
 from imgfs.codec import Compression
+from imgfs.codec.span_map import pack_map
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt
 from imgfs.layers.hashing import Hashes
@@ -138,5 +139,12 @@ class InnerTars:
             header = IndexHeader(
                 Compression.PLAIN, digest, tar.size, digest, tar.size, tar.scanner.ending, tar.damage
             )
-            sections = {"stored": checksums, "plain": checksums, "points": b"", "members": members}
+            sections = {
+                "stored": checksums,
+                "plain": checksums,
+                "spans": pack_map(None, None),
+                "windows": b"",
+                "members": members,
+                "files": b"",
+            }
             self._keep(IndexData(header, sections))

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from threading import Condition, Lock, Thread
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 from imgfs.blob import Blob
 from imgfs.cache.cache import Cache
@@ -45,7 +45,7 @@ class RemoteBlob(Blob):
     Reading raises RegistryError, or Corrupt where a blob that came whole is another one.
     """
 
-    is_remote: ClassVar[bool] = True
+    is_remote = True
 
     def __init__(
         self, digest: Digest, size: int, name: str, ask: Ask, cache: Cache | None, limits: Limits

@@ -13,6 +13,7 @@ from imgfs.blob import Blob, MemoryBlob
 from imgfs.codec import Compression, SeekTable, detect, open_forward, open_random
 from imgfs.errors import Corrupt
 from tests.codec.encoders import GARBAGE, Stored, blobs, gzip_member, texture
+from tests.codec.reloading import reloaded
 from tests.tools import require_tool
 
 
@@ -42,7 +43,7 @@ def test_every_reader_gives_the_plain_bytes(case: Stored) -> None:
     plain, table = pass_over(case.stored, case.compression)
     assert plain == case.plain
     assert table.size == len(plain)
-    reader = open_random(blob, case.compression, SeekTable.load(MemoryBlob(table.dump())))
+    reader = open_random(blob, case.compression, reloaded(table))
     with ThreadPoolExecutor(3) as pool:
         for done in [pool.submit(read_at_random, reader, plain, seed) for seed in range(3)]:
             done.result()

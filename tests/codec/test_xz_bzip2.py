@@ -9,10 +9,11 @@ import pytest
 from imgfs.blob import MemoryBlob
 from imgfs.codec import Compression, open_forward, open_random
 from imgfs.codec.codec import CHUNK_SIZE
-from imgfs.codec.seek_table import START, SeekTable
+from imgfs.codec.seek_table import START
 from imgfs.codec.xz_bzip2 import Bzip2, Xz
 from imgfs.errors import Corrupt
 from tests.codec.encoders import texture
+from tests.codec.reloading import reloaded
 from tests.tools import require_tool
 
 DATA = texture("words", 3_000_000, 3)
@@ -47,7 +48,7 @@ def test_streams_that_are_not_tiny_can_be_entered(codec: Xz | Bzip2, pack: type)
     stored = b"".join(pack(DATA[start : start + 200_000]) for start in range(0, len(DATA), 200_000))
     with codec.decode_pass(MemoryBlob(stored)) as running:
         assert b"".join(running) == DATA
-        table = SeekTable.load(MemoryBlob(running.table.dump()))
+        table = reloaded(running.table)
     assert len(table) == 15
     assert not table.needs_copy
     blob = open_random(MemoryBlob(stored), Compression(codec.name), table)

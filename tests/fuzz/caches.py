@@ -31,7 +31,8 @@ def _header() -> bytes:
     """The header of an index as it lies in it."""
     header = IndexHeader(Compression.GZIP, digest(b""), 0, digest(b""), 0, None, "")
     file = io.BytesIO()
-    write_index(file, header, {"stored": b"", "plain": b"", "points": b"", "members": _packed()})
+    names = "stored", "plain", "spans", "windows", "files"
+    write_index(file, header, dict.fromkeys(names, b"") | {"members": _packed()})
     start = len(INDEX_MAGIC) + 4
     (length,) = struct.unpack("<I", file.getvalue()[start - 4 : start])
     return file.getvalue()[start : start + length]
@@ -40,7 +41,7 @@ def _header() -> bytes:
 def _index(header: bytes) -> None:
     start = INDEX_MAGIC + struct.pack("<I", len(header)) + header
     file = MemoryBlob(start + _hash(start) + bytes(300))
-    list(LayerIndex(file, lambda: file).members())
+    list(LayerIndex.load(file, lambda: file).members())
 
 
 def _tree(body: bytes) -> None:

@@ -12,6 +12,8 @@ from hypothesis import strategies as st
 
 from imgfs.blob import MemoryBlob
 from imgfs.codec import Compression
+from imgfs.codec.seek_table import SeekTableBuilder
+from imgfs.codec.span_map import pack_map
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt
 from imgfs.layers.index_file import IndexHeader, LayerIndex, LayerKey, read_header, write_index
@@ -22,7 +24,7 @@ from tests.images import layer_tar
 
 DATA = layer_tar({f"some/name-{number}": b"x" * number for number in range(300)})
 STORED = gzip_member(DATA)
-DATA_FOUND = IndexPass(MemoryBlob(STORED), Compression.GZIP, "layer").run(lambda chunk: None)
+DATA_FOUND = IndexPass(MemoryBlob(STORED), Compression.GZIP, "layer", with_spans=True).run(lambda chunk: None)
 
 
 def written() -> bytes:
@@ -36,19 +38,21 @@ WRITTEN = written()
 
 def everything(data: bytes) -> tuple[object, ...]:
     """All that an index in these bytes holds."""
-    index = LayerIndex(MemoryBlob(data), lambda: MemoryBlob(data))
+    index = LayerIndex.load(MemoryBlob(data), lambda: MemoryBlob(data))
     header = msgspec.structs.replace(index.header, sections={})
-    return header, index.stored_checksums, index.plain_checksums, index.table.dump(), list(index.members())
+    windows = index.windows.pread(index.windows.size, 0)
+    checksums = index.stored_checksums, index.plain_checksums
+    return header, *checksums, index.packed, windows, index.file_digests(), list(index.members())
 
 
 def test_an_index_says_what_the_pass_found() -> None:
-    header, stored, plain, table, members = everything(WRITTEN)
+    header, *sections, members = everything(WRITTEN)
     assert header == DATA_FOUND.header
     assert header == IndexHeader(
         Compression.GZIP, Digest.of(STORED), len(STORED), DiffID.of(DATA), len(DATA), 512 * 600 - 512, ""
     )
-    assert (stored, plain) == (DATA_FOUND.sections["stored"], DATA_FOUND.sections["plain"])
-    assert table == DATA_FOUND.sections["points"]
+    names = ("stored", "plain", "spans", "windows", "files")
+    assert sections == [DATA_FOUND.sections[name] for name in names]
     assert members == list(scan_blob(MemoryBlob(DATA)))
 
 
@@ -84,9 +88,9 @@ def test_any_bytes_are_no_index(noise: bytes) -> None:
 
 @pytest.mark.parametrize("version", [b"1", b"3", b"9"])
 def test_another_version_is_corrupt(version: bytes) -> None:
-    assert WRITTEN.startswith(b"imgfs layer index, version 6\n")
+    assert WRITTEN.startswith(b"imgfs layer index, version 7\n")
     with pytest.raises(Corrupt, match="another version"):
-        everything(WRITTEN.replace(b"version 6", b"version " + version, 1))
+        everything(WRITTEN.replace(b"version 7", b"version " + version, 1))
 
 
 def test_a_key_matches_the_index_of_its_layer_and_no_other() -> None:
@@ -104,14 +108,18 @@ def test_a_key_matches_the_index_of_its_layer_and_no_other() -> None:
         assert not replace(key, **{name: other}).matches(header)  # type: ignore[arg-type]
 
 
-OTHER = IndexPass(MemoryBlob(gzip_member(DATA[:99])), Compression.GZIP, "x").run(lambda chunk: None)
+OTHER = SeekTableBuilder()
+OTHER.add(len(DATA) + 1, 9, b"")
 HUGE_FRAME = b"\x28\xb5\x2f\xfd\xe0" + b"\xff" * 15  # says that it holds nearly 2**64 bytes
 FORGERIES = {
     "no checksums": (DATA_FOUND.header, {"stored": b""}),
     "too many checksums": (DATA_FOUND.header, {"plain": DATA_FOUND.sections["plain"] + b"more"}),
     "another size": (msgspec.structs.replace(DATA_FOUND.header, size=1 << 50), {}),
-    "no points": (DATA_FOUND.header, {"points": b""}),
-    "points of another": (DATA_FOUND.header, {"points": OTHER.sections["points"]}),
+    "no points": (DATA_FOUND.header, {"spans": b""}),
+    "points of another": (
+        DATA_FOUND.header,
+        {"spans": pack_map(OTHER.build(len(STORED), len(DATA) + 2), None)},
+    ),
     "nonsense digest": (msgspec.structs.replace(DATA_FOUND.header, diff_id="sha256:xyz"), {}),
     "negative ending": (msgspec.structs.replace(DATA_FOUND.header, ending=-5), {}),
     "members of nonsense": (DATA_FOUND.header, {"members": b"nonsense"}),
@@ -139,7 +147,7 @@ def test_loading_reads_little_of_what_a_large_layer_has(tmp_path: Path) -> None:
 
     blob = Counted(WRITTEN)
     assert read_header(blob).size == len(DATA)
-    index = LayerIndex(blob, lambda: blob)
+    index = LayerIndex.load(blob, lambda: blob)
     size = len(DATA_FOUND.sections["members"])
     assert index.memory < len(WRITTEN) - size
     before = blob.read

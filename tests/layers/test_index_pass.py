@@ -1,5 +1,7 @@
 """The pass that makes an index, and the iterator that runs a few items ahead of it in a thread."""
 
+import hashlib
+import random
 import threading
 import time
 from collections.abc import Iterator
@@ -9,8 +11,10 @@ import pytest
 
 from imgfs.blob import MemoryBlob
 from imgfs.codec import Compression
+from imgfs.codec.span_map import pack_map
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt
+from imgfs.layers.index_file import LayerIndex
 from imgfs.layers.index_pass import IndexPass, Prefetcher
 from imgfs.layers.member_list import unpack_members
 from imgfs.tar import scan_blob
@@ -55,7 +59,31 @@ def test_plain_and_compressed_layers_are_indexed_alike() -> None:
     assert (plain.header.size, plain.header.ending) == (packed.header.size, packed.header.ending)
     assert plain.sections["stored"] == plain.sections["plain"] == packed.sections["plain"]
     assert plain.sections["members"] == packed.sections["members"]
-    assert plain.sections["points"] == b""
+    assert plain.sections["spans"] == pack_map(None, None)
+    assert plain.sections["files"] == packed.sections["files"] == b""
+
+
+@pytest.mark.parametrize("compression", [Compression.PLAIN, Compression.GZIP])
+def test_with_spans_the_digests_of_spans_and_of_regular_files_are_found(compression: Compression) -> None:
+    """Of files of any size, cut by chunks anywhere, empty ones and those between them that are none."""
+    dice = random.Random(1)
+    files: dict[str, bytes | None] = {"d": None, "empty": b""}
+    files |= {
+        f"d/{number}": dice.randbytes(dice.randrange(1 << dice.randrange(1, 21))) for number in range(40)
+    }
+    data = layer_tar(files)
+    stored = data if compression is Compression.PLAIN else gzip_member(data, 1)
+    found = IndexPass(MemoryBlob(stored), compression, "layer", with_spans=True).run(lambda chunk: None)
+    expected = b"".join(hashlib.sha256(content).digest() for content in files.values() if content is not None)
+    assert found.sections["files"] == expected
+    index = LayerIndex(
+        found.header, found.sections["spans"], MemoryBlob(found.sections["windows"]), str.encode
+    )
+    assert index.spans is not None
+    assert len(index.spans) > 1
+    for number in range(len(index.spans)):
+        start = index.spans.start(number)
+        assert index.spans.digest(number).is_of(data[start : start + index.spans.length(number)])
 
 
 def test_numbers_of_any_size_can_be_remembered() -> None:
