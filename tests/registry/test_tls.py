@@ -2,60 +2,30 @@ import ssl
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import pytest
 
 from imgfs.errors import StoreError
 from imgfs.registry.tls import tls_context, usual_folder
+from tests.registry.serving import Certificates, certificates
 from tests.tools import require_tool
 
 
-class Certificates(NamedTuple):
-    """An authority of one's own, and a certificate by it for r.example, as files."""
-
-    authority: Path
-    certificate: Path
-    key: Path
-
-
 @pytest.fixture(scope="module")
-def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
-    """As people make them by hand, without the extensions that Python 3.13 wants to see."""
-    folder = tmp_path_factory.mktemp("certificates")
-    made = Certificates(folder / "authority", folder / "certificate", folder / "key")
-    (folder / "extensions").write_text("subjectAltName=DNS:r.example\nauthorityKeyIdentifier=none\n")
-    ca_key, asked = folder / "ca-key", folder / "asked"
-
-    def openssl(*arguments: str | Path) -> None:
-        subprocess.run([require_tool("openssl"), *arguments], check=True, capture_output=True)
-
-    new_key = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes")
-    openssl("req", "-x509", *new_key, "-subj", "/CN=ca", "-keyout", ca_key, "-out", made.authority)
-    openssl("req", *new_key, "-subj", "/CN=r", "-keyout", made.key, "-out", asked)
-    signed_by = (
-        "-CA",
-        made.authority,
-        "-CAkey",
-        ca_key,
-        "-CAcreateserial",
-        "-extfile",
-        folder / "extensions",
-    )
-    openssl("x509", "-req", "-in", asked, *signed_by, "-out", made.certificate)
-    return made
+def made(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
+    return certificates(tmp_path_factory.mktemp("certificates"))
 
 
-def handshake(client: ssl.SSLContext, certificates: Certificates, *, wants_client: bool = False) -> None:
-    """Speak TLS with a server of r.example, which may want to see a certificate. Raises SSLError."""
+def handshake(client: ssl.SSLContext, made: Certificates, *, wants_client: bool = False) -> None:
+    """Speak TLS with a server of 127.0.0.1, which may want to see a certificate. Raises SSLError."""
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    server.load_cert_chain(certificates.certificate, certificates.key)
+    server.load_cert_chain(made.certificate, made.key)
     if wants_client:
         server.verify_mode = ssl.CERT_REQUIRED
-        server.load_verify_locations(certificates.authority)
+        server.load_verify_locations(made.authority)
     there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
     steps: list[Callable[[], None]] = [
-        client.wrap_bio(back, there, server_hostname="r.example").do_handshake,
+        client.wrap_bio(back, there, server_hostname="127.0.0.1").do_handshake,
         server.wrap_bio(there, back, server_side=True).do_handshake,
     ]
     while steps:
@@ -67,28 +37,28 @@ def handshake(client: ssl.SSLContext, certificates: Certificates, *, wants_clien
 
 
 def test_an_authority_of_ones_own_is_trusted_beside_those_of_the_system(
-    tmp_path: Path, certificates: Certificates
+    tmp_path: Path, made: Certificates
 ) -> None:
     with pytest.raises(ssl.SSLCertVerificationError):
-        handshake(tls_context(None, is_insecure=False), certificates)
-    (tmp_path / "ca.crt").write_bytes(certificates.authority.read_bytes())
+        handshake(tls_context(None, is_insecure=False), made)
+    (tmp_path / "ca.crt").write_bytes(made.authority.read_bytes())
     (tmp_path / "README").write_text("neither")
     context = tls_context(str(tmp_path), is_insecure=False)
-    handshake(context, certificates)
+    handshake(context, made)
     assert not context.verify_flags & ssl.VERIFY_X509_STRICT
     assert len(context.get_ca_certs()) == len(tls_context(None, is_insecure=False).get_ca_certs()) + 1
 
 
-def test_nothing_is_verified_where_that_was_said(certificates: Certificates) -> None:
-    handshake(tls_context(None, is_insecure=True), certificates)
+def test_nothing_is_verified_where_that_was_said(made: Certificates) -> None:
+    handshake(tls_context(None, is_insecure=True), made)
 
 
-def test_a_certificate_of_ones_own_is_shown(tmp_path: Path, certificates: Certificates) -> None:
+def test_a_certificate_of_ones_own_is_shown(tmp_path: Path, made: Certificates) -> None:
     with pytest.raises(ssl.SSLError, match="PEER_DID_NOT_RETURN_A_CERTIFICATE"):
-        handshake(tls_context(None, is_insecure=True), certificates, wants_client=True)
-    (tmp_path / "me.cert").write_bytes(certificates.certificate.read_bytes())
-    (tmp_path / "me.key").write_bytes(certificates.key.read_bytes())
-    handshake(tls_context(str(tmp_path), is_insecure=True), certificates, wants_client=True)
+        handshake(tls_context(None, is_insecure=True), made, wants_client=True)
+    (tmp_path / "me.cert").write_bytes(made.certificate.read_bytes())
+    (tmp_path / "me.key").write_bytes(made.key.read_bytes())
+    handshake(tls_context(str(tmp_path), is_insecure=True), made, wants_client=True)
 
 
 @pytest.mark.parametrize(
@@ -110,8 +80,8 @@ def test_what_is_wrong_in_the_folder_is_an_error_that_names_it(
     assert str(raised.value).startswith(f"{tmp_path}/{why}")
 
 
-def test_a_key_with_a_password_is_an_error(tmp_path: Path, certificates: Certificates) -> None:
-    (tmp_path / "me.cert").write_bytes(certificates.certificate.read_bytes())
+def test_a_key_with_a_password_is_an_error(tmp_path: Path, made: Certificates) -> None:
+    (tmp_path / "me.cert").write_bytes(made.certificate.read_bytes())
     subprocess.run(
         [
             require_tool("openssl"),
@@ -119,7 +89,7 @@ def test_a_key_with_a_password_is_an_error(tmp_path: Path, certificates: Certifi
                 "pkcs8",
                 "-topk8",
                 "-in",
-                certificates.key,
+                made.key,
                 "-passout",
                 "pass:secret",
                 "-out",
