@@ -14,6 +14,7 @@ from urllib.parse import quote, urlencode, urljoin, urlsplit
 
 import msgspec
 
+from imgfs.blob import Blob
 from imgfs.cache.cache import Cache
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, NotFound
@@ -265,7 +266,7 @@ class RemoteRepository:
         path: str,
         *,
         headers: Mapping[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Blob | None = None,
         ok: Sequence[int] = (200,),
         scopes: Scopes | None = None,
         is_safe: bool = False,

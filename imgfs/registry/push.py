@@ -2,6 +2,8 @@
 
 Format: OCI distribution specification 1.1, "Pushing blobs" and "Pushing manifests". Every byte is hashed as it is sent;
 what a registry has received of an upload is what it says at each step, so that one that breaks off goes on from there.
+Where a registry refuses pieces, or says something else of them than was sent, it gets blobs whole in one request:
+Google's takes no pieces, GitHub's none above 4 MiB, and Amazon's states a stale range.
 """
 
 import hashlib
@@ -16,7 +18,7 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
-from imgfs.errors import Corrupt, NotFound
+from imgfs.errors import Corrupt, NotFound, StoreError, describe
 from imgfs.registry.client import RemoteRepository
 from imgfs.registry.reference import Repository
 from imgfs.registry.transport import RegistryError, Response
@@ -28,8 +30,8 @@ _MOST_CHUNK = 256 << 20
 _SLOWEST = 10 << 20  # bytes a second of a registry that hashes or moves a blob once it has all of it
 _BROKEN = (0, 408, 429, 500, 502, 503, 504)
 """Statuses after which an upload may go on; 0 is that of no response."""
-_LOST = (404, 416)
-"""Statuses that say that the registry has another idea of an upload than we have."""
+_REFUSED = (400, 404, 405, 411, 413, 415, 416, 501)
+"""Statuses of registries that do not take a piece, or have another idea of an upload than we have."""
 _RANGE = re.compile(r"(?:bytes=)?0-(\d{1,18})")
 _WHY = {
     405: "it takes no uploads, as one that is read-only",
@@ -56,6 +58,7 @@ class Pusher:
     def __init__(self, repository: RemoteRepository) -> None:
         self._repository = repository
         self._label = f"docker://{repository.name}"
+        self._takes_pieces = True
 
     def reach(self) -> None:
         """Find out how the registry is reached, and be let in."""
@@ -87,25 +90,34 @@ class Pusher:
         upload = self._begin(digest, source)
         if upload is None:
             return False
-        failures = restarts = 0
+        failures = 0
         while True:
             before = upload.received
             try:
                 if self._send(upload, sending):
                     return True
-                failures = 0 if upload.received > before else failures + 1
+                if upload.received <= before:  # the range that it states is not that of what it has
+                    raise _PieceRefused(
+                        f"{self._label}: blob {digest}: it states that it has not received a piece"
+                    )
+                failures = 0
+            except _PieceRefused as error:
+                logger.info("%s: the blob is sent whole", error)
+                self._takes_pieces = False
+                self._cancel(upload, digest)
+                upload = self._begin(digest) or upload
             except RegistryError as error:
-                if error.status not in (*_BROKEN, *_LOST):
-                    raise
+                if error.status == 400:
+                    sending.check()  # which may be the reason
                 failures += 1
-                if failures >= self._repository.limits.attempts:
+                if error.status not in _BROKEN or failures >= self._repository.limits.attempts:
                     raise
                 logger.info("%s: the upload goes on", error)
-                time.sleep(min(0.25 * 2**failures, 8) if error.status in _BROKEN else 0)
-                if error.status in _LOST or not self._resume(upload, digest):
-                    restarts += 1
+                time.sleep(min(0.25 * 2**failures, 8))
+                if not self._takes_pieces or not self._resume(upload, digest):
                     if self._was_received(digest, sending.size):
                         return True
+                    self._cancel(upload, digest)
                     upload = self._begin(digest) or upload
             except BaseException:
                 self._cancel(upload, digest)
@@ -150,46 +162,54 @@ class Pusher:
         return _Upload(self._location(response, about), 0, min(max(_CHUNK, chunk), _MOST_CHUNK))
 
     def _send(self, upload: _Upload, sending: "_Sending") -> bool:
-        """Send the next piece; returns whether the blob is there then. The last one also ends the upload."""
+        """Send the next piece, or all; returns whether the blob is there then. Raises _PieceRefused."""
         about, start = f"blob {sending.digest}", upload.received
-        if start > sending.hashed:
-            self._fail(about, "it has more of the upload than was sent", 416)
-        data = sending.read(start, upload.chunk)
-        headers = {"Content-Type": "application/octet-stream"}
-        if start or len(data) < sending.size:
-            if data:
-                headers["Content-Range"] = f"{start}-{start + len(data) - 1}"
-                response = self._request(
-                    about,
-                    "PATCH",
-                    upload.url,
-                    headers=headers,
-                    body=data,
-                    ok=(201, 202, 204),
-                    blob=sending.digest,
-                )
-                response.read()
-                upload.url = self._location(response, about, upload.url)
-                upload.received = _received(response, start + len(data))
-                sending.note(upload.received)
+        is_whole = start == 0 and (sending.size <= upload.chunk or not self._takes_pieces)
+        if not is_whole and start < sending.size:
+            self._send_piece(upload, sending)
             if upload.received < sending.size:
                 return False
-            data, headers = b"", {"Content-Type": "application/octet-stream"}
-        sending.check()
         joint = "&" if urlsplit(upload.url).query else "?"
+        if not is_whole:
+            sending.check()
         response = self._request(
             about,
             "PUT",
             f"{upload.url}{joint}{urlencode({'digest': sending.digest})}",
-            headers=headers,
-            body=data,
+            headers={"Content-Type": "application/octet-stream"},
+            body=sending if is_whole else b"",
             ok=(201, 204),
             patience=sending.size / _SLOWEST,
             blob=sending.digest,
         )
         self._compare(response, sending.digest, about)
-        sending.note(sending.size)
+        sending.check()
         return True
+
+    def _send_piece(self, upload: _Upload, sending: "_Sending") -> None:
+        about, start = f"blob {sending.digest}", upload.received
+        if start > sending.hashed:
+            raise _PieceRefused(f"{self._label}: {about}: it has more of the upload than was sent")
+        data = sending.pread(upload.chunk, start)
+        end = start + len(data)
+        headers = {"Content-Type": "application/octet-stream", "Content-Range": f"{start}-{end - 1}"}
+        try:
+            response = self._request(
+                about,
+                "PATCH",
+                upload.url,
+                headers=headers,
+                body=data,
+                ok=(201, 202, 204),
+                blob=sending.digest,
+            )
+        except RegistryError as error:
+            if error.status in _REFUSED and self._takes_pieces:
+                raise _PieceRefused(str(error), error.status) from None
+            raise
+        response.read()
+        upload.url = self._location(response, about, upload.url)
+        upload.received = _received(response, end)
 
     def _resume(self, upload: _Upload, digest: Digest) -> bool:
         """Ask how much of an upload has come; returns False if the registry does not know it any more."""
@@ -240,7 +260,7 @@ class Pusher:
         *,
         ok: Sequence[int],
         headers: dict[str, str] | None = None,
-        body: bytes | None = None,
+        body: bytes | Blob | None = None,
         scopes: Sequence[str] | None = None,
         is_safe: bool = False,
         follows: bool = True,
@@ -272,38 +292,47 @@ class Pusher:
         raise RegistryError(what, status) from None
 
 
-class _Sending:
-    """A blob that is read front to back, hashed once, and again from where a registry wants it."""
+class _PieceRefused(RegistryError):
+    """A registry does not take a piece of a blob."""
+
+
+class _Sending(Blob):
+    """A blob that is read front to back, hashed once, and again from where a registry wants it.
+
+    Raises Corrupt where it is shorter than it said, StoreError where it cannot be read, which is not the registry's.
+    """
 
     def __init__(self, digest: Digest, blob: Blob, advance: Callable[[int], None]) -> None:
         self.digest = digest
-        self.size = blob.size
+        self.hashed = 0
+        self._size = blob.size
         self._blob = blob
         self._advance = advance
         self._hash = hashlib.new(digest.algorithm)
-        self.hashed = self._advanced = 0
 
-    def read(self, offset: int, size: int) -> bytes:
-        """Up to `size` bytes at `offset`. Raises Corrupt where the blob is shorter than it said, and ends."""
-        self._advance(0)
-        data = self._blob.pread(min(size, self.size - offset), offset)
-        if len(data) < min(size, self.size - offset):
+    @property
+    def size(self) -> int:
+        return self._size
+
+    def pread(self, size: int, offset: int) -> bytes:
+        size = max(0, min(size, self.size - offset))
+        try:
+            data = self._blob.pread(size, offset)
+        except OSError as error:
+            raise StoreError(f"blob {self.digest}: {describe(error)}") from error
+        if len(data) < size:
             raise Corrupt(f"blob {self.digest}: ends at {offset + len(data)} of {self.size} bytes")
-        if offset <= self.hashed < offset + len(data):
-            self._hash.update(memoryview(data)[self.hashed - offset :])
-            self.hashed = offset + len(data)
+        new = offset + len(data) - self.hashed
+        if offset <= self.hashed and new > 0:
+            self._hash.update(memoryview(data)[-new:])
+            self.hashed += new
+        self._advance(max(new, 0) if offset <= self.hashed else 0)
         return data
 
-    def note(self, received: int) -> None:
-        """Report how much has been received."""
-        if received > self._advanced:
-            self._advance(received - self._advanced)
-            self._advanced = received
-
     def check(self) -> None:
-        """Raises Corrupt unless all was read and has the digest."""
-        if self.hashed != self.size or self._hash.hexdigest() != self.digest.hex:
-            found = f"its {self.hashed} bytes are {self.digest.algorithm}:{self._hash.hexdigest()}"
+        """Raises Corrupt if all was read and has another digest."""
+        if self.hashed == self.size and self._hash.hexdigest() != self.digest.hex:
+            found = f"its {self.size} bytes are {self.digest.algorithm}:{self._hash.hexdigest()}"
             raise Corrupt(f"blob {self.digest}: failed to verify, {found}")
 
 

@@ -14,6 +14,7 @@ from urllib.parse import urljoin, urlsplit
 
 import msgspec
 
+from imgfs.blob import Blob
 from imgfs.errors import InvalidImage
 from imgfs.go_json import parse_json
 from imgfs.lru import LRU
@@ -53,7 +54,7 @@ class Request:
     path: str
     scopes: Scopes = ()
     headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes | None = None
+    body: bytes | Blob | None = None
     ok: Collection[int] = (200,)
     is_safe: bool = True
     follows: bool = True

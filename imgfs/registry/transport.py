@@ -18,6 +18,7 @@ from urllib.parse import unquote, urlsplit
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, SSLError
 
+from imgfs.blob import Blob, BlobStream, MemoryBlob
 from imgfs.errors import StoreError
 from imgfs.registry.configuration import Configuration, Endpoint
 from imgfs.registry.stats import Stats
@@ -159,7 +160,7 @@ class Transport:
         method: str,
         url: str,
         headers: Mapping[str, str],
-        body: bytes | None = None,
+        body: bytes | Blob | None = None,
         *,
         is_insecure: bool = False,
         blob: str | None = None,
@@ -172,6 +173,7 @@ class Transport:
         """
         parts = urlsplit(url)
         host = parts.netloc
+        data = MemoryBlob(body) if isinstance(body, bytes) else body
         shown = f"{method} {parts.scheme}://{host}{parts.path}"  # what stands behind may be a secret
         pool = self._pool(host, url, is_insecure=is_insecure)
         started = time.monotonic()
@@ -180,10 +182,10 @@ class Transport:
             raw = pool.urlopen(
                 method,
                 url,
-                # sent in small pieces, as the limit is for each
-                body=None if body is None else io.BytesIO(body),
+                # sent in pieces, as the limit of time is for each
+                body=None if data is None else io.BufferedReader(BlobStream(data), _PIECE),
                 headers={"User-Agent": f"imgfs/{__version__}", "Accept-Encoding": "identity"}
-                | ({} if body is None else {"Content-Length": str(len(body))})
+                | ({} if data is None else {"Content-Length": str(data.size)})
                 | dict(headers),
                 redirect=False,
                 retries=False,
@@ -194,8 +196,8 @@ class Transport:
         except (HTTPError, OSError, ValueError) as error:
             logger.debug("%s: %s", shown, _why(error))
             raise Unreachable(_why(error), is_tls=isinstance(error, SSLError | ssl.SSLError)) from None
-        if body:
-            self.stats.count(host, "sent", len(body), blob)
+        if data is not None:
+            self.stats.count(host, "sent", data.size, blob)
         wanted = headers.get("Range", "")
         took = time.monotonic() - started
         logger.info("%s %s%d in %.3f s", shown, f"{wanted} " if wanted else "", raw.status, took)

@@ -1,5 +1,6 @@
 """Pushing: blobs arrive whole whatever breaks off, or the error says what of where and why."""
 
+import errno
 import random
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -9,7 +10,7 @@ import pytest
 
 from imgfs.blob import MemoryBlob
 from imgfs.digest import Digest
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, StoreError
 from imgfs.registry import push
 from imgfs.registry.client import RegistryClient
 from imgfs.registry.configuration import Configuration
@@ -119,6 +120,46 @@ def test_an_upload_stays_where_it_is_safe(pusher: Pusher) -> None:
     for unsafe in ("http://storage/b", "file:///b"):
         with pytest.raises(RegistryError, match="blob x: it wants the upload to go on where it is not safe"):
             place(unsafe)
+
+
+def _refuse_all(state: Uploads) -> None:
+    state.refused = dict.fromkeys(range(100), 416)
+
+
+def _state_nothing(state: Uploads) -> None:
+    state.stale = True
+
+
+@pytest.mark.parametrize("fault", [_refuse_all, _state_nothing])
+def test_a_registry_that_takes_no_pieces_gets_blobs_whole(
+    pusher: Pusher, state: Uploads, fault: Callable[[Uploads], None]
+) -> None:
+    fault(state)
+    assert sum(send(pusher)) == len(DATA)
+    patches = state.requests["PATCH"]
+    other = DATA[::-1]
+    state.dropped_puts = 1
+    assert sum(send(pusher, other)) == len(DATA)
+    assert state.requests["PATCH"] == patches  # it is not tried again
+    assert {state.blobs["some/app", digest(data)] for data in (DATA, other)} == {DATA, other}
+    assert not state.uploads
+    with pytest.raises(Corrupt, match="failed to verify"):
+        pusher.upload(Digest(digest(b"?" * 1000)), MemoryBlob(b"!" * 1000), lambda _: None)
+
+
+class Broken(MemoryBlob):
+    def pread(self, size: int, offset: int) -> bytes:
+        if offset:
+            raise OSError(errno.EIO, "Input/output error", "/disk/blob")
+        return super().pread(size, offset)
+
+
+def test_what_cannot_be_read_is_not_the_fault_of_the_registry(pusher: Pusher, state: Uploads) -> None:
+    for pieces in (True, False):
+        state.refused = {} if pieces else dict.fromkeys(range(100), 416)
+        with pytest.raises(StoreError, match=f"^blob {DIGEST}: /disk/blob: Input/output error"):
+            pusher.upload(DIGEST, Broken(DATA), lambda _: None)
+        assert not state.uploads  # it is cancelled
 
 
 def test_an_upload_that_never_goes_on_is_an_error(pusher: Pusher, state: Uploads) -> None:

@@ -18,7 +18,8 @@ class Uploads:
     """What the registry has, and how it behaves.
 
     Of the Nth PATCH, from 1: `dropped` ones end amid the body, `refused` ones are answered with a status, of `halved`
-    ones only half is kept. `lost_puts` are responses to the last request of an upload that are not sent, `statuses`
+    ones only half is kept; with `stale`, the range is that of the first one. `dropped_puts` are ends of uploads that
+    break off amid the body, `lost_puts` are responses to the last request of an upload that are not sent, `statuses`
     those of a method. Tokens are good for `token_uses` requests.
     """
 
@@ -32,6 +33,8 @@ class Uploads:
     refused: dict[int, int] = field(default_factory=dict)
     halved: set[int] = field(default_factory=set)
     forgotten: set[int] = field(default_factory=set)
+    stale: bool = False
+    dropped_puts: int = 0
     lost_puts: int = 0
     statuses: dict[str, int] = field(default_factory=dict)
     least: int = 0
@@ -83,6 +86,12 @@ class _Handler(BaseHTTPRequestHandler):
                 self.answer(401, WWW_Authenticate=f'Bearer realm="{realm}",service="s"')
                 return
         if self.command == "PATCH" and number in state.dropped:
+            upload = state.uploads[parts.path.rpartition("/")[2]]
+            upload += self.rfile.read(length // 2)
+            self.close_connection = True
+            return
+        if self.command == "PUT" and length and state.dropped_puts:
+            state.dropped_puts -= 1
             upload = state.uploads[parts.path.rpartition("/")[2]]
             upload += self.rfile.read(length // 2)
             self.close_connection = True
@@ -143,9 +152,9 @@ class _Handler(BaseHTTPRequestHandler):
         data += body[: len(body) // 2] if self.command == "PATCH" and number in state.halved else body
         if self.command != "PUT":
             status = 204 if self.command == "GET" else 202
-            self.answer(
-                status, Location=self.place(self.path.partition("?")[0]), Range=f"0-{max(len(data) - 1, 0)}"
-            )
+            stated = state.chunks[0] if state.stale else len(data)
+            place = self.place(self.path.partition("?")[0])
+            self.answer(status, Location=place, Range=f"0-{max(stated - 1, 0)}")
             return
         if digest(bytes(data)) != query["digest"]:
             self.answer(400)
