@@ -16,7 +16,7 @@ from imgfs.cli.template import Template
 from imgfs.digest import Digest
 from imgfs.errors import ImgfsError, InvalidImage
 from imgfs.go_json import parse_json
-from imgfs.layers import BlobLayer, copies_of
+from imgfs.layers import BlobLayer, Layer, TocLayer, copies_of
 from imgfs.sources.chosen import ChosenImage
 from imgfs.sources.documents import parse_document
 from imgfs.sources.manifests import Descriptor, Document
@@ -93,9 +93,11 @@ def _described(named: ChosenImage, config: _Fields) -> _Fields:
 def _layers(named: ChosenImage, manifest: bytes | None) -> list[_Fields]:
     """Each layer, lowest first: its sizes if they are known, and whether its bytes were compared with its diff ID."""
     stack, described = named.layers, _descriptors(named.image, manifest)
+    source = utf8(named.snapshot.source_of(named.image.id).reference)
     found: list[_Fields] = []
     for number, (diff_id, chain_id) in enumerate(zip(stack.diff_ids, stack.chain_ids, strict=True)):
-        stored, is_verified = _stored(named, number)
+        first, is_verified = _first(named, number)
+        stored = first.stored_digest if isinstance(first, BlobLayer) else None
         descriptor = described[number] if described else None
         found.append(
             {
@@ -106,6 +108,8 @@ def _layers(named: ChosenImage, manifest: bytes | None) -> list[_Fields]:
                 "Size": stack.look_for_size_of(number),
                 "StoredSize": descriptor.size if descriptor else None,
                 "Verified": is_verified,
+                "From": source if first is not None else None,
+                "Index": "proved" if is_verified else "toc" if isinstance(first, TocLayer) else "none",
             }
         )
     return found
@@ -127,14 +131,14 @@ def _descriptors(image: Image, manifest: bytes | None) -> list[Descriptor] | Non
     return layers if layers and len(layers) == len(image.diff_ids) else None
 
 
-def _stored(named: ChosenImage, number: int) -> tuple[Digest | None, bool]:
-    """The digest of the stored bytes of a layer, if it is kept as a blob, and whether they were verified."""
+def _first(named: ChosenImage, number: int) -> tuple[Layer | None, bool]:
+    """A layer, None if it is missing, the first copy if there are several; and whether its bytes were verified."""
     try:
         first = named.layers.use(number, lambda layer: copies_of(layer)[0])
         is_verified = named.layers.is_verified(number)
     except (ImgfsError, OSError):  # the layer is missing
         return None, False
-    return first.stored_digest if isinstance(first, BlobLayer) else None, is_verified
+    return first, is_verified
 
 
 def _config(image: Image) -> _Fields:

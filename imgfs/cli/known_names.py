@@ -258,5 +258,7 @@ def _cache() -> "Cache":
 
 def _opening() -> "Opening":
     from imgfs.sources.opening import Opening
+    from imgfs.sources.registries import Registries
 
-    return Opening(_cache())
+    cache = _cache()
+    return Opening(cache, registries=Registries(cache, is_offline=True))  # a key press asks no registry

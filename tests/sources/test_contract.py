@@ -11,7 +11,7 @@ import subprocess
 import tarfile
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,8 @@ from tests.engines.engine import run, running_docker
 from tests.engines.machine import machine
 from tests.images import TestImage, digest, docker_archive, family, new_docker_archive, oci_layout
 from tests.indexing import indexing, no_progress
+from tests.registry.filling import insecure, put_images
+from tests.registry.serving import docker_registry
 from tests.splitting import docker_root, graph_root
 from tests.tools import require_tool
 
@@ -123,6 +125,13 @@ def _containers_storage(driver: str) -> Maker:
     return make
 
 
+def _registry(folder: Path, images: list[TestImage]) -> str:
+    """The repositories of a registry, which is stopped by `made`."""
+    address = (folder / "address").read_text()
+    put_images(address, folder / "layout", images)
+    return f"docker://{address}/"
+
+
 MAKERS: dict[str, Maker] = {
     "docker-archive": _docker_archive,
     "docker-archive-new": _new_docker_archive,
@@ -141,6 +150,7 @@ MAKERS: dict[str, Maker] = {
     "skopeo-oci": _skopeo("oci"),
     "skopeo-oci-gzip": _skopeo("oci", "--dest-compress", "--dest-compress-format=gzip"),
     "skopeo-oci-zstd": _skopeo("oci", "-f", "oci", "--dest-compress", "--dest-compress-format=zstd"),
+    "registry": _registry,
 }
 KEEPS_PARENTS = (
     "docker-archive",
@@ -162,8 +172,15 @@ def images() -> list[TestImage]:
 @pytest.fixture(scope="module", params=MAKERS)
 def made(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, images: list[TestImage]
-) -> str:
-    return MAKERS[request.param](tmp_path_factory.mktemp(request.param), images)
+) -> Iterator[str]:
+    folder = tmp_path_factory.mktemp(request.param)
+    with ExitStack() as stack:
+        if request.param == "registry":
+            address = stack.enter_context(docker_registry(folder))
+            (folder / "address").write_text(address)
+            environment = stack.enter_context(pytest.MonkeyPatch.context())
+            environment.setenv("CONTAINERS_REGISTRIES_CONF", str(insecure(folder, address)))
+        yield MAKERS[request.param](folder, images)
 
 
 @pytest.fixture
@@ -187,6 +204,8 @@ def test_tags_lead_to_their_images(
     source: Source, images: list[TestImage], request: pytest.FixtureRequest
 ) -> None:
     domain = "docker.io/" if request.node.callspec.params["made"] in WRITES_DOMAINS else ""
+    if source.reference.startswith("docker://"):
+        domain = source.reference.removeprefix("docker://")
     assert source.tags == {domain + tag: image.id for image in images for tag in image.tags}
 
 
@@ -229,6 +248,7 @@ def test_parents_are_those_recorded(
 
 def test_a_bare_path_is_recognised(made: str, tmp_path: Path) -> None:
     scheme, _, path = made.partition(":")
+    path = made if made.startswith("docker://") else path
     with indexing(tmp_path) as indexer, closing(open_source(path, indexer)) as source:
         assert source.reference.partition(":")[0] in (scheme, "docker-archive")
 
