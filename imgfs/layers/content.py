@@ -18,7 +18,7 @@ from imgfs.codec.spans import UNCOUNTED, PlainDecoder, PointDecoder
 from imgfs.errors import Corrupt
 from imgfs.layers.index_build import DecodedCopy, IndexBuild
 from imgfs.layers.index_comparison import compare_index
-from imgfs.layers.index_file import IndexData, LayerIndex, LayerKey
+from imgfs.layers.index_file import IndexData, IndexHeader, LayerIndex, LayerKey
 from imgfs.layers.index_pass import IndexPass, Take, naming_shortage
 from imgfs.layers.index_store import UNREADABLE, IndexStore
 from imgfs.layers.passing_tar import ANY_LENGTH, InnerTars
@@ -196,13 +196,23 @@ class LayerContent:
         index = self.look_for_index()
         if index is not None and index.level is Level.PROVED:
             return
+        self._verify(self.stored, take)
+
+    def verify_again(self, advance: Callable[[int], None]) -> IndexHeader:
+        """Read the whole layer, whatever is known of it, and keep its index as one that was proved.
+
+        `advance` takes the stored bytes read since. Raises Corrupt, and what reading raises.
+        """
+        return self._verify(WatchedBlob(self.stored, advance), lambda _: None)
+
+    def _verify(self, stored: Blob, take: Take) -> IndexHeader:
         try:
-            data = self._pass(self.stored).run(take)
+            data = self._pass(stored).run(take)
             self._check(data)
         except Corrupt as error:
             self._fail(error)
             raise
-        self._keep(data)
+        return self._keep(data).header
 
     def spanned(self, index: LayerIndex) -> Blob | None:
         """The decoded bytes, fetched and verified span by span; None if their digests are not known.

@@ -33,7 +33,11 @@ def _verify_copy(layer: Layer, advance: Callable[[int], None]) -> None:
     if isinstance(layer, BlobLayer):
         key = layer.key()
         with WatchedBlob(layer.open_blob(), advance) as blob:
-            header = IndexPass(blob, key.compression, key.name, key.algorithms).run(lambda _: None).header
+            if blob.is_remote:
+                with layer.content() as content:
+                    header = content.verify_again(advance)
+            else:
+                header = IndexPass(blob, key.compression, key.name, key.algorithms).run(lambda _: None).header
         key.verify(header)
         if header.damage.startswith(FOLLOWED):
             raise Corrupt(f"{key.name}: {header.damage}")
@@ -63,15 +67,18 @@ def check_stored(layer: BlobLayer) -> None:
         )
 
 
-def index_layer(layer: Layer, advance: Callable[[int], None]) -> None:
-    """Index a layer that can be and is not yet; `advance` is as for `verify_layer`. Raises as that does."""
+def index_layer(layer: Layer, advance: Callable[[int], None], *, to_share: bool = False) -> None:
+    """Index a layer that can be and is not yet; `advance` is as for `verify_layer`. Raises as that does.
+
+    For an index `to_share`, a layer is read whose index was not proved here, or has no digests of spans.
+    """
     if isinstance(layer, LayerChoice):
-        layer.attempt(lambda copy: index_layer(copy, advance))
+        layer.attempt(lambda copy: index_layer(copy, advance, to_share=to_share))
     if isinstance(layer, BlobLayer):
         with layer.content() as content:
-            content.wait_for_index(with_copy=False, advance=advance)
+            content.wait_for_index(with_copy=False, advance=advance, to_share=to_share)
     if isinstance(layer, TocLayer):
-        index_layer(layer.blob, advance)
+        index_layer(layer.blob, advance, to_share=to_share)
 
 
 def stored_size(layer: Layer) -> int | None:

@@ -31,6 +31,7 @@ from imgfs.layers.index_file import LayerIndex
 from imgfs.layers.index_parts import IndexParts, index_from_parts, parts_of, read_map
 from imgfs.layers.member_list import MemberList, MemberPacker
 from imgfs.layers.trust import Level
+from imgfs.layers.verification import index_layer, verify_layer
 from imgfs.registry.stats import Stats
 from tests.codec.counted import CountedBlob
 from tests.indexing import indexing
@@ -182,6 +183,23 @@ def test_a_layer_that_passes_by_whole_proves_the_index_that_was_found(
             assert content.wait_for_index(to_share=True).level is Level.PROVED
         assert layer.is_verified
     assert list(tmp_path.rglob("*.index"))
+
+
+@pytest.mark.parametrize("kind", ["gzip", "zstd frames", "plain"])
+def test_verifying_fetches_a_layer_once_and_proves_its_index(
+    kind: str, parts: dict[str, IndexParts], tmp_path: Path
+) -> None:
+    registry, read = Registry(kind), list[int]()
+    with indexing(tmp_path) as indexer:
+        indexer.indexes.external = external(parts[kind], CountedBlob(parts[kind].windows))
+        layer = registry.layer(indexer)
+        verify_layer(layer, read.append)
+        assert layer.is_verified
+        fetched = registry.fetched
+        assert sum(read) == len(registry.stored)
+        assert fetched <= len(registry.stored) + 1024
+        index_layer(layer, read.append, to_share=True)
+        assert registry.fetched == fetched
 
 
 def test_the_same_layer_has_the_same_parts(parts: dict[str, IndexParts], tmp_path: Path) -> None:
