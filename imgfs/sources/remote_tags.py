@@ -79,7 +79,7 @@ class RemoteTags:
         with ThreadPoolExecutor(THREADS) as pool:
             found = dict(zip(tags, pool.map(self._try, tags), strict=True))
         for result in found.values():
-            if isinstance(result, Unreachable):
+            if isinstance(result, Unreachable):  # so are the others
                 raise result
         self.known = {tag: result for tag, result in found.items() if isinstance(result, Digest)}
         self.problems = {
@@ -95,8 +95,10 @@ class RemoteTags:
     def _try(self, tag: str) -> Digest | ImgfsError:
         try:
             return self._digest_of(tag)
-        except ImgfsError as error:
+        except NotFound as error:
             return error
+        except ImgfsError as error:
+            return self.known.get(tag) or error  # what was known before does not get lost
 
     def _digest_of(self, tag: str) -> Digest:
         known = self.known.get(tag)
@@ -118,7 +120,10 @@ class RemoteTags:
         """The digest that the registry states, None if it states none. Raises Unreachable or NotFound."""
         try:
             return self._repository.head(tag)
-        except (Unreachable, NotFound):
+        except Unreachable as error:
+            hint = "" if tag in self.known else " (--offline shows what the cache has)"
+            raise Unreachable(f"{error}{hint}") from None
+        except NotFound:
             raise
         except RegistryError:  # some refuse to be asked so
             return None

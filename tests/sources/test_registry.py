@@ -1,8 +1,12 @@
 """Registries as sources, against the registry of the distribution project."""
 
+import json
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
+from threading import current_thread
+from typing import Any
 
 import pytest
 
@@ -15,10 +19,14 @@ from imgfs.sources.lookup import choose, image_meant
 from imgfs.sources.opening import Opening
 from imgfs.sources.registries import Registries
 from imgfs.store import Platform
+from tests.images import TestImage, layer_tar
 from tests.indexing import indexing
-from tests.layouts import Layout, artifacts
+from tests.layouts import LAYER, MANIFEST, Layout, artifacts
 from tests.registry.filling import put_layout, put_manifest
+from tests.registry.quirky import Quirky, running_quirky
 from tests.registry.serving import docker_registry
+
+CONFIG = "application/vnd.oci.image.config.v1+json"
 
 PLATFORMS = {
     "amd64": {"os": "linux", "architecture": "amd64"},
@@ -250,6 +258,125 @@ def test_a_registry_that_is_away_leaves_what_was_known(
             source.refresh()
     assert requests(registries)[0] == asked + 1
     assert set(source.store.map()) == {image}
+
+
+@pytest.fixture
+def quirky(monkeypatch: pytest.MonkeyPatch) -> Iterator[Quirky]:
+    limits = Limits(patience=0.1, wait=0.1, attempts=1)
+    monkeypatch.setattr("imgfs.registry.client.Limits", lambda: limits)
+    with running_quirky() as registry:
+        yield registry
+
+
+def _put(quirky: Quirky, image: TestImage, *tags: str, has_config: bool = True) -> None:
+    descriptors = [
+        {"mediaType": kind, "digest": quirky.blob(data), "size": len(data)}
+        for kind, data in ((CONFIG, image.config), *((LAYER, layer) for layer in image.layers))
+    ]
+    if not has_config:
+        del quirky.blobs[image.id]
+    document = {"schemaVersion": 2, "config": descriptors[0], "layers": descriptors[1:]}
+    for tag in tags:
+        quirky.manifest("app", tag, json.dumps(document).encode(), MANIFEST)
+
+
+ONE, TWO = (TestImage([layer_tar({name: b""})]) for name in ("one", "two"))
+
+
+@pytest.mark.parametrize("stated", ["", "sha256:" + "0" * 64, "nonsense"])
+def test_what_a_registry_states_of_a_tag_is_a_hint_only(
+    quirky: Quirky, opened: Callable[..., Source], reach: Make, stated: str
+) -> None:
+    quirky.faults.digest_header = stated
+    _put(quirky, ONE, "1")
+    source = opened(f"docker://{quirky.address}/app:1", reach(interval=0))
+    assert not source.refresh()
+    _put(quirky, TWO, "1")
+    assert source.refresh()
+    assert set(source.store.map()) == {TWO.id}
+
+
+def test_a_tag_that_moves_to_what_cannot_be_read_leaves_what_was_known(
+    quirky: Quirky, opened: Callable[..., Source], reach: Make
+) -> None:
+    _put(quirky, ONE, "1")
+    source = opened(f"docker://{quirky.address}/app:1", reach(interval=0))
+    _put(quirky, TWO, "1", has_config=False)
+    with pytest.raises(StoreError, match="/app:1: its config is missing"):
+        source.refresh()
+    assert set(source.store.map()) == {ONE.id}
+    quirky.blob(TWO.config)
+    assert source.refresh()
+    assert set(source.store.map()) == {TWO.id}
+
+
+def test_tags_do_not_get_lost_because_a_request_fails(
+    quirky: Quirky, opened: Callable[..., Source], reach: Make
+) -> None:
+    _put(quirky, ONE, "1")
+    _put(quirky, TWO, "2")
+    source = opened(f"docker://{quirky.address}/app:*", reach(interval=0))
+    before = source.tags
+    assert set(before.values()) == {ONE.id, TWO.id}
+    quirky.faults.statuses = [500] * 4
+    with suppress(StoreError):
+        assert not source.refresh()
+    assert source.tags == before
+    del quirky.manifests["app", "2"]
+    quirky.faults.statuses = []
+    assert source.refresh()
+    assert set(source.tags.values()) == {ONE.id}
+
+
+def test_a_broken_tag_is_a_problem_and_takes_no_other_along(
+    quirky: Quirky, opened: Callable[..., Source]
+) -> None:
+    _put(quirky, ONE, "1")
+    _put(quirky, TWO, "2", has_config=False)
+    quirky.manifest("app", "3", b"{}", "application/vnd.docker.distribution.manifest.v1+prettyjws")
+    source = opened(f"docker://{quirky.address}/app:*")
+    assert set(source.tags.values()) == {ONE.id}
+    assert len(source.problems) == 2
+    assert {name for problem in source.problems for name in problem.names} == {
+        f"{quirky.address}/app:2",
+        f"{quirky.address}/app:3",
+    }
+    with pytest.raises(StoreError, match=r"app:3: .*schema 1"):
+        opened(f"docker://{quirky.address}/app:3")
+
+
+def test_requests_for_many_tags_are_made_at_the_same_time(
+    quirky: Quirky, opened: Callable[..., Source], reach: Make
+) -> None:
+    images = [TestImage(ONE.layers, extra={"author": str(number)}) for number in range(40)]
+    for number, image in enumerate(images):
+        _put(quirky, image, f"t{number}")
+    threads = set[str]()
+    registries = reach()
+    send = registries.client.send
+
+    def watched(request: Any) -> Any:
+        threads.add(current_thread().name)
+        return send(request)
+
+    registries.client.send = watched  # type: ignore[method-assign]
+    source = opened(f"docker://{quirky.address}/app:*", registries)
+    assert set(source.store.map()) == {image.id for image in images}
+    assert len(threads) > 4
+
+
+def test_a_registry_that_is_away_at_first_is_an_error_that_says_what_helps(
+    quirky: Quirky, opened: Callable[..., Source], reach: Make
+) -> None:
+    _put(quirky, ONE, "1")
+    reference = f"docker://{quirky.address}/app:1"
+    opened(reference)
+    for server in quirky.servers:
+        server.shutdown()
+        server.server_close()
+    with pytest.raises(Unreachable, match=f"{reference}: .*--offline shows what the cache has"):
+        opened(reference)
+    assert set(opened(reference, reach(is_offline=True)).store.map()) == {ONE.id}
 
 
 def test_artifacts_are_told_apart_without_their_layers(
