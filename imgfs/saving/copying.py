@@ -5,13 +5,15 @@ Tried by the tests of `imgfs copy`.
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from threading import Event
+from concurrent.futures import FIRST_COMPLETED, Future, wait
+from threading import Event, Thread
 from typing import ClassVar, Protocol
 
 from imgfs.digest import Digest
 from imgfs.layers.progress import Progress
 from imgfs.saving.piece import Piece
+
+_ENDING = 2  # seconds that copies which are to stop are waited for
 
 
 class Destination(ABC):
@@ -62,28 +64,43 @@ def copy_pieces(pieces: Iterable[Piece], destination: Destination, progress: Pro
 
             destination.put(piece, advance_unless_stopping)
 
-    def settle() -> None:
-        done, _ = wait(pending, return_when=FIRST_EXCEPTION)
-        for future in done:
-            pending.remove(future)
-            future.result()
+    def begin(piece: Piece) -> Future[None]:
+        future = Future[None]()
 
-    with ThreadPoolExecutor(destination.workers) as executor:
-        try:
-            for piece, is_last in _with_last(pieces):
-                if is_last or piece.kind.is_document:
-                    while pending:
-                        settle()
-                if is_last:
-                    show(piece, is_there=False)
-                    destination.finish(piece)
-                elif piece.digest not in seen:
-                    seen.add(piece.digest)
-                    pending.add(executor.submit(copy, piece))
-        except BaseException:
-            stopping.set()
-            executor.shutdown(cancel_futures=True)
-            raise
+        def run() -> None:
+            try:
+                copy(piece)
+            except BaseException as error:  # raised again by the thread that waits
+                future.set_exception(error)
+            else:
+                future.set_result(None)
+
+        # a daemon, as a program that is interrupted does not wait for a registry that has stopped sending
+        Thread(target=run, name=f"copy {piece.digest.short}", daemon=True).start()
+        return future
+
+    def wait_until(most: int) -> None:
+        while len(pending) > most:
+            done, _ = wait(pending, return_when=FIRST_COMPLETED)
+            for future in done:
+                pending.remove(future)
+                future.result()
+
+    try:
+        for piece, is_last in _with_last(pieces):
+            if is_last or piece.kind.is_document:
+                wait_until(0)
+            if is_last:
+                show(piece, is_there=False)
+                destination.finish(piece)
+            elif piece.digest not in seen:
+                wait_until(destination.workers - 1)
+                seen.add(piece.digest)
+                pending.add(begin(piece))
+    except BaseException:
+        stopping.set()
+        wait(pending, _ENDING)
+        raise
     return piece
 
 

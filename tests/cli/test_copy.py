@@ -18,6 +18,7 @@ from tests.conftest import Imgfs, eventually
 from tests.images import TestImage, docker_archive, layer_tar, new_docker_archive, oci_layout
 from tests.layouts import Layout, tagged
 from tests.registry.serving import docker_registry
+from tests.registry.uploads import uploads
 from tests.sources.containerd.roots import Root
 from tests.splitting import docker_root, graph_root
 from tests.tools import require_tool
@@ -372,6 +373,22 @@ def test_an_interrupted_copy_leaves_nothing(environment: None, tmp_path: Path, d
         _, said = copy.communicate()
     assert (copy.returncode, said) == (130, b"")
     assert sorted((tmp_path / "out").rglob("*")) == before
+
+
+def test_a_registry_that_stalls_does_not_hold_up_an_interrupt(
+    environment: None, tmp_path: Path, layout: Path
+) -> None:
+    with uploads() as (address, state):
+        state.stalls = True
+        command = [sys.executable, "-m", "imgfs", "copy", "-q", INSECURE]
+        command += [f"oci:{layout}:example/base:1", f"docker://{address}/app"]
+        with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as copy:
+            assert eventually(lambda: state.requests["PUT"] == 3)
+            copy.send_signal(signal.SIGINT)
+            _, said = copy.communicate(timeout=15)
+        state.go_on.set()
+        assert (copy.returncode, said) == (130, b"")
+        assert not state.manifests
 
 
 def test_a_full_disk_is_named_and_nothing_is_left(imgfs: Imgfs, tmp_path: Path, small_disk: Path) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from threading import Event, Lock, Thread
 from urllib.parse import parse_qs, urlsplit
 
 from tests.images import digest
@@ -18,9 +18,9 @@ class Uploads:
     """What the registry has, and how it behaves.
 
     Of the Nth PATCH, from 1: `dropped` ones end amid the body, `refused` ones are answered with a status, of `halved`
-    ones only half is kept; with `stale`, the range is that of the first one. `dropped_puts` are ends of uploads that
-    break off amid the body, `lost_puts` are responses to the last request of an upload that are not sent, `statuses`
-    those of a method. Tokens are good for `token_uses` requests.
+    ones only half is kept; with `stale`, the range is that of the first one. Of the last request of an upload,
+    `dropped_puts` break off amid the body, of `lost_puts` the response is not sent, and where it `stalls`, they wait
+    until it may `go_on`. `statuses` are those of a method. Tokens are good for `token_uses` requests.
     """
 
     blobs: dict[tuple[str, str], bytes] = field(default_factory=dict)
@@ -36,6 +36,8 @@ class Uploads:
     stale: bool = False
     dropped_puts: int = 0
     lost_puts: int = 0
+    go_on: Event = field(default_factory=Event)
+    stalls: bool = False
     statuses: dict[str, int] = field(default_factory=dict)
     least: int = 0
     token_uses: int = 0
@@ -90,6 +92,8 @@ class _Handler(BaseHTTPRequestHandler):
             upload += self.rfile.read(length // 2)
             self.close_connection = True
             return
+        if self.command == "PUT" and state.stalls:
+            state.go_on.wait(60)
         if self.command == "PUT" and length and state.dropped_puts:
             state.dropped_puts -= 1
             upload = state.uploads[parts.path.rpartition("/")[2]]
