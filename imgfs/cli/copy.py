@@ -12,7 +12,7 @@ from imgfs.cli.messages import progress_bar, progress_bars
 from imgfs.cli.naming import named
 from imgfs.cli.opening import writing
 from imgfs.cli.output import output_directory, output_file, output_folder
-from imgfs.cli.registry_options import RegistryCommand, RegistryOptions, registry_options
+from imgfs.cli.reaching import destination_configuration
 from imgfs.errors import StoreError
 from imgfs.own.loading import load_image
 from imgfs.registry.client import RegistryClient
@@ -30,23 +30,13 @@ from imgfs.sources.chosen import ChosenImage
 from imgfs.sources.image_reference import parse_source
 
 
-@click.command(
-    cls=RegistryCommand, short_help="Copy an image to a layout, an archive, a registry or a store."
-)
+@click.command(short_help="Copy an image to a layout, an archive, a registry or a store.")
 @click.argument("image", metavar="SOURCE-IMAGE")
 @click.argument("destination", metavar="DESTINATION-IMAGE")
 @click.option("-a", "--all", "with_all", is_flag=True, help="Copy every platform of an index, and the index.")
 @click.option("--digestfile", metavar="FILE", help="Write the digest of what was copied to FILE.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
-@registry_options("dest")
-def copy(
-    image: str,
-    destination: str,
-    with_all: bool,
-    digestfile: str | None,
-    quiet: bool,
-    dest: RegistryOptions,
-) -> None:
+def copy(image: str, destination: str, with_all: bool, digestfile: str | None, quiet: bool) -> None:
     """Copy SOURCE-IMAGE to DESTINATION-IMAGE, as skopeo copy does, with the digests that it has.
 
     \b
@@ -59,6 +49,7 @@ def copy(
 
     Where the image has a manifest and compressed layers, these are copied as they are. Else, as from Docker's classic
     store and Podman's, a manifest is made, with uncompressed layers; the ID of the image stays the same.
+    For options of the registry of the source see imgfs help registries.
 
     \b
     Examples:
@@ -80,7 +71,7 @@ def copy(
         else:
             pieces = copied_pieces(chosen, with_all=with_all)
             show = _nothing if quiet else _ShowLines(is_short=sys.stdout.isatty())
-            with progress_bars(with_text=True) as bars, _opened(place, chosen, dest) as opened:
+            with progress_bars(with_text=True) as bars, _opened(place, chosen) as opened:
                 top = copy_pieces(pieces, opened, bars, show)
             if digestfile is not None:
                 with output_file(digestfile) as file:
@@ -88,12 +79,13 @@ def copy(
 
 
 @contextmanager
-def _opened(place: Place, chosen: ChosenImage, options: RegistryOptions) -> Iterator[Destination]:
+def _opened(place: Place, chosen: ChosenImage) -> Iterator[Destination]:
     """The place, in which the image is once this ends, if it ends well."""
     if place.reference is not None:
         reference = chosen.snapshot.source_of(chosen.image_id).reference
         source = parse_registry_reference(reference) if is_registry_reference(reference) else None
-        with closing(RegistryClient(options.configuration())) as client:
+        configuration = destination_configuration(click.get_current_context())
+        with closing(RegistryClient(configuration)) as client:
             destination = RegistryDestination(
                 client,
                 place.reference,

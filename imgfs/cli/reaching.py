@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # importing it takes long, and most commands reach none
     from imgfs.registry.configuration import Configuration
 
 _GIVEN = "imgfs.registries.given"
-_TLS_VERIFY = ("--tls-verify", "--src-tls-verify")
+_TLS_VERIFY = ("--tls-verify", "--src-tls-verify", "--dest-tls-verify")
 
 
 def _take(context: click.Context, parameter: click.Parameter, value: object) -> None:
@@ -47,27 +47,44 @@ def _take_platform(context: click.Context, parameter: click.Parameter, value: st
             raise click.BadParameter(str(error)) from None
 
 
-def _options(prefixes: Sequence[str]) -> Iterator[click.Option]:
-    """The options; those that skopeo has for each side of a copy also with these prefixes."""
-    for name, take in (
-        ("tls-verify", _take),
-        ("creds", _take),
-        ("authfile", _take_path),
-        ("cert-dir", _take_path),
-        ("platform", _take_platform),
-    ):
-        names = [name.replace("-", "_"), *(f"--{prefix}{name}" for prefix in prefixes)]
-        kind = bool if name == "tls-verify" else str
+def _options(*, is_copy: bool) -> Iterator[click.Option]:
+    """The options. A copy has those for its source and for its destination, and some for both, as of skopeo."""
+    for name, take, metavar, text in _OPTIONS:
+        variable, kind = name.replace("-", "_"), bool if name == "tls-verify" else str
+        names = [variable, f"--{name}"]
+        if is_copy and name in _OF_BOTH:
+            both = [f"{_BOTH}{variable}", f"--{name}"]
+            yield click.Option(both, type=kind, expose_value=False, callback=take, hidden=True)
+            names = [variable]
+        names += [f"--src-{name}"] if is_copy else []
         yield click.Option(names, type=kind, expose_value=False, callback=take, hidden=True)
+        if is_copy and text:
+            of_destination = [f"{_DESTINATION}{variable}", f"--dest-{name}"]
+            yield click.Option(
+                of_destination, type=kind, metavar=metavar, expose_value=False, callback=take, help=text
+            )
     choice = click.Choice(list(TocUse))
     yield click.Option(["--toc"], type=choice, expose_value=False, callback=_take, hidden=True)
     yield click.Option(["--offline"], is_flag=True, expose_value=False, callback=_take_flag, hidden=True)
 
 
+_OPTIONS = (
+    ("tls-verify", _take, "BOOL", "Require HTTPS and verify certificates (default: true)."),
+    ("creds", _take, "USER[:PASSWORD]", "Log in so, rather than as files say."),
+    ("authfile", _take_path, "FILE", "Read credentials from FILE only."),
+    ("cert-dir", _take_path, "DIRECTORY", "Use the certificates in DIRECTORY (*.crt, *.cert, *.key)."),
+    ("platform", _take_platform, "", ""),
+)
+"""Names, what takes values, and what the help of a copy says of those for its destination."""
+
+_OF_BOTH = ("tls-verify", "authfile")
+_BOTH, _DESTINATION = "both_", "dest_"
+
+
 def add_registry_options(command: click.Command, *, is_copy: bool = False) -> None:
-    """Make a command take the options, unless it does; where it copies, they are those of its source."""
+    """Make a command take the options, unless it does."""
     if not any(option.name == "tls_verify" for option in command.params):
-        command.params += _options(["", "src-"] if is_copy else [""])
+        command.params += _options(is_copy=is_copy)
 
 
 def with_values(arguments: Sequence[str]) -> list[str]:
@@ -81,11 +98,27 @@ def give(context: click.Context, options: Mapping[str, object]) -> None:
 
 
 def registries_given(context: click.Context, cache: Cache) -> Registries:
-    """How the command that runs reaches registries."""
-    given = dict(context.meta.get(_GIVEN, {}))
+    """How the command that runs reaches registries; a copy, that of its source."""
+    given = _given(context, "")
     platform, is_offline = given.pop("platform", None), given.pop("offline", False)
     toc = TocUse(given.pop("toc", TocUse.ANY))
     return Registries(cache, partial(_load, given), platform=platform, is_offline=is_offline, toc=toc)
+
+
+def destination_configuration(context: click.Context) -> "Configuration":
+    """How a copy reaches the registry of its destination. Raises StoreError if a file cannot be read."""
+    return _load(_given(context, _DESTINATION))
+
+
+def _given(context: click.Context, side: str) -> dict[str, Any]:
+    """What was given for one side of a copy, else for both."""
+    given: Mapping[str, Any] = context.meta.get(_GIVEN, {})
+    both, destination = (
+        {name.removeprefix(prefix): value for name, value in given.items() if name.startswith(prefix)}
+        for prefix in (_BOTH, _DESTINATION)
+    )
+    source = {name: value for name, value in given.items() if not name.startswith((_BOTH, _DESTINATION))}
+    return {**both, **(destination if side else source)}
 
 
 def _load(given: Mapping[str, Any]) -> "Configuration":

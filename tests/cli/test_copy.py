@@ -158,30 +158,26 @@ def test_every_platform_is_pushed(imgfs: Imgfs, tmp_path: Path, registry: str) -
     skopeo("copy", "-q", "--all", "--src-tls-verify=false", out, f"dir:{tmp_path / 'checked'}")
 
 
-@pytest.fixture
-def trusting(tmp_path: Path, registry: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Files say that the registry has no TLS."""
-    conf = tmp_path / "registries.conf"
-    conf.write_text(f'[[registry]]\nlocation = "{registry}"\ninsecure = true\n')
-    monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(conf))
-
-
 def test_an_image_of_a_registry_is_copied(
-    imgfs: Imgfs, tmp_path: Path, layout: Path, images: list[TestImage], registry: str, trusting: None
+    imgfs: Imgfs, tmp_path: Path, layout: Path, images: list[TestImage], registry: str
 ) -> None:
     place, child = f"docker://{registry}/from/app", images[1]
-    imgfs("copy", "-q", f"oci:{layout}:example/child:1", f"{place}:1")
+    insecure = "--src-tls-verify=false"
+    imgfs("copy", "-q", INSECURE, f"oci:{layout}:example/child:1", f"{place}:1")
     raw = skopeo("inspect", "--raw", f"oci:{layout}:example/child:1")
     for source in (f"{place}:1", f"{place}@{Digest.of(raw)}"):
         for form in ("oci", "oci-archive"):
             out = f"{form}:{tmp_path / Digest.of(source.encode()).short}.{form}:2"
-            imgfs("copy", source, out)
+            imgfs("copy", insecure, source, out)
             assert skopeo("inspect", "--raw", out) == raw
-    imgfs("copy", f"{place}:1", f"docker-archive:{tmp_path / 'saved'}:app")
+    imgfs("copy", insecure, f"{place}:1", f"docker-archive:{tmp_path / 'saved'}:app")
     assert imgfs("export", "--tar", "verbatim", tmp_path / "saved").stdout == child.verbatim
-    assert imgfs("copy", f"{place}:1", "imgfs:mine").stdout.decode() == f"Copying config {child.id}\n"
+    assert (
+        imgfs("copy", insecure, f"{place}:1", "imgfs:mine").stdout.decode() == f"Copying config {child.id}\n"
+    )
     assert imgfs("export", "--tar", "verbatim", "imgfs:mine").stdout == child.verbatim
-    log = imgfs("--debug", "copy", f"{place}:1", f"docker://{registry}/to/app:3").stderr.decode()
+    both = "--tls-verify=false"
+    log = imgfs("-v", "copy", both, f"{place}:1", f"docker://{registry}/to/app:3").stderr.decode()
     assert skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{registry}/to/app:3") == raw
     assert len(re.findall(r"POST .*/to/app/blobs/uploads/ 201", log)) == 4  # all mounted
     assert not re.findall(r"GET .*/blobs/", log.partition("/to/app/")[2])
@@ -236,6 +232,11 @@ def test_who_may_not_push_is_told_so(
         auths = {"auths": {address: {"auth": base64.b64encode(b"me:secret").decode()}}}
         (tmp_path / "auth.json").write_text(json.dumps(auths))
         imgfs("copy", INSECURE, "--dest-authfile", tmp_path / "auth.json", image, out)
+        again = ("copy", "--tls-verify=false", out, f"docker://{address}/again:1")
+        imgfs(*again, "--authfile", tmp_path / "auth.json")
+        imgfs(*again, "--src-creds=me:secret", "--dest-creds=me:secret")
+        for one in ("--src-creds=me:secret", "--dest-creds=me:secret"):
+            assert b"wants a name and a password" in imgfs(*again, one, status=1).stderr
 
 
 @pytest.fixture
