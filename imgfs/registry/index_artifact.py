@@ -9,7 +9,7 @@ import base64
 import binascii
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import msgspec
 
@@ -75,10 +75,11 @@ class StoredPart:
 
 @dataclass(frozen=True)
 class IndexArtifact:
-    """An index in `repository`: the parts of each layer by their kinds. Its own digest is `digest`."""
+    """An index in `repository`: the parts of each layer by their kinds. `manifest` is its own, of digest `digest`."""
 
     repository: RemoteRepository
     digest: Digest
+    manifest: bytes = field(repr=False)
     parts: Mapping[Digest, Mapping[str, StoredPart]]
 
     def read(self, layer: Digest, kind: str) -> bytes | None:
@@ -154,22 +155,25 @@ def find_index(repository: RemoteRepository, subject: Digest) -> IndexArtifact |
     return None
 
 
-def read_index(repository: RemoteRepository, digest: Digest, subject: Digest) -> IndexArtifact:
-    """The index with a digest. Raises InvalidImage if it is none of that image, and as `find_index` does."""
-    artifact = parse_index(repository, repository.manifest(digest), subject)
+def read_index(repository: RemoteRepository, digest: Digest) -> IndexArtifact:
+    """The index with a digest, of whichever image. Raises InvalidImage if it is none, and as `find_index` does."""
+    artifact = parse_index(repository, repository.manifest(digest), None)
     if artifact is None:
-        raise InvalidImage(f"docker://{repository.name}@{digest}: not an index of {subject}")
+        raise InvalidImage(f"docker://{repository.name}@{digest}: not an index of an image")
     return artifact
 
 
-def parse_index(repository: RemoteRepository, manifest: Manifest, subject: Digest) -> IndexArtifact | None:
-    """The index that a manifest describes, None if it is none of that image. Raises InvalidImage."""
+def parse_index(
+    repository: RemoteRepository, manifest: Manifest, subject: Digest | None
+) -> IndexArtifact | None:
+    """The index that a manifest describes, None if it is none, or not of the image `subject`. Raises InvalidImage."""
     name = f"docker://{repository.name}@{manifest.digest}"
     document = parse_json(manifest.data, _Manifest, name)
     is_index = TYPE in (document.artifact_type, document.config.media_type)
     if not is_index or document.annotations.get(_VERSION) != "1":
         return None
-    if document.annotations.get(_SUBJECT) != subject or document.subject.digest not in ("", subject):
+    named = {document.annotations.get(_SUBJECT), document.subject.digest or subject}
+    if subject is not None and named != {subject}:
         return None
     kinds = {media_type: kind for kind, media_type in KINDS.items()}
     parts: dict[Digest, dict[str, StoredPart]] = {}
@@ -183,7 +187,7 @@ def parse_index(repository: RemoteRepository, manifest: Manifest, subject: Diges
             parts.setdefault(layer, {}).setdefault(
                 kind, StoredPart(digest, each.size, _embedded(each, digest))
             )
-    return IndexArtifact(repository, manifest.digest, parts)
+    return IndexArtifact(repository, manifest.digest, manifest.data, parts)
 
 
 def pinned_index(annotations: Mapping[str, object]) -> Digest | None:

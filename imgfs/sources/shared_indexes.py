@@ -1,0 +1,157 @@
+"""Indexes of layers that lie in a registry beside the image, or where the user says, and how far they are trusted.
+
+The digest of an image vouches for its layers, not for what refers to it: who may push to the repository may push an
+index that shows other bytes. So an index that was only found is used where the image was named by a tag, which is no
+stronger, and for one named by its digest only if that is asked for.
+"""
+
+import logging
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from threading import Lock
+
+from imgfs.blob import MemoryBlob
+from imgfs.cache import Cache
+from imgfs.digest import DiffID, Digest
+from imgfs.errors import Corrupt, ImgfsError, InvalidImage, describe
+from imgfs.layers.index_file import LayerIndex
+from imgfs.layers.index_parts import index_from_parts
+from imgfs.layers.trust import Level
+from imgfs.registry.client import Manifest, RemoteRepository
+from imgfs.registry.index_artifact import IndexArtifact, find_index, parse_index, read_index
+
+logger = logging.getLogger("imgfs")
+
+_KIND = "shared-index"
+"""What the cache calls the manifest of an index that was found, under the digest of the image's manifest."""
+_LARGEST = 4 << 20
+_THREADS = 8
+_AHEAD = ("map", "members")
+
+
+@dataclass(frozen=True, slots=True)
+class IndexUse:
+    """Which indexes of a registry are used.
+
+    None if `is_never`; those that are only found, too, for images named by a digest, if it `uses_found`; the one with
+    the digest `given` in place of others.
+    """
+
+    is_never: bool = False
+    uses_found: bool = False
+    given: Digest | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """An image that may have an index: the digest of its manifest, and that of the index which the manifest pins."""
+
+    manifest: Digest
+    pinned: Digest | None
+
+
+class SharedIndexes:
+    """The indexes of the layers of some images. Safe to use from several threads.
+
+    They are looked for in `repository`, if the images were named by a digest as `is_by_digest` says, as `use` allows.
+    """
+
+    def __init__(
+        self, repository: RemoteRepository, cache: Cache, use: IndexUse, *, is_by_digest: bool
+    ) -> None:
+        self._repository = repository
+        self._cache = cache
+        self._use = use
+        self._is_by_digest = is_by_digest
+        self._lock = Lock()  # held while one artifact is looked for
+        self._subjects: dict[Digest, list[Subject]] = {}
+        self._artifacts: dict[Subject, tuple[IndexArtifact, Level] | None] = {}
+
+    def add(self, subject: Subject, layers: Iterable[Digest]) -> None:
+        """Note an image and the digests of its layers."""
+        for layer in layers:
+            known = self._subjects.setdefault(layer, [])
+            if subject not in known:
+                known.append(subject)
+
+    def find(self, layer: Digest, diff_id: DiffID | None, stored_size: int) -> LayerIndex | None:
+        """The index of a layer, None if there is none that may be used. Raises ImgfsError."""
+        if self._use.is_never:
+            return None
+        failure: ImgfsError | None = None
+        for subject in self._subjects.get(layer, ()):
+            try:
+                found = self._artifact(subject)
+                if found is not None and layer in found[0].parts:
+                    return _index(*found, layer)
+            except ImgfsError as error:
+                failure = failure or error
+        if failure is not None:
+            raise failure
+        return None
+
+    def _artifact(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
+        with self._lock:
+            if subject not in self._artifacts:
+                found = self._look(subject)
+                self._artifacts[subject] = found
+                if found is not None:
+                    artifact, level = found
+                    logger.info("docker://%s@%s: its index is %s, %s", self._repository.name, subject.manifest,
+                                artifact.digest, level)  # fmt: skip
+                    self._fetch_ahead(artifact)
+            return self._artifacts[subject]
+
+    def _look(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
+        digest = self._use.given or subject.pinned
+        if digest is not None:
+            return read_index(self._repository, digest), Level.PINNED
+        if self._is_by_digest and not self._use.uses_found:
+            return None
+        artifact = self._kept(subject.manifest)
+        if artifact is None:
+            artifact = find_index(self._repository, subject.manifest)
+            if artifact is not None:
+                data = artifact.manifest
+                self._cache.keep(subject.manifest, _KIND, lambda file: file.write(data))
+        return None if artifact is None else (artifact, Level.FOUND)
+
+    def _kept(self, subject: Digest) -> IndexArtifact | None:
+        """The index that was found before; it counts for no more than one that is found."""
+        file = self._cache.open(subject, _KIND)
+        if file is None:
+            return None
+        with file:
+            data = file.pread(_LARGEST, 0)
+        try:
+            return parse_index(self._repository, Manifest(Digest.of(data), "", data), subject)
+        except InvalidImage:
+            self._cache.discard(subject, _KIND)
+            return None
+
+    def _fetch_ahead(self, artifact: IndexArtifact) -> None:
+        """Fetch what listing the image needs, several parts at a time; reading one says what fails."""
+
+        def fetch(part: tuple[Digest, str]) -> None:
+            try:
+                artifact.read(*part)
+            except ImgfsError as error:
+                logger.debug("index %s: %s", artifact.digest, describe(error))
+
+        with ThreadPoolExecutor(_THREADS) as pool:
+            list(pool.map(fetch, [(layer, kind) for layer in artifact.parts for kind in _AHEAD]))
+
+
+def _index(artifact: IndexArtifact, level: Level, layer: Digest) -> LayerIndex:
+    """The index of a layer, of which what is not needed at once is read later. Raises Corrupt, RegistryError."""
+    name = f"index {artifact.digest} of layer {layer}"
+
+    def read(kind: str) -> bytes:
+        data = artifact.read(layer, kind)
+        if data is None:
+            raise Corrupt(f"{name}: it has no {kind}")
+        return data
+
+    windows = artifact.open(layer, "windows")
+    return index_from_parts(read("map"), windows or MemoryBlob(b""), read, level)
