@@ -12,8 +12,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from imgfs.cache import Cache
-from imgfs.errors import InvalidImage
+from imgfs.errors import InvalidImage, StoreError
 from imgfs.layers.toc_layer import TocUse
+from imgfs.registry.reference import PREFIX, parse_registry_reference
+from imgfs.sources.index_use import IndexUse
 from imgfs.sources.registries import Registries
 from imgfs.store.platform import Platform
 
@@ -47,6 +49,23 @@ def _take_platform(context: click.Context, parameter: click.Parameter, value: st
             raise click.BadParameter(str(error)) from None
 
 
+def _take_index(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        try:
+            give(context, {"index": IndexUse.parse(value)})
+        except ValueError as error:
+            raise click.BadParameter(str(error)) from None
+
+
+def _take_index_repo(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        try:
+            reference = parse_registry_reference(PREFIX + value.removeprefix(PREFIX))
+            give(context, {"index_repo": reference.repository})
+        except (StoreError, ValueError) as error:
+            raise click.BadParameter(str(error)) from None
+
+
 def _options(*, is_copy: bool) -> Iterator[click.Option]:
     """The options. A copy has those for its source and for its destination, and some for both, as of skopeo."""
     for name, take, metavar, text in _OPTIONS:
@@ -74,6 +93,8 @@ _OPTIONS = (
     ("authfile", _take_path, "FILE", "Read credentials from FILE only."),
     ("cert-dir", _take_path, "DIRECTORY", "Use the certificates in DIRECTORY (*.crt, *.cert, *.key)."),
     ("platform", _take_platform, "", ""),
+    ("index", _take_index, "", ""),
+    ("index-repo", _take_index_repo, "", ""),
 )
 """Names, what takes values, and what the help of a copy says of those for its destination."""
 
@@ -102,7 +123,16 @@ def registries_given(context: click.Context, cache: Cache) -> Registries:
     given = _given(context, "")
     platform, is_offline = given.pop("platform", None), given.pop("offline", False)
     toc = TocUse(given.pop("toc", TocUse.ANY))
-    return Registries(cache, partial(_load, given), platform=platform, is_offline=is_offline, toc=toc)
+    index_use, index_repository = given.pop("index", IndexUse()), given.pop("index_repo", None)
+    return Registries(
+        cache,
+        partial(_load, given),
+        platform=platform,
+        is_offline=is_offline,
+        toc=toc,
+        index_use=index_use,
+        index_repository=index_repository,
+    )
 
 
 def destination_configuration(context: click.Context) -> "Configuration":

@@ -10,6 +10,7 @@ import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 
@@ -190,12 +191,22 @@ def parse_index(
     return IndexArtifact(repository, manifest.digest, manifest.data, parts)
 
 
-def pinned_index(annotations: Mapping[str, object]) -> Digest | None:
+def pinned_in(manifest: bytes) -> Digest | None:
     """The digest of the index that an image's own manifest names in its annotations, None if it names none."""
-    try:
-        return Digest(str(annotations.get(PIN)))
-    except InvalidDigest:
+    if PIN.encode() not in manifest:
         return None
+    try:
+        return Digest(str(parse_json(manifest, _Manifest, "manifest").annotations.get(PIN)))
+    except (InvalidDigest, InvalidImage):
+        return None
+
+
+def pinned_manifest(manifest: bytes, index: Digest) -> bytes:
+    """The manifest of the same image that pins an index. Raises InvalidImage if it does not parse."""
+    document = parse_json(manifest, dict[str, Any], "manifest")
+    annotations = document.get("annotations")
+    document["annotations"] = (annotations if isinstance(annotations, dict) else {}) | {PIN: index}
+    return json.dumps(document, separators=(",", ":")).encode()
 
 
 def _describe(part: Part) -> dict[str, object]:

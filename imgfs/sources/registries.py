@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Self
 
 from imgfs.cache import Cache
 from imgfs.layers import TocUse
+from imgfs.registry.reference import Repository
 from imgfs.registry.stats import Stats
+from imgfs.sources.index_use import IndexUse
 from imgfs.store.platform import Platform
 
 if TYPE_CHECKING:  # most commands need neither, and importing them takes long
@@ -33,7 +35,7 @@ class Registries:
     Of an index, only images for `platform` are found if that is given; for one image, only the first, which is the one
     for this machine if there is one. Nothing but `cache` is looked into if `is_offline`. Whether a tag has moved is
     asked every `interval` seconds, INTERVAL if it is None. `toc` says which layers are read by their tables of
-    contents.
+    contents. Indexes are used as `index_use` says, of `index_repository` if that is given, and else of the images' own.
     """
 
     def __init__(
@@ -45,7 +47,11 @@ class Registries:
         is_offline: bool = False,
         interval: float | None = None,
         toc: TocUse = TocUse.ANY,
+        index_use: IndexUse | None = None,
+        index_repository: Repository | None = None,
     ) -> None:
+        self.index_use = index_use or IndexUse()
+        self.index_repository = index_repository
         self.toc = toc
         self.cache = cache
         self.platform = platform

@@ -8,9 +8,10 @@ from collections.abc import Container, Iterable, Iterator, Sequence
 from itertools import chain
 
 from imgfs.blob import Blob
-from imgfs.digest import Digest
+from imgfs.digest import DiffID, Digest
 from imgfs.errors import ImgfsError, StoreError, describe
 from imgfs.layers import Indexer
+from imgfs.layers.index_file import LayerIndex
 from imgfs.registry.reference import RegistryReference, Repository, parse_registry_reference
 from imgfs.registry.transport import Unreachable
 from imgfs.sources.checks import named_blobs
@@ -20,6 +21,7 @@ from imgfs.sources.manifests import Descriptor, ManifestWalk
 from imgfs.sources.registries import Registries
 from imgfs.sources.remote_documents import RemoteDocuments
 from imgfs.sources.remote_tags import RemoteTags, listed_names
+from imgfs.sources.shared_indexes import SharedIndexes
 from imgfs.sources.source import Source
 from imgfs.store import Platform
 
@@ -30,6 +32,7 @@ def open_registry(reference: str, indexer: Indexer, registries: Registries) -> S
     """The source that a reference names, `docker://…`. Raises RegistryError, NotFound, StoreError or Corrupt."""
     finder = RegistryFinder(parse_registry_reference(reference), registries)
     indexer.stats = registries.stats
+    indexer.indexes.external = finder.find_index
     try:
         return Source(finder, indexer)
     except BaseException:
@@ -97,6 +100,14 @@ class RegistryFinder(Finder, ContentStore):
         (place,) = self._places.values()
         return place.documents.open(descriptor)
 
+    def find_index(self, layer: Digest, diff_id: DiffID | None, stored_size: int) -> LayerIndex | None:
+        """The index of a layer that lies in a registry, None if there is none that may be used. Raises ImgfsError."""
+        for place in list(self._places.values()):
+            index = place.indexes.find(layer)
+            if index is not None:
+                return index
+        return None
+
     def close(self) -> None:
         self._registries.close()
 
@@ -143,6 +154,13 @@ class _Place:
         remote = registries.client.repository(name)
         self.documents = RemoteDocuments(remote, registries)
         self.tags = RemoteTags(remote, self.documents, registries, wanted.tag)
+        shared = registries.index_repository
+        self.indexes = SharedIndexes(
+            registries.client.repository(shared) if shared is not None else remote,
+            registries.cache,
+            registries.index_use,
+            is_by_digest=wanted.digest is not None,
+        )
         self._name = name
         self._digest = wanted.digest
         self._platform = registries.platform
@@ -207,6 +225,8 @@ class _Place:
                         names=thing.tags,
                     )
                     continue
+            if isinstance(thing, FoundImage):
+                self.indexes.add(thing)
             yield thing
             if isinstance(thing, FoundImage) and self._is_for_one_image:
                 return

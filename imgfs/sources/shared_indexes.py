@@ -6,20 +6,21 @@ stronger, and for one named by its digest only if that is asked for.
 """
 
 import logging
-from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
 
 from imgfs.blob import MemoryBlob
 from imgfs.cache import Cache
-from imgfs.digest import DiffID, Digest
+from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, InvalidImage, describe
 from imgfs.layers.index_file import LayerIndex
 from imgfs.layers.index_parts import index_from_parts
 from imgfs.layers.trust import Level
 from imgfs.registry.client import Manifest, RemoteRepository
-from imgfs.registry.index_artifact import IndexArtifact, find_index, parse_index, read_index
+from imgfs.registry.index_artifact import IndexArtifact, find_index, parse_index, pinned_in, read_index
+from imgfs.sources.finder import BlobRef, FoundImage, TocRef
+from imgfs.sources.index_use import IndexUse
 
 logger = logging.getLogger("imgfs")
 
@@ -28,19 +29,6 @@ _KIND = "shared-index"
 _LARGEST = 4 << 20
 _THREADS = 8
 _AHEAD = ("map", "members")
-
-
-@dataclass(frozen=True, slots=True)
-class IndexUse:
-    """Which indexes of a registry are used.
-
-    None if `is_never`; those that are only found, too, for images named by a digest, if it `uses_found`; the one with
-    the digest `given` in place of others.
-    """
-
-    is_never: bool = False
-    uses_found: bool = False
-    given: Digest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,14 +56,20 @@ class SharedIndexes:
         self._subjects: dict[Digest, list[Subject]] = {}
         self._artifacts: dict[Subject, tuple[IndexArtifact, Level] | None] = {}
 
-    def add(self, subject: Subject, layers: Iterable[Digest]) -> None:
-        """Note an image and the digests of its layers."""
-        for layer in layers:
-            known = self._subjects.setdefault(layer, [])
-            if subject not in known:
-                known.append(subject)
+    def add(self, found: FoundImage) -> None:
+        """Note an image, whose layers may have an index."""
+        if found.manifest is None:
+            return
+        data = found.manifest.read()
+        subject = Subject(Digest.of(data), pinned_in(data))
+        for ref in found.layers:
+            blob = ref.blob if isinstance(ref, TocRef) else ref
+            if isinstance(blob, BlobRef) and blob.digest is not None:
+                known = self._subjects.setdefault(blob.digest, [])
+                if subject not in known:
+                    known.append(subject)
 
-    def find(self, layer: Digest, diff_id: DiffID | None, stored_size: int) -> LayerIndex | None:
+    def find(self, layer: Digest) -> LayerIndex | None:
         """The index of a layer, None if there is none that may be used. Raises ImgfsError."""
         if self._use.is_never:
             return None

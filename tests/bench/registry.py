@@ -162,7 +162,7 @@ class _Image:
         with tempfile.TemporaryDirectory(dir=self._scratch) as cache:
             self._registry.take()
             environment = os.environ | {"XDG_CACHE_HOME": cache}
-            command = [*_IMGFS, "--tls-verify=false", *arguments]
+            command = [*_IMGFS, arguments[0], "--tls-verify=false", *arguments[1:]]
             taken = seconds(
                 lambda: subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
             )
@@ -172,7 +172,7 @@ class _Image:
         """The bytes that the index takes in the registry."""
         with tempfile.TemporaryDirectory(dir=self._scratch) as cache:
             environment = os.environ | {"XDG_CACHE_HOME": cache}
-            command = [*_IMGFS, "--tls-verify=false", "index", "--push", self.name]
+            command = [*_IMGFS, "index", "--tls-verify=false", "--push", self.name]
             subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
         digest = self._manifest("1")[1]
         artifact, _ = self._manifest(f"{digest.replace(':', '-')}.imgfs")

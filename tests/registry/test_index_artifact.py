@@ -17,7 +17,8 @@ from imgfs.registry.index_artifact import (
     index_manifest,
     own_tag,
     parse_index,
-    pinned_index,
+    pinned_in,
+    pinned_manifest,
     read_index,
 )
 from imgfs.registry.index_push import push_index
@@ -157,7 +158,11 @@ def test_a_part_that_is_too_large_is_refused(repository: RemoteRepository, image
         artifact.read(LAYER, "members")
 
 
-def test_a_pin_is_a_digest_or_none() -> None:
-    assert pinned_index({"org.imgfs.index.digest": OTHER}) == OTHER
-    assert pinned_index({"org.imgfs.index.digest": "latest"}) is None
-    assert pinned_index({}) is None
+def test_a_manifest_pins_an_index_or_none() -> None:
+    manifest = b'{"schemaVersion":2,"annotations":{"a":"b"},"layers":[]}'
+    pinned = pinned_manifest(manifest, OTHER)
+    assert pinned_in(pinned) == OTHER
+    assert json.loads(pinned)["annotations"]["a"] == "b"
+    assert pinned_in(manifest) is None
+    assert pinned_in(pinned.replace(OTHER.encode(), b"latest")) is None
+    assert pinned_in(pinned + b"}") is None
