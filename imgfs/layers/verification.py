@@ -8,6 +8,7 @@ from imgfs.errors import Corrupt, ImgfsError
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.choice import LayerChoice, copies_of
 from imgfs.layers.hashing import digest_of
+from imgfs.layers.index_file import LayerIndex
 from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.layer import Layer
 from imgfs.layers.toc_layer import TocLayer
@@ -67,18 +68,18 @@ def check_stored(layer: BlobLayer) -> None:
         )
 
 
-def index_layer(layer: Layer, advance: Callable[[int], None], *, to_share: bool = False) -> None:
+def index_layer(layer: Layer, advance: Callable[[int], None], *, to_share: bool = False) -> LayerIndex | None:
     """Index a layer that can be and is not yet; `advance` is as for `verify_layer`. Raises as that does.
 
-    For an index `to_share`, a layer is read whose index was not proved here, or has no digests of spans.
+    Returns the index, None for a layer that has none. One `to_share` was proved here, and has digests of spans.
     """
     if isinstance(layer, LayerChoice):
-        layer.attempt(lambda copy: index_layer(copy, advance, to_share=to_share))
-    if isinstance(layer, BlobLayer):
-        with layer.content() as content:
-            content.wait_for_index(with_copy=False, advance=advance, to_share=to_share)
-    if isinstance(layer, TocLayer):
-        index_layer(layer.blob, advance, to_share=to_share)
+        return layer.attempt(lambda copy: index_layer(copy, advance, to_share=to_share))
+    blob = layer.blob if isinstance(layer, TocLayer) else layer
+    if not isinstance(blob, BlobLayer):
+        return None
+    with blob.content() as content:
+        return content.wait_for_index(with_copy=False, advance=advance, to_share=to_share)
 
 
 def stored_size(layer: Layer) -> int | None:
