@@ -1,6 +1,6 @@
 """Pushing the index of an image in a registry: the parts of the indexes of its layers, which were proved here.
 
-Tried by the tests of indexes in a registry.
+Tried by the tests of `shared_indexes`.
 """
 
 from collections.abc import Callable, Iterable

@@ -1,4 +1,4 @@
-"""Which indexes of a registry are used. Tried by the tests of indexes in a registry."""
+"""Which indexes of a registry are used. Tried by the tests of `shared_indexes`."""
 
 from dataclasses import dataclass
 from typing import Self
