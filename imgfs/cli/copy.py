@@ -63,7 +63,7 @@ def copy(image: str, destination: str, with_all: bool, digestfile: str | None, q
             raise click.UsageError(f"--digestfile: {place.transport}: keeps no manifest that has a digest")
         if with_all and place.transport == "docker-archive":
             raise click.UsageError("--all: docker-archive: has one image for a name, of one platform")
-    with named(copied_meant, [image]) as (chosen,):
+    with named(copied_meant, [image], with_all=with_all) as (chosen,):
         if place.transport == "imgfs":
             _load(chosen, place, with_all=with_all, quiet=quiet)
         elif place.transport == "docker-archive":

@@ -18,11 +18,16 @@ Chosen = TypeVar("Chosen", bound=ChosenRoot)
 
 @contextmanager
 def named(
-    find: Find[Chosen], terms: Sequence[str], sources: Sequence[str] = (), store: str | None = None
+    find: Find[Chosen],
+    terms: Sequence[str],
+    sources: Sequence[str] = (),
+    store: str | None = None,
+    *,
+    with_all: bool = False,
 ) -> Iterator[list[Chosen]]:
-    """What `terms` name, in their order, as `find` finds it."""
+    """What `terms` name, in their order, as `find` finds it; `with_all` as of `choose`."""
     places = sources or [f"imgfs:{store or ''}"]
-    choosing = choose(find, terms, opening(), places, only=bool(sources or store))
+    choosing = choose(find, terms, opening(), places, only=bool(sources or store), with_all=with_all)
     with ExitStack() as stack:
         with explained(remedy):
             found = stack.enter_context(choosing)

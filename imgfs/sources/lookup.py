@@ -53,15 +53,17 @@ def choose(
     sources: Sequence[str] = (),
     *,
     only: bool = False,
+    with_all: bool = False,
 ) -> Iterator[list[Chosen]]:
     """What `terms` name, in their order; what it was found in is closed at the end.
 
     `find` is `image_meant`, `container_meant`, or `root_meant` for either. What is named without a source is looked up
     in `sources`, and unless they are the `only` ones, then in every store of the machine that can be read; what no
-    store has is taken for a path. Raises what `find` raises, and what `open_union` raises.
+    store has is taken for a path. Of an index in a registry, only the image that is meant is looked for, or `with_all`
+    every platform's. Raises what `find` raises, and what `open_union` raises.
     """
     parsed = [parse_image_reference(term, SCHEMES) for term in terms]
-    opening = opening.for_one_image()
+    opening = opening if with_all else opening.for_one_image()
     with ExitStack() as stack:
         unions: dict[str, Union] = {}
         unreadable: list[str] = []

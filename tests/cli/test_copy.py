@@ -156,6 +156,10 @@ def test_every_platform_is_pushed(imgfs: Imgfs, tmp_path: Path, registry: str) -
     raw = skopeo("inspect", "--raw", f"{source}:v1")
     assert skopeo("inspect", "--raw", "--tls-verify=false", f"{out}:latest") == raw
     skopeo("copy", "-q", "--all", "--src-tls-verify=false", out, f"dir:{tmp_path / 'checked'}")
+    for place, insecure in ((out, ["--src-tls-verify=false"]), (f"{source}:v1", [])):
+        assert len(imgfs("copy", "--all", *insecure, place, "imgfs:all").stdout.splitlines()) == 2
+        assert len(imgfs("ls", "-a", "-q", "imgfs:").stdout.splitlines()) == 2
+        imgfs("rm", "-f", *imgfs("ls", "-a", "-q", "imgfs:").stdout.decode().split())
 
 
 def test_an_image_of_a_registry_is_copied(
