@@ -41,6 +41,7 @@ _LARGEST_MANIFEST = 4 << 20
 _LARGEST_LIST = 16 << 20
 _PAGE = 1000  # names that are asked for at a time
 _MOST_PAGES = 1000
+_MOST_NAMES = 200_000
 _NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
 
 logger = logging.getLogger("imgfs")
@@ -106,8 +107,12 @@ class RegistryClient:
         """The repositories of a registry, as far as it lists them. Raises RegistryError if it lists none."""
         (*_, endpoint) = self.configuration.endpoints(Repository(host, "catalog"), by_digest=False)
         request = Request(endpoint, "GET", f"/v2/_catalog?n={_PAGE}", ("registry:catalog:*",))
+        count = 0
         try:
             for page in self.pages(request, _Catalog, "the catalog"):
+                count += len(page.repositories or ())
+                if count > _MOST_NAMES:
+                    raise RegistryError(f"more than {_MOST_NAMES} repositories are too many")
                 for raw in page.repositories or ():
                     name = _text(raw)
                     if name:
@@ -333,6 +338,8 @@ class RemoteRepository:
         found: dict[str, None] = {}
         for page in self._client.pages(request, _Tags, "the list of tags"):
             found.update((text, None) for raw in page.tags or () if is_tag(text := _text(raw)))
+            if len(found) > _MOST_NAMES:
+                raise RegistryError(f"more than {_MOST_NAMES} tags are too many")
         return list(found)
 
     def _list_referrers(

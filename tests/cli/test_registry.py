@@ -3,7 +3,9 @@
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,14 @@ import pytest
 
 from tests.conftest import Imgfs, Mount, eventually
 from tests.images import TestImage, layer_tar
-from tests.layouts import Layout
+from tests.layouts import MANIFEST, Layout
 from tests.registry.filling import insecure, put_images, put_layout
+from tests.registry.quirky import running_quirky
 from tests.registry.serving import docker_registry
 
 FILES = {"etc/": None, "etc/passwd": b"root:x:0:0\n", "usr/": None, "usr/large": os.urandom(1 << 20)}
+CONFIG = "application/vnd.oci.image.config.v1+json"
+EMPTY = TestImage([])
 OLD, NEW = (
     TestImage([layer_tar(FILES), layer_tar({name: name.encode()})], ["app/web:1"]) for name in ("old", "new")
 )
@@ -150,27 +155,57 @@ def test_a_mount_without_the_registry_shows_what_the_cache_has(
         assert _stats(top)["total"]["requests"] == 0
 
 
+_HASTY = """
+from imgfs.registry import client
+from imgfs.sources import registries
+registries.INTERVAL = 0.2
+limits = client.Limits(wait=0.1, patience=0.1, attempts=1)
+client.Limits = lambda: limits
+from imgfs.cli.main import main
+main()
+"""
+
+
+@contextmanager
+def _hastily_mounted(reference: str, top: Path) -> Iterator[Path]:
+    """A mount that asks its registry often, and does not wait for it; what it writes to standard error."""
+    errors = top.parent / "errors"
+    command = [sys.executable, "-c", _HASTY, "mount", "-f", reference, str(top)]
+    with errors.open("wb") as file, subprocess.Popen(command, stderr=file) as mounting:
+        try:
+            assert eventually(lambda: os.path.ismount(top)), errors.read_text()
+            yield errors
+        finally:
+            mounting.terminate()
+
+
 def test_a_mounted_tag_follows_its_registry(
     folder: Path, address: str, registry: str, environment: None, tmp_path: Path
 ) -> None:
     put_images(address, folder / "moving", [TestImage(OLD.layers, ["moving:1"])])
     top = tmp_path / "mnt"
     top.mkdir()
-    program = """
-import sys
-from imgfs.sources import registries
-registries.INTERVAL = 0.2
-from imgfs.cli.main import main
-main()
-"""
-    arguments = ["mount", "-f", f"{registry}/moving:1", str(top)]
-    mounting = subprocess.Popen([os.sys.executable, "-c", program, *arguments])  # type: ignore[attr-defined]
-    try:
-        assert eventually(lambda: os.path.ismount(top))
+    with _hastily_mounted(f"{registry}/moving:1", top):
         assert os.listdir(top / "images") == [OLD.id[7:]]
         put_images(address, folder / "moved", [TestImage(NEW.layers, ["moving:1"])])
         assert eventually(lambda: os.listdir(top / "images") == [NEW.id[7:]])
         assert os.listdir(top / "images" / NEW.id[7:] / "rootfs") == ["etc", "new", "usr"]
-    finally:
-        mounting.terminate()
-        mounting.wait()
+
+
+def test_a_registry_that_goes_away_is_logged_once_and_the_mount_stays(
+    environment: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    top = tmp_path / "mnt"
+    top.mkdir()
+    with running_quirky() as quirky:
+        reference = f"docker://{quirky.address}/app:1"
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(insecure(tmp_path, quirky.address)))
+        config = {"mediaType": CONFIG, "digest": quirky.blob(EMPTY.config), "size": len(EMPTY.config)}
+        manifest = json.dumps({"schemaVersion": 2, "config": config, "layers": []}).encode()
+        quirky.manifest("app", "1", manifest, MANIFEST)
+        with _hastily_mounted(reference, top) as errors:
+            quirky.faults.statuses = [500] * 1000
+            assert eventually(lambda: len(quirky.faults.statuses) < 990)
+            assert os.listdir(top / "images") == [EMPTY.id[7:]]
+        lines = errors.read_text().splitlines()
+    assert len([line for line in lines if reference in line]) == 1, lines

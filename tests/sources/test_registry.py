@@ -345,6 +345,16 @@ def test_a_broken_tag_is_a_problem_and_takes_no_other_along(
         opened(f"docker://{quirky.address}/app:3")
 
 
+def test_a_registry_that_lists_no_repositories_is_an_error_that_says_so(
+    quirky: Quirky, opened: Callable[..., Source]
+) -> None:
+    _put(quirky, ONE, "1")
+    assert set(opened(f"docker://{quirky.address}/").store.map()) == {ONE.id}
+    quirky.faults.statuses = [404]
+    with pytest.raises(StoreError, match=f"docker://{quirky.address}/: it does not list its repositories"):
+        opened(f"docker://{quirky.address}/")
+
+
 def test_requests_for_many_tags_are_made_at_the_same_time(
     quirky: Quirky, opened: Callable[..., Source], reach: Make
 ) -> None:
