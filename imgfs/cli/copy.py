@@ -10,7 +10,7 @@ import click
 from imgfs.cli.entry_bars import EntryBars
 from imgfs.cli.messages import progress_bar, progress_bars
 from imgfs.cli.naming import named
-from imgfs.cli.opening import writing
+from imgfs.cli.opening import registries, writing
 from imgfs.cli.output import output_directory, output_file, output_folder
 from imgfs.cli.reaching import destination_configuration
 from imgfs.errors import StoreError
@@ -84,13 +84,10 @@ def _opened(place: Place, chosen: ChosenImage) -> Iterator[Destination]:
     if place.reference is not None:
         reference = chosen.snapshot.source_of(chosen.image_id).reference
         source = parse_registry_reference(reference) if is_registry_reference(reference) else None
+        origin = registries().client.repository(source.repository) if source and source.path else None
         configuration = destination_configuration(click.get_current_context())
         with closing(RegistryClient(configuration)) as client:
-            destination = RegistryDestination(
-                client,
-                place.reference,
-                source.repository if source is not None and source.path else None,
-            )
+            destination = RegistryDestination(client, place.reference, origin)
             destination.reach()
             yield destination
         return

@@ -9,10 +9,10 @@ Tried by the tests of index artifacts.
 import json
 from collections.abc import Callable, Sequence
 
-from imgfs.blob import MemoryBlob
+from imgfs.blob import Blob, MemoryBlob
 from imgfs.digest import Digest
 from imgfs.registry.client import MANIFEST_TYPES, Manifest, RemoteRepository, referrers_tag
-from imgfs.registry.index_artifact import TYPE, Part, blobs_of, index_manifest, own_tag
+from imgfs.registry.index_artifact import TYPE, IndexArtifact, Part, blobs_of, index_manifest, own_tag
 from imgfs.registry.push import Pusher
 from imgfs.registry.transport import RegistryError
 
@@ -37,7 +37,36 @@ def push_index(
     for digest, data in blobs_of(parts).items():
         if not pusher.has_blob(digest, len(data)):
             pusher.upload(digest, MemoryBlob(data), advance)
-    manifest = index_manifest(subject, parts, builder)
+    without = index_manifest(subject, parts, builder, refers=False)
+    return _place(pusher, repository, subject.digest, index_manifest(subject, parts, builder), without)
+
+
+def copy_index(
+    artifact: IndexArtifact, subject: Digest, repository: RemoteRepository, advance: Callable[[int], None]
+) -> Digest:
+    """Copy the index of the image with the manifest `subject` to another repository; returns its digest there.
+
+    It is pushed as `push_index` does it, which says what is raised; Corrupt if a part has another digest.
+    """
+    pusher = Pusher(repository)
+    blobs: dict[Digest, Blob] = {digest: MemoryBlob(data) for digest, data in blobs_of([]).items()}
+    for parts in artifact.parts.values():
+        for part in parts.values():
+            blobs[part.digest] = artifact.repository.blob(part.digest, part.size)
+    for digest, blob in blobs.items():
+        with blob:
+            if not pusher.has_blob(digest, blob.size):
+                pusher.upload(digest, blob, advance, artifact.repository.name)
+    document = json.loads(artifact.manifest)
+    document.pop("subject", None)
+    without = json.dumps(document, separators=(",", ":")).encode()
+    return _place(pusher, repository, subject, artifact.manifest, without)
+
+
+def _place(
+    pusher: Pusher, repository: RemoteRepository, subject: Digest, manifest: bytes, without: bytes
+) -> Digest:
+    """Push the manifest of an index, or where that is refused, the one `without` subject; returns its digest."""
     digest = Digest.of(manifest)
     try:
         if pusher.put_manifest(digest, digest, manifest, _MANIFEST):
@@ -45,16 +74,15 @@ def push_index(
     except RegistryError as error:
         if error.status not in _REFUSED:
             raise
-        manifest = index_manifest(subject, parts, builder, refers=False)
-        digest = Digest.of(manifest)
+        digest = Digest.of(without)
         try:
-            pusher.put_manifest(own_tag(subject.digest), digest, manifest, _MANIFEST)
+            pusher.put_manifest(own_tag(subject), digest, without, _MANIFEST)
         except RegistryError as second:
             hint = "it takes no artifacts of this type; --index-repo HOST/REPO puts the index elsewhere"
             raise RegistryError(f"{second} ({hint})", second.status) from None
         return digest
-    pusher.put_manifest(own_tag(subject.digest), digest, manifest, _MANIFEST)
-    _list(pusher, repository, subject.digest, digest, len(manifest))
+    pusher.put_manifest(own_tag(subject), digest, manifest, _MANIFEST)
+    _list(pusher, repository, subject, digest, len(manifest))
     return digest
 
 

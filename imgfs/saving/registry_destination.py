@@ -3,29 +3,37 @@
 Tried by the tests of `imgfs copy`.
 """
 
+import logging
 from collections.abc import Callable
 from typing import ClassVar
 
-from imgfs.errors import StoreError
-from imgfs.registry.client import RegistryClient
+from imgfs.digest import Digest
+from imgfs.errors import ImgfsError, StoreError
+from imgfs.registry.client import RegistryClient, RemoteRepository
+from imgfs.registry.index_artifact import find_index, pinned_in, read_index
+from imgfs.registry.index_push import copy_index
 from imgfs.registry.push import Pusher
-from imgfs.registry.reference import RegistryReference, Repository
+from imgfs.registry.reference import RegistryReference
 from imgfs.saving.copying import Destination
-from imgfs.saving.piece import Piece
+from imgfs.saving.piece import Kind, Piece
+
+logger = logging.getLogger("imgfs")
 
 
 class RegistryDestination(Destination):
     """A repository, where the image gets the tag or has the digest of `reference`.
 
-    Blobs that are in `source`, a repository of the same registry, are mounted from there.
+    The image comes from `source`, if that is a repository: blobs are mounted from there if it is in the same registry,
+    and the index of the image goes along if there is one.
     """
 
     workers: ClassVar[int] = 3
 
     def __init__(
-        self, client: RegistryClient, reference: RegistryReference, source: Repository | None = None
+        self, client: RegistryClient, reference: RegistryReference, source: RemoteRepository | None = None
     ) -> None:
-        self._pusher = Pusher(client.repository(reference.repository))
+        self._repository = client.repository(reference.repository)
+        self._pusher = Pusher(self._repository)
         self._reference = reference
         self._source = source
 
@@ -41,7 +49,7 @@ class RegistryDestination(Destination):
             self._put_manifest(piece, piece.digest)
             return
         with piece.open_blob() as blob:
-            self._pusher.upload(piece.digest, blob, advance, self._source)
+            self._pusher.upload(piece.digest, blob, advance, self._source.name if self._source else None)
 
     def finish(self, top: Piece) -> None:
         wanted = self._reference.digest
@@ -52,3 +60,15 @@ class RegistryDestination(Destination):
     def _put_manifest(self, piece: Piece, reference: str) -> None:
         data = b"".join(piece.chunks())
         self._pusher.put_manifest(reference, piece.digest, data, piece.media_type)
+        if piece.kind is Kind.MANIFEST and self._source is not None:
+            self._copy_index(self._source, piece.digest, data)
+
+    def _copy_index(self, source: RemoteRepository, image: Digest, manifest: bytes) -> None:
+        """Copy the index of an image if there is one; without it, the image is as good, but slower to read."""
+        try:
+            pinned = pinned_in(manifest)
+            artifact = read_index(source, pinned) if pinned else find_index(source, image)
+            if artifact is not None:
+                copy_index(artifact, image, self._repository, lambda _: None)
+        except ImgfsError as error:
+            logger.warning("the index of the image is not copied with it: %s", error)

@@ -8,11 +8,16 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from imgfs.digest import Digest
+from imgfs.registry.client import RegistryClient
+from imgfs.registry.configuration import Configuration
+from imgfs.registry.index_artifact import find_index
+from imgfs.registry.reference import Repository
 from imgfs.saving.piece import CONFIG, LAYER
 from tests.conftest import Imgfs, eventually
 from tests.images import TestImage, docker_archive, layer_tar, new_docker_archive, oci_layout
@@ -185,6 +190,28 @@ def test_an_image_of_a_registry_is_copied(
     assert skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{registry}/to/app:3") == raw
     assert len(re.findall(r"POST .*/to/app/blobs/uploads/ 201", log)) == 4  # all mounted
     assert not re.findall(r"GET .*/blobs/", log.partition("/to/app/")[2])
+
+
+def test_the_index_of_an_image_goes_along(imgfs: Imgfs, tmp_path: Path, registry: str) -> None:
+    image = TestImage([layer_tar({"large": os.urandom(2 << 20)})], ["large:1"])
+    layout = oci_layout(tmp_path / "layout", [image])
+    places = [f"docker://{registry}/indexed/{name}:1" for name in "abc"]
+    insecure = "--tls-verify=false"
+    imgfs("copy", "-q", insecure, f"oci:{layout}", places[0])
+    imgfs("copy", "-q", insecure, places[0], places[1])
+    said = imgfs("index", insecure, "--push", places[0]).stderr.decode()
+    imgfs("copy", "-q", insecure, places[0], places[2])
+    with closing(RegistryClient(Configuration.load(tls_verify=False))) as client:
+        repositories = [client.repository(Repository(registry, f"indexed/{name}")) for name in "abc"]
+        found = [find_index(each, each.manifest("1").digest) for each in repositories]
+        assert found[1] is None  # there was none yet
+        assert found[0] is not None
+        assert found[2] is not None
+        assert found[0].digest == found[2].digest
+        assert found[0].digest in said
+        for layer, parts in found[0].parts.items():
+            for kind in parts:
+                assert found[2].read(layer, kind) == found[0].read(layer, kind)
 
 
 def test_two_copies_at_once_do_not_hurt_each_other(
