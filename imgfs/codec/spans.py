@@ -9,7 +9,7 @@ import logging
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
-from threading import Lock, Thread
+from threading import Condition, Lock, Thread
 from typing import Protocol
 
 from imgfs.blob import Blob
@@ -149,8 +149,10 @@ class SpanBlob(Blob):
         self._chain_lock = Lock()  # held while spans that are decoded together are
         self._chains: list[_Chain] = []  # the most recently used is last
         self._lock = Lock()  # of what follows; never held while reading
+        self._changed = Condition(self._lock)
         self._streams: list[_Stream] = []  # the most recently used is last
         self._wanted: deque[int] = deque()
+        self._scheduled: set[int] = set()  # those that are wanted, and the one that is being decoded ahead
         self._is_ahead = False
         self._is_closed = False
 
@@ -178,7 +180,7 @@ class SpanBlob(Blob):
     def close(self) -> None:
         with self._lock:
             is_closed, self._is_closed = self._is_closed, True
-            self._wanted.clear()
+            self._forget_wanted()
             is_read = self._is_ahead
         if not is_closed and not is_read:
             self._stored.close()
@@ -195,8 +197,16 @@ class SpanBlob(Blob):
             number += 1
 
     def _span(self, number: int) -> bytes:
-        digest = self._table.digest(number)
-        return self._cache.recent(digest) or self._cache.get(digest, lambda: self._find(number))
+        data = self._cache.recent(self._table.digest(number))
+        if data is not None:
+            return data
+        # stored bytes are read in order: what is read ahead of this reader is waited for
+        with self._changed:
+            self._changed.wait_for(lambda: number not in self._scheduled)
+        return self._get(number)
+
+    def _get(self, number: int) -> bytes:
+        return self._cache.get(self._table.digest(number), lambda: self._find(number))
 
     def _find(self, number: int) -> bytes:
         """A span from the cache, else fetched."""
@@ -299,7 +309,9 @@ class SpanBlob(Blob):
                 return
             first = max(stream.wanted, number + 1)
             stream.wanted = min(number + 1 + min(_AHEAD, stream.advances), len(self._table))
-            self._wanted.extend(range(first, stream.wanted))
+            wanted = [number for number in range(first, stream.wanted) if number not in self._scheduled]
+            self._wanted.extend(wanted)
+            self._scheduled.update(wanted)
             if not self._wanted or self._is_ahead:
                 return
             self._is_ahead = True
@@ -308,7 +320,12 @@ class SpanBlob(Blob):
         except RuntimeError:  # no more threads: the reader decodes by itself
             with self._lock:
                 self._is_ahead = False
-                self._wanted.clear()
+                self._forget_wanted()
+
+    def _forget_wanted(self) -> None:
+        self._scheduled.difference_update(self._wanted)
+        self._wanted.clear()
+        self._changed.notify_all()
 
     def _run_ahead(self) -> None:
         while True:
@@ -319,9 +336,12 @@ class SpanBlob(Blob):
                     break
                 number = self._wanted.popleft()
             try:
-                self._span(number)
+                self._get(number)
             except Exception as error:  # raised again where it is read
                 logger.debug("%s: not read ahead: %s", self._name, error)
+            with self._changed:
+                self._scheduled.discard(number)
+                self._changed.notify_all()
         if is_closed:
             self._stored.close()
 

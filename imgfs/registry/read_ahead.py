@@ -83,7 +83,8 @@ class ReadAhead:
 
     def _stream_at(self, offset: int) -> _Stream:
         for stream in reversed(self._streams):
-            if stream.position - _OVERLAP <= offset <= stream.position and offset >= stream.start:
+            # a reader may skip some of what was fetched for it, as what it has already
+            if max(stream.start, stream.position - _OVERLAP) <= offset <= stream.fetched_to:
                 self._streams.remove(stream)
                 break
         else:

@@ -50,6 +50,16 @@ def test_a_reader_in_order_gets_every_byte_once_in_few_large_ranges(step: int) -
     assert fetches.most <= 5  # four ahead, and the reader's own
 
 
+def test_a_reader_that_skips_what_it_has_is_still_read_ahead_of() -> None:
+    fetches = Fetches()
+    ahead = ReadAhead(len(DATA), fetches)
+    for number, at in enumerate(range(0, len(DATA), 100_000)):
+        if number < 10 or number % 7:
+            assert ahead.pread(100_000, at) == DATA[at : at + 100_000]
+    assert fetches.bytes <= len(DATA)
+    assert len(fetches.ranges) < 45
+
+
 def test_a_random_reader_fetches_what_it_asks_for() -> None:
     fetches = Fetches()
     ahead = ReadAhead(len(DATA), fetches)
