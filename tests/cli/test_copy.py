@@ -390,7 +390,10 @@ def test_what_cannot_be_copied_is_an_error(imgfs: Imgfs, tmp_path: Path, layout:
 def test_an_interrupted_copy_leaves_nothing(environment: None, tmp_path: Path, destination: str) -> None:
     (tmp_path / "out").mkdir()
     large = Layout(tmp_path / "large")
-    layer = large.blob(bytes(200 << 20), mediaType=LAYER)
+    size = 16 << 30  # of zeros that no disk has, more than can be copied until it is interrupted
+    layer = {"mediaType": LAYER, "digest": f"sha256:{'0' * 64}", "size": size}
+    with open(tmp_path / f"large/blobs/sha256/{'0' * 64}", "wb") as file:
+        file.truncate(size)
     config = TestImage([bytes(10)]).config
     manifest = {"schemaVersion": 2, "config": large.blob(config, mediaType=CONFIG), "layers": [layer]}
     source = large.finish(large.blob(json.dumps(manifest).encode()))

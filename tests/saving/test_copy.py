@@ -48,7 +48,7 @@ class Memory(Destination):
             time.sleep(0.02)
             if piece is self._broken:
                 raise StoreError("broken")
-            for _ in range(100) if self._broken else ():
+            for _ in range(500) if self._broken else ():
                 time.sleep(0.02)
                 advance(1)
             with self._lock:
@@ -92,7 +92,7 @@ def test_what_fails_ends_the_others_soon() -> None:
     start = time.monotonic()
     with pytest.raises(StoreError, match="broken"):
         copy_pieces([*layers, document_piece(Kind.MANIFEST, "m", b"m")], destination, no_progress, show)
-    assert time.monotonic() - start < 1.5  # of 2 s that each takes
+    assert time.monotonic() - start < 5  # of 10 s that each takes
     assert destination.stopped >= 1
     assert not destination.finished
     assert not destination.running
