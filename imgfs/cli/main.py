@@ -97,7 +97,7 @@ _READING = (
 )
 """Commands that write nothing where a user says, so that what may not be opened is a source."""
 
-_OPENING = (*(set(_READING) - {"ps", "drift"}), *_WRITING, "mount")
+_OPENING = (*(set(_READING) - {"ps", "drift"}), *_WRITING, "load", "mount")
 """Commands that take images of registries."""
 
 _OTHERS_CALL_IT = {

@@ -3,7 +3,7 @@
 from imgfs.cache.cache import Cache, CacheEntry
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.chain import chain_id, chain_ids
-from imgfs.layers.choice import LayerChoice, copies_of, verified_first
+from imgfs.layers.choice import LayerChoice, copies_of, is_remote, verified_first
 from imgfs.layers.compressed_file import CompressedFile
 from imgfs.layers.directory_layer import DirectoryLayer, DirectoryPlace
 from imgfs.layers.directory_scan import prefix_of
@@ -53,6 +53,7 @@ __all__ = [
     "check_stored",
     "copies_of",
     "index_layer",
+    "is_remote",
     "pin_of",
     "prefix_of",
     "stored_size",

@@ -85,6 +85,8 @@ class BlobLayer:
 
     def listed_size(self) -> int | None:
         size = self.read_size(self.chain_id)
+        if size is None and self._last_place is None and self._look_at_key(may_ask=False) is None:
+            return None
         return self.look_for_size() if size is None else size
 
     def open(self) -> TarBlob:
@@ -144,20 +146,24 @@ class BlobLayer:
         with self.open_blob() as blob:
             return self._place_of(blob).key
 
-    def _look_at_key(self) -> LayerKey | None:
-        """The name of the stored bytes; None where they would have to be fetched for that."""
+    def _look_at_key(self, *, may_ask: bool = True) -> LayerKey | None:
+        """The name of the stored bytes; None where they would have to be fetched for that.
+
+        Unless it `may_ask`, no other machine is asked for their index, either.
+        """
         with self.open_blob() as blob:
-            if blob.is_remote and self._indexed_compression(blob) is None:
+            if blob.is_remote and self._indexed_compression(blob, may_ask=may_ask) is None:
                 return None
             return self._place_of(blob).key
 
-    def _indexed_compression(self, blob: Blob) -> Compression | None:
+    def _indexed_compression(self, blob: Blob, *, may_ask: bool = True) -> Compression | None:
         """The compression of a remote blob as an index has it, which saves a request."""
         if self.stored_digest is None:
             return None
         if self._last_place is not None:
             return self._last_place.key.compression
-        return self.indexer.indexes.compression_of(self.stored_digest, self.diff_id, blob.size)
+        indexes = self.indexer.indexes
+        return indexes.compression_of(self.stored_digest, self.diff_id, blob.size, may_ask=may_ask)
 
     def _place_of(self, blob: Blob) -> Place:
         known = self._indexed_compression(blob) if blob.is_remote else None

@@ -17,6 +17,7 @@ from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, NotFound, StoreError, describe
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.layer import Layer
+from imgfs.layers.toc_layer import TocLayer
 from imgfs.tar import TarBlob
 from imgfs.tree import Tree
 
@@ -217,6 +218,16 @@ def copies_of(layer: Layer) -> list[Layer]:
     if not isinstance(layer, LayerChoice):
         return [layer]
     return [one for copy in (layer.first, *layer.others()) for one in copies_of(copy)]
+
+
+def is_remote(layer: Layer) -> bool:
+    """Whether reading a layer asks another machine. Raises ImgfsError or OSError if its stored bytes are not there."""
+    first = copies_of(layer)[0]
+    blob_layer = first.blob if isinstance(first, TocLayer) else first
+    if not isinstance(blob_layer, BlobLayer):
+        return False
+    with blob_layer.open_blob() as stored:
+        return stored.is_remote
 
 
 def verified_first(copy: Layer) -> Layer:

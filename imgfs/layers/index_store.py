@@ -114,14 +114,19 @@ class IndexStore:
             return None
         return header if header is not None and key.matches(header) else None
 
-    def compression_of(self, stored_digest: Digest, diff_id: DiffID, stored_size: int) -> Compression | None:
-        """What stored bytes that are indexed are compressed with, None if they are not known to be this layer."""
+    def compression_of(
+        self, stored_digest: Digest, diff_id: DiffID, stored_size: int, *, may_ask: bool = True
+    ) -> Compression | None:
+        """What stored bytes that are indexed are compressed with, None if they are not known to be this layer.
+
+        `external` is asked if it `may_ask`.
+        """
         try:
             header = self._read_header(stored_digest)
         except UNREADABLE:  # found again, with the name of the layer
             header = None
         if header is None or (header.diff_id, header.stored_size) != (diff_id, stored_size):
-            index = self._ask_external(stored_digest, diff_id, stored_size)
+            index = self._ask_external(stored_digest, diff_id, stored_size) if may_ask else None
             header = index.header if index is not None else None
         return header.compression if header is not None else None
 

@@ -109,7 +109,7 @@ class TocLayer:
         return self.known_size or self.blob.look_for_size()
 
     def listed_size(self) -> int | None:
-        return self.look_for_size()
+        return self.known_size or self.blob.listed_size()
 
     def tree(self) -> Tree:
         toc = self._usable()

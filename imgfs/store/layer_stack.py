@@ -12,7 +12,7 @@ from typing import TypeVar
 from imgfs.blob import MAX_SIZE, Blob, Concatenation
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError, describe
-from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids
+from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids, is_remote
 from imgfs.tar import TarBlob
 
 logger = logging.getLogger("imgfs")
@@ -77,11 +77,14 @@ class LayerStack:
 
     @property
     def is_there(self) -> bool:
-        """Whether `provider` itself has every layer; whether they can be read too, only reading them tells."""
+        """Whether `provider` itself has every layer; whether they can be read too, only reading them tells.
+
+        Those that are on another machine are not asked for.
+        """
         try:
             for chain_id in self._chain_ids:
                 layer = self._provider.peek(chain_id)
-                if layer.has_tar:
+                if layer.has_tar and not is_remote(layer):
                     layer.open().close()
         except (ImgfsError, OSError):
             return False

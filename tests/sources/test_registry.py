@@ -179,7 +179,9 @@ def test_finding_reads_no_layer_and_nothing_twice(
     # the tags, three manifests by tag, three by digest, four configs; some of several tags may be fetched twice
     assert requests(registries) in {(11, 4), (10, 4)}
     for image_id in source.store.map():
-        assert source.store.layers(image_id).listed_size() is None
+        stack = source.store.layers(image_id)
+        assert stack.is_there
+        assert stack.listed_size() is None
     assert requests(registries)[1] == 4
     again = reach()
     opened(f"docker://{address}/many:*", again)
