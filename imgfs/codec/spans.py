@@ -9,13 +9,14 @@ import logging
 from array import array
 from collections import deque
 from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import Future
 from threading import Condition, Lock, Thread
 from typing import Protocol
 
 from imgfs.blob import Blob
 from imgfs.blob.wrappers import WrappedBlob
 from imgfs.codec.codec import Codec
-from imgfs.codec.seek_table import SeekTable
+from imgfs.codec.seek_table import SeekPoint, SeekTable
 from imgfs.codec.span_cache import SpanCache
 from imgfs.codec.span_table import SpanTable
 from imgfs.errors import Corrupt
@@ -45,6 +46,9 @@ _CHAINS = 3  # decoders that are kept in the middle of spans decoded together
 
 class SpanDecoder(Protocol):
     """Decodes spans of one kind of blob. Safe to use from several threads."""
+
+    def prepare(self, number: int) -> None:
+        """Begin to fetch what decoding a span takes beside its stored bytes, which are fetched meanwhile."""
 
     def decode(self, number: int, stored: Blob) -> Iterator[bytes]:
         """The decoded bytes from the start of a span with an entry on, in chunks; the caller stops when it has enough.
@@ -76,10 +80,30 @@ class PointDecoder:
         self._codec = codec
         self._seek_table = seek_table
         self._spans = spans
+        self._fetched: dict[int, Future[SeekPoint]] = {}  # points whose windows are being fetched
+
+    def prepare(self, number: int) -> None:
+        if self._seek_table.windows.is_remote:
+            self._fetched[number] = fetched = Future[SeekPoint]()
+            try:
+                Thread(target=self._fetch, args=(number, fetched), name="imgfs fetching", daemon=True).start()
+            except RuntimeError:  # no more threads: it is fetched when it is needed
+                self._fetched.pop(number, None)
 
     def decode(self, number: int, stored: Blob) -> Iterator[bytes]:
-        point = self._seek_table.point_before(self._spans.start(number))
+        fetched = self._fetched.pop(number, None)
+        is_there = fetched is not None and fetched.exception() is None
+        point = fetched.result() if fetched is not None and is_there else self._point(number)
         return self._codec.decode_from(stored, point)
+
+    def _point(self, number: int) -> SeekPoint:
+        return self._seek_table.point_before(self._spans.start(number))
+
+    def _fetch(self, number: int, fetched: "Future[SeekPoint]") -> None:
+        try:
+            fetched.set_result(self._point(number))
+        except Exception as error:  # it is tried again when it is needed
+            fetched.set_exception(error)
 
 
 def spans_of(seek_table: SeekTable, offsets: Sequence[int], digests: bytes) -> SpanTable:
@@ -116,6 +140,9 @@ class PlainDecoder:
 
     def __init__(self, spans: SpanTable) -> None:
         self._spans = spans
+
+    def prepare(self, number: int) -> None:
+        pass
 
     def decode(self, number: int, stored: Blob) -> Iterator[bytes]:
         start, end = self._spans.stored_range(number)
@@ -217,6 +244,7 @@ class SpanBlob(Blob):
         if len(run) > 1:
             return self._follow(run, number)
         start, end = self._table.stored_range(number)
+        self._decoder.prepare(number)
         data = next(self._decoded(run, self._fetch(start, end)))
         return self._verified(number, data)
 

@@ -53,6 +53,9 @@ class _ChunkDecoder:
     toc: Toc
     compression: Compression
 
+    def prepare(self, number: int) -> None:
+        pass
+
     def decode(self, number: int, stored: Blob) -> Iterator[bytes]:
         start, end = self.toc.spans.stored_range(number)
         skip = self.toc.skips[number]

@@ -8,6 +8,7 @@ import random
 import struct
 import subprocess
 import sys
+import time
 from array import array
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,13 +47,14 @@ CHAINED = {"zstd frame", "xz"}
 class Registry:
     """A layer as a registry has it; `blobs` are those that were opened."""
 
-    def __init__(self, kind: str, stored: bytes | None = None) -> None:
+    def __init__(self, kind: str, stored: bytes | None = None, delay: float = 0) -> None:
+        self.delay = delay
         self.digest = Digest.of(STORED[kind])
         self.stored = STORED[kind] if stored is None else stored
         self.blobs: list[CountedBlob] = []
 
     def open(self) -> CountedBlob:
-        self.blobs.append(CountedBlob(self.stored))
+        self.blobs.append(CountedBlob(self.stored, self.delay))
         return self.blobs[-1]
 
     def layer(self, indexer: Indexer) -> BlobLayer:
@@ -169,6 +171,23 @@ def test_an_index_found_elsewhere_is_used_and_not_kept(
     assert not list(tmp_path.rglob("*.index"))
     with indexing(tmp_path) as indexer:
         assert Registry(kind).layer(indexer).look_for_size() is None
+
+
+def test_windows_are_fetched_while_stored_bytes_are(parts: dict[str, IndexParts], tmp_path: Path) -> None:
+    """And again if that fails."""
+    windows, registry = CountedBlob(parts["gzip"].windows, delay=0.2), Registry("gzip", delay=0.2)
+    with indexing(tmp_path, limit=1) as indexer:
+        indexer.indexes.external = external(parts["gzip"], windows)
+        with registry.layer(indexer).open() as tar:
+            begun = time.monotonic()
+            assert tar.pread(1000, 2_000_000) == TAR[2_000_000:2_001_000]
+            assert time.monotonic() - begun < 0.35
+            assert len(windows.reads) == 1
+            windows.failing = True
+            with pytest.raises(StoreError, match="it is not there"):
+                tar.pread(1000, 10_000_000)
+            windows.failing = False
+            assert tar.pread(1000, 10_000_000) == TAR[10_000_000:10_001_000]
 
 
 @KINDS
