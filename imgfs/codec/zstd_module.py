@@ -1,7 +1,6 @@
 """The standard library's zstd module, which Python has from 3.14 on, and small pieces of bytes compressed with it."""
 
 import sys
-from collections.abc import Mapping
 
 from imgfs.errors import Corrupt
 
@@ -12,15 +11,11 @@ else:
 
 __all__ = ["pack", "unpack", "zstd"]
 
-_OPTIONS: Mapping[int, int] = {
-    zstd.CompressionParameter.compression_level: 3,
-    zstd.CompressionParameter.checksum_flag: 1,
-}
 
-
-def pack(data: bytes | bytearray) -> bytes:
+def pack(data: bytes | bytearray, level: int = 3) -> bytes:
     """Compress some bytes, with a checksum."""
-    return zstd.compress(data, options=_OPTIONS)
+    parameter = zstd.CompressionParameter
+    return zstd.compress(data, options={parameter.compression_level: level, parameter.checksum_flag: 1})
 
 
 def unpack(packed: bytes | memoryview, limit: int, name: str) -> bytes:

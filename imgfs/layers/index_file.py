@@ -192,10 +192,6 @@ class LayerIndex:
         """Every member of the tar, in order. May block."""
         return MemberList(self._read("members"))
 
-    def packed_members(self) -> bytes:
-        """The members as they are packed. May block."""
-        return self._read("members")
-
     def file_digests(self) -> bytes:
         """The sha256 digest of each regular file among the members, in order; none if they are not known. May block."""
         return self._read("files")

@@ -1,10 +1,10 @@
 """The index of a layer as blobs in a registry: the same sections as in the cache, apart.
 
-`map`: a magic line, the length of the header, the header (msgpack) and the section `spans`; `members` and `files` as
-the sections of the same names; `windows` of the seek points, which is read by range, on demand. The same layer has the
-same blobs wherever they were made, if by the same version of rapidgzip. What is read is not trusted: sizes, order and
-digests are checked when it is parsed, Corrupt if they do not fit, and every span when it is decoded. Tried by the tests
-of `remote_layer`.
+`map`: a magic line, the length of the header, the header (msgpack) and the section `spans`; `members` as
+`compact_members` packs them; `files` as the section of that name; `windows` of the seek points, which is read by range,
+on demand. The same layer has the same blobs wherever they were made, if by the same version of rapidgzip. What is read
+is not trusted: sizes, order and digests are checked when it is parsed, Corrupt if they do not fit, and every span when
+it is decoded. Tried by the tests of `remote_layer`.
 """
 
 import struct
@@ -17,6 +17,7 @@ from imgfs.blob import Blob
 from imgfs.decoders import msgpack_decoder
 from imgfs.digest import DiffID, Digest
 from imgfs.errors import Corrupt, InvalidDigest, StoreError
+from imgfs.layers.compact_members import compact
 from imgfs.layers.index_file import IndexHeader, LayerIndex
 from imgfs.layers.trust import Level
 
@@ -42,7 +43,7 @@ def parts_of(index: LayerIndex) -> IndexParts:
     packed = msgspec.msgpack.encode(header, enc_hook=str)
     return IndexParts(
         _MAGIC + _LENGTH.pack(len(packed)) + packed + index.packed,
-        index.packed_members(),
+        compact(index.members()),
         index.windows.pread(index.windows.size, 0),
         index.file_digests(),
     )

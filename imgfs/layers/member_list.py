@@ -15,6 +15,7 @@ from imgfs.budget import MIB, SMALL, Budget
 from imgfs.codec.zstd_module import pack, unpack
 from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt, TooMuch
+from imgfs.layers.compact_members import MAGIC, expand
 from imgfs.tar import Member
 
 MOST_MEMORY, MOST_OF_SMALL = 640 * MIB, 192 * MIB
@@ -99,8 +100,11 @@ def packed_members(members: Iterable[Member]) -> MemberList:
 def unpack_members(packed: bytes) -> Iterator[Member]:
     """The members that a MemberPacker took; those with equal attributes share them, so they are not to be changed.
 
-    Raises Corrupt if `packed` is not what it made.
+    So, too, those that `compact` took. Raises Corrupt if `packed` is not what they made.
     """
+    if packed.startswith(MAGIC):
+        yield from expand(packed)
+        return
     decoder = msgpack_decoder(list[Member])
     attributes: dict[frozenset[tuple[bytes, bytes]], dict[bytes, bytes]] = {}
     try:
