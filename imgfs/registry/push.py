@@ -6,7 +6,6 @@ Where a registry refuses pieces, or says something else of them than was sent, i
 Google's takes no pieces, GitHub's none above 4 MiB, and Amazon's states a stale range.
 """
 
-import hashlib
 import logging
 import re
 import time
@@ -18,9 +17,10 @@ from urllib.parse import urlencode, urljoin, urlsplit
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
-from imgfs.errors import Corrupt, NotFound, StoreError, describe
+from imgfs.errors import NotFound
 from imgfs.registry.client import RemoteRepository
 from imgfs.registry.reference import Repository
+from imgfs.registry.sent_blob import SentBlob
 from imgfs.registry.transport import RegistryError, Response
 
 logger = logging.getLogger("imgfs")
@@ -86,7 +86,7 @@ class Pusher:
         `advance` is called with numbers of bytes sent, and what it raises ends the upload. Raises Corrupt if the blob
         has another digest, and what reading it raises.
         """
-        sending = _Sending(digest, blob, advance)
+        sending = SentBlob(digest, blob, advance)
         upload = self._begin(digest, source)
         if upload is None:
             return False
@@ -161,7 +161,7 @@ class Pusher:
         chunk = int(least) if least.isascii() and least.isdigit() and len(least) < 10 else 0
         return _Upload(self._location(response, about), 0, min(max(_CHUNK, chunk), _MOST_CHUNK))
 
-    def _send(self, upload: _Upload, sending: "_Sending") -> bool:
+    def _send(self, upload: _Upload, sending: SentBlob) -> bool:
         """Send the next piece, or all; returns whether the blob is there then. Raises _PieceRefused."""
         about, start = f"blob {sending.digest}", upload.received
         is_whole = start == 0 and (sending.size <= upload.chunk or not self._takes_pieces)
@@ -186,7 +186,7 @@ class Pusher:
         sending.check()
         return True
 
-    def _send_piece(self, upload: _Upload, sending: "_Sending") -> None:
+    def _send_piece(self, upload: _Upload, sending: SentBlob) -> None:
         about, start = f"blob {sending.digest}", upload.received
         if start > sending.hashed:
             raise _PieceRefused(f"{self._label}: {about}: it has more of the upload than was sent")
@@ -294,46 +294,6 @@ class Pusher:
 
 class _PieceRefused(RegistryError):
     """A registry does not take a piece of a blob."""
-
-
-class _Sending(Blob):
-    """A blob that is read front to back, hashed once, and again from where a registry wants it.
-
-    Raises Corrupt where it is shorter than it said, StoreError where it cannot be read, which is not the registry's.
-    """
-
-    def __init__(self, digest: Digest, blob: Blob, advance: Callable[[int], None]) -> None:
-        self.digest = digest
-        self.hashed = 0
-        self._size = blob.size
-        self._blob = blob
-        self._advance = advance
-        self._hash = hashlib.new(digest.algorithm)
-
-    @property
-    def size(self) -> int:
-        return self._size
-
-    def pread(self, size: int, offset: int) -> bytes:
-        size = max(0, min(size, self.size - offset))
-        try:
-            data = self._blob.pread(size, offset)
-        except OSError as error:
-            raise StoreError(f"blob {self.digest}: {describe(error)}") from error
-        if len(data) < size:
-            raise Corrupt(f"blob {self.digest}: ends at {offset + len(data)} of {self.size} bytes")
-        new = offset + len(data) - self.hashed
-        if offset <= self.hashed and new > 0:
-            self._hash.update(memoryview(data)[-new:])
-            self.hashed += new
-        self._advance(max(new, 0) if offset <= self.hashed else 0)
-        return data
-
-    def check(self) -> None:
-        """Raises Corrupt if all was read and has another digest."""
-        if self.hashed == self.size and self._hash.hexdigest() != self.digest.hex:
-            found = f"its {self.size} bytes are {self.digest.algorithm}:{self._hash.hexdigest()}"
-            raise Corrupt(f"blob {self.digest}: failed to verify, {found}")
 
 
 def _received(response: Response, default: int) -> int:
