@@ -16,7 +16,7 @@ from threading import Lock
 from urllib.parse import unquote, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, SSLError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProxyError, SSLError
 
 from imgfs.blob import Blob, BlobStream, MemoryBlob
 from imgfs.errors import StoreError
@@ -241,6 +241,8 @@ def _credentials_in(proxy: str) -> dict[str, str]:
 
 def _why(error: Exception) -> str:
     """What went wrong, without the names of Python objects that urllib3 puts before it, and without URLs."""
+    if isinstance(error, ProxyError):
+        return f"its proxy: {_why(error.original_error)}"
     seen: BaseException = error
     while isinstance(
         inner := getattr(seen, "reason", None) or seen.__cause__ or next(iter(seen.args), None), Exception
