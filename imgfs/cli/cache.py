@@ -13,6 +13,7 @@ from imgfs.cli.json_output import json_option, print_json
 from imgfs.cli.known_names import NAMES
 from imgfs.cli.opening import cache, cache_size_option, opening
 from imgfs.cli.table import print_table
+from imgfs.codec.span_cache import KIND as SPAN
 from imgfs.errors import Corrupt, StoreError, printable
 from imgfs.layers import chain_ids
 from imgfs.layers.index_file import IndexHeader, read_header
@@ -42,7 +43,8 @@ def cache_() -> None:
 def cache_ls(sources: tuple[str, ...], no_trunc: bool, as_json: bool) -> None:
     """List what the cache keeps, the least recently used first: of which layer, and of which image that is.
 
-    Images are looked up in the stores of this machine, and in each SOURCE.
+    Images are looked up in the stores of this machine, and in each SOURCE. The parts of layers that were fetched from
+    registries are on one line.
 
     \b
     Examples:
@@ -56,10 +58,17 @@ def cache_ls(sources: tuple[str, ...], no_trunc: bool, as_json: bool) -> None:
     images = _Images() if no_trunc or not entries else _known_images(sources)
     headers = {} if no_trunc else _headers(cache(), entries)
     lines = [["SIZE", "LAST USED", *(["FILE"] if no_trunc else ["KEPT", "ID", "IMAGE"])]]
+    spans = [] if no_trunc else [entry for entry in entries if entry.name.endswith(f".{SPAN}")]
     for entry in entries:
+        size, kept = entry.size, [entry.name] if no_trunc else _described(entry, headers, images)
+        if spans and entry is spans[-1]:
+            # thousands, each a part of any number of layers, so one line is for all
+            size = sum(span.size for span in spans)
+            kept = [SPAN, "", f"{len(spans)} part{'s' * (len(spans) != 1)} of layers in registries"]
+        elif entry.name.endswith(f".{SPAN}") and spans:
+            continue
         used = datetime.datetime.fromtimestamp(entry.used).astimezone()
-        kept = [entry.name] if no_trunc else _described(entry, headers, images)
-        lines.append([human_size(entry.size), f"{used:%Y-%m-%d %H:%M %Z}", *kept])
+        lines.append([human_size(size), f"{used:%Y-%m-%d %H:%M %Z}", *kept])
     if entries:
         print_table(lines, right=["SIZE"], cut=None if no_trunc else "IMAGE")
     total = sum(entry.size for entry in entries)

@@ -51,6 +51,18 @@ def test_names_of_files_are_there_on_request(imgfs: Imgfs, layout: Path, tmp_pat
     )
 
 
+def test_parts_of_layers_in_registries_are_on_one_line(imgfs: Imgfs, layout: Path, tmp_path: Path) -> None:
+    imgfs("index", layout)
+    (folder,) = {path.parent for path in (tmp_path / "cache").rglob("*.index")}
+    for number in range(3):
+        (folder / f"sha256-{number:064}.span").write_bytes(bytes(1 << 20))
+    lines = imgfs("cache", "ls").stdout.decode().splitlines()
+    (line,) = (line for line in lines if "  span  " in line)
+    assert line.strip().startswith("3")
+    assert line.endswith("3 parts of layers in registries")
+    assert lines[-1].endswith(" in 7 files")
+
+
 def test_trees_are_listed_by_their_images(imgfs: Imgfs, tmp_path: Path) -> None:
     layers = [layer_tar({f"{layer}{number}": b"" for number in range(1500)}) for layer in ("a", "b")]
     layout = oci_layout(tmp_path / "layout", [TestImage(layers, ["big:1"])])
