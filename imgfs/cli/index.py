@@ -44,7 +44,7 @@ def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_
         snapshot = union.snapshot
         wanted = meant(union, images)
         if to_share:
-            _check_pushed(snapshot, wanted, pin)
+            _check_pushed(union, wanted, pin)
         indexes: dict[ChainID, LayerIndex] = {}
         layers = layers_of(snapshot, wanted)
         for number, (chain_id, (owner, diff_id, owners)) in enumerate(layers.items(), 1):
@@ -80,13 +80,10 @@ def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_
     click.get_current_context().exit(bool(bad))
 
 
-def _check_pushed(snapshot: Snapshot, images: Sequence[ImageID], pin: str | None) -> None:
+def _check_pushed(union: Union, images: Sequence[ImageID], pin: str | None) -> None:
     """Raise UsageError if the indexes of some images cannot be pushed."""
-    for image_id in images:
-        if not is_registry_reference(snapshot.source_of(image_id).reference):
-            raise click.UsageError(
-                "--push: only the index of an image in a registry, docker://…, can be pushed"
-            )
+    if not all(is_registry_reference(source.reference) for source in union.sources):
+        raise click.UsageError("--push: only the index of an image in a registry, docker://…, can be pushed")
     if pin is not None and len(images) != 1:
         raise click.UsageError("--pin: name one image")
     if pin is not None and not is_tag(pin):

@@ -109,10 +109,22 @@ def _layers(named: ChosenImage, manifest: bytes | None) -> list[_Fields]:
                 "StoredSize": descriptor.size if descriptor else None,
                 "Verified": is_verified,
                 "From": source if first is not None else None,
-                "Index": "proved" if is_verified else "toc" if isinstance(first, TocLayer) else "none",
+                "Index": "proved" if is_verified else _index(first),
             }
         )
     return found
+
+
+def _index(layer: Layer | None) -> str:
+    """What makes the files of a layer known that was not verified."""
+    if isinstance(layer, TocLayer) and not layer.failure:
+        return "toc"
+    blob = layer.blob if isinstance(layer, TocLayer) else layer
+    try:
+        level = blob.level if isinstance(blob, BlobLayer) else None
+    except (ImgfsError, OSError):  # the layer is missing
+        return "none"
+    return level or "none"
 
 
 def _stored_size(layers: list[_Fields]) -> int | None:

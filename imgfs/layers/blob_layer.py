@@ -38,6 +38,7 @@ from imgfs.layers.index_file import LayerIndex, LayerKey
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import packed_members
+from imgfs.layers.trust import Level
 from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
 from imgfs.tree import Tree, build_tree
 
@@ -121,6 +122,18 @@ class BlobLayer:
         # an index is only kept if both digests were right
         key = self._look_at_key()
         return key is not None and self.indexer.indexes.header(key) is not None
+
+    @property
+    def level(self) -> Level | None:
+        """How far the index is vouched for that its files are known by, None if there is none. May block."""
+        key = self._look_at_key()
+        if key is None:
+            return None
+        indexes = self.indexer.indexes
+        if indexes.header(key) is not None:
+            return Level.PROVED
+        index = indexes.find(key, with_spans=True)
+        return index.level if index is not None else None
 
     def content(self) -> LayerContent:
         """What is stored of the layer; the caller releases it. Raises what `open` raises.

@@ -106,6 +106,30 @@ def test_details_of_an_image_are_shown_without_its_layers(registry: str, imgfs: 
     assert done.stderr.count(b"/blobs/") == 1  # the config
 
 
+def test_an_index_is_pushed_found_and_pinned(address: str, folder: Path, registry: str, imgfs: Imgfs) -> None:
+    layers = [layer_tar({"indexed": os.urandom(1 << 20)})]
+    put_images(address, folder / "indexed", [TestImage(layers, ["indexed:1"])])
+    image = f"{registry}/indexed:1"
+    said = imgfs("index", "--pin", "pinned", image).stderr.decode()
+    assert f" pushed to {registry}/indexed\n" in said
+    assert f" pushed as {registry}/indexed:pinned\n" in said
+
+    def level(name: str, *options: str) -> str:
+        imgfs("cache", "clear")
+        (found,) = json.loads(imgfs("inspect", *options, name).stdout)
+        return str(found["Layers"][0]["Index"])
+
+    digest = imgfs("inspect", "-f", "{{.Digest}}", image).stdout.decode().strip()
+    assert level(image) == "found"
+    assert level(f"{registry}/indexed:pinned") == "pinned"
+    assert level(f"{registry}/indexed@{digest}") == "none"
+    assert level(f"{registry}/indexed@{digest}", "--index=found") == "found"
+    assert level(image, "--index=never") == "none"
+    assert level(image, f"--index-repo={address}/other") == "none"
+    assert b"is neither never, nor found" in imgfs("inspect", "--index=x", image, status=2).stderr
+    assert b"only the index of an image in a registry" in imgfs("index", "--push", "imgfs:", status=2).stderr
+
+
 def test_what_is_not_there_is_said_in_one_line(registry: str, imgfs: Imgfs) -> None:
     for name in ("app/web:nope", "nope:1"):
         error = imgfs("inspect", f"{registry}/{name}", status=1).stderr.decode()

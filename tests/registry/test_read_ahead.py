@@ -107,4 +107,4 @@ def test_several_readers_in_order_do_not_disturb_each_other() -> None:
     for thread in threads:
         thread.join()
     assert not wrong
-    assert fetches.bytes <= 2.1 * len(DATA)  # what follows their parts is read ahead, too
+    assert fetches.bytes <= 3 * len(DATA)  # what follows their parts is read ahead, too
