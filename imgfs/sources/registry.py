@@ -125,7 +125,10 @@ class RegistryFinder(Finder, ContentStore):
         }
         for place in self._places.values():
             place.look(must_be=bool(wanted.path))
-        self._known = {repository: place.tags.known for repository, place in self._places.items()}
+        self._known = {
+            repository: (place.tags.known, {tag: str(error) for tag, error in place.tags.problems.items()})
+            for repository, place in self._places.items()
+        }
 
     def _find_one(self, report: Report) -> Iterator[Found]:
         """As `find` for one image. Raises ImgfsError if it is not there, or not for the platform that is wanted."""

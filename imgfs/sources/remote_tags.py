@@ -66,7 +66,7 @@ class RemoteTags:
         self.known: Mapping[str, Digest] = {}
         """What each tag led to at the last look."""
         self.problems: Mapping[str, ImgfsError] = {}
-        """Why listed tags led to nothing."""
+        """Why it is not known what listed tags lead to, or no more than what they did before."""
 
     def look(self) -> Mapping[str, Digest]:
         """What each tag leads to now. Raises RegistryError or NotFound; StoreError if the cache does not have it."""
@@ -81,13 +81,16 @@ class RemoteTags:
         for result in found.values():
             if isinstance(result, Unreachable):  # so are the others
                 raise result
-        self.known = {tag: result for tag, result in found.items() if isinstance(result, Digest)}
-        self.problems = {
-            tag: result
-            for tag, result in found.items()
-            if not isinstance(result, Digest | NotFound)  # one that has just gone is not there
-        }
-        return self.known
+        before, known, problems = self.known, dict[str, Digest](), dict[str, ImgfsError]()
+        for tag, result in found.items():
+            if isinstance(result, Digest):
+                known[tag] = result
+            elif not isinstance(result, NotFound):  # one that has just gone is not there
+                problems[tag] = result
+                if tag in before:
+                    known[tag] = before[tag]
+        self.known, self.problems = known, problems
+        return known
 
     def _name(self, tag: str) -> str:
         return f"docker://{self._repository.name}:{tag}"
@@ -95,10 +98,8 @@ class RemoteTags:
     def _try(self, tag: str) -> Digest | ImgfsError:
         try:
             return self._digest_of(tag)
-        except NotFound as error:
-            return error
         except ImgfsError as error:
-            return self.known.get(tag) or error  # what was known before does not get lost
+            return error
 
     def _digest_of(self, tag: str) -> Digest:
         known = self.known.get(tag)

@@ -324,9 +324,14 @@ def test_tags_do_not_get_lost_because_a_request_fails(
     with suppress(StoreError):
         assert not source.refresh()
     assert source.tags == before
-    del quirky.manifests["app", "2"]
     quirky.faults.statuses = []
+    quirky.manifest("app", "2", b"{}", "application/vnd.docker.distribution.manifest.v1+prettyjws")
+    source.refresh()
+    assert source.tags == before
+    assert [problem.names for problem in source.problems] == [(f"{quirky.address}/app:2",)]
+    del quirky.manifests["app", "2"]
     assert source.refresh()
+    assert not source.problems
     assert set(source.tags.values()) == {ONE.id}
 
 
