@@ -206,6 +206,22 @@ def test_offline_finds_what_the_cache_has(
         opened(f"docker://{address}/many:nope", reach(is_offline=True))
 
 
+def test_what_is_damaged_in_the_cache_is_fetched_again(
+    address: str, many: dict[str, str], cache: Cache, opened: Callable[..., Source]
+) -> None:
+    reference = f"docker://{address}/many:1"
+    opened(reference)
+    damaged = [entry for entry in cache.entries() if entry.name.endswith((".manifest", ".tag", ".blob"))]
+    assert len(damaged) == 8  # the tag, an index, three manifests and three configs
+    for kinds in ((".manifest",), (".tag",), (".blob",)):
+        for entry in damaged:
+            if entry.name.endswith(kinds):
+                Path(entry.path).write_bytes(b"{}")
+        source = opened(reference)
+        assert set(source.store.map()) == {many[each] for each in PLATFORMS}
+        assert not source.problems
+
+
 def test_a_layer_that_is_not_in_the_cache_says_so_offline(
     address: str, many: dict[str, str], opened: Callable[..., Source], reach: Make
 ) -> None:
