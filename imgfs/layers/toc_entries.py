@@ -15,11 +15,12 @@ from itertools import pairwise
 
 import msgspec
 
+from imgfs.budget import SMALL, Budget
 from imgfs.codec.span_table import LARGEST_SPAN, SpanTable
 from imgfs.decoders import json_decoder
 from imgfs.digest import Digest
-from imgfs.errors import Corrupt, InvalidDigest
-from imgfs.layers.member_list import MemberPacker
+from imgfs.errors import Corrupt, InvalidDigest, TooMuch
+from imgfs.layers.member_list import MOST_MEMORY, MOST_OF_SMALL, MemberPacker
 from imgfs.layers.toc_pin import NAME
 from imgfs.tar.member import (
     BLOCK_DEVICE,
@@ -47,6 +48,11 @@ _HIDDEN = frozenset({NAME, b".prefetch.landmark", b".no.prefetch.landmark"})
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,9}))?(Z|[+-]\d\d:\d\d)")
 
 
+_ENTRY_MEMORY = 500  # bytes that an entry takes, with its short strings
+_LARGEST_XATTRS = 1 << 20  # bytes of JSON; Linux lists at most 64 KiB of names, and has as much for a value
+_REPLACED = "\ufffd"  # what the producers' JSON has for bytes that are not UTF-8
+
+
 class _Entry(msgspec.Struct, rename="camel", gc=False):
     name: str = ""
     type: str = ""
@@ -58,7 +64,7 @@ class _Entry(msgspec.Struct, rename="camel", gc=False):
     gid: int = 0
     dev_major: int = 0
     dev_minor: int = 0
-    xattrs: dict[str, str] = {}
+    xattrs: msgspec.Raw = msgspec.Raw()
     digest: str = ""
     offset: int = 0
     chunk_offset: int = 0
@@ -131,6 +137,8 @@ def parse_toc(data: bytes, data_end: int, name: str) -> Toc:
     Raises Corrupt naming the layer by `name` if it is none, or describes what cannot be.
     """
     try:
+        limit = MOST_MEMORY if len(data) >= SMALL else MOST_OF_SMALL
+        Budget("its table of contents", limit).spend(data.count(b"{") * _ENTRY_MEMORY, "entries")
         table = json_decoder(_Table).decode(data)
         if table.version != 1:
             raise Corrupt(f"its table of contents has version {table.version}")
@@ -140,7 +148,7 @@ def parse_toc(data: bytes, data_end: int, name: str) -> Toc:
         packer.add(_members(table.entries, chunks, toc))
         toc.packed, toc.spans = packer.finish(), chunks.table()
         return toc
-    except Corrupt as error:
+    except (Corrupt, TooMuch) as error:
         raise Corrupt(f"{name}: {error}") from None
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
         raise Corrupt(f"{name}: its table of contents does not parse: {error}") from None
@@ -164,6 +172,8 @@ def _members(entries: Sequence[_Entry], chunks: _Chunks, toc: Toc) -> Iterator[M
 
 
 def _member(entry: _Entry, kind: bytes, parts: Sequence[_Entry], chunks: _Chunks, toc: Toc) -> Member:
+    if _REPLACED in entry.name + entry.link_name:
+        raise Corrupt(f"{entry.name!r} is a name that JSON cannot hold")
     size = entry.size if kind == REGULAR else 0
     if not 0 <= size < 1 << 62 or (size == 0 and len(parts) > 1):
         raise Corrupt(f"{entry.name!r} has {entry.size} bytes")
@@ -226,10 +236,14 @@ def _number(value: int) -> int:
 
 
 def _xattrs(entry: _Entry, kind: bytes) -> dict[bytes, bytes] | None:
+    raw = bytes(entry.xattrs)
+    if not raw:
+        return None
+    if len(raw) > _LARGEST_XATTRS:
+        raise Corrupt(f"the attributes of {entry.name!r} take {len(raw)} bytes")
     try:
-        found = {
-            name.encode(): base64.b64decode(value, validate=True) for name, value in entry.xattrs.items()
-        }
+        values = json_decoder(dict[str, str]).decode(raw)
+        found = {name.encode(): base64.b64decode(value, validate=True) for name, value in values.items()}
     except (binascii.Error, ValueError):
         raise Corrupt(f"the attributes of {entry.name!r} are not in base64") from None
     return possible(found, kind) or None

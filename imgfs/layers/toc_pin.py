@@ -46,13 +46,15 @@ class TocPin:
     """What a layer's descriptor says of its table of contents: its digest and, of zstd:chunked, its place.
 
     `digest` is that of the JSON itself, or of zstd:chunked, of the compressed table. Places are the offset and the size
-    of the compressed bytes, and the size of the bytes in them.
+    of the compressed bytes, and the size of the bytes in them. `json_digest` is that of the JSON where zstd:chunked has
+    one, too.
     """
 
     form: Form
     digest: Digest
     place: tuple[int, int, int] | None = None
     split_place: tuple[int, int, int] | None = None
+    json_digest: Digest | None = None
 
     @property
     def has_split(self) -> bool:
@@ -63,14 +65,15 @@ class TocPin:
 def pin_of(annotations: Mapping[str, object]) -> TocPin | None:
     """What the annotations of a layer's descriptor pin, None if they pin nothing that can be used.
 
-    Where a layer has both kinds of digest, that of zstd:chunked counts: ctr-remote writes both for such a layer.
+    ctr-remote writes both kinds of digest for zstd:chunked, of the same table. containers/storage refuses layers with
+    both, as two readers could be shown two tables; so here one table must have both digests.
     """
+    of_json = _digest(annotations, _STARGZ)
     for prefix in _CHUNKED:
         digest, place = _digest(annotations, prefix + _CHECKSUM), _place(annotations, prefix + _POSITION)
         if digest is not None and place is not None:
-            return TocPin(Form.ZSTD_CHUNKED, digest, place, _place(annotations, prefix + _TAR_SPLIT))
-    digest = _digest(annotations, _STARGZ)
-    return None if digest is None else TocPin(Form.ESTARGZ, digest)
+            return TocPin(Form.ZSTD_CHUNKED, digest, place, _place(annotations, prefix + _TAR_SPLIT), of_json)
+    return None if of_json is None else TocPin(Form.ESTARGZ, of_json)
 
 
 def read_toc(pin: TocPin, stored: Blob, name: str) -> tuple[bytes, int]:
@@ -106,9 +109,12 @@ def _read_chunked(pin: TocPin, stored: Blob) -> tuple[bytes, int]:
     packed = stored.pread(size, offset)
     if not pin.digest.is_of(packed):
         raise Corrupt(f"failed to verify, it is not {pin.digest}")
+    data = unpack(packed, length, "it")
+    if pin.json_digest is not None and not pin.json_digest.is_of(data):
+        raise Corrupt(f"the layer names two tables, of which {pin.json_digest} is another one")
     # what lies behind the data, each with a header of eight bytes, begins with the table or the tar-split
     places = [offset, *([pin.split_place[0]] if pin.split_place else [])]
-    return unpack(packed, length, "it"), max(0, min(places) - 8)
+    return data, max(0, min(places) - 8)
 
 
 def _read_estargz(pin: TocPin, stored: Blob) -> tuple[bytes, int]:
@@ -146,6 +152,8 @@ def _footer(tail: bytes) -> int:
                     return int(match[1], 16)
             except zlib.error:
                 continue
+    if b"STARGZEXTERNALTOC" in tail[-_FOOTER:]:
+        raise Corrupt("it is in an image of its own")
     raise Corrupt("the blob does not end as eStargz does")
 
 

@@ -265,6 +265,37 @@ def test_a_table_that_is_another_one_is_not_used(indexer: Indexer, caplog: pytes
     assert "failed to verify" in layer.failure
 
 
+def test_two_digests_must_be_of_one_table(indexer: Indexer, caplog: pytest.LogCaptureFixture) -> None:
+    made = zstd_chunked(TAR)
+    pin = pin_of(made.annotations)
+    assert pin is not None
+    table = read_toc(pin, MemoryBlob(made.stored), "it")[0]
+    made.annotations[STARGZ] = digest(table)
+    assert toc_layer(made, indexer).tree().copies
+    made.annotations[STARGZ] = digest(b"another")
+    layer = toc_layer(made, indexer)
+    assert described(layer.tree())
+    assert not layer.tree().copies
+    assert "the layer names two tables" in caplog.text
+
+
+def test_old_and_external_footers_of_estargz_are_known() -> None:
+    made = estargz(TAR)
+    pin = pin_of(made.annotations)
+    assert pin is not None
+    place = made.stored[-51:][16:38]
+    old, external = (
+        b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + len(extra).to_bytes(2, "little") + extra
+        for extra in (place, b"SG\x11\x00STARGZEXTERNALTOC")
+    )
+    end = b"\x01\x00\x00\xff\xff" + bytes(8)
+    expected = read_toc(pin, MemoryBlob(made.stored), "it")
+    assert read_toc(pin, MemoryBlob(made.stored[:-51] + old + end), "it") == expected
+    with pytest.raises(Corrupt, match="it is in an image of its own"):
+        read_toc(pin, MemoryBlob(made.stored[:-51] + external + end), "it")
+
+
+STARGZ = "containerd.io/snapshot/stargz/toc.digest"
 OLD = "io.containers.zstd-chunked."
 ENTRY = {"name": "a", "type": "reg", "size": 5, "digest": digest(b"x"), "offset": 0}
 
@@ -290,6 +321,11 @@ ENTRY = {"name": "a", "type": "reg", "size": 5, "digest": digest(b"x"), "offset"
         ([ENTRY | {"uid": -5}], "-5 is the number of no owner"),
         ([ENTRY | {"modtime": "yesterday"}], "'yesterday' is no time"),
         ([ENTRY | {"xattrs": {"user.a": "!"}}], "not in base64"),
+        ([ENTRY | {"xattrs": {"user.a": "A" * (1 << 20)}}], "the attributes of 'a' take"),
+        ([ENTRY | {"xattrs": {"user.a": 5}}], "not in base64"),
+        ([{"name": "a\ufffd", "type": "dir"}], "a name that JSON cannot hold"),
+        ([{"name": "a", "type": "symlink", "linkName": "\ufffd"}], "a name that JSON cannot hold"),
+        ([{}] * 500_000, "entries take more than 192 MiB"),
     ],
 )
 def test_a_table_that_describes_what_cannot_be_is_refused(entries: list[dict[str, object]], why: str) -> None:
