@@ -153,8 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _run(self) -> None:
         registry, faults = self.server.registry, self.server.registry.faults
-        length = int(self.headers.get("Content-Length") or 0)
-        self._body = self.rfile.read(length)
+        self._body = self._read_body()
         has_credentials = "Authorization" in self.headers
         self._seen = Seen(
             self.server.number, self.command, self.path, self.headers.get("Range") or "", has_credentials
@@ -171,6 +170,16 @@ class _Handler(BaseHTTPRequestHandler):
             self._token()
         elif self._may_go_on(parts.path):
             self._registry(parts.path)
+
+    def _read_body(self) -> bytes:
+        if self.headers.get("Transfer-Encoding") != "chunked":
+            return self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        chunks = []
+        while size := int(self.rfile.readline(), 16):
+            chunks.append(self.rfile.read(size))
+            self.rfile.readline()
+        self.rfile.readline()
+        return b"".join(chunks)
 
     do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = do_DELETE = _run  # noqa: N815
 

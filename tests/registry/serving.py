@@ -41,15 +41,23 @@ def docker_registry(
         serving = subprocess.Popen([*program, "serve", folder / "config.yml"], stdout=log, stderr=log)
     try:
         for _ in range(200):
-            try:
-                socket.create_connection((host, port), 1).close()
+            if _is_listening(serving.pid, port):
                 break
-            except OSError:
-                time.sleep(0.05)
+            time.sleep(0.05)
         yield address
     finally:
         serving.kill()
         serving.wait()
+
+
+def _is_listening(pid: int, port: int) -> bool:
+    """Whether something listens at a port of the host that a process is in, which may be a network namespace."""
+    sockets = [Path(f"/proc/{pid}/net/{name}").read_text() for name in ("tcp", "tcp6")]
+    return any(
+        local.endswith(f":{port:04X}") and state == "0A"
+        for line in "".join(sockets).splitlines()
+        for _, local, _, state, *_ in [line.split()]
+    )
 
 
 @dataclass(frozen=True)
