@@ -87,7 +87,7 @@ def test_nothing_has_no_spans() -> None:
 
 
 @given(st.data())
-@settings(max_examples=300)
+@settings(max_examples=150)
 def test_what_is_damaged_is_corrupt_or_still_right(data: st.DataObject) -> None:
     """But for digests, which no span has then."""
     packed = bytearray(pack_map(example(), SPANS))
