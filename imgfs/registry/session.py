@@ -93,7 +93,8 @@ class Session:
                 header = self._header(request, url)
                 response, is_elsewhere = self._follow(request, url, header)
             except Unreachable as error:
-                if not request.is_safe or error.is_tls or is_over():
+                was_reached = bool(self._base)  # else its name or port may be wrong
+                if not request.is_safe or error.is_tls or not was_reached or is_over():
                     raise
                 pause = limits.pause * 2**tries
             else:
