@@ -18,12 +18,15 @@ _CHUNK = 1 << 20
 _Described = tuple[object, ...]
 
 
-def compare_trees(of_toc: Tree, of_tar: Tree, name: str) -> None:
-    """Raise Corrupt naming the layer by `name` and the first path at which two trees differ."""
+def compare_trees(of_toc: Tree, of_tar: Tree, name: str, other_name: str = "tar") -> None:
+    """Raise Corrupt naming the layer by `name` and the first path at which two trees differ.
+
+    `other_name` is what the second is the tree of.
+    """
     one, other = _described(of_toc), _described(of_tar)
     for path in sorted(one.keys() | other.keys()):
         if one.get(path) != other.get(path):
-            raise Corrupt(f"{name}: its table of contents and its tar differ at {quoted(path)}")
+            raise Corrupt(f"{name}: its table of contents and its {other_name} differ at {quoted(path)}")
 
 
 def compare_contents(toc: Toc, members: Iterable[Member], tar: Blob, name: str) -> None:

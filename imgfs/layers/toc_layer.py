@@ -12,7 +12,7 @@ from enum import StrEnum
 from threading import Lock
 from typing import ClassVar
 
-from imgfs.blob import Blob, MemoryBlob, Slice
+from imgfs.blob import Blob, MemoryBlob, Slice, SparseBlob
 from imgfs.codec import Compression
 from imgfs.codec.seek_table import START
 from imgfs.codec.span_cache import SpanCache
@@ -25,7 +25,7 @@ from imgfs.layers.member_list import MemberList
 from imgfs.layers.toc_check import compare_contents, compare_trees
 from imgfs.layers.toc_entries import Toc, is_hidden, parse_toc
 from imgfs.layers.toc_pin import Form, TocPin, read_split, read_toc
-from imgfs.tar import Member, ScannedTar, TarBlob
+from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
 from imgfs.tar.split import Recipe, parse_recipe
 from imgfs.tree import Tree, build_tree
 
@@ -141,6 +141,8 @@ class TocLayer:
     def compare(self) -> None:
         """Compare the table with the layer's tar, all of which is read. Raises Corrupt at the first difference."""
         toc = self._read()
+        if self.pin.has_split:
+            self._split(toc)
         compare_trees(build_tree(MemberList(toc.packed), self._name), self._tree_of_tar(), self._name)
         with self.blob.open() as tar:
             compare_contents(toc, self.blob.members(), tar, self._name)
@@ -184,7 +186,7 @@ class TocLayer:
         return build_tree(members, self._name)
 
     def _split(self, toc: Toc) -> Recipe:
-        """The recipe of the tar. Raises Corrupt if it lists other files than the table, and what reading raises."""
+        """The recipe of the tar. Raises Corrupt if its members are not those of the table, and what reading raises."""
         with self._lock:
             if self._recipe is None:
                 if toc.split_digest is None:
@@ -193,6 +195,11 @@ class TocLayer:
                     packed = read_split(self.pin, toc.split_digest, stored, self._name)
                 recipe = parse_recipe(MemoryBlob(packed), self._name)
                 _check_split(recipe, toc, self._name)
+                with _SplitTar(recipe, toc, SparseBlob(MemoryBlob(b""), [], toc.spans.size)) as headers:
+                    of_split = build_tree(scan_blob(headers), self._name)
+                compare_trees(
+                    build_tree(MemberList(toc.packed), self._name), of_split, self._name, "tar-split"
+                )
                 self._recipe = recipe
             return self._recipe
 
