@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ssl import SSLContext
 from threading import Lock, Thread
 from urllib.parse import parse_qs, urlsplit
 
@@ -62,6 +63,10 @@ class Faults:
     referrers: str = ""
     """`api`, `unfiltered`, `pages`, `html`, or empty for none."""
     tag_page: int = 0
+    """Names of tags and repositories on a page; 0 puts them all on one."""
+    odd_names: tuple[object, ...] = ()
+    """What lists of tags and repositories begin with."""
+    catalog_status: int = 200
     refuses_subject: bool = False
     refuses_artifacts: bool = False
     read_only: bool = False
@@ -82,7 +87,7 @@ class Seen:
 class Quirky:
     """The registry: what is in it, what is wrong with it, and what it was asked for."""
 
-    def __init__(self, family: socket.AddressFamily = socket.AF_INET) -> None:
+    def __init__(self, family: socket.AddressFamily = socket.AF_INET, tls: SSLContext | None = None) -> None:
         self.faults = Faults()
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[tuple[str, str], tuple[str, bytes]] = {}  # by repository, and tag or digest
@@ -91,7 +96,7 @@ class Quirky:
         self.tokens: dict[str, int] = {}
         self.urls: dict[str, int] = {}
         self.uploads: dict[str, bytearray] = {}
-        self.servers = [_Server(self, port, family) for port in (0, 1)]
+        self.servers = [_Server(self, port, family, tls if port == 0 else None) for port in (0, 1)]
 
     @property
     def address(self) -> str:
@@ -129,12 +134,16 @@ class Quirky:
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
 
-    def __init__(self, registry: Quirky, port: int, family: socket.AddressFamily) -> None:
+    def __init__(
+        self, registry: Quirky, port: int, family: socket.AddressFamily, tls: SSLContext | None
+    ) -> None:
         self.address_family = family
         self.registry, self.number = registry, port
         host = "::1" if family == socket.AF_INET6 else "127.0.0.1"
         super().__init__((host, 0), _Handler)
         self.address = f"{f'[{host}]' if ':' in host else host}:{self.server_address[1]}"
+        if tls is not None:
+            self.socket = tls.wrap_socket(self.socket, server_side=True, do_handshake_on_connect=False)
         Thread(target=self.serve_forever, args=(0.05,), daemon=True).start()
 
     def handle_error(self, request: object, client_address: object) -> None:
@@ -230,9 +239,12 @@ class _Handler(BaseHTTPRequestHandler):
         if path == "/v2/":
             self._json({})
         elif path == "/v2/_catalog":
-            self._json({"repositories": sorted({where for where, _ in registry.manifests})})
+            if faults.catalog_status == 200:
+                self._names("repositories", sorted({where for where, _ in registry.manifests}))
+            else:
+                self._error(faults.catalog_status, "UNSUPPORTED")
         elif match := re.fullmatch(r"/v2/(.+)/tags/list", path):
-            self._page("tags", registry.tags(match[1]), faults.tag_page)
+            self._names("tags", registry.tags(match[1]))
         elif match := re.fullmatch(r"/v2/(.+)/referrers/(.+)", path):
             self._referrers(*match.groups())
         elif match := re.fullmatch(r"/v2/(.+)/manifests/(.+)", path):
@@ -363,10 +375,14 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._reply(204 if self.command == "GET" else 202, b"", place)
 
+    def _names(self, key: str, names: list[str]) -> None:
+        faults = self.server.registry.faults
+        self._page(key, [*faults.odd_names, *names], faults.tag_page)
+
     def _page(
         self,
         key: str,
-        items: list[object] | list[str] | list[dict[str, object]],
+        items: list[object] | list[dict[str, object]],
         size: int,
         document: dict[str, object] | None = None,
         headers: dict[str, str] | None = None,
@@ -416,9 +432,11 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @contextmanager
-def running_quirky(family: socket.AddressFamily = socket.AF_INET) -> Iterator[Quirky]:
-    """A quirky registry without anything in it."""
-    registry = Quirky(family)
+def running_quirky(
+    family: socket.AddressFamily = socket.AF_INET, tls: SSLContext | None = None
+) -> Iterator[Quirky]:
+    """A quirky registry without anything in it; `tls` is for its first port alone."""
+    registry = Quirky(family, tls)
     try:
         yield registry
     finally:

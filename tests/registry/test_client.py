@@ -3,9 +3,11 @@
 import json
 import logging
 import random
+import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from ssl import PROTOCOL_TLS_SERVER, SSLContext
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -22,6 +24,7 @@ from imgfs.registry.reference import Repository
 from imgfs.registry.registries_conf import RegistriesConf
 from imgfs.registry.transport import Limits, RegistryError
 from tests.registry.quirky import INDEX, SECRET, Faults, Quirky, running_quirky
+from tests.registry.serving import certificates
 
 LIMITS = Limits(connect=2, idle=1, pause=0.01, wait=1, patience=3, attempts=4, slowest=1 << 20)
 LARGE = random.Random(1).randbytes(4 << 20)
@@ -188,6 +191,26 @@ def test_redirects_that_lead_nowhere_are_errors(
         read(repository)
 
 
+def test_a_redirect_does_not_leave_tls(tmp_path: Path) -> None:
+    made = certificates(tmp_path / "tls")
+    context = SSLContext(PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(made.certificate, made.key)
+    trusted = tmp_path / "trusted"
+    trusted.mkdir()
+    shutil.copy(made.authority, trusted)
+    configuration = Configuration(RegistriesConf({}), CredentialStore([]), cert_dir=str(trusted))
+    client = RegistryClient(configuration, limits=LIMITS)
+    with running_quirky(tls=context) as quirky:
+        quirky.blob(LARGE)
+        repository = client.repository(Repository(quirky.address, NAME))
+        read(repository)
+        quirky.faults.redirect = "storage"
+        with pytest.raises(RegistryError, match="it redirects from https to http"):
+            read(repository)
+        client.close()
+        assert not any(seen.port == 1 for seen in quirky.take())
+
+
 @pytest.mark.parametrize("scheme", ["basic", "bearer"])
 def test_credentials_are_asked_for_once(repository: RemoteRepository, quirky: Quirky, scheme: str) -> None:
     quirky.faults.auth = scheme
@@ -346,8 +369,25 @@ def test_tags_are_listed_page_by_page_and_odd_ones_left_out(
 ) -> None:
     for tag in ("a", "b", "c", "", ".odd", "d"):
         manifest(quirky, tag)
-    quirky.faults.tag_page = 2
+    quirky.faults.tag_page, quirky.faults.odd_names = 2, (None, 7, {"name": "x"}, "sha256:1", ["a"])
     assert list(repository.tags()) == ["a", "b", "c", "d"]
+
+
+def test_repositories_are_listed_page_by_page(client: RegistryClient, quirky: Quirky) -> None:
+    for name in ("a", "b/c", "d"):
+        quirky.manifest(name, "1", b"{}", MANIFEST_TYPES[1])
+    quirky.faults.tag_page, quirky.faults.odd_names = 2, (None, 7)
+    assert list(client.catalog(quirky.address)) == ["a", "b/c", "d"]
+    assert sum("_catalog" in seen.path for seen in quirky.take()) == 3
+
+
+@pytest.mark.parametrize("status", [401, 404, 405])
+def test_a_registry_that_lists_no_repositories_says_so(
+    client: RegistryClient, quirky: Quirky, status: int
+) -> None:
+    quirky.faults.catalog_status = status
+    with pytest.raises(RegistryError, match=f"docker://{quirky.address}/: it does not list its repositories"):
+        list(client.catalog(quirky.address))
 
 
 @pytest.mark.parametrize("api", ["api", "unfiltered", "pages"])
