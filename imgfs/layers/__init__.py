@@ -3,8 +3,9 @@
 from imgfs.cache.cache import Cache, CacheEntry
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.chain import chain_id, chain_ids
-from imgfs.layers.choice import LayerChoice, copies_of, is_remote, verified_first
+from imgfs.layers.choice import LayerChoice, copies_of, file_digests, is_remote, verified_first
 from imgfs.layers.compressed_file import CompressedFile
+from imgfs.layers.digest_map import DigestMap
 from imgfs.layers.directory_layer import DirectoryLayer, DirectoryPlace
 from imgfs.layers.directory_scan import prefix_of
 from imgfs.layers.erofs_place import ErofsPlace
@@ -29,6 +30,7 @@ __all__ = [
     "Cache",
     "CacheEntry",
     "CompressedFile",
+    "DigestMap",
     "DirectoryLayer",
     "DirectoryPlace",
     "ErofsPlace",
@@ -52,6 +54,7 @@ __all__ = [
     "chain_ids",
     "check_stored",
     "copies_of",
+    "file_digests",
     "index_layer",
     "is_remote",
     "pin_of",

@@ -33,6 +33,7 @@ from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.layers.content import LayerContent, Place
+from imgfs.layers.digest_map import DigestMap
 from imgfs.layers.index_build import IndexBuild
 from imgfs.layers.index_file import LayerIndex, LayerKey
 from imgfs.layers.indexer import Indexer
@@ -116,6 +117,13 @@ class BlobLayer:
                 with suppress(Corrupt):
                     return packed_members(scan_blob(content.stored, as_engines=True))
             return content.members()
+
+    def file_digests(self, copy: str | None = None) -> DigestMap | None:
+        """The digests of files at the places that they have in `copy`, as an index has them. Raises as `open` does."""
+        if copy is not None:
+            return None
+        with self.content() as content:
+            return content.file_digests()
 
     @property
     def is_verified(self) -> bool:

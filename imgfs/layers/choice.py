@@ -16,6 +16,7 @@ from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, NotFound, StoreError, describe
 from imgfs.layers.blob_layer import BlobLayer
+from imgfs.layers.digest_map import DigestMap
 from imgfs.layers.layer import Layer
 from imgfs.layers.toc_layer import TocLayer
 from imgfs.tar import TarBlob
@@ -91,6 +92,10 @@ class LayerChoice:
 
     def open_content(self, copy: str | None = None) -> Blob:
         return _Chosen(self, lambda layer: layer.open_content(copy))
+
+    def file_digests(self, copy: str | None = None) -> DigestMap | None:
+        """The digests of files at the places that they have in `copy`, as the copy that is read first has them."""
+        return None if self._is_bad else file_digests(self.first, copy)
 
     def attempt(self, use: Callable[[Layer], T], failed: tuple[Layer, Exception] | None = None) -> T:
         """What `use` returns for the first copy with which it succeeds, except the one that `failed` already.
@@ -228,6 +233,14 @@ def is_remote(layer: Layer) -> bool:
         return False
     with blob_layer.open_blob() as stored:
         return stored.is_remote
+
+
+def file_digests(layer: Layer, copy: str | None) -> DigestMap | None:
+    """The digests of a layer's files at the places that they have in `copy`, as `Layer.open_content` has it.
+
+    None if none are known without reading the files. Raises what opening the layer raises.
+    """
+    return layer.file_digests(copy) if isinstance(layer, BlobLayer | TocLayer | LayerChoice) else None
 
 
 def verified_first(copy: Layer) -> Layer:

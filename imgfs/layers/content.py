@@ -4,6 +4,7 @@ It owns the stored bytes, held open so that they stay readable whatever happens 
 layer's index, the pass that makes that, and the decoded copy. Knows nothing of the place of a layer in a stack.
 """
 
+import logging
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 from threading import RLock
@@ -15,7 +16,8 @@ from imgfs.blob.stamp import FileStamp
 from imgfs.blob.streamed import StreamedBlob
 from imgfs.codec import Compression, SpanBlob, SpanCache, SpanStats
 from imgfs.codec.spans import UNCOUNTED, PlainDecoder, PointDecoder
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, ImgfsError, describe
+from imgfs.layers.digest_map import DigestMap, map_digests
 from imgfs.layers.index_build import DecodedCopy, IndexBuild
 from imgfs.layers.index_comparison import compare_index
 from imgfs.layers.index_file import IndexData, IndexHeader, LayerIndex, LayerKey
@@ -25,6 +27,8 @@ from imgfs.layers.passing_tar import ANY_LENGTH, InnerTars
 from imgfs.layers.trust import Level
 from imgfs.layers.turn import Turn
 from imgfs.tar import Member
+
+logger = logging.getLogger("imgfs")
 
 _LONGEST_IN_ARCHIVE = 4096  # bytes of a name; no document of an image and no layer has a longer one
 
@@ -164,6 +168,21 @@ class LayerContent:
                 if self.index is index:
                     self.state, self.index = LayerState.UNREAD, None
             return self.wait_for_index(with_copy=False).members()
+
+    def file_digests(self) -> DigestMap | None:
+        """The digests of files as the index has them; None if it has none, or the layer is not indexed.
+
+        Of an index that was not proved here, none are returned if one that was is in the cache: the tree may come of
+        that. An index that cannot be read is logged.
+        """
+        index = self.look_for_index()
+        if index is None or (index.level is not Level.PROVED and self._store.header(self.key) is not None):
+            return None
+        try:
+            return map_digests(index.members(), index.file_digests())
+        except (ImgfsError, OSError) as error:
+            logger.warning("%s: its files are read to be compared: %s", self.key.name, describe(error))
+            return None
 
     def follow(self) -> IndexBuild | None:
         """A pass to take decoded bytes from; None if the layer turns out to be indexed, or nothing can be kept.

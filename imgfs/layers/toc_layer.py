@@ -20,6 +20,7 @@ from imgfs.codec.spans import UNCOUNTED, SpanBlob, SpanStats
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, quoted
 from imgfs.layers.blob_layer import BlobLayer
+from imgfs.layers.digest_map import DigestMap
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList
 from imgfs.layers.toc_check import compare_contents, compare_trees
@@ -128,6 +129,17 @@ class TocLayer:
             return self.blob.open_content(copy)
         check_copy(self, self._copy, copy)
         return self._content(toc)
+
+    def file_digests(self, copy: str | None = None) -> DigestMap | None:
+        """The digests of files at the places that they have in `copy`, as the table or an index has them."""
+        toc = self._usable() if copy is not None else None
+        if toc is None or copy != self._copy:
+            return self.blob.file_digests(copy)
+        return DigestMap(
+            (member, bytes.fromhex(digest.hex))
+            for _, _, digest, member in toc.contents
+            if digest is not None and digest.algorithm == "sha256"
+        )
 
     def open(self) -> TarBlob:
         toc = self._usable() if self.pin.has_split else None

@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
 from imgfs.blob import Blob, HeldBlob, PaddedBlob, Slice, SparseBlob
 from imgfs.blob.stream import BlobStream
+from imgfs.layers import DigestMap
 from imgfs.rootfs.glob import glob_matcher
 from imgfs.rootfs.open_layers import OpenLayers
 from imgfs.rootfs.tree_cache import TreeCache
@@ -83,6 +84,7 @@ class RootFS:
         self._tree: Tree | None = None
         self._plan: FlatPlan | None = None
         self._diff_ids: tuple[object, ...] | None = None
+        self._digests: dict[int, DigestMap | None] = {}
 
     @classmethod
     def of(cls, layers: LayerStack, trees: TreeCache, name: str, only: int | None = None) -> Self:
@@ -244,6 +246,19 @@ class RootFS:
     def content(self, entry: int) -> Blob:
         """The content of the regular file `entry`, the first name of its file; the caller closes it."""
         return self._content(entry, self._layer(self.tree.layers[entry]))
+
+    def digest(self, entry: int) -> bytes | None:
+        """The sha256 digest of the content of the regular file `entry`, None if it is not known without reading that.
+
+        It is known where the layer has an index, or a table of contents, that has digests of files.
+        """
+        tree = self.tree
+        number = tree.layers[entry]
+        if number not in self._digests:
+            wanted, copy = number if self._only is None else self._only, tree.copies.get(number)
+            self._digests[number] = self._use_layers(lambda layers: layers.file_digests(wanted, copy))
+        digests = self._digests[number]
+        return digests.at(tree.records[entry]) if digests is not None and tree.stored_size(entry) else None
 
     def data_parts(self, entry: int) -> list[tuple[int, int]]:
         """Where the content of a regular file has data, as (offset, length) in order; the rest is zeros."""

@@ -12,7 +12,15 @@ from typing import TypeVar
 from imgfs.blob import MAX_SIZE, Blob, Concatenation
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import ImgfsError, LayerNotFound, StoreError, describe
-from imgfs.layers import Layer, LayerMetadata, LayerProvider, chain_ids, is_remote
+from imgfs.layers import (
+    DigestMap,
+    Layer,
+    LayerMetadata,
+    LayerProvider,
+    chain_ids,
+    file_digests,
+    is_remote,
+)
 from imgfs.tar import TarBlob
 
 logger = logging.getLogger("imgfs")
@@ -97,6 +105,10 @@ class LayerStack:
     def open_content(self, number: int, copy: str | None) -> Blob:
         """What the files of one layer's tree hold, as `Layer.open_content` has it. Raises as `open` does."""
         return self.use(number, lambda layer: layer.open_content(copy))
+
+    def file_digests(self, number: int, copy: str | None) -> DigestMap | None:
+        """The digests of one layer's files as far as an index has them, at places as `open_content` has them."""
+        return self.use(number, lambda layer: file_digests(layer, copy))
 
     def use(self, number: int, work: Callable[[Layer], T]) -> T:
         """What `work` returns for one layer, counted from the bottom, which is held meanwhile. Raises LayerNotFound."""

@@ -2,6 +2,7 @@
 
 import json
 import random
+import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,6 +21,7 @@ from imgfs.registry import index_artifact
 from imgfs.registry.configuration import Configuration
 from imgfs.registry.index_artifact import own_tag
 from imgfs.registry.reference import Repository
+from imgfs.rootfs import differences
 from imgfs.saving.index_pushing import PushedImage, push_image_index, push_pinned
 from imgfs.sources.chosen import ChosenImage
 from imgfs.sources.index_use import IndexUse
@@ -186,6 +188,56 @@ def test_an_index_may_lie_in_another_repository(address: str, tmp_path: Path) ->
     elsewhere = Machine(tmp_path / "three", address, index_repository=Repository(address, "indexes"))
     check(elsewhere, "app:1")
     assert elsewhere.layer_bytes < 3_000_000
+
+
+def sparse_file(name: str, data: bytes) -> bytes:
+    """The members of a tar for a file of which only the end is stored."""
+    says = {"GNU.sparse.major": "0", "GNU.sparse.minor": "1", "GNU.sparse.size": str(len(data) + 4096)}
+    says |= {"GNU.sparse.map": f"4096,{len(data)}", "GNU.sparse.numblocks": "1"}
+    info = tarfile.TarInfo(name)
+    info.size, info.pax_headers = len(data), says
+    return info.tobuf(tarfile.PAX_FORMAT) + data + bytes(-len(data) % 512)
+
+
+def lines(machine: Machine, *names: str) -> list[tuple[str, str, tuple[str, ...]]]:
+    """What differs between two images, as `imgfs diff` finds it."""
+    with machine.image(names[0]) as one, machine.image(names[1]) as other:
+        with one.root_fs() as before, other.root_fs() as after:
+            return [(each.path, each.change, tuple(each.differs)) for each in differences(before, after)]
+
+
+def test_two_images_are_compared_without_a_byte_of_their_layers(address: str, tmp_path: Path) -> None:
+    same, changed = text(60_000), text(60_000)
+    before = {"same": same, "changed": changed, "empty": b"", "gone": b"", "longer": b"x"}
+    after = {"empty": b"", "changed": changed[::-1], "same": same, "new": b"", "longer": b"xx"}
+    holes = {"one": b"a" * 600, "two": b"b" * 600}
+    folder = tmp_path / "compared"
+    images = {
+        "plain": [BASE, layer_tar(before)],
+        "other": [BASE, layer_tar(after)],
+        "sparse": [sparse_file("hole", holes["one"]) + layer_tar(before)],
+        "holes": [sparse_file("hole", holes["two"]) + layer_tar(after)],
+    }
+    layout = [TestImage(layers, [f"app:{name}"]) for name, layers in images.items()]
+    put_images(address, folder, layout)
+    one, two = Machine(tmp_path / "one", address), Machine(tmp_path / "two", address)
+    LAYERS[:] = [f"sha256:{each.name}" for each in (folder / "blobs/sha256").iterdir()
+                 if not each.read_bytes().startswith(b"{")]  # fmt: skip
+    for name in images:
+        one.push(f"app:{name}")
+    read_whole = Machine(tmp_path / "never", address, index_use=IndexUse(is_never=True))
+    expected = [
+        ("/changed", "changed", ("content",)),
+        ("/gone", "removed", ()),
+        ("/longer", "changed", ("content",)),
+        ("/new", "added", ()),
+    ]
+    assert lines(two, "app:plain", "app:other") == lines(read_whole, "app:plain", "app:other") == expected
+    assert two.layer_bytes == 0 < read_whole.layer_bytes
+    # the content of a sparse file has no digest, and is read
+    expected.insert(2, ("/hole", "changed", ("content",)))
+    assert lines(two, "app:sparse", "app:holes") == lines(one, "app:sparse", "app:holes") == expected
+    assert two.layer_bytes > 0
 
 
 def blob_path(tmp_path: Path, digest: str) -> Path:
