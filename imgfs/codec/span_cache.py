@@ -32,17 +32,17 @@ class SpanCache:
         """A span that is in memory, else None. Never blocks."""
         return self._recent.get(digest)
 
-    def find(self, digest: Digest, size: int) -> bytes | None:
-        """A span of `size` bytes that the cache has, else None."""
+    def find(self, digest: Digest, size: int | None) -> bytes | None:
+        """A span of `size` bytes, None for any number of them, that the cache has, else None."""
         file = self._cache.open(digest, KIND) if self._cache is not None else None
         if file is None or self._cache is None:
             return None
         try:
             with file:
-                data = file.pread(size + 1, 0)
+                data = file.pread(file.size if size is None else size + 1, 0)
         except (OSError, StoreError):
             data = b""
-        if len(data) != size or not digest.is_of(data):
+        if size not in (None, len(data)) or not digest.is_of(data):
             self._cache.discard(digest, KIND)
             return None
         self._recent.put(digest, data)

@@ -188,7 +188,7 @@ class TocLayer:
         with self._lock:
             if self._toc is None:
                 with self.blob.open_blob() as stored:
-                    data, data_end = read_toc(self.pin, stored, self._name)
+                    data, data_end = read_toc(self.pin, stored, self._name, self.spans)
                     self._toc = parse_toc(data, data_end, self._name)
             return self._toc
 
@@ -204,7 +204,7 @@ class TocLayer:
                 if toc.split_digest is None:
                     raise Corrupt(f"{self._name}: its table of contents names no tar-split")
                 with self.blob.open_blob() as stored:
-                    packed = read_split(self.pin, toc.split_digest, stored, self._name)
+                    packed = read_split(self.pin, toc.split_digest, stored, self._name, self.spans)
                 recipe = parse_recipe(MemoryBlob(packed), self._name)
                 _check_split(recipe, toc, self._name)
                 with _SplitTar(recipe, toc, SparseBlob(MemoryBlob(b""), [], toc.spans.size)) as headers:

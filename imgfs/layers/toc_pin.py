@@ -15,6 +15,7 @@ from enum import Enum
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.budget import MIB
 from imgfs.codec import Compression, open_forward
+from imgfs.codec.span_cache import SpanCache
 from imgfs.codec.zstd_module import unpack
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidDigest
@@ -76,39 +77,46 @@ def pin_of(annotations: Mapping[str, object]) -> TocPin | None:
     return None if of_json is None else TocPin(Form.ESTARGZ, of_json)
 
 
-def read_toc(pin: TocPin, stored: Blob, name: str) -> tuple[bytes, int]:
+def read_toc(pin: TocPin, stored: Blob, name: str, cache: SpanCache) -> tuple[bytes, int]:
     """The JSON of the table of a layer that is stored in `stored`, verified, and where the layer's data ends.
 
-    Raises Corrupt naming the layer by `name`, and what reading raises.
+    It is kept in `cache`, without where the data of eStargz ends: then that is where the blob does. Raises Corrupt
+    naming the layer by `name`, and what reading raises.
     """
     try:
         if pin.form is Form.ESTARGZ:
-            return _read_estargz(pin, stored)
-        return _read_chunked(pin, stored)
+            return _read_estargz(pin, stored, cache)
+        return _read_chunked(pin, stored, cache)
     except Corrupt as error:
         raise Corrupt(f"{name}: its table of contents cannot be used: {error}") from None
 
 
-def read_split(pin: TocPin, digest: Digest, stored: Blob, name: str) -> bytes:
+def read_split(pin: TocPin, digest: Digest, stored: Blob, name: str, cache: SpanCache) -> bytes:
     """The tar-split of a layer, whose compressed bytes have the digest that the table names. Raises as `read_toc`."""
     if pin.split_place is None:
         raise Corrupt(f"{name}: it has no tar-split")
     offset, size, length = pin.split_place
     if size > _LARGEST_STORED or length > _LARGEST_SPLIT:
         raise Corrupt(f"{name}: a tar-split of {length} bytes is too large")
-    packed = stored.pread(size, offset)
-    if not digest.is_of(packed):
-        raise Corrupt(f"{name}: failed to verify, its tar-split is not {digest}")
+    packed = cache.find(digest, size)
+    if packed is None:
+        packed = stored.pread(size, offset)
+        if not digest.is_of(packed):
+            raise Corrupt(f"{name}: failed to verify, its tar-split is not {digest}")
+        cache.keep(digest, packed)
     return unpack(packed, length, f"{name}: its tar-split")
 
 
-def _read_chunked(pin: TocPin, stored: Blob) -> tuple[bytes, int]:
+def _read_chunked(pin: TocPin, stored: Blob, cache: SpanCache) -> tuple[bytes, int]:
     offset, size, length = pin.place or (0, 0, 0)
     if size > _LARGEST_STORED or length > _LARGEST or offset + size > stored.size:
         raise Corrupt(f"{size} bytes at {offset} that hold {length} are too large, or not in the blob")
-    packed = stored.pread(size, offset)
-    if not pin.digest.is_of(packed):
-        raise Corrupt(f"failed to verify, it is not {pin.digest}")
+    packed = cache.find(pin.digest, size)
+    if packed is None:
+        packed = stored.pread(size, offset)
+        if not pin.digest.is_of(packed):
+            raise Corrupt(f"failed to verify, it is not {pin.digest}")
+        cache.keep(pin.digest, packed)
     data = unpack(packed, length, "it")
     if pin.json_digest is not None and not pin.json_digest.is_of(data):
         raise Corrupt(f"the layer names two tables, of which {pin.json_digest} is another one")
@@ -117,7 +125,10 @@ def _read_chunked(pin: TocPin, stored: Blob) -> tuple[bytes, int]:
     return data, max(0, min(places) - 8)
 
 
-def _read_estargz(pin: TocPin, stored: Blob) -> tuple[bytes, int]:
+def _read_estargz(pin: TocPin, stored: Blob, cache: SpanCache) -> tuple[bytes, int]:
+    known = cache.find(pin.digest, None)
+    if known is not None:
+        return known, stored.size
     start = max(0, stored.size - _TAIL)
     tail = stored.pread(_TAIL, start)
     offset = _footer(tail)
@@ -138,6 +149,7 @@ def _read_estargz(pin: TocPin, stored: Blob) -> tuple[bytes, int]:
     data = member.pread(length, _TAR_HEADER)
     if not pin.digest.is_of(data):
         raise Corrupt(f"failed to verify, it is not {pin.digest}")
+    cache.keep(pin.digest, data)
     return data, offset
 
 

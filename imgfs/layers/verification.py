@@ -91,4 +91,7 @@ def stored_size(layer: Layer) -> int | None:
                 total += stored_size(copy) or 0
         return total
     blob = layer.blob if isinstance(layer, TocLayer) else layer
-    return blob.key().stored_size if isinstance(blob, BlobLayer) else layer.known_size
+    if not isinstance(blob, BlobLayer):
+        return layer.known_size
+    with blob.open_blob() as stored:
+        return stored.size

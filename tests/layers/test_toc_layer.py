@@ -212,7 +212,7 @@ def with_table(made: Chunked, change: dict[str, object]) -> Chunked:
     """The same layer with another table, rightly pinned, of which the first entry with content is changed."""
     pin = pin_of(made.annotations)
     assert pin is not None
-    table = json.loads(read_toc(pin, MemoryBlob(made.stored), "it")[0])
+    table = json.loads(read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0))[0])
     next(entry for entry in table["entries"] if entry.get("size")).update(change)
     text = json.dumps(table).encode()
     packed = zstd.compress(text)
@@ -240,7 +240,9 @@ def test_another_content_than_the_tar_has_is_found(indexer: Indexer) -> None:
     pin = pin_of(other.annotations)
     assert pin is not None
     first = next(
-        e for e in json.loads(read_toc(pin, MemoryBlob(other.stored), "it")[0])["entries"] if e.get("size")
+        e
+        for e in json.loads(read_toc(pin, MemoryBlob(other.stored), "it", SpanCache(None, 0))[0])["entries"]
+        if e.get("size")
     )
     layer = toc_layer(with_table(zstd_chunked(TAR), {"digest": first["digest"]}), indexer)
     with pytest.raises(Corrupt, match="another 'etc/small' than its tar"):
@@ -278,7 +280,7 @@ def test_two_digests_must_be_of_one_table(indexer: Indexer, caplog: pytest.LogCa
     made = zstd_chunked(TAR)
     pin = pin_of(made.annotations)
     assert pin is not None
-    table = read_toc(pin, MemoryBlob(made.stored), "it")[0]
+    table = read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0))[0]
     made.annotations[STARGZ] = digest(table)
     assert toc_layer(made, indexer).tree().copies
     made.annotations[STARGZ] = digest(b"another")
@@ -298,10 +300,10 @@ def test_old_and_external_footers_of_estargz_are_known() -> None:
         for extra in (place, b"SG\x11\x00STARGZEXTERNALTOC")
     )
     end = b"\x01\x00\x00\xff\xff" + bytes(8)
-    expected = read_toc(pin, MemoryBlob(made.stored), "it")
-    assert read_toc(pin, MemoryBlob(made.stored[:-51] + old + end), "it") == expected
+    expected = read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0))
+    assert read_toc(pin, MemoryBlob(made.stored[:-51] + old + end), "it", SpanCache(None, 0)) == expected
     with pytest.raises(Corrupt, match="it is in an image of its own"):
-        read_toc(pin, MemoryBlob(made.stored[:-51] + external + end), "it")
+        read_toc(pin, MemoryBlob(made.stored[:-51] + external + end), "it", SpanCache(None, 0))
 
 
 STARGZ = "containerd.io/snapshot/stargz/toc.digest"

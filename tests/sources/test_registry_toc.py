@@ -3,6 +3,7 @@
 import json
 import random
 from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -96,6 +97,19 @@ def test_listing_and_reading_one_file_fetch_little(name: str, address: str, tmp_
         assert read(chosen, "/usr/lib/os-release") == b"NAME=x\n"
         assert read(chosen, "/usr/lib/7") == FILES["usr/lib/7"]
         assert reached.bytes_of(made) < 600_000
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_a_second_process_asks_for_no_part_of_a_layer(name: str, address: str, tmp_path: Path) -> None:
+    made = FORMS[name]
+    for _ in range(2):
+        reached = Reached(tmp_path / "cache", address)
+        with reached.image(name) as (chosen,):
+            assert len(listed(chosen)) == 3 + len(FILES)
+            assert read(chosen, "/usr/lib/os-release") == b"NAME=x\n"
+            with chosen.layers.open_one(0) if name == "chunked" else nullcontext() as tar:
+                assert tar is None or tar.pread(100, 5000) == TAR[5000:5100]
+    assert reached.bytes_of(made) == 0
 
 
 def test_without_tables_the_layer_is_read_whole(address: str, tmp_path: Path) -> None:
