@@ -1,7 +1,7 @@
 """The digests of the files of a layer, by their places: two files with known digests are compared without being read.
 
 They come of the index or the table of contents that the files' contents would be read by, and are trusted as far as
-that is. Tried by the tests of `shared_indexes` and `registry_toc`.
+that is.
 """
 
 from array import array
@@ -43,7 +43,7 @@ def map_digests(members: Sequence[Member], digests: bytes) -> DigestMap | None:
     if not digests:
         return None
     if len(digests) != DIGEST_SIZE * sum(member.is_file for member in members):
-        raise Corrupt("layer index: other digests of files than files")
+        raise Corrupt("layer index: its digests of files are not as many as its files")
     files = (member for member in members if member.is_file)
     each = (digests[start : start + DIGEST_SIZE] for start in range(0, len(digests), DIGEST_SIZE))
     return DigestMap(zip(files, each, strict=True))
