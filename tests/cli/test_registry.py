@@ -191,7 +191,7 @@ _HASTY = """
 from imgfs.registry import client
 from imgfs.sources import registries
 registries.INTERVAL = 0.2
-limits = client.Limits(wait=0.1, patience=0.1, attempts=1)
+limits = client.Limits(pause=0.02, wait=0.1, patience=0.1, attempts=1)
 client.Limits = lambda: limits
 from imgfs.cli.main import main
 main()
@@ -199,7 +199,7 @@ main()
 
 
 @contextmanager
-def _hastily_mounted(reference: str, top: Path) -> Iterator[Path]:
+def hastily_mounted(reference: str, top: Path) -> Iterator[Path]:
     """A mount that asks its registry often, and does not wait for it; what it writes to standard error."""
     errors = top.parent / "errors"
     command = [sys.executable, "-c", _HASTY, "mount", "-f", reference, str(top)]
@@ -217,7 +217,7 @@ def test_a_mounted_tag_follows_its_registry(
     put_images(address, folder / "moving", [TestImage(OLD.layers, ["moving:1"])])
     top = tmp_path / "mnt"
     top.mkdir()
-    with _hastily_mounted(f"{registry}/moving:1", top):
+    with hastily_mounted(f"{registry}/moving:1", top):
         assert os.listdir(top / "images") == [OLD.id[7:]]
         put_images(address, folder / "moved", [TestImage(NEW.layers, ["moving:1"])])
         assert eventually(lambda: os.listdir(top / "images") == [NEW.id[7:]])
@@ -235,7 +235,7 @@ def test_a_registry_that_goes_away_is_logged_once_and_the_mount_stays(
         config = {"mediaType": CONFIG, "digest": quirky.blob(EMPTY.config), "size": len(EMPTY.config)}
         manifest = json.dumps({"schemaVersion": 2, "config": config, "layers": []}).encode()
         quirky.manifest("app", "1", manifest, MANIFEST)
-        with _hastily_mounted(reference, top) as errors:
+        with hastily_mounted(reference, top) as errors:
             quirky.faults.statuses = [500] * 1000
             assert eventually(lambda: len(quirky.faults.statuses) < 990)
             assert os.listdir(top / "images") == [EMPTY.id[7:]]
