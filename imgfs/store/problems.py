@@ -59,7 +59,8 @@ class Problems:
         """Log what is no problem, unless that was done before."""
         if text not in self._logged:
             self._logged.add(text)
-            logger.warning("%s", f"{self._place}: {text}" if self._place else text)
+            is_named = not self._place or text.startswith(f"{self._place}: ")
+            logger.warning("%s", text if is_named else f"{self._place}: {text}")
 
     def begin(self) -> "Problems":
         """An empty list for another look at the same place: what is found again is not logged again."""

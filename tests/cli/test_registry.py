@@ -240,4 +240,5 @@ def test_a_registry_that_goes_away_is_logged_once_and_the_mount_stays(
             assert eventually(lambda: len(quirky.faults.statuses) < 990)
             assert os.listdir(top / "images") == [EMPTY.id[7:]]
         lines = errors.read_text().splitlines()
-    assert len([line for line in lines if reference in line]) == 1, lines
+    (line,) = [line for line in lines if reference in line]
+    assert line.count(reference) == 1
