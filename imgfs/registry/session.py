@@ -113,7 +113,7 @@ class Session:
                     continue
                 may_again = response.status in _AGAIN and (request.is_safe or response.status == 429)
                 if not may_again or is_over():
-                    raise _failure(response)
+                    raise _failure(response, had_credentials=(header or "").startswith("Basic "))
                 pause = _retry_after(response) or limits.pause * 2**tries
                 if waited + pause > limits.wait:
                     raise _failure(response)
@@ -211,7 +211,7 @@ def _retry_after(response: Response) -> float:
         return 0.0
 
 
-def _failure(response: Response) -> RegistryError:
+def _failure(response: Response, *, had_credentials: bool = False) -> RegistryError:
     """The error that a response without success is, with what it says of itself."""
     said = ""
     try:
@@ -220,7 +220,7 @@ def _failure(response: Response) -> RegistryError:
     except InvalidImage:
         pass  # a page for people
     known = {
-        401: "authentication is required",
+        401: "it refuses the credentials" if had_credentials else "authentication is required",
         403: "access is denied",
         404: "it is not there",
         429: "too many requests",

@@ -255,7 +255,7 @@ def test_who_may_not_push_is_told_so(
         assert line.startswith(f"imgfs: docker://{address}/app: ")
         assert "wants a name and a password" in line
         wrong = imgfs("--debug", "copy", INSECURE, "--dest-creds=me:hunter2", image, out, status=1).stderr
-        assert b"authentication is required" in wrong
+        assert b"it refuses the credentials" in wrong
         assert b"hunter2" not in wrong
         log = imgfs("--debug", "copy", INSECURE, "--dest-creds", "me:secret", image, out).stderr
         assert b"secret" not in log
