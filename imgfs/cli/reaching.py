@@ -5,7 +5,7 @@ Tried by the tests of registries on the command line.
 """
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +14,7 @@ import click
 from imgfs.cache import Cache
 from imgfs.errors import InvalidImage, StoreError
 from imgfs.layers.toc_layer import TocUse
-from imgfs.registry.reference import PREFIX, parse_registry_reference
+from imgfs.registry.reference import PREFIX, Repository, parse_registry_reference
 from imgfs.sources.index_use import IndexUse
 from imgfs.sources.registries import Registries
 from imgfs.store.platform import Platform
@@ -41,29 +41,22 @@ def _take_path(context: click.Context, parameter: click.Parameter, value: str | 
     )  # it is read later, maybe from another directory
 
 
-def _take_platform(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
+def _parsed(
+    parse: Callable[[str], object],
+) -> Callable[[click.Context, click.Parameter, str | None], None]:
+    """Takes what `parse` makes of a value."""
+
+    def take(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
         try:
-            give(context, {"platform": Platform.parse(value)})
-        except InvalidImage as error:
+            _take(context, parameter, None if value is None else parse(value))
+        except (InvalidImage, StoreError, ValueError) as error:
             raise click.BadParameter(str(error)) from None
 
-
-def _take_index(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        try:
-            give(context, {"index": IndexUse.parse(value)})
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
+    return take
 
 
-def _take_index_repo(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        try:
-            reference = parse_registry_reference(PREFIX + value.removeprefix(PREFIX))
-            give(context, {"index_repo": reference.repository})
-        except (StoreError, ValueError) as error:
-            raise click.BadParameter(str(error)) from None
+def _repository(text: str) -> Repository:
+    return parse_registry_reference(PREFIX + text.removeprefix(PREFIX)).repository
 
 
 def _options(*, is_copy: bool) -> Iterator[click.Option]:
@@ -92,9 +85,9 @@ _OPTIONS = (
     ("creds", _take, "USER[:PASSWORD]", "Log in so, rather than as files say."),
     ("authfile", _take_path, "FILE", "Read credentials from FILE only."),
     ("cert-dir", _take_path, "DIRECTORY", "Use the certificates in DIRECTORY (*.crt, *.cert, *.key)."),
-    ("platform", _take_platform, "", ""),
-    ("index", _take_index, "", ""),
-    ("index-repo", _take_index_repo, "", ""),
+    ("platform", _parsed(Platform.parse), "", ""),
+    ("index", _parsed(IndexUse.parse), "", ""),
+    ("index-repo", _parsed(_repository), "", ""),
 )
 """Names, what takes values, and what the help of a copy says of those for its destination."""
 
