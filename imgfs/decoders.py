@@ -32,3 +32,9 @@ def msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
         return made
     with _making:
         return _msgpack.setdefault(kind, msgspec.msgpack.Decoder(kind))
+
+
+def converted(document: object, kind: type[T]) -> T:
+    """A document of another format, of mappings, lists and plain values, as a `kind`: raises msgspec.ValidationError."""
+    with _making:
+        return msgspec.convert(document, kind)

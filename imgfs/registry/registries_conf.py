@@ -12,6 +12,7 @@ from typing import Literal
 
 import msgspec
 
+from imgfs.decoders import converted
 from imgfs.errors import StoreError
 from imgfs.registry.user_file import is_out_of_reach, read_user_file
 
@@ -150,7 +151,7 @@ def _below(folder: str) -> list[str]:
 def _read(path: str, *, is_required: bool) -> _File:
     data = read_user_file(path, is_required=is_required) or b""
     try:
-        return msgspec.convert(tomllib.loads(data.decode()), _File)
+        return converted(tomllib.loads(data.decode()), _File)
     except (tomllib.TOMLDecodeError, UnicodeDecodeError, msgspec.ValidationError) as error:
         raise StoreError(f"{path}: {error}") from None
     except RecursionError:
