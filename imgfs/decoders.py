@@ -35,6 +35,6 @@ def msgpack_decoder(kind: type[T]) -> msgspec.msgpack.Decoder[T]:
 
 
 def converted(document: object, kind: type[T]) -> T:
-    """A document of another format, of mappings, lists and plain values, as a `kind`: raises msgspec.ValidationError."""
+    """Mappings, lists and plain values of another format as a `kind`: raises msgspec.ValidationError."""
     with _making:
         return msgspec.convert(document, kind)

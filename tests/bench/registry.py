@@ -163,6 +163,7 @@ class _Image:
         with tempfile.TemporaryDirectory(dir=self._scratch) as cache:
             self._registry.take()
             environment = os.environ | {"XDG_CACHE_HOME": cache}
+            environment.pop("PYTHONDONTWRITEBYTECODE", None)  # as where imgfs is installed
             command = [*_IMGFS, arguments[0], "--tls-verify=false", *arguments[1:]]
             taken = seconds(
                 lambda: subprocess.run(command, env=environment, stdout=subprocess.DEVNULL, check=True)
