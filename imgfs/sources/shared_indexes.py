@@ -6,6 +6,7 @@ stronger, and for one named by its digest only if that is asked for.
 """
 
 import logging
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from threading import Lock
@@ -25,10 +26,11 @@ from imgfs.sources.index_use import IndexUse
 logger = logging.getLogger("imgfs")
 
 _KIND = "shared-index"
-"""What the cache calls the manifest of an index that was found, under the digest of the image's manifest."""
+"""What the cache calls the manifest of an index that was found, under its repository and its image."""
 _LARGEST = 4 << 20
 _THREADS = 8
 _AHEAD = ("map", "members")
+_PAUSE = 60.0  # seconds after which an index is looked for again, where that failed
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +57,7 @@ class SharedIndexes:
         self._lock = Lock()  # held while one artifact is looked for
         self._subjects: dict[Digest, list[Subject]] = {}
         self._artifacts: dict[Subject, tuple[IndexArtifact, Level] | None] = {}
+        self._failures: dict[Subject, tuple[ImgfsError, float]] = {}
 
     def add(self, found: FoundImage) -> None:
         """Note an image, whose layers may have an index."""
@@ -88,7 +91,14 @@ class SharedIndexes:
     def _artifact(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
         with self._lock:
             if subject not in self._artifacts:
-                found = self._look(subject)
+                failure, until = self._failures.get(subject, (None, 0.0))
+                if failure is not None and time.monotonic() < until:
+                    raise failure
+                try:
+                    found = self._look(subject)
+                except ImgfsError as error:
+                    self._failures[subject] = error, time.monotonic() + _PAUSE
+                    raise
                 self._artifacts[subject] = found
                 if found is not None:
                     artifact, level = found
@@ -108,12 +118,13 @@ class SharedIndexes:
             artifact = find_index(self._repository, subject.manifest)
             if artifact is not None:
                 data = artifact.manifest
-                self._cache.keep(subject.manifest, _KIND, lambda file: file.write(data))
+                self._cache.keep(self._place(subject.manifest), _KIND, lambda file: file.write(data))
         return None if artifact is None else (artifact, Level.FOUND)
 
     def _kept(self, subject: Digest) -> IndexArtifact | None:
         """The index that was found before; it counts for no more than one that is found."""
-        file = self._cache.open(subject, _KIND)
+        place = self._place(subject)
+        file = self._cache.open(place, _KIND)
         if file is None:
             return None
         with file:
@@ -121,8 +132,12 @@ class SharedIndexes:
         try:
             return parse_index(self._repository, Manifest(Digest.of(data), "", data), subject)
         except InvalidImage:
-            self._cache.discard(subject, _KIND)
+            self._cache.discard(place, _KIND)
             return None
+
+    def _place(self, subject: Digest) -> Digest:
+        """What an index is kept under: who may push to one repository may not to another that has the same image."""
+        return Digest.of(f"{self._repository.name}@{subject}".encode())
 
     def _fetch_ahead(self, artifact: IndexArtifact) -> None:
         """Fetch what listing the image needs, several parts at a time; reading one says what fails."""
@@ -134,7 +149,12 @@ class SharedIndexes:
                 logger.debug("index %s: %s", artifact.digest, describe(error))
 
         with ThreadPoolExecutor(_THREADS) as pool:
-            list(pool.map(fetch, [(layer, kind) for layer in artifact.parts for kind in _AHEAD]))
+            list(
+                pool.map(
+                    fetch,
+                    [(layer, kind) for layer in artifact.parts if layer in self._subjects for kind in _AHEAD],
+                )
+            )
 
 
 def _index(artifact: IndexArtifact, level: Level, layer: Digest) -> LayerIndex:

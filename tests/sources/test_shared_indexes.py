@@ -18,9 +18,11 @@ from imgfs.layers import index_layer
 from imgfs.layers.index_parts import _LENGTH, _MAGIC, read_map
 from imgfs.layers.member_list import MemberPacker
 from imgfs.registry import index_artifact
+from imgfs.registry.client import RemoteRepository
 from imgfs.registry.configuration import Configuration
-from imgfs.registry.index_artifact import own_tag
+from imgfs.registry.index_artifact import IndexArtifact, StoredPart, own_tag
 from imgfs.registry.reference import Repository
+from imgfs.registry.transport import Unreachable
 from imgfs.rootfs import differences
 from imgfs.saving.index_pushing import PushedImage, push_image_index, push_pinned
 from imgfs.sources.chosen import ChosenImage
@@ -28,6 +30,7 @@ from imgfs.sources.index_use import IndexUse
 from imgfs.sources.lookup import choose, image_meant
 from imgfs.sources.opening import Opening
 from imgfs.sources.registries import Registries
+from imgfs.sources.shared_indexes import SharedIndexes, Subject
 from tests.images import TestImage, layer_tar
 from tests.registry.filling import put_images
 from tests.registry.serving import docker_registry
@@ -324,6 +327,52 @@ def test_a_forged_index_is_refused_for_a_digest_and_only_found_for_a_tag(
         layer = layers.get(chosen.layers.chain_ids[0])
         with pytest.raises(Corrupt, match="index"):
             index_layer(layer, lambda _: None, to_share=True)
+
+
+def test_an_index_found_in_one_repository_is_not_one_of_another(address: str, tmp_path: Path) -> None:
+    put_images(address, tmp_path / "same", [TestImage([BASE, TOP], ["honest:1"])])
+    forge(address, tmp_path)
+    with Machine(tmp_path / "two", address).image("app:1") as chosen:
+        assert read(chosen, "/etc/evil") == b"x\n"
+    with Machine(tmp_path / "two", address).image("honest:1") as chosen:
+        assert read(chosen, "/etc/name") == b"x\n"
+
+
+class Elsewhere(RemoteRepository):
+    """A repository whose registry is away; it counts what it is asked for."""
+
+    def __init__(self) -> None:
+        self.name = Repository("localhost:1", "indexes")
+        self.asked: list[object] = []
+
+    def referrers(self, digest: Digest, artifact_type: str) -> list[dict[str, Any]]:
+        self.asked.append(digest)
+        raise Unreachable("it is away")
+
+    def read(self, digest: Digest, size: int) -> bytes:
+        self.asked.append(digest)
+        return b""
+
+
+def test_a_registry_of_indexes_that_is_away_is_not_asked_for_each_layer(tmp_path: Path) -> None:
+    repository, image = Elsewhere(), Subject(Digest.of(b"manifest"), None)
+    indexes = SharedIndexes(repository, Cache(str(tmp_path), 1 << 30), IndexUse(), is_by_digest=False)
+    layers = [Digest.of(bytes([number])) for number in range(9)]
+    indexes._subjects = {layer: [image] for layer in layers}
+    for layer in layers:
+        with pytest.raises(Unreachable, match="it is away"):
+            indexes.find(layer)
+    assert len(repository.asked) == 1
+
+
+def test_parts_for_layers_of_no_image_are_not_fetched(tmp_path: Path) -> None:
+    repository = Elsewhere()
+    indexes = SharedIndexes(repository, Cache(str(tmp_path), 1 << 30), IndexUse(), is_by_digest=False)
+    layer, other = Digest.of(b"layer"), Digest.of(b"other")
+    indexes._subjects = {layer: [Subject(Digest.of(b"manifest"), None)]}
+    parts = {each: {"map": StoredPart(Digest.of(each.encode()), 1)} for each in (layer, other)}
+    indexes._fetch_ahead(IndexArtifact(repository, Digest.of(b"index"), b"", parts))
+    assert repository.asked == [Digest.of(layer.encode())]
 
 
 def test_the_map_is_read_as_it_was_written() -> None:
