@@ -24,7 +24,7 @@ _HEADER = struct.Struct("<IIB")
 _NOT_ALONE, _IN_MEMBER, _AT_START = 0, 1, 2
 """Kinds of places: reached only from the one before; a bit of deflate data, with a window; where a frame begins."""
 _DIGEST_SIZE = 32
-_MOST_PLACES = 1 << 24  # 16 TiB of spans
+_MOST_PLACES = 1 << 20  # 1 TiB of spans; each takes 200 bytes of memory while it is parsed
 _LONGEST_NUMBER = 9  # bytes, of 63 bits
 _LARGEST = (1 << 63) - 1
 

@@ -18,7 +18,7 @@ from imgfs.blob.wrappers import WrappedBlob
 from imgfs.codec.codec import Codec
 from imgfs.codec.seek_table import SeekPoint, SeekTable
 from imgfs.codec.span_cache import SpanCache
-from imgfs.codec.span_table import SpanTable
+from imgfs.codec.span_table import LARGEST_SPAN, SpanTable
 from imgfs.errors import Corrupt
 
 __all__ = [
@@ -191,6 +191,8 @@ class SpanBlob(Blob):
         pieces = []
         for number, start, end in self._parts(size, offset):
             data = self._span(number)
+            if len(data) != self._table.length(number):  # it came from a blob that records another size
+                raise Corrupt(f"{self._named(number)}: failed to verify, it has {len(data)} bytes")
             pieces.append(data if end - start == len(data) else data[start:end])
             self._advance(number)
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -199,7 +201,7 @@ class SpanBlob(Blob):
         pieces = []
         for number, start, end in self._parts(size, offset):
             data = self._cache.recent(self._table.digest(number))
-            if data is None:
+            if data is None or len(data) != self._table.length(number):
                 return None
             pieces.append(data[start:end])
         return pieces[0] if len(pieces) == 1 else b"".join(pieces)
@@ -245,7 +247,8 @@ class SpanBlob(Blob):
             return self._follow(run, number)
         start, end = self._table.stored_range(number)
         self._decoder.prepare(number)
-        data = next(self._decoded(run, self._fetch(start, end)))
+        stored = self._fetch(start, end) if end - start <= LARGEST_SPAN else _Until(self._stored, end)
+        data = next(self._decoded(run, stored))
         return self._verified(number, data)
 
     def _find_kept(self, number: int) -> bytes | None:

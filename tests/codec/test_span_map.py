@@ -147,3 +147,12 @@ def test_places_take_few_bytes() -> None:
     table = builder.build(600_000_000, 1_700_000_000)
     packed = pack_map(table, Spans(array("Q", offsets), bytes(32 * len(offsets))))
     assert len(packed) < 1600 * (32 + 9)
+
+
+def test_a_small_map_does_not_take_gigabytes() -> None:
+    count = 1 << 22
+    columns = pack(b"\2" * count + 2 * (b"\0" + b"\1" * (count - 1)))
+    packed = _HEADER.pack(count, len(columns), 0) + columns
+    assert len(packed) < 2000
+    with pytest.raises(Corrupt, match="impossible header"):
+        parse_map(packed, MemoryBlob(b""), 1 << 40, 1 << 40, is_plain=False)

@@ -1,11 +1,12 @@
 """Blobs read span by span, and their tables; also tries the cache of spans."""
 
 import bz2
+import hashlib
 import lzma
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
@@ -15,11 +16,13 @@ import zstandard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from imgfs.blob import MemoryBlob
+from imgfs.blob import Blob, MemoryBlob
 from imgfs.cache import Cache
 from imgfs.codec import Compression, SeekTable, SpanBlob, SpanCache, SpanTable
 from imgfs.codec.span_hasher import SpanHasher
+from imgfs.codec.span_table import LARGEST_SPAN
 from imgfs.codec.spans import UNCOUNTED, PlainDecoder, PointDecoder, SpanStats, plain_spans, spans_of
+from imgfs.digest import Digest
 from imgfs.errors import Corrupt, StoreError
 from tests.codec.counted import CountedBlob
 from tests.codec.encoders import gzip_member, texture
@@ -300,3 +303,50 @@ def test_a_blob_of_nothing_has_no_spans() -> None:
     )
     assert blob.size == 0
     assert blob.pread(10, 0) == b""
+
+
+@pytest.mark.parametrize("length", [400, 1600])
+def test_a_shared_span_whose_length_is_recorded_wrong_is_corrupt(length: int, tmp_path: Path) -> None:
+    cache, parts = cache_at(tmp_path), [PARTS[1][:1000], PARTS[1][2000:3000]]
+    digests = [hashlib.sha256(part).digest() for part in parts]
+    stored = b"".join(parts)
+
+    def blob(lengths: list[int]) -> SpanBlob:
+        table = plain_spans(sum(lengths), [0, lengths[0]], b"".join(digests))
+        return SpanBlob(CountedBlob(stored[: sum(lengths)]), table, PlainDecoder(table), cache, "layer")
+
+    with blob([1000, 1000]) as right, blob([length, 2000 - length]) as wrong:
+        assert right.pread(2000, 0) == stored
+        assert wrong.try_pread(2000, 0) is None
+        with pytest.raises(Corrupt):
+            wrong.pread(2000, 0)
+    opened_again = SpanCache(cache._cache)
+    assert opened_again.find(Digest.of(parts[0]), length) is None
+    assert opened_again.find(Digest.of(parts[0]), 1000) == parts[0]
+
+
+class Endless(CountedBlob):
+    """A blob of 1 TiB that is not read at once."""
+
+    @property
+    def size(self) -> int:
+        return 1 << 40
+
+    def pread(self, size: int, offset: int) -> bytes:
+        assert size <= LARGEST_SPAN
+        return super().pread(size, offset)
+
+
+def test_a_span_that_is_said_to_take_a_tebibyte_is_read_no_further_than_needed() -> None:
+    data = DATA[:5000]
+    table = SpanTable(5000, [0], [0], [1 << 40], hashlib.sha256(data).digest())
+
+    class Decoder:
+        def prepare(self, number: int) -> None:
+            pass
+
+        def decode(self, number: int, stored: Blob) -> Iterator[bytes]:
+            return iter(lambda: stored.pread(1 << 16, 0), b"")
+
+    with SpanBlob(Endless(data), table, Decoder(), SpanCache(None), "layer") as blob:
+        assert blob.pread(5000, 0) == data
