@@ -107,6 +107,8 @@ class _Chunks:
         self.digests = bytearray()
 
     def add(self, entry: _Entry, size: int) -> None:
+        if size > LARGEST_SPAN:
+            raise Corrupt(f"a chunk of {entry.name!r} has {size} bytes, which is too large")
         digest = _digest(entry.chunk_digest or (entry.digest if not entry.chunk_offset else ""), entry.name)
         if digest.algorithm != "sha256":
             raise Corrupt(f"a chunk of {entry.name!r} has no sha256 digest")
@@ -177,6 +179,8 @@ def _member(entry: _Entry, kind: bytes, parts: Sequence[_Entry], chunks: _Chunks
     size = entry.size if kind == REGULAR else 0
     if not 0 <= size < 1 << 62 or (size == 0 and len(parts) > 1):
         raise Corrupt(f"{entry.name!r} has {entry.size} bytes")
+    if not 0 <= entry.mode < 1 << 32:
+        raise Corrupt(f"{entry.name!r} has mode {entry.mode}")
     member = member_of_file(
         kind,
         entry.name.encode(),
