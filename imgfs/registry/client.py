@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urljoin, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
@@ -25,7 +25,7 @@ from imgfs.registry.remote_blob import KIND, WHOLE, RemoteBlob
 from imgfs.registry.session import Request, Session
 from imgfs.registry.stats import Stats
 from imgfs.registry.tokens import Scopes
-from imgfs.registry.transport import Limits, RegistryError, Response, Transport
+from imgfs.registry.transport import Limits, RegistryError, Response, Transport, web_address
 
 MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -361,6 +361,8 @@ class RemoteRepository:
                 return None
             after = _next_page(response)
             found += _descriptors(response.read(_LARGEST_LIST), "the list of referrers")
+            if len(found) > _MOST_NAMES:
+                raise RegistryError(f"more than {_MOST_NAMES} referrers are too many")
             if after is None:
                 break
             path = after
@@ -396,7 +398,7 @@ def _next_page(response: Response) -> str | None:
     for line in response.header_lines("Link"):
         match = _NEXT.search(line[:8192])
         if match is not None:
-            after = urljoin(response.url, match[1])
+            after = web_address(match[1], response.url)
             return after if urlsplit(after)[:2] == urlsplit(response.url)[:2] else None
     return None
 

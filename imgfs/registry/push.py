@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import NoReturn
-from urllib.parse import urlencode, urljoin, urlsplit
+from urllib.parse import urlencode, urlsplit
 
 from imgfs.blob import Blob
 from imgfs.digest import Digest
@@ -21,7 +21,7 @@ from imgfs.errors import NotFound
 from imgfs.registry.client import RemoteRepository
 from imgfs.registry.reference import Repository
 from imgfs.registry.sent_blob import SentBlob
-from imgfs.registry.transport import RegistryError, Response
+from imgfs.registry.transport import RegistryError, Response, web_address
 
 logger = logging.getLogger("imgfs")
 
@@ -237,10 +237,13 @@ class Pusher:
         given = response.headers.get("Location", known)
         if not given:
             self._fail(about, "it does not say where the upload goes on", response.status)
-        place, here = urlsplit(urljoin(response.url, given)), urlsplit(response.url)
+        try:
+            place, here = urlsplit(web_address(given, response.url)), urlsplit(response.url)
+        except RegistryError:
+            self._fail(about, "it wants the upload to go on where it is not safe", response.status)
         if place.netloc == here.netloc:  # behind a proxy, registries take themselves to be at http
             place = place._replace(scheme=here.scheme)
-        if place.scheme not in ("http", "https") or (here.scheme, place.scheme) == ("https", "http"):
+        if (here.scheme, place.scheme) == ("https", "http"):
             self._fail(about, "it wants the upload to go on where it is not safe", response.status)
         return place.geturl()
 

@@ -305,4 +305,7 @@ class _Whole:
             self._cache.keep_partial(partial, self._digest, KIND)
         with self._changed:
             self.is_kept = True
+            is_closed = self._partial is None
             self._changed.notify_all()
+        if is_closed:  # meanwhile
+            partial.close()

@@ -21,7 +21,7 @@ from imgfs.lru import LRU
 from imgfs.registry.challenge import parse_challenges
 from imgfs.registry.configuration import Endpoint
 from imgfs.registry.tokens import Authorizer, Scopes
-from imgfs.registry.transport import RegistryError, Response, Transport, Unreachable
+from imgfs.registry.transport import RegistryError, Response, Transport, Unreachable, web_address
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
@@ -105,7 +105,7 @@ class Session:
                     response.error_body()
                     self._redirects.pop(url)
                     continue
-                if response.status == 401 and not is_elsewhere and not renewed:
+                if response.status == 401 and not is_elsewhere and not renewed and self._is_here(url):
                     renewed = True
                     response.error_body()
                     self._authorizer.learn(parse_challenges(response.header_lines("WWW-Authenticate")))
@@ -151,9 +151,7 @@ class Session:
                     self._redirects.put(url, (here, time.monotonic() + _KEPT))
                 return response, is_elsewhere
             response.close(is_whole=response.length == 0)
-            after = urljoin(here, target)
-            if urlsplit(after).scheme not in ("http", "https"):
-                raise RegistryError("it redirects to what is no web address", response.status)
+            after = web_address(target, here)
             if here.startswith("https:") and not after.startswith("https:"):
                 raise RegistryError("it redirects from https to http", response.status)
             is_elsewhere = is_elsewhere or not self._is_here(after)

@@ -18,9 +18,10 @@ from imgfs.errors import InvalidImage
 from imgfs.go_json import parse_json
 from imgfs.registry.account import Credentials
 from imgfs.registry.challenge import Challenge
-from imgfs.registry.transport import RegistryError, Transport
+from imgfs.registry.transport import RegistryError, Transport, web_address
 
 _SHORTEST = 60  # seconds that a token lives at least, by its specification
+_LONGEST = 24 * 3600
 _RENEWED_AT = 0.9  # of its life
 _LARGEST = 1 << 20  # bytes of a response with a token
 
@@ -94,7 +95,7 @@ class Authorizer:
 
     def _token(self, challenge: Challenge, scopes: Scopes, credentials: Credentials | None) -> _Token:
         realm, service = challenge.get("realm"), challenge.get("service")
-        parts = urlsplit(realm)
+        parts = urlsplit(web_address(realm))
         if parts.scheme != "https" and not (parts.scheme == "http" and self._is_insecure):
             raise RegistryError(f"{self._host} sends for a token to a place that is not secure", 401)
         fields = [("service", service)] if service else []
@@ -114,7 +115,7 @@ class Authorizer:
         token = answer.token or answer.access_token
         if not token or not token.isascii() or not token.isprintable():
             raise RegistryError(f"{parts.netloc} gives no token for {self._host}")
-        lives = max(_SHORTEST, answer.expires_in)
+        lives = min(max(_SHORTEST, answer.expires_in), _LONGEST)
         return _Token(f"Bearer {token}", time.monotonic() + _RENEWED_AT * lives)
 
     def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> _Answer:

@@ -13,7 +13,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from threading import Lock
-from urllib.parse import unquote, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProxyError, SSLError
@@ -90,6 +90,8 @@ class Response:
     @property
     def length(self) -> int | None:
         """The size of the body in bytes as the response states it, None where it does not."""
+        if "Transfer-Encoding" in self.headers:  # which counts then. RFC 9112, section 6.3
+            return None
         text = self.headers.get("Content-Length", "")
         return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else None
 
@@ -172,7 +174,7 @@ class Transport:
         asked for, for the counts. The response may be `patience` seconds later than others.
         """
         parts = urlsplit(url)
-        host = parts.netloc
+        host = parts.netloc.rpartition("@")[2]  # what stands before may be a password
         data = MemoryBlob(body) if isinstance(body, bytes) else body
         shown = f"{method} {parts.scheme}://{host}{parts.path}"  # what stands behind may be a secret
         pool = self._pool(host, url, is_insecure=is_insecure)
@@ -231,6 +233,18 @@ class Transport:
                 proxy, maxsize=16, ssl_context=context, proxy_headers=_credentials_in(proxy)
             )
         return urllib3.PoolManager(maxsize=16, ssl_context=context)
+
+
+def web_address(text: str, base: str = "") -> str:
+    """A URL that a registry has given, which may be relative to `base`. Raises RegistryError if it is none."""
+    try:
+        url = urljoin(base, text)
+        scheme = urlsplit(url).scheme
+    except ValueError:
+        scheme = ""
+    if scheme not in ("http", "https"):
+        raise RegistryError("it leads to what is no web address")
+    return url
 
 
 def _credentials_in(proxy: str) -> dict[str, str]:

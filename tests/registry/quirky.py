@@ -55,6 +55,10 @@ class Faults:
     url_uses: int = -1
     """Requests for which a URL of the second port is good."""
     url_status: int = 403
+    url_challenge: bool = False
+    """Whether the second port asks for a password, to be sent to itself."""
+    endless_redirects: bool = False
+    """Whether redirects state that they have no body, and have one of 64 MiB."""
     lying_416: bool = False
     digest_header: str | None = None
     """What is said to be the digest; empty leaves it out."""
@@ -333,7 +337,9 @@ class _Handler(BaseHTTPRequestHandler):
         elif self.command == "HEAD":
             self._reply(403, b"")
         elif not uses:
-            self._reply(faults.url_status, b"<Error>expired</Error>")
+            realm = f'Bearer realm="http://{registry.servers[1].address}/token"'
+            challenge = {"WWW-Authenticate": realm} if faults.url_challenge else {}
+            self._reply(faults.url_status, b"<Error>expired</Error>", challenge)
         else:
             self._content(registry.blobs[path[1:]])
 
@@ -411,6 +417,9 @@ class _Handler(BaseHTTPRequestHandler):
         if of_blob and registry.hit("flipped"):
             middle = len(body) // 2
             body = body[:middle] + bytes([body[middle] ^ 1]) + body[middle + 1 :]
+        is_endless = faults.endless_redirects and status == 307
+        if is_endless:
+            stated |= {"Content-Length": "0", "Transfer-Encoding": "chunked"}
         self.send_response(status)
         for name, value in stated.items():
             self.send_header(name, value)
@@ -420,7 +429,11 @@ class _Handler(BaseHTTPRequestHandler):
         if of_blob and registry.hit("cut"):
             body, self.close_connection = body[: len(body) // 2], True
         with suppress(OSError):
-            if faults.trickle:
+            if is_endless:
+                for _ in range(1024):
+                    self.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
+                    self._seen.sent += 1 << 16
+            elif faults.trickle:
                 for position in range(len(body)):
                     self.wfile.write(body[position : position + 1])
                     self.wfile.flush()

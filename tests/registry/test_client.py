@@ -2,8 +2,10 @@
 
 import json
 import logging
+import os
 import random
 import shutil
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,15 +16,19 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgfs.cache.cache import Cache
+from imgfs.cache.partial_file import Partial
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, NotFound
 from imgfs.registry.account import Credentials
+from imgfs.registry.challenge import Challenge
 from imgfs.registry.client import MANIFEST_TYPES, RegistryClient, RemoteRepository
 from imgfs.registry.configuration import Configuration
 from imgfs.registry.credentials import CredentialStore
 from imgfs.registry.reference import Repository
 from imgfs.registry.registries_conf import RegistriesConf
-from imgfs.registry.transport import Limits, RegistryError
+from imgfs.registry.remote_blob import RemoteBlob
+from imgfs.registry.tokens import Authorizer
+from imgfs.registry.transport import Limits, RegistryError, Transport
 from tests.registry.quirky import INDEX, SECRET, Faults, Quirky, running_quirky
 from tests.registry.serving import certificates
 
@@ -181,7 +187,12 @@ def test_a_place_that_never_works_is_an_error(repository: RemoteRepository, quir
 
 
 @pytest.mark.parametrize(
-    ("target", "why"), [("loop", "redirects more than 5 times"), ("ftp://x/", "no web address")]
+    ("target", "why"),
+    [
+        ("loop", "redirects more than 5 times"),
+        ("ftp://x/", "no web address"),
+        ("http://[", "no web address"),
+    ],
 )
 def test_redirects_that_lead_nowhere_are_errors(
     repository: RemoteRepository, quirky: Quirky, target: str, why: str
@@ -222,7 +233,9 @@ def test_credentials_are_asked_for_once(repository: RemoteRepository, quirky: Qu
     assert sum("/blobs/" in path for path in paths) == 2
 
 
-@pytest.mark.parametrize(("name", "expires"), [("token", None), ("access_token", 0), ("access_token", 3600)])
+@pytest.mark.parametrize(
+    ("name", "expires"), [("token", None), ("access_token", 0), ("token", 10**18), ("token", 10**400)]
+)
 def test_tokens_are_read_as_they_are_written(
     repository: RemoteRepository, quirky: Quirky, name: str, expires: int | None
 ) -> None:
@@ -441,3 +454,63 @@ def test_reads_are_right_or_errors_whatever_goes_wrong(
             except ImgfsError:
                 continue
             assert data == LARGE[offset : offset + size]
+
+
+def test_a_redirect_that_lies_about_its_body_is_not_read_to_its_end(
+    repository: RemoteRepository, quirky: Quirky
+) -> None:
+    quirky.faults.redirect, quirky.faults.endless_redirects = "storage", True
+    read(repository)
+    assert all(seen.sent < 16 << 20 for seen in quirky.take())
+
+
+def test_another_origin_does_not_say_where_credentials_go(
+    repository: RemoteRepository, quirky: Quirky
+) -> None:
+    quirky.faults.auth, quirky.faults.url_status, quirky.faults.url_challenge = "basic", 401, True
+    with pytest.raises(RegistryError):
+        repository.request("PATCH", f"http://{quirky.servers[1].address}/upload", body=b"x")
+    read(repository)
+    assert [seen.path for seen in quirky.take() if seen.port == 1] == ["/upload"]
+
+
+def test_a_password_in_an_address_is_shown_nowhere(
+    client: RegistryClient, repository: RemoteRepository, quirky: Quirky, caplog: pytest.LogCaptureFixture
+) -> None:
+    quirky.faults.redirect = f"http://user:hidden@{quirky.servers[1].address}/x"
+    with caplog.at_level(logging.DEBUG), pytest.raises(RegistryError) as raised:
+        read(repository)
+    assert "hidden" not in f"{caplog.text} {raised.value} {client.stats.as_dict()}"
+
+
+def test_a_realm_that_is_no_address_is_an_error(client: RegistryClient, quirky: Quirky) -> None:
+    authorizer = Authorizer(Transport(client.configuration, client.stats, LIMITS), "x", is_insecure=True)
+    authorizer.learn([Challenge("bearer", {"realm": "http://["})])
+    with pytest.raises(RegistryError, match="no web address"):
+        authorizer.header((), lambda: None)
+
+
+class ClosingCache(Cache):
+    """A cache during whose last step in keeping a blob, that blob is closed."""
+
+    blob: RemoteBlob
+    partial: Partial
+
+    def keep_partial(self, partial: Partial, digest: Digest, kind: str) -> None:
+        super().keep_partial(partial, digest, kind)
+        if len(LARGE) == os.fstat(partial.fd).st_size:
+            self.partial = partial
+            self.blob.close()
+
+
+def test_a_blob_closed_as_it_is_kept_leaves_nothing_open(
+    client: RegistryClient, repository: RemoteRepository, quirky: Quirky, tmp_path: Path
+) -> None:
+    cache = client.cache = ClosingCache(str(tmp_path / "closing"), 1 << 30)
+    quirky.faults.whole = -1
+    cache.blob = repository.blob(Digest.of(LARGE), len(LARGE))
+    cache.blob.pread(10, 2_000_000)
+    for thread in threading.enumerate():
+        if thread.name == "imgfs fetching":
+            thread.join(5)
+    assert cache.partial.fd < 0

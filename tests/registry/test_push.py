@@ -117,7 +117,7 @@ def test_an_upload_stays_where_it_is_safe(pusher: Pusher) -> None:
 
     assert place("http://host:1/b?c=d") == "https://host:1/b?c=d"  # of a registry behind a proxy
     assert place("https://storage/b") == "https://storage/b"
-    for unsafe in ("http://storage/b", "file:///b"):
+    for unsafe in ("http://storage/b", "file:///b", "https://["):
         with pytest.raises(RegistryError, match="blob x: it wants the upload to go on where it is not safe"):
             place(unsafe)
 
