@@ -114,12 +114,12 @@ class Authorizer:
         answer = self._fetch("POST" if body is not None else "GET", url, headers, body)
         token = answer.token or answer.access_token
         if not token or not token.isascii() or not token.isprintable():
-            raise RegistryError(f"{parts.netloc} gives no token for {self._host}")
+            raise RegistryError(f"{_shown(realm)} gives no token for {self._host}")
         lives = min(max(_SHORTEST, answer.expires_in), _LONGEST)
         return _Token(f"Bearer {token}", time.monotonic() + _RENEWED_AT * lives)
 
     def _fetch(self, method: str, url: str, headers: dict[str, str], body: bytes | None) -> _Answer:
-        host = urlsplit(url).netloc
+        host = _shown(url)
         try:
             response = self._transport.send(method, url, headers, body, is_insecure=self._is_insecure)
             if response.status != 200:
@@ -146,3 +146,8 @@ class Authorizer:
 def _basic(credentials: Credentials) -> str:
     pair = f"{credentials.username}:{credentials.password}".encode()
     return f"Basic {base64.b64encode(pair).decode()}"
+
+
+def _shown(url: str) -> str:
+    """The host of a URL, without what may be a password before it."""
+    return urlsplit(url).netloc.rpartition("@")[2]

@@ -490,6 +490,14 @@ def test_a_realm_that_is_no_address_is_an_error(client: RegistryClient, quirky: 
         authorizer.header((), lambda: None)
 
 
+def test_a_password_in_a_realm_is_shown_nowhere(client: RegistryClient, quirky: Quirky) -> None:
+    authorizer = Authorizer(Transport(client.configuration, client.stats, LIMITS), "x", is_insecure=True)
+    authorizer.learn([Challenge("bearer", {"realm": f"http://user:hidden@{quirky.address}/nothing"})])
+    with pytest.raises(RegistryError, match="which gives tokens for x") as raised:
+        authorizer.header((), lambda: None)
+    assert "hidden" not in str(raised.value)
+
+
 class ClosingCache(Cache):
     """A cache during whose last step in keeping a blob, that blob is closed."""
 
