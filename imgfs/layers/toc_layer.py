@@ -27,7 +27,7 @@ from imgfs.layers.toc_check import compare_contents, compare_trees
 from imgfs.layers.toc_entries import Toc, is_hidden, parse_toc
 from imgfs.layers.toc_pin import Form, TocPin, read_split, read_toc
 from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
-from imgfs.tar.split import Recipe, parse_recipe
+from imgfs.tar.split import FileExtent, Recipe, parse_recipe
 from imgfs.tree import Tree, build_tree
 
 logger = logging.getLogger("imgfs")
@@ -240,24 +240,13 @@ class _SplitTar(Blob):
         return self._recipe.size
 
     def pread(self, size: int, offset: int) -> bytes:
-        recipe = self._recipe
-        end = min(offset + size, recipe.size)
-        if end <= offset:
-            return b""
-        literals = recipe.literals(offset, end)
-        pieces, position, taken = list[bytes](), offset, 0
-        for extent in recipe.files(offset, end):
-            gap = max(0, extent.start - position)
-            pieces.append(literals[taken : taken + gap])
-            taken, position = taken + gap, position + gap
-            last = min(end - extent.start, extent.size)
-            member = self._contents[extent.number][3]
-            pieces.append(_file_bytes(self._content, member, position - extent.start, last))
-            position = extent.start + last
-        return b"".join([*pieces, literals[taken:]])
+        return self._recipe.read(size, offset, self._read_file)
 
     def close(self) -> None:
         self._content.close()
+
+    def _read_file(self, extent: FileExtent, start: int, end: int) -> bytes:
+        return _file_bytes(self._content, self._contents[extent.number][3], start, end)
 
 
 def _file_bytes(content: Blob, member: Member, start: int, end: int) -> bytes:

@@ -50,6 +50,10 @@ class FileExtent(NamedTuple):
     name: bytes
 
 
+ReadFile = Callable[[FileExtent, int, int], bytes]
+"""Returns the bytes of a file from one offset in it to another."""
+
+
 class Recipe:
     """The places of files in a tar of `size` bytes; all else is literal. Immutable once parsed.
 
@@ -73,6 +77,28 @@ class Recipe:
     def footprint(self) -> int:
         """About how many bytes of memory it takes."""
         return 32 * len(self._starts) + self._literals.footprint + self._names.footprint
+
+    def read(self, size: int, offset: int, read_file: ReadFile) -> bytes:
+        """Up to `size` bytes of the tar at an offset, those of files as `read_file` returns them."""
+        end = min(offset + size, self.size)
+        if end <= offset:
+            return b""
+        literals = self.literals(offset, end)
+        pieces: list[bytes | bytearray] = []
+        position, taken = offset, 0
+        for extent in self.files(offset, end):
+            start = extent.start
+            if position < start:
+                pieces.append(literals[taken : taken + start - position])
+                taken += start - position
+                position = start
+            last = min(end - start, extent.size)
+            pieces.append(read_file(extent, position - start, last))
+            position = start + last
+        if not pieces:
+            return literals
+        pieces.append(literals[taken:])
+        return b"".join(pieces)
 
     def literals(self, start: int, end: int) -> bytes:
         """All literal bytes between two offsets of the tar, end to end, files left out."""

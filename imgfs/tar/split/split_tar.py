@@ -4,7 +4,7 @@ import errno
 import logging
 import os
 from collections.abc import Callable, Iterator
-from functools import cached_property
+from functools import cached_property, partial
 from itertools import chain, pairwise
 from threading import Lock
 from typing import Protocol
@@ -173,26 +173,8 @@ class SplitTar(TarBlob):
             return None
 
     def _read(self, split: Split, size: int, offset: int, *, may_block: bool) -> bytes:
-        recipe, files, read_file = split.recipe, self._files, split.files.read
-        end = min(offset + size, recipe.size)
-        if end <= offset:
-            return b""
-        literals = recipe.literals(offset, end)
-        pieces: list[bytes | bytearray] = []
-        position, taken = offset, 0
-        for extent in recipe.files(offset, end):
-            start = extent.start
-            if position < start:
-                pieces.append(literals[taken : taken + start - position])
-                taken += start - position
-                position = start
-            last = min(end - start, extent.size)
-            pieces.append(read_file(files, extent, position - start, last, may_block=may_block))
-            position = start + last
-        if not pieces:
-            return literals
-        pieces.append(literals[taken:])
-        return b"".join(pieces)
+        read_file = partial(split.files.read, self._files, may_block=may_block)
+        return split.recipe.read(size, offset, read_file)
 
     def hold(self, offset: int, size: int, *, may_block: bool = True) -> Blob | None:
         """Hold open the file of a member, whose data these bytes are."""
