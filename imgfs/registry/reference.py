@@ -14,11 +14,11 @@ PREFIX = "docker://"
 
 _HUB = "docker.io"
 _HUB_NAMES = (_HUB, "index.docker.io", "registry-1.docker.io")
-_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_PATH = re.compile(rf"{_PART}(?:/{_PART})*")
+PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
+_PATH = re.compile(rf"{PART}(?:/{PART})*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._-]{0,127}")
-_LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"
-_HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])(?::[0-9]{{1,5}})?")
+LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"  # never matches in two ways, or a long name would take for ever
+_HOST = re.compile(rf"(?:{LABEL}(?:\.{LABEL})*|\[[0-9A-Fa-f:.]+(?:%[A-Za-z0-9]+)?\])(?::[0-9]{{1,5}})?")
 _LONGEST_PATH = 255
 
 

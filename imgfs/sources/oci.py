@@ -7,13 +7,14 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from imgfs.blob import Blob, Links, Root
 from imgfs.digest import Digest
+from imgfs.registry.reference import is_tag
 from imgfs.sources.archive import ArchiveFiles
 from imgfs.sources.checks import named_blobs
 from imgfs.sources.content_store import ContentStore, Top
 from imgfs.sources.finder import Check, Finder, Found, Report, ignore
 from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.manifests import Descriptor, ManifestWalk, read_index, this_platform_first
-from imgfs.sources.reference import is_tag, narrowed, repository_of, spellings, split_tag, with_tag
+from imgfs.sources.reference import narrowed, repository_of, spellings, split_tag, with_tag
 
 _NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 

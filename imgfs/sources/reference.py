@@ -10,14 +10,12 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from imgfs.errors import InvalidImage, StoreError
+from imgfs.registry.reference import LABEL, PART, is_tag
 
 T = TypeVar("T")
 
-_PART = r"[a-z0-9]+(?:(?:[._]|__|-+)[a-z0-9]+)*"
-_LABEL = r"[A-Za-z0-9]+(?:-+[A-Za-z0-9]+)*"  # never matches in two ways, or a long name would take for ever
-_DOMAIN = rf"{_LABEL}(?:\.{_LABEL})*(?::[0-9]+)?"
-_NAME = re.compile(rf"(?:{_DOMAIN}/)?{_PART}(?:/{_PART})*")
-_TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+_DOMAIN = rf"{LABEL}(?:\.{LABEL})*(?::[0-9]+)?"
+_NAME = re.compile(rf"(?:{_DOMAIN}/)?{PART}(?:/{PART})*")
 
 _SUFFIXES = re.compile(r"(?:\.(?:oci|tar|tgz|tzst|txz|tbz2?|gz|zst|xz|bz2))+$")
 
@@ -52,7 +50,7 @@ def full_name(text: str) -> str:
     name, colon, tag = last.partition(":")
     repository = head + slash + name
     tag = tag if colon else "latest"
-    if len(repository) > 255 or not _NAME.fullmatch(repository) or not _TAG.fullmatch(tag):
+    if len(repository) > 255 or not _NAME.fullmatch(repository) or not is_tag(tag):
         raise InvalidImage(f"{text!r} is not a valid name for an image (REPOSITORY[:TAG], in lower case)")
     return f"{repository}:{tag}"
 
@@ -113,11 +111,6 @@ def narrowed(
         for name in dict.fromkeys((*names(item[1]), f"@{item[0]}")):
             named.setdefault(name, []).append(item)
     return next((named[name] for name in (digest, *spellings(wanted)) if name in named), items)
-
-
-def is_tag(name: str) -> bool:
-    """Whether a name is one without a repository, such as `1.0` or `latest`."""
-    return _TAG.fullmatch(name) is not None
 
 
 def repository_of(path: str, *, is_archive: bool) -> str:

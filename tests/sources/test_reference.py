@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from imgfs.errors import InvalidImage, StoreError
-from imgfs.sources.reference import familiar_name, full_name, is_tag, narrowed, repository_of, split_tag
+from imgfs.registry.reference import is_tag
+from imgfs.sources.reference import familiar_name, full_name, narrowed, repository_of, split_tag
 
 DIGEST = "sha256:" + "ab" * 32
 NAMES: tuple[list[str], ...] = (
