@@ -1,4 +1,4 @@
-"""What a registry is told of who asks.
+"""The credentials that a registry is sent.
 
 Tried by the tests of credentials.
 """

@@ -1,4 +1,4 @@
-"""What a registry asks for before it lets somebody in: the challenges in `WWW-Authenticate`.
+"""What a registry asks for before it allows a request: the challenges in `WWW-Authenticate`.
 
 Format: RFC 9110, section 11.3; the distribution project's token authentication specification for the parameters.
 """

@@ -18,7 +18,7 @@ from imgfs.blob import Blob, MemoryBlob
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, InvalidDigest, InvalidImage, NotFound
 from imgfs.go_json import parse_json
-from imgfs.registry.client import Manifest, RemoteRepository, referrers_tag
+from imgfs.registry.client import MANIFEST_TYPES, Manifest, RemoteRepository, referrers_tag
 
 TYPE = "application/vnd.imgfs.index.v1"
 KINDS: Mapping[str, str] = {
@@ -31,7 +31,6 @@ KINDS: Mapping[str, str] = {
 PIN = "org.imgfs.index.digest"
 """The annotation of an image's manifest with the digest of its index."""
 
-_MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 _LAYER, _SUBJECT, _VERSION = "org.imgfs.layer.digest", "org.imgfs.index.subject", "org.imgfs.index.version"
 _CREATED = "org.opencontainers.image.created"
 _CONFIG = b"{}"
@@ -113,7 +112,7 @@ def index_manifest(subject: Manifest, parts: Sequence[Part], builder: str, *, re
     named = {"mediaType": subject.media_type, "digest": subject.digest, "size": len(subject.data)}
     document: dict[str, object] = {
         "schemaVersion": 2,
-        "mediaType": _MANIFEST,
+        "mediaType": MANIFEST_TYPES[1],
         "artifactType": TYPE,
         "config": {"mediaType": TYPE, "digest": Digest.of(_CONFIG), "size": len(_CONFIG)},
         "layers": [_describe(part) for part in parts],
@@ -140,7 +139,7 @@ def own_tag(subject: Digest) -> str:
 
 
 def find_index(repository: RemoteRepository, subject: Digest) -> IndexArtifact | None:
-    """The index of an image that is found beside it: whoever may push to the repository may have made it.
+    """The index of an image that is found beside it, made by any that may push to the repository.
 
     None if there is none that is of that image and of this version. Raises what asking the registry raises.
     """

@@ -14,7 +14,7 @@ from contextlib import ExitStack
 from threading import Condition, Lock, Thread
 from typing import Protocol
 
-from imgfs.blob import Blob
+from imgfs.blob import Blob, blob_chunks
 from imgfs.cache.cache import Cache
 from imgfs.cache.partial_file import Partial
 from imgfs.digest import Digest
@@ -228,11 +228,9 @@ class _Whole:
         if file is None or self._cache is None:
             return False
         found = hashlib.new(self._digest.algorithm)
-        position = 0
-        while chunk := file.pread(WHOLE, position):
+        for chunk in blob_chunks(file):
             found.update(chunk)
-            position += len(chunk)
-        if position != self._size or found.hexdigest() != self._digest.hex:
+        if file.size != self._size or found.hexdigest() != self._digest.hex:
             file.close()
             self._cache.discard(self._digest, KIND)
             return False

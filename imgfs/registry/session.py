@@ -131,7 +131,6 @@ class Session:
             here, is_elsewhere = kept[0], True
         for _ in range(_MOST_REDIRECTS + 1):
             headers = dict(request.headers)
-            body = request.body
             if is_elsewhere:
                 headers = {name: headers[name] for name in ("Range",) if name in headers}
             elif header is not None:
@@ -140,7 +139,7 @@ class Session:
                 request.method,
                 here,
                 headers,
-                body,
+                request.body,
                 is_insecure=self._is_insecure,
                 blob=request.blob,
                 patience=request.patience,

@@ -266,8 +266,6 @@ def _why(error: Exception) -> str:
         seen, urllib3.exceptions.ReadTimeoutError | urllib3.exceptions.ConnectTimeoutError | TimeoutError
     ):
         return "it does not answer in time"
-    if isinstance(seen, SSLError) and seen.args and isinstance(seen.args[0], ssl.SSLError):
-        seen = seen.args[0]
     if isinstance(seen, ssl.SSLCertVerificationError):
         return f"its certificate is not trusted: {seen.verify_message}"
     if isinstance(seen, ssl.SSLError):
