@@ -6,6 +6,7 @@ A file is opened at once, so its bytes stay readable after it is unlinked or rep
 import errno
 import os
 import stat
+from threading import local
 
 from imgfs.blob.blob import Blob
 from imgfs.blob.stamp import FileStamp
@@ -13,6 +14,8 @@ from imgfs.errors import StoreError
 
 # O_NONBLOCK: opening a FIFO planted in a store must not block, nor a terminal become this process's controlling one
 READ_FLAGS = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
+_LARGEST_BUFFER = 2 << 20  # bytes
+
 ANYONE = -1
 """In place of a user ID: all users."""
 
@@ -85,7 +88,7 @@ class FileBlob(Descriptor, Blob):
         size = min(size, self._size - offset)
         if size <= 0:
             return b""
-        buffer = bytearray(size)
+        buffer = _BUFFERS.of(size)
         try:
             got = os.preadv(self._fd, [buffer], offset, os.RWF_NOWAIT)
         except OSError as error:
@@ -93,6 +96,23 @@ class FileBlob(Descriptor, Blob):
                 return None
             raise
         return bytes(buffer) if got == size else None
+
+
+class _Buffers(local):
+    """A buffer for each thread, as filling a new one with zeros first takes as long as reading into it."""
+
+    _buffer = memoryview(b"")
+
+    def of(self, size: int) -> memoryview:
+        """The first `size` bytes of this thread's buffer."""
+        if size > _LARGEST_BUFFER:
+            return memoryview(bytearray(size))
+        if not self._buffer:
+            self._buffer = memoryview(bytearray(_LARGEST_BUFFER))
+        return self._buffer[:size]
+
+
+_BUFFERS = _Buffers()
 
 
 def writer_of(status: os.stat_result) -> int:

@@ -1,7 +1,7 @@
 """What a mount sets beyond its own objects: in this process while it serves, and in the kernel once it is mounted.
 
 In the process, until the mount ends: pyfuse3 takes requests as `eager` does, and the garbage collector leaves alone
-what was loaded before (going through it again and again costs 4 %).
+what was loaded before (going through it again and again costs 4 %). For good: memory that was freed is used again.
 
 In the kernel, where the user may: read-ahead, as with the default of 128 KiB sequential reads are up to four times
 slower; and the number of requests in the background, which is what read-ahead makes. By default the kernel sends
@@ -24,18 +24,32 @@ _USERS_BACKGROUND = "/sys/module/fuse/parameters/max_user_bgreq"
 _CONTROL = "/sys/fs/fuse/connections"
 _FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same numbers on every architecture
 _CMD_CREATE, _CLOEXEC = 6, 1  # linux/mount.h
+_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
 
 @contextmanager
 def tuned_process() -> Iterator[None]:
-    """Set what serving a mount needs of this process; undone at the end."""
+    """Set what serving a mount needs of this process; undone at the end, but for the use of memory."""
     gc.freeze()
+    _reuse_freed_memory()
     release_freed_memory()  # opening thousands of images takes more than keeping them
     try:
         with eager_requests():
             yield
     finally:
         gc.unfreeze()
+
+
+def _reuse_freed_memory() -> None:
+    """Let buffers of a read's size come from memory that was freed before, for as long as the process lives.
+
+    By default glibc maps each afresh, and the kernel clears it page by page: measured with `cat` of a tar that is in
+    memory, from 0.95 s to 0.55 s of processor time a gigabyte.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        library = ctypes.CDLL(None)
+        library.mallopt(_MMAP_THRESHOLD, 4 << 20)
+        library.mallopt(_TRIM_THRESHOLD, 16 << 20)
 
 
 def release_freed_memory() -> None:

@@ -36,6 +36,14 @@ def test_what_the_kernel_holds_is_had_in_place(path: Path) -> None:
         assert blob.try_pread(1000, len(DATA)) == b""
 
 
+def test_what_was_read_in_place_is_not_changed_by_later_reads(path: Path) -> None:
+    """The buffer that the kernel fills is used again, in each thread its own."""
+    with FileBlob(path) as blob, ThreadPoolExecutor(4) as threads:
+        places = [(size, offset) for size in (10, 70_000) for offset in range(0, 200_000, 999)]
+        read = list(threads.map(lambda place: blob.try_pread(*place), places))
+        assert read == [DATA[offset : offset + size] for size, offset in places]
+
+
 def test_it_stays_readable_after_the_file_was_removed_or_replaced(path: Path, tmp_path: Path) -> None:
     with FileBlob(path) as blob:
         path.unlink()
