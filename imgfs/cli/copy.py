@@ -7,8 +7,8 @@ from contextlib import closing, contextmanager
 
 import click
 
+from imgfs.cli.bars import command_bars
 from imgfs.cli.entry_bars import EntryBars
-from imgfs.cli.messages import progress_bar, progress_bars
 from imgfs.cli.naming import named
 from imgfs.cli.opening import registries, writing
 from imgfs.cli.output import output_directory, output_file, output_folder
@@ -71,7 +71,9 @@ def copy(image: str, destination: str, with_all: bool, digestfile: str | None, q
         else:
             pieces = copied_pieces(chosen, with_all=with_all)
             show = _nothing if quiet else _ShowLines(is_short=sys.stdout.isatty())
-            with progress_bars(with_text=True) as bars, _opened(place, chosen) as opened:
+            bars = command_bars()
+            bars.with_text = True
+            with _opened(place, chosen) as opened:
                 top = copy_pieces(pieces, opened, bars, show)
             if digestfile is not None:
                 with output_file(digestfile) as file:
@@ -124,14 +126,14 @@ def _load(chosen: ChosenImage, place: Place, *, with_all: bool, quiet: bool) -> 
     with writing(place.path or None) as writer:
         for image_id in copied_images(chosen, with_all=with_all):
             source = chosen.snapshot.source_of(image_id)
-            load_image(source, image_id, writer, progress_bar, names)
+            load_image(source, image_id, writer, command_bars(), names)
             names = []
             if not quiet:
                 click.echo(f"Copying config {image_id}")
 
 
 class _ShowLines:
-    """Prints lines as skopeo does, for people with short digests; to what `progress_bars` puts in the way."""
+    """Prints lines as skopeo does, for people with short digests; to what bars put in the way."""
 
     def __init__(self, *, is_short: bool) -> None:
         self._is_short = is_short

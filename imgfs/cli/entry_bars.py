@@ -6,7 +6,7 @@ Tried by the tests of `imgfs save`.
 import os
 from collections.abc import Callable, Collection, Generator, Iterable
 
-from imgfs.cli.messages import progress_bar
+from imgfs.cli.bars import command_bars
 from imgfs.digest import DiffID
 from imgfs.saving import Entry
 
@@ -32,7 +32,7 @@ class EntryBars:
                 continue
             number += 1
             label = f"layer {number} of {len(self._layers)}  {diff_id.short}"
-            with progress_bar(label, entry.size) as self._advance:
+            with command_bars()(label, entry.size) as self._advance:
                 yield entry
 
 

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import click
 
 from imgfs.blob import blob_chunks
-from imgfs.cli.messages import progress_bar, tell
+from imgfs.cli.bars import command_bars
+from imgfs.cli.messages import tell
 from imgfs.cli.naming import named_root
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file, output_folder, output_option
@@ -88,7 +89,7 @@ def _write(named: ChosenRoot, output: str, form: str) -> None:
         file = stack.enter_context(output_file(output))
         if form in ("rootfs", "verbatim"):
             tell("this tar has all layers, with files that later ones delete or replace")
-        with progress_bar(named.term, blob.known_size) as advance:
+        with command_bars()(named.term, blob.known_size) as advance:
             for chunk in blob_chunks(blob):
                 file.write(chunk)
                 advance(len(chunk))

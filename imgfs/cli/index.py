@@ -5,8 +5,9 @@ from contextlib import contextmanager
 
 import click
 
+from imgfs.cli.bars import command_bars
 from imgfs.cli.json_output import json_lines_option, print_json_line
-from imgfs.cli.messages import progress_bar, tell, utf8
+from imgfs.cli.messages import tell, utf8
 from imgfs.cli.opening import cache_size_option, opened, registries
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
@@ -52,7 +53,7 @@ def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_
             size = problem = None
             try:
                 with taken(owner, chain_id) as layer:
-                    with progress_bar(label, stored_size(layer)) as advance:
+                    with command_bars()(label, stored_size(layer)) as advance:
                         made = index_layer(layer, advance, to_share=to_share)
                     size = layer.look_for_size()
                     if made is not None:
@@ -102,7 +103,7 @@ def _push(
     chains = chain_ids(snapshot.images[image_id].diff_ids)
     image = PushedImage(source.manifest(image_id) or b"", [indexes[chain_id] for chain_id in chains])
     where = reached.client.repository(reached.index_repository or own)
-    with progress_bar("index", None) as advance:
+    with command_bars()("index", None) as advance:
         digest = push_image_index(image, where, advance)
     tell(f"index {digest} pushed to docker://{where.name}")
     if pin is not None:

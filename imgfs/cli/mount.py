@@ -17,6 +17,7 @@ from imgfs.cli.reaching import give
 from imgfs.cli.remedies import check_fuse, mount_as_root, remedy
 from imgfs.errors import InvalidOption, MountError
 from imgfs.layers.background import BackgroundVerifier
+from imgfs.layers.progress import no_progress
 from imgfs.registry.reference import is_registry_reference
 from imgfs.sources import SCHEMES
 from imgfs.sources.image_reference import parse_source
@@ -118,6 +119,7 @@ def mount(
             """The command by which root mounts what this user may not read."""
             return f" (as root: {mount_as_root(sources, mountpoint, text)})" if remedy(error) else ""
 
+        registries().fetching = no_progress  # a mount does not draw when files are read
         with closing(verifier), opened(sources, verifier=verifier, remedy=by_root) as union:
             for source in union.sources:
                 for folder in source.folders:

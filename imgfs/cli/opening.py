@@ -7,7 +7,7 @@ from contextlib import ExitStack, closing, contextmanager
 import click
 
 from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
-from imgfs.cli.messages import progress_bar
+from imgfs.cli.bars import command_bars
 from imgfs.cli.reaching import registries_given
 from imgfs.cli.remedies import explained, remedy
 from imgfs.layers import Indexer
@@ -70,14 +70,14 @@ def registries() -> Registries:
     """How this command reaches registries; the same object at each call."""
     context = click.get_current_context()
     if _REGISTRIES not in context.meta:
-        context.meta[_REGISTRIES] = registries_given(context, cache())
+        context.meta[_REGISTRIES] = registries_given(context, cache(), command_bars())
     found: Registries = context.meta[_REGISTRIES]
     return found
 
 
 def opening(verifier: BackgroundVerifier | None = None, remedy: Remedy = remedy) -> Opening:
     """How this command opens sources."""
-    return Opening(cache(), verifier, progress_bar, remedy, registries())
+    return Opening(cache(), verifier, command_bars(), remedy, registries())
 
 
 @contextmanager

@@ -8,7 +8,8 @@ from itertools import chain
 
 import click
 
-from imgfs.cli.messages import progress_bar, tell, utf8
+from imgfs.cli.bars import command_bars
+from imgfs.cli.messages import tell, utf8
 from imgfs.cli.opening import indexing, opened, store_option, writing
 from imgfs.digest import ImageID
 from imgfs.errors import ImageNotFound, InUse, InvalidImage, NotFound, StoreError, describe, printable
@@ -48,7 +49,7 @@ def load(source: str, input_: str | None, quiet: bool, store: str | None) -> Non
         with _opened(reference, writer) as union:
             is_whole = not union.problems
             loaded, only = _to_load(union)
-            for done in load_images(loaded, writer, progress_bar, only):
+            for done in load_images(loaded, writer, command_bars(), only):
                 if done.error is not None:
                     called = _called(union.snapshot, done.image_id)
                     tell(f"image {called} is not loaded: {describe(done.error)}")
@@ -93,7 +94,7 @@ def import_(
             base = writer.image(_resolve(writer, parent))
         layers = []
         for name in inputs:
-            with _input(name) as (chunks, total), progress_bar(name, total) as advance:
+            with _input(name) as (chunks, total), command_bars()(name, total) as advance:
                 layer = writer.stage(refuse_images(chunks, name), name, advance)
             layers.append((layer, message or f"Imported from {utf8(name)}"))
         click.echo(import_image(writer, layers, base, changes, tags))
@@ -167,7 +168,7 @@ def _opened(reference: str, writer: Writer) -> Iterator[Union]:
             yield union
         return
     with indexing() as indexer:
-        with closing(open_archive(received_archive(writer.folder, progress_bar), indexer)) as source:
+        with closing(open_archive(received_archive(writer.folder, command_bars()), indexer)) as source:
             yield Union([source])
 
 

@@ -13,6 +13,7 @@ import click
 
 from imgfs.cache import Cache
 from imgfs.errors import InvalidImage, StoreError
+from imgfs.layers.progress import Progress
 from imgfs.layers.toc_layer import TocUse
 from imgfs.registry.reference import PREFIX, Repository, parse_registry_reference
 from imgfs.sources.index_use import IndexUse
@@ -111,8 +112,8 @@ def give(context: click.Context, options: Mapping[str, object]) -> None:
     context.meta.setdefault(_GIVEN, {}).update(options)
 
 
-def registries_given(context: click.Context, cache: Cache) -> Registries:
-    """How the command that runs reaches registries; a copy, that of its source."""
+def registries_given(context: click.Context, cache: Cache, fetching: Progress) -> Registries:
+    """How the command that runs reaches registries; a copy, that of its source. `fetching` as of `Registries`."""
     given = _given(context, "")
     platform, is_offline = given.pop("platform", None), given.pop("offline", False)
     toc = TocUse(given.pop("toc", TocUse.ANY))
@@ -125,6 +126,7 @@ def registries_given(context: click.Context, cache: Cache) -> Registries:
         toc=toc,
         index_use=index_use,
         index_repository=index_repository,
+        fetching=fetching,
     )
 
 

@@ -6,10 +6,11 @@ from itertools import chain
 
 import click
 
+from imgfs.cli.bars import command_bars
 from imgfs.cli.color import bad, color_option, good
 from imgfs.cli.index import layers_of, meant, owner_names, taken
 from imgfs.cli.json_output import json_lines_option, print_json_line
-from imgfs.cli.messages import progress_bar, utf8
+from imgfs.cli.messages import utf8
 from imgfs.cli.opening import opened
 from imgfs.cli.table import fitting, short_digests
 from imgfs.errors import ImgfsError, describe, printable
@@ -76,7 +77,7 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
 
 
 def _verify_layer(copy: Layer, label: str) -> None:
-    with progress_bar(label, _size(copy)) as advance:
+    with command_bars()(label, _size(copy)) as advance:
         verify_layer(copy, advance)
 
 

@@ -6,6 +6,7 @@ layer's index, the pass that makes that, and the decoded copy. Knows nothing of 
 
 import logging
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from enum import Enum, auto
 from threading import RLock
 from typing import NamedTuple, Protocol, Self
@@ -14,6 +15,7 @@ from imgfs.blob import Blob, WatchedBlob
 from imgfs.blob.checked import BLOCK_SIZE, CheckedBlob
 from imgfs.blob.stamp import FileStamp
 from imgfs.blob.streamed import StreamedBlob
+from imgfs.budget import MIB
 from imgfs.codec import Compression, SpanBlob, SpanCache, SpanStats
 from imgfs.codec.spans import UNCOUNTED, PlainDecoder, PointDecoder
 from imgfs.errors import Corrupt, ImgfsError, describe
@@ -24,6 +26,7 @@ from imgfs.layers.index_file import IndexData, IndexHeader, LayerIndex, LayerKey
 from imgfs.layers.index_pass import IndexPass, Take, naming_shortage
 from imgfs.layers.index_store import UNREADABLE, IndexStore
 from imgfs.layers.passing_tar import ANY_LENGTH, InnerTars
+from imgfs.layers.progress import Progress, no_progress
 from imgfs.layers.trust import Level
 from imgfs.layers.turn import Turn
 from imgfs.tar import Member
@@ -71,7 +74,8 @@ class LayerContent:
     """The content at `place`, whose stored bytes are `stored`. A context manager that releases it.
 
     Public attributes may be read without the lock, which never blocks. `is_broken` is set once the stored bytes could
-    not be read, as when their device is gone; then readers that come later open the layer again.
+    not be read, as when their device is gone; then readers that come later open the layer again. A pass over remote
+    bytes that no caller shows is shown by `fetching`.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class LayerContent:
         spans: SpanCache | None = None,
         stats: SpanStats = UNCOUNTED,
         with_spans: bool = False,
+        fetching: Progress = no_progress,
     ) -> None:
         self.place = place
         self.key = key = place.key
@@ -103,6 +108,7 @@ class LayerContent:
         self._span_cache = spans or SpanCache(None)
         self._stats = stats
         self._with_spans = with_spans or self.is_remote
+        self._fetching = fetching
         self._spans: SpanBlob | None = None  # reads `stored` if it is remote, and closes it
         self._store = store
         self._turn = turn
@@ -305,6 +311,10 @@ class LayerContent:
             return None if copy is None else self._begin(copy, advance)
 
     def _begin(self, copy: DecodedCopy | None, advance: Callable[[int], None] | None = None) -> IndexBuild:
+        shown = ExitStack()
+        if advance is None and self.is_remote and self.key.stored_size >= MIB:
+            label = f"layer {(self.key.diff_id or self.key.digest).short}"
+            advance = shown.enter_context(self._fetching(label, self.key.stored_size))
         stored = self.stored if advance is None else WatchedBlob(self.stored, advance)
 
         def finish(data: IndexData, whole: DecodedCopy | None) -> None:
@@ -317,6 +327,7 @@ class LayerContent:
                 self._store.note_uncopied(self.key)
 
         def end(error: Exception | None) -> None:
+            shown.close()
             with self._lock:
                 self.build = None
                 if isinstance(error, Corrupt):

@@ -29,7 +29,8 @@ class Indexer:
 
     Two sources that share an indexer wait for each other when one hangs; sources that share a `turn` wait only for
     a limited time. What has to be waited for while a source is opened is shown by `progress`. `stats` counts spans of
-    remote layers; `with_spans` the indexes of local ones have digests of spans and of regular files, too.
+    remote layers, and `fetching` shows passes over them; `with_spans` the indexes of local ones have digests of spans
+    and of regular files, too.
     """
 
     def __init__(
@@ -40,11 +41,13 @@ class Indexer:
         progress: Progress = no_progress,
         *,
         stats: SpanStats = UNCOUNTED,
+        fetching: Progress = no_progress,
         with_spans: bool = False,
     ) -> None:
         self.indexes = IndexStore(cache)
         self.spans = SpanCache(cache)
         self.stats = stats
+        self.fetching = fetching
         self._with_spans = with_spans
         self.verifier = verifier
         self.progress = progress
@@ -78,6 +81,7 @@ class Indexer:
                     spans=self.spans,
                     stats=self.stats,
                     with_spans=self._with_spans,
+                    fetching=self.fetching,
                 )
                 self._contents[place] = content
                 self._users[content] = 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Self
 
 from imgfs.cache import Cache
 from imgfs.layers import TocUse
+from imgfs.layers.progress import Progress, no_progress
 from imgfs.registry.reference import Repository
 from imgfs.registry.stats import Stats
 from imgfs.sources.index_use import IndexUse
@@ -36,6 +37,7 @@ class Registries:
     for this machine if there is one. Nothing but `cache` is looked into if `is_offline`. Whether a tag has moved is
     asked every `interval` seconds, INTERVAL if it is None. `toc` says which layers are read by their tables of
     contents. Indexes are used as `index_use` says, of `index_repository` if that is given, and else of the images' own.
+    Fetching all of a layer is shown by `fetching`.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Registries:
         toc: TocUse = TocUse.ANY,
         index_use: IndexUse | None = None,
         index_repository: Repository | None = None,
+        fetching: Progress = no_progress,
     ) -> None:
         self.index_use = index_use or IndexUse()
         self.index_repository = index_repository
@@ -59,6 +62,7 @@ class Registries:
         self.is_for_one_image = False
         self.interval = INTERVAL if interval is None else interval
         self.stats = Stats()
+        self.fetching = fetching
         self._load = load
         self._lock = Lock()
         self._clients: list[RegistryClient] = []

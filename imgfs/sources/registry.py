@@ -31,7 +31,7 @@ _AHEAD = 16  # tags whose documents are fetched ahead
 def open_registry(reference: str, indexer: Indexer, registries: Registries) -> Source:
     """The source that a reference names, `docker://…`. Raises RegistryError, NotFound, StoreError or Corrupt."""
     finder = RegistryFinder(parse_registry_reference(reference), registries)
-    indexer.stats = registries.stats
+    indexer.stats, indexer.fetching = registries.stats, registries.fetching
     indexer.indexes.external = finder.find_index
     try:
         return Source(finder, indexer)

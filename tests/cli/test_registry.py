@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.cli.terminal import in_terminal
 from tests.conftest import Imgfs, Mount, eventually
-from tests.images import TestImage, layer_tar
+from tests.images import TestImage, digest, layer_tar
 from tests.layouts import MANIFEST, Layout
 from tests.registry.filling import insecure, put_images, put_layout
 from tests.registry.quirky import running_quirky
@@ -72,6 +73,16 @@ def test_one_spelling_names_an_image_for_every_command(registry: str, imgfs: Img
     imgfs("save", "-o", tmp_path / "saved.tar", image)
     assert imgfs("ls", "-q", "--no-trunc", tmp_path / "saved.tar").stdout.decode() == f"{OLD.id}\n"
     assert b" 0 bad\n" in imgfs("verify", image).stdout
+
+
+def test_fetching_a_layer_is_shown_on_a_terminal(registry: str, imgfs: Imgfs) -> None:
+    command = ("find", f"{registry}/app/web:1", "pass*")
+    shown = in_terminal(*command)
+    assert f"layer {digest(OLD.layers[0])[7:19]} " in shown
+    assert "1.1M/1.1M" in shown
+    assert shown.endswith("/etc/passwd\n")
+    imgfs("cache", "clear")
+    assert imgfs(*command).stderr == b""
 
 
 def test_options_are_spelled_as_of_skopeo(
