@@ -12,6 +12,7 @@ import msgspec
 from imgfs.errors import InvalidImage
 from imgfs.go_json import parse_json
 from imgfs.registry.account import Credentials
+from imgfs.registry.connections import time_left
 
 logger = logging.getLogger("imgfs")
 
@@ -49,16 +50,17 @@ class CredentialHelper:
         if not _NAME.fullmatch(self._name):
             raise _Useless("not the name of a program")
         program = f"docker-credential-{self._name}"
+        patience = max(0.0, min(self._patience, time_left()))
         try:
             ended = subprocess.run(
                 [program, "get"],
                 input=server.encode(),
                 capture_output=True,
-                timeout=self._patience,
+                timeout=patience,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            raise _Useless(f"it does not end within {self._patience:g} s") from None
+            raise _Useless(f"it does not end within {patience:.2g} s") from None
         except OSError as error:
             raise _Useless(error.strerror or "it cannot be run") from None
         output = ended.stdout[:_LARGEST]

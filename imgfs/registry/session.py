@@ -20,8 +20,9 @@ from imgfs.go_json import parse_json
 from imgfs.lru import LRU
 from imgfs.registry.challenge import parse_challenges
 from imgfs.registry.configuration import Endpoint
+from imgfs.registry.connections import time_left, time_limit
 from imgfs.registry.tokens import Authorizer, Scopes
-from imgfs.registry.transport import RegistryError, Response, Transport, Unreachable, web_address
+from imgfs.registry.transport import Limits, RegistryError, Response, Transport, Unreachable, web_address
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
@@ -80,11 +81,17 @@ class Session:
         Raises RegistryError, whose message is the cause alone.
         """
         limits = self._transport.limits
+        with time_limit(limits.patience + limits.sending(request.body) + request.patience):
+            return self._request(request, limits)
+
+    def _request(self, request: Request, limits: Limits) -> Response:
         tries, waited, renewed, resolved = 1, 0.0, False, False
         started = time.monotonic()
 
         def is_over() -> bool:
-            return tries >= limits.attempts or time.monotonic() - started > limits.patience
+            return (
+                tries >= limits.attempts or time.monotonic() - started > limits.patience or time_left() <= 0
+            )
 
         while True:
             header: str | None = None

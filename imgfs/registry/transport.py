@@ -16,12 +16,14 @@ from threading import Lock
 from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
-from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProxyError, SSLError
+from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProxyError, ReadTimeoutError, SSLError
 
 from imgfs.blob import Blob, BlobStream, MemoryBlob
 from imgfs.errors import StoreError
 from imgfs.registry.configuration import Configuration, Endpoint
+from imgfs.registry.connections import time_limit, with_time_limits
 from imgfs.registry.stats import Stats
+from imgfs.registry.tls import tls_context
 from imgfs.version import __version__
 
 logger = logging.getLogger("imgfs")
@@ -35,9 +37,11 @@ _LARGEST_DOCUMENT = 16 << 20
 class Limits:
     """How long a registry may take, in seconds, and how often it is tried.
 
-    `connect` is for a connection, `idle` for the next bytes of a response. Before a request is sent again there is a
-    `pause`, twice as long each time; all of them take no longer than `wait`, and after `patience` none is sent again. A
-    response of `size` bytes may take as long as `slowest` bytes a second make it, and `idle`.
+    `connect` is for a connection, and `idle` then for the headers of a response. Before a request is sent again there
+    is a `pause`, twice as long each time; all of them take no longer than `wait`. After `patience` there must be the
+    headers of the last response, whatever was tried again or asked for before. A body may take as long as it likes if
+    in any `idle` seconds that are waited for it `slowest` bytes a second come, or its rest: a large range over a slow
+    line is read to its end, and a few bytes now and then hold no reader.
     """
 
     connect: float = 10
@@ -48,9 +52,9 @@ class Limits:
     attempts: int = 5
     slowest: int = 16 << 10
 
-    def whole(self, size: int) -> float:
-        """The longest that a response of `size` bytes may take."""
-        return self.idle + size / self.slowest
+    def sending(self, body: bytes | Blob | None) -> float:
+        """The longest that sending a body may take."""
+        return 0 if body is None else (len(body) if isinstance(body, bytes) else body.size) / self.slowest
 
 
 class RegistryError(StoreError):
@@ -98,21 +102,27 @@ class Response:
     def chunks(self, most: int) -> Iterator[bytes]:
         """The body, no more than `most` bytes of it. Raises Unreachable where it breaks off or is too slow."""
         limits = self._transport.limits
-        deadline = time.monotonic() + limits.whole(min(most, self.length or most))
-        left = most
+        left, due, waited = most, 0.0, 0.0
         try:
             while left > 0:
-                chunk = self._raw.read1(min(_PIECE, left), decode_content=False)
+                if due <= 0:
+                    due, waited = limits.slowest * limits.idle, 0.0
+                started = time.monotonic()  # what the caller does meanwhile is not the registry's
+                with time_limit(limits.idle - waited):
+                    chunk = self._raw.read1(min(_PIECE, left), decode_content=False)
+                waited += time.monotonic() - started
                 if not chunk:
                     self._raw.release_conn()
                     return
                 self._transport.stats.count(self._host, "bytes", len(chunk), self._blob)
                 left -= len(chunk)
+                due -= len(chunk)
                 yield chunk
-                if time.monotonic() > deadline:
-                    raise Unreachable("too slow: it sends less than it has to in time")
         except (HTTPError, OSError, ValueError) as error:
-            raise Unreachable(_why(error)) from None
+            is_slow = 0 < due < limits.slowest * limits.idle and isinstance(error, ReadTimeoutError)
+            raise Unreachable(
+                "too slow: it sends less than it has to in time" if is_slow else _why(error)
+            ) from None
         finally:
             if left <= 0 or self._raw.connection is not None:
                 self.close(is_whole=left <= 0 and self.length == most)
@@ -180,21 +190,23 @@ class Transport:
         pool = self._pool(host, url, is_insecure=is_insecure)
         started = time.monotonic()
         self.stats.count(host, "requests", 1, blob)
+        limits = self.limits
         try:
-            raw = pool.urlopen(
-                method,
-                url,
-                # sent in pieces, as the limit of time is for each
-                body=None if data is None else io.BufferedReader(BlobStream(data), _PIECE),
-                headers={"User-Agent": f"imgfs/{__version__}", "Accept-Encoding": "identity"}
-                | ({} if data is None else {"Content-Length": str(data.size)})
-                | dict(headers),
-                redirect=False,
-                retries=False,
-                preload_content=False,
-                decode_content=False,
-                timeout=urllib3.Timeout(connect=self.limits.connect, read=self.limits.idle + patience),
-            )
+            with time_limit(limits.connect + limits.sending(data) + limits.idle + patience):
+                raw = pool.urlopen(
+                    method,
+                    url,
+                    # sent in pieces, as the limit of time is for each
+                    body=None if data is None else io.BufferedReader(BlobStream(data), _PIECE),
+                    headers={"User-Agent": f"imgfs/{__version__}", "Accept-Encoding": "identity"}
+                    | ({} if data is None else {"Content-Length": str(data.size)})
+                    | dict(headers),
+                    redirect=False,
+                    retries=False,
+                    preload_content=False,
+                    decode_content=False,
+                    timeout=urllib3.Timeout(connect=limits.connect, read=limits.idle + patience),
+                )
         except (HTTPError, OSError, ValueError) as error:
             logger.debug("%s: %s", shown, _why(error))
             raise Unreachable(_why(error), is_tls=isinstance(error, SSLError | ssl.SSLError)) from None
@@ -228,11 +240,17 @@ class Transport:
         endpoint = Endpoint(host, "", is_insecure, False)
         context = self.configuration.ssl_context(endpoint) if url.startswith("https:") else None
         proxy = self.configuration.proxy(url)
-        if proxy is not None:
-            return urllib3.ProxyManager(
-                proxy, maxsize=16, ssl_context=context, proxy_headers=_credentials_in(proxy)
-            )
-        return urllib3.PoolManager(maxsize=16, ssl_context=context)
+        if proxy is None:
+            return with_time_limits(urllib3.PoolManager(maxsize=16, ssl_context=context), context)
+        of_proxy = tls_context(None, is_insecure=is_insecure)
+        manager = urllib3.ProxyManager(
+            proxy,
+            maxsize=16,
+            ssl_context=context,
+            proxy_headers=_credentials_in(proxy),
+            proxy_ssl_context=of_proxy,
+        )
+        return with_time_limits(manager, context, of_proxy)
 
 
 def web_address(text: str, base: str = "") -> str:

@@ -9,16 +9,23 @@ import json
 import re
 import socket
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import chain, repeat
 from ssl import SSLContext
 from threading import Lock, Thread
 from urllib.parse import parse_qs, urlsplit
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 SECRET = "the-password"
+_ENDLESS = {
+    "nothing": (b"", b""),
+    "continue": (b"", b"HTTP/1.1 100 Continue\r\n\r\n"),
+    "headers": (b"HTTP/1.1 200 OK\r\n", b"X-Slow: 1\r\n"),
+    "line": (b"HTTP/1.1 200 OK\r\nX-Line: ", b"x"),
+}
 _RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 
 
@@ -36,10 +43,11 @@ class Faults:
     """Bodies of blobs that end in the middle, with the connection."""
     flipped: int = 0
     """Bodies of blobs with a wrong byte."""
-    stall: bool = False
-    """Nothing is sent, and the connection stays open."""
-    trickle: float = 0.0
-    """Seconds between single bytes."""
+    slow: str = ""
+    """What is sent slowly and without end: `nothing`, the interim response `continue`, `headers` or one `line` of them;
+    or the `body` byte by byte; or the body in `pieces`, which is no fault."""
+    slow_path: str = ""
+    """A pattern in the paths for which that is so."""
     statuses: list[int] = field(default_factory=list)
     """What the next requests are answered with."""
     retry_after: str = ""
@@ -175,14 +183,24 @@ class _Handler(BaseHTTPRequestHandler):
             registry.seen.append(self._seen)
         parts = urlsplit(self.path)
         self._query = {key: values[0] for key, values in parse_qs(parts.query).items()}
-        if faults.stall:
-            time.sleep(60)
-        if self.server.number:
+        is_slow = re.search(faults.slow_path, self.path) is not None
+        self._slow = faults.slow if is_slow else ""
+        if self._slow in _ENDLESS:
+            first, rest = _ENDLESS[self._slow]
+            self._send_slowly(chain([first], repeat(rest)))
+        elif self.server.number:
             self._storage(parts.path)
         elif parts.path == "/token":
             self._token()
         elif self._may_go_on(parts.path):
             self._registry(parts.path)
+
+    def _send_slowly(self, pieces: Iterable[bytes], pause: float = 0.02) -> None:
+        with suppress(OSError):
+            for piece in pieces:
+                self.wfile.write(piece)
+                self._seen.sent += len(piece)
+                time.sleep(pause)
 
     def _read_body(self) -> bytes:
         if self.headers.get("Transfer-Encoding") != "chunked":
@@ -433,12 +451,9 @@ class _Handler(BaseHTTPRequestHandler):
                 for _ in range(1024):
                     self.wfile.write(b"10000\r\n" + bytes(1 << 16) + b"\r\n")
                     self._seen.sent += 1 << 16
-            elif faults.trickle:
-                for position in range(len(body)):
-                    self.wfile.write(body[position : position + 1])
-                    self.wfile.flush()
-                    self._seen.sent += 1
-                    time.sleep(faults.trickle)
+            elif self._slow in ("body", "pieces"):
+                size, pause = (1, 0.02) if self._slow == "body" else (1 << 15, 0.05)
+                self._send_slowly((body[at : at + size] for at in range(0, len(body), size)), pause)
             else:
                 self._seen.sent = len(body)
                 self.wfile.write(body)

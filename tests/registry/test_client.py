@@ -54,8 +54,7 @@ def quirky(registry: Quirky) -> Iterator[Quirky]:
     registry.tokens.clear()
     registry.take()
     yield registry
-    if not registry.faults.stall:
-        assert not any(seen.has_credentials for seen in registry.take() if seen.port == 1)
+    assert not any(seen.has_credentials for seen in registry.take() if seen.port == 1)
 
 
 @pytest.fixture
@@ -305,22 +304,6 @@ def test_a_registry_that_wants_a_long_pause_is_given_up(
     with pytest.raises(RegistryError, match="too many requests"):
         read(repository)
     assert time.monotonic() - started < longest
-
-
-@pytest.mark.parametrize("fault", ["stall", "trickle"])
-def test_a_read_never_hangs(tmp_path: Path, fault: str) -> None:
-    with running_quirky() as quirky:
-        quirky.blob(LARGE)
-        client = new_client(tmp_path)
-        repository = client.repository(Repository(quirky.address, NAME))
-        read(repository)
-        setattr(quirky.faults, fault, 0.01 if fault == "trickle" else True)
-        started = time.monotonic()
-        with pytest.raises(RegistryError) as raised:
-            read(repository)
-        assert time.monotonic() - started < 8
-        assert "in time" in str(raised.value)
-        client.close()
 
 
 def test_a_registry_that_is_not_there_is_an_error(client: RegistryClient) -> None:
