@@ -54,6 +54,11 @@ class Bars:
             display.remove_task(number)
             self._end()
 
+    def close(self) -> None:
+        """Stop drawing, even if a thread has not ended its bar, as when the command is interrupted twice."""
+        with self._lock:
+            self._stop()
+
     def _begin(self) -> "Progress":
         with self._lock:
             self._count += 1
@@ -65,9 +70,13 @@ class Bars:
     def _end(self) -> None:
         with self._lock:
             self._count -= 1
-            if not self._count and self._display is not None:
-                self._display.stop()
-                self._display = None
+            if not self._count:
+                self._stop()
+
+    def _stop(self) -> None:
+        if self._display is not None:
+            self._display.stop()
+            self._display = None
 
 
 def _display(*, with_text: bool) -> "Progress":
@@ -91,6 +100,7 @@ def command_bars() -> Bars:
     """The bars of this command; the same object at each call."""
     context = click.get_current_context()
     if _BARS not in context.meta:
-        context.meta[_BARS] = Bars()
+        bars = context.meta[_BARS] = Bars()
+        context.call_on_close(bars.close)
     found: Bars = context.meta[_BARS]
     return found

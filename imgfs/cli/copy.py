@@ -88,7 +88,7 @@ def _opened(place: Place, chosen: ChosenImage) -> Iterator[Destination]:
         source = parse_registry_reference(reference) if is_registry_reference(reference) else None
         origin = registries().client.repository(source.repository) if source and source.path else None
         configuration = destination_configuration(click.get_current_context())
-        with closing(RegistryClient(configuration)) as client:
+        with closing(RegistryClient(configuration, registries().stats)) as client:
             destination = RegistryDestination(client, place.reference, origin)
             destination.reach()
             yield destination

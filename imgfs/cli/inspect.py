@@ -1,7 +1,8 @@
 """`imgfs inspect`: the details of images as JSON, in the words of `docker image inspect` and others beside them.
 
 Format: Docker Engine API, ImageInspect; `Digest` and `History` are podman's, `ImageConfig` is the whole
-config. `ParentDerived` is whether the parent is recorded nowhere, but derived by podman's rule.
+config, and `Stats` what the command has asked of registries. `ParentDerived` is whether the parent is recorded nowhere,
+but derived by podman's rule.
 """
 
 import click
@@ -11,12 +12,13 @@ from imgfs.cli.image_list import Listed
 from imgfs.cli.json_output import print_json
 from imgfs.cli.messages import utf8
 from imgfs.cli.naming import named_images
-from imgfs.cli.opening import source_option, store_option
+from imgfs.cli.opening import registries, source_option, store_option
 from imgfs.cli.template import Template
 from imgfs.digest import Digest
 from imgfs.errors import ImgfsError, InvalidImage
 from imgfs.go_json import parse_json
 from imgfs.layers import BlobLayer, Layer, TocLayer, copies_of
+from imgfs.registry.reference import is_registry_reference
 from imgfs.sources.chosen import ChosenImage
 from imgfs.sources.documents import parse_document
 from imgfs.sources.manifests import Descriptor, Document
@@ -48,6 +50,9 @@ def inspect(images: tuple[str, ...], form: str | None, sources: tuple[str, ...],
     template = Template(form) if form not in (None, "json") else None
     with named_images(images, sources, store) as found:
         described = [_described(named, _config(named.image)) for named in found]
+        for fields, named in zip(described, found, strict=True):
+            if is_registry_reference(named.snapshot.source_of(named.image_id).reference):
+                fields["Stats"] = registries().stats.as_dict()
         if template is not None:
             for fields in described:
                 click.echo(template.render(fields))

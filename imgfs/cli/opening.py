@@ -1,5 +1,6 @@
 """Opening what a command works on, sources, our own store and the cache, and the options that choose them."""
 
+import logging
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -21,6 +22,8 @@ from imgfs.sources.own.layout import Layout
 from imgfs.sources.own.store import default_path
 from imgfs.sources.registries import Registries
 from imgfs.sources.union import Union
+
+logger = logging.getLogger("imgfs")
 
 store_option = click.option(
     "--store", metavar="PATH", help="Use the store of imgfs at PATH.", envvar="IMGFS_STORE"
@@ -70,7 +73,14 @@ def registries() -> Registries:
     """How this command reaches registries; the same object at each call."""
     context = click.get_current_context()
     if _REGISTRIES not in context.meta:
-        context.meta[_REGISTRIES] = registries_given(context, cache(), command_bars())
+        made = context.meta[_REGISTRIES] = registries_given(context, cache(), command_bars())
+
+        def log_cost() -> None:
+            cost = made.stats.describe()
+            if cost:
+                logger.info("registries: %s", cost)
+
+        context.call_on_close(log_cost)
     found: Registries = context.meta[_REGISTRIES]
     return found
 

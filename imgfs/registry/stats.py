@@ -2,6 +2,9 @@
 
 from collections import Counter
 from threading import Lock
+from typing import Any
+
+from imgfs.sizes import human_size
 
 
 class Stats:
@@ -29,7 +32,22 @@ class Stats:
         with self._lock:
             return sum(host[what] for host in self._hosts.values())
 
-    def as_dict(self) -> dict[str, object]:
+    def describe(self) -> str:
+        """The sums on a line; empty if nothing was asked and no span was read."""
+        total = self.as_dict()["total"]
+        said = {
+            "requests": "{} requests",
+            "bytes": "{}B received",
+            "sent": "{}B sent",
+            "retries": "{} retries",
+            "spans_fetched": "{} spans fetched",
+            "spans_from_cache": "{} spans from the cache",
+        }
+        sizes = ("bytes", "sent")
+        shown = {what: human_size(total[what]) if what in sizes else total[what] for what in said}
+        return ", ".join(text.format(shown[what]) for what, text in said.items() if total[what])
+
+    def as_dict(self) -> dict[str, dict[str, Any]]:
         """All counts: those of each host, those of each blob by its digest, and the sums."""
         with self._lock:
             hosts = {name: dict(counts) for name, counts in sorted(self._hosts.items())}

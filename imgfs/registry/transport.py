@@ -208,7 +208,7 @@ class Transport:
                     timeout=urllib3.Timeout(connect=limits.connect, read=limits.idle + patience),
                 )
         except (HTTPError, OSError, ValueError) as error:
-            logger.debug("%s: %s", shown, _why(error))
+            logger.info("%s: %s", shown, _why(error))
             raise Unreachable(_why(error), is_tls=isinstance(error, SSLError | ssl.SSLError)) from None
         if data is not None:
             self.stats.count(host, "sent", data.size, blob)

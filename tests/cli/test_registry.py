@@ -115,6 +115,10 @@ def test_details_of_an_image_are_shown_without_its_layers(registry: str, imgfs: 
         assert (layer["Size"], layer["Verified"], layer["Index"]) == (None, False, "none")
         assert layer["From"] == image["Sources"][0]
     assert done.stderr.count(b"/blobs/") == 1  # the config
+    *requests, sums = done.stderr.decode().splitlines()
+    assert image["Stats"]["total"]["requests"] == len(requests) > 2
+    assert image["Stats"]["hosts"].keys() == {registry.removeprefix("docker://")}
+    assert sums.startswith(f"imgfs: registries: {len(requests)} requests, ")
 
 
 def test_an_index_is_pushed_found_and_pinned(address: str, folder: Path, registry: str, imgfs: Imgfs) -> None:
@@ -149,15 +153,17 @@ def test_what_is_not_there_is_said_in_one_line(registry: str, imgfs: Imgfs) -> N
 
 
 def test_a_list_of_images_asks_for_no_indexes(registry: str, many: dict[str, str], imgfs: Imgfs) -> None:
-    lines = imgfs("-v", "ls", f"{registry}/many:1").stderr.decode().splitlines()
-    # what the registry is; an index, two manifests and two configs
-    assert len(lines) == 6, lines
+    *lines, _ = imgfs("-v", "ls", f"{registry}/many:1").stderr.decode().splitlines()
+    # how the registry is reached, by https and then by http; an index, two manifests and two configs
+    assert len(lines) == 7, lines
 
 
 def test_each_request_is_logged_on_a_line(registry: str, imgfs: Imgfs) -> None:
-    lines = imgfs("-v", "inspect", f"{registry}/app/web:1").stderr.decode().splitlines()
-    assert [line.split()[1] for line in lines[:3]] == ["GET", "GET", "GET"]
-    assert all(line.endswith(" s") for line in lines)
+    *lines, _ = imgfs("-v", "inspect", f"{registry}/app/web:1").stderr.decode().splitlines()
+    assert {line.split()[1] for line in lines} == {"GET"}
+    by_https, *others = lines
+    assert " https://" in by_https
+    assert all(line.endswith(" s") for line in others)
     assert imgfs("inspect", f"{registry}/app/web:1").stderr == b""
 
 

@@ -127,7 +127,7 @@ def test_with_an_index_in_the_cache_spans_are_fetched(kind: str, tmp_path: Path)
                 assert registry.fetched < 2 << 20
             assert tar.pread(len(TAR), 0) == TAR
     assert registry.fetched <= len(registry.stored) * 1.01
-    assert stats.as_dict()["total"]["spans_fetched"] >= 5  # type: ignore[index]
+    assert stats.as_dict()["total"]["spans_fetched"] >= 5
     warm = Registry(kind)
     with indexing(tmp_path) as indexer, warm.layer(indexer).open() as tar:
         assert tar.pread(len(TAR), 0) == TAR

@@ -96,7 +96,7 @@ def opened(tmp_path: Path, reach: Make) -> Iterator[Callable[..., Source]]:
 def requests(registries: Registries) -> tuple[int, int]:
     """How many requests were made but for those by which TLS and credentials are tried, and how many for blobs."""
     counts = registries.stats.as_dict()
-    blobs: dict[str, dict[str, int]] = counts["blobs"]  # type: ignore[assignment]
+    blobs: dict[str, dict[str, int]] = counts["blobs"]
     return registries.stats.total("requests") - 2, sum(each.get("requests", 0) for each in blobs.values())
 
 
