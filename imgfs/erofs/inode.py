@@ -19,7 +19,7 @@ SLOT = 32
 LONGEST = 64
 """Bytes of an inode of the longer form."""
 
-_SHORT, _LONG = struct.Struct("<HHHHIIIIHH4x"), struct.Struct("<HHHHQIIIIQII16x")
+_SHORT, _LONG = struct.Struct("<HHHHIIIIHH4x"), struct.Struct("<HHHHQIIIIqII16x")
 _IS_LONG, _ONE_NAME = 1, 1 << 4
 _KNOWN = 0x1F
 _XATTR_HEADER = 12
@@ -82,7 +82,6 @@ def parse_inode(data: bytes, number: int, address: int, superblock: Superblock) 
         _, count, mode, high, size, value, _, uid, gid, seconds, nanoseconds, links = _LONG.unpack(
             data[:length]
         )
-        seconds -= (seconds & 1 << 63) << 1
     else:
         _, count, mode, high, size, passed, value, _, uid, gid = _SHORT.unpack(data[:length])
         seconds += passed
@@ -115,6 +114,33 @@ def parse_inode(data: bytes, number: int, address: int, superblock: Superblock) 
         xattrs=address + length,
         xattrs_size=_XATTR_HEADER + 4 * (count - 1) if count else 0,
     )
+
+
+def inode(
+    layout: Layout,
+    xattrs_size: int,
+    mode: int,
+    size: int,
+    value: int,
+    number: int,
+    owner: tuple[int, int],
+    mtime_ns: int,
+    links: int,
+) -> bytes:
+    """An inode of the longer form; `value` is its block, the format of its chunks, or `device_number`.
+
+    `number` is for programs that take 32 bits of it.
+    """
+    seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
+    count = 1 + (xattrs_size - _XATTR_HEADER) // 4 if xattrs_size else 0
+    return _LONG.pack(
+        _IS_LONG | layout << 1, count, mode, 0, size, value, number, *owner, seconds, nanoseconds, links
+    )
+
+
+def device_number(major: int, minor: int) -> int:
+    """The number of a device as Linux puts it into 32 bits (`new_encode_dev`)."""
+    return minor & 0xFF | major << 8 | (minor & ~0xFF) << 12
 
 
 def _device(value: int) -> int:

@@ -1,7 +1,7 @@
 """The superblock of an EROFS image, which says where everything else begins.
 
 Format: Linux, fs/erofs/erofs_fs.h, `erofs_super_block` and `erofs_deviceslot`. Its checksum is not compared, as it
-covers nothing but the first block. Tried by the tests of `image`.
+covers nothing but the first block. Tried by the tests of `image` and `erofs_plan`.
 """
 
 import struct
@@ -14,9 +14,17 @@ SUPERBLOCK, SUPERBLOCK_SIZE = 1024, 128
 DEVICE_SIZE = 128
 """Bytes of a slot in the table of devices."""
 
+BLOCK_BITS = 9
+BLOCK = 1 << BLOCK_BITS
+"""Bytes of a block of the images that are written here: members of tars begin at multiples of that."""
+
 _MAGIC = 0xE0F5E1E2
 _FIELDS = struct.Struct("<8xIBxH8xqI4xII32xI2xHHBBIQ8xQ8x")
 _DEVICE = struct.Struct("<68xI2xH52x")
+_WRITTEN = struct.Struct("<IIIBBHQQIIII16s16sIHHH38x")
+_WRITTEN_DEVICE = struct.Struct("<64sII56x")
+_TIMES = 0x02  # of the compatible features: inodes have times of their own
+_CHUNKS = 0x04  # of the incompatible ones
 _PLAIN_PREFIXES = 0x10  # of the compatible features
 _DEVICE_TABLE, _PREFIXES, _48BIT = 0x08, 0x40, 0x80  # of the incompatible ones
 _KNOWN = 0xFF  # those, and those of compressed files, which are refused one by one
@@ -97,3 +105,39 @@ def parse_device(data: bytes, *, has_48bit: bool) -> int:
     """The block at which a device begins where all lie end to end, from its slot; 0 if it lies elsewhere."""
     low, high = _DEVICE.unpack(data)
     return int(low | (high << 32 if has_48bit else 0))
+
+
+def superblock(
+    *, root: int, inodes: int, blocks: int, shared_xattrs: int, uuid: bytes, devices: int
+) -> bytes:
+    """A superblock of an image with 512-byte blocks whose inode 0 would lie at its beginning.
+
+    It has no checksum: with such blocks mkfs.erofs 1.8 writes none, and fsck.erofs 1.8 crashes if there is one.
+    `root` is the number of the root's inode, `shared_xattrs` a block; `devices` follow the superblock, see `device`.
+    """
+    features = _CHUNKS | (_DEVICE_TABLE if devices else 0)
+    return _WRITTEN.pack(
+        _MAGIC,
+        0,
+        _TIMES,
+        BLOCK_BITS,
+        0,
+        root,
+        inodes,
+        0,
+        0,
+        blocks,
+        0,
+        shared_xattrs,
+        uuid,
+        b"",
+        features,
+        0,
+        devices,
+        (SUPERBLOCK + SUPERBLOCK_SIZE) // DEVICE_SIZE,
+    )
+
+
+def device(tag: bytes, blocks: int, start: int) -> bytes:
+    """A slot of the table of devices; `start` is the block at which it begins where all lie end to end."""
+    return _WRITTEN_DEVICE.pack(tag, blocks, start)

@@ -1,7 +1,7 @@
 """Extended attributes in an EROFS image.
 
 Format: Linux, fs/erofs/erofs_fs.h, `erofs_xattr_ibody_header` and `erofs_xattr_entry`, and fs/erofs/xattr.c. Tried by
-the tests of `image`.
+the tests of `image` and `erofs_plan`.
 """
 
 import struct
@@ -21,6 +21,8 @@ _PREFIXES = {
     4: b"trusted.",
     6: b"security.",
 }
+_WHOLE = (2, 3)  # prefixes that are whole names
+_LARGEST = 65_535  # bytes of a value
 _ENTRY = struct.Struct("<BBH")
 _HEADER, _SHARED_COUNT = 12, 4  # bytes of the header of an inode's attributes, and where in it that is
 _LONG_PREFIX = 0x80
@@ -83,3 +85,18 @@ def parse_prefixes(data: bytes, count: int) -> list[Prefix]:
         found.append((item[0], item[1:]))
         position += -(-(2 + size) // 4) * 4
     return found
+
+
+def entry(name: bytes, value: bytes) -> bytes | None:
+    """An attribute, padded; None if none can be so."""
+    for number, prefix in _PREFIXES.items():
+        rest = name.removeprefix(prefix)
+        if name.startswith(prefix) and (number in _WHOLE) is not bool(rest) and len(value) <= _LARGEST:
+            data = _ENTRY.pack(len(rest), number, len(value)) + rest + value
+            return data + bytes(-len(data) % 4)
+    return None
+
+
+def body(shared: Sequence[int], entries: Sequence[bytes]) -> bytes:
+    """The attributes of an inode: numbers of the shared ones, of which there are 255 at most, and its own entries."""
+    return struct.pack(f"<IB7x{len(shared)}I", 0, len(shared), *shared) + b"".join(entries)

@@ -17,7 +17,7 @@ from imgfs.layers.directory_layer import DirectoryLayer
 from imgfs.layers.index_store import IndexStore, Rebuilt
 from imgfs.tar import ScannedTar, TarBlob
 from imgfs.tar.go_writer import WRITERS, Writer
-from imgfs.tree import FlatTar, Tree
+from imgfs.tree import AssembledBlob, Tree
 from imgfs.tree.rebuilt import RebuiltPlan, why_not
 
 _OTHER = "the tar that is made of them is another"
@@ -91,7 +91,7 @@ class RebuiltLayer:
                 self._made = ref(made)
                 self._size = made.plan.size
         held = made  # by what is returned
-        return ScannedTar(FlatTar(held.plan, lambda _: self.files.open_content(held.copy)))
+        return ScannedTar(AssembledBlob(held.plan, lambda _: self.files.open_content(held.copy)))
 
     def _make(self) -> _Made:
         """A tar that has the diff ID. Raises StoreError if there is none, and what reading the files raises."""
@@ -127,7 +127,7 @@ class RebuiltLayer:
 
     def _is_right(self, plan: RebuiltPlan, copy: str) -> bool:
         digest = hashlib.new(self.diff_id.algorithm)
-        with FlatTar(plan, lambda _: self.files.open_content(copy)) as tar:
+        with AssembledBlob(plan, lambda _: self.files.open_content(copy)) as tar:
             for chunk in blob_chunks(tar):
                 digest.update(chunk)
         return digest.hexdigest() == self.diff_id.hex

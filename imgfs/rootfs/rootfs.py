@@ -22,7 +22,7 @@ from imgfs.rootfs.open_layers import OpenLayers
 from imgfs.rootfs.tree_cache import TreeCache
 from imgfs.store import LayerStack
 from imgfs.tar.paths import MAX_NAME, MAX_PATH, steps
-from imgfs.tree import Event, FlatPlan, FlatTar, Paths, Tree, origins
+from imgfs.tree import AssembledBlob, ErofsPlan, Event, FlatPlan, Paths, Tree, origins
 
 T = TypeVar("T")
 Path = str | bytes | os.PathLike[str]
@@ -83,6 +83,7 @@ class RootFS:
         self._making = RLock()
         self._tree: Tree | None = None
         self._plan: FlatPlan | None = None
+        self._erofs_plans: dict[bool, ErofsPlan] = {}
         self._diff_ids: tuple[object, ...] | None = None
         self._digests: dict[int, DigestMap | None] = {}
 
@@ -312,7 +313,25 @@ class RootFS:
         Of a single layer, it is the layer's tar, whiteouts among its members. Files that change meanwhile are padded or
         cut to the size that they had.
         """
-        return FlatTar(self.flat_plan, lambda number: PaddedBlob(self._layer(number)))
+        return AssembledBlob(self.flat_plan, self._padded_layer)
+
+    def erofs_plan(self, *, links_inside: bool = False) -> ErofsPlan:
+        """What the EROFS image of it is made of. Raises InvalidImage as `ErofsPlan` does."""
+        with self._making:
+            plan = self._erofs_plans.get(links_inside)
+            if plan is None:
+                plan = self._erofs_plans[links_inside] = ErofsPlan(self.tree, links_inside=links_inside)
+            return plan
+
+    def erofs_image(self, *, links_inside: bool = False) -> Blob:
+        """All of it as an EROFS image; the caller closes it. As `flat_tar` otherwise, and raises as `erofs_plan` does.
+
+        Behind its metadata it has the layers, with what later ones delete or replace.
+        """
+        return AssembledBlob(self.erofs_plan(links_inside=links_inside), self._padded_layer)
+
+    def _padded_layer(self, number: int) -> Blob:
+        return PaddedBlob(self._layer(number))
 
     def close(self) -> None:
         """Let go of the layers that are open; those are closed with the last file. Never blocks."""

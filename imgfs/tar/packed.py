@@ -25,7 +25,7 @@ class PackedBytes:
         """About how many bytes of memory it takes."""
         return sum(map(len, self._chunks)) + min(self.size, _CHUNK)
 
-    def append(self, piece: bytes) -> None:
+    def append(self, piece: bytes | bytearray) -> None:
         """Add bytes to the end."""
         self._filling += piece
         self.size += len(piece)

@@ -3,9 +3,11 @@
 A tree says where the content of its files lies; it knows nothing of how layers are stored.
 """
 
+from imgfs.tree.assembly import AssembledBlob, Assembly
 from imgfs.tree.build import TreeBuilder, build_tree
 from imgfs.tree.efficiency import Efficiency, Repeated, efficiency_of
-from imgfs.tree.flat import FlatPlan, FlatTar
+from imgfs.tree.erofs_plan import ErofsPlan
+from imgfs.tree.flat import FlatPlan
 from imgfs.tree.origins import Event, origins
 from imgfs.tree.overlay import Overlay, overlay_trees
 from imgfs.tree.tree import NO_LAYER, Paths, Tree
@@ -14,10 +16,12 @@ from imgfs.tree.usage import LayerUsage, layer_usage
 
 __all__ = [
     "NO_LAYER",
+    "AssembledBlob",
+    "Assembly",
     "Efficiency",
+    "ErofsPlan",
     "Event",
     "FlatPlan",
-    "FlatTar",
     "LayerUsage",
     "Overlay",
     "Paths",

@@ -14,7 +14,7 @@ from imgfs.tree.whiteouts import WHITEOUT
 
 
 class RebuiltPlan(FlatPlan):
-    """The tar that `writer` makes of a layer, for `FlatTar`. Raises as `FlatPlan` does."""
+    """The tar that `writer` makes of a layer, for `AssembledBlob`. Raises as `FlatPlan` does."""
 
     _copies_headers = False
 

@@ -122,6 +122,19 @@ class Tree:
         first = self.firsts[entry]
         return bytes(self.targets_text[first : first + self.sizes[entry]])
 
+    def target_inside(self, entry: int) -> bytes:
+        """The same, but relative if it is absolute, so that it leads to the same path below the root.
+
+        What has several names may be at several depths, and has one target: that is as it is.
+        """
+        target = self.target(entry)
+        if not target.startswith(b"/") or self.links[entry] > 1:
+            return target
+        directory, up = self.parents[entry], 0
+        while directory:
+            directory, up = self.parents[directory], up + 1
+        return b"../" * up + target.lstrip(b"/") or b"."
+
     def stored_size(self, entry: int) -> int:
         """How many bytes of data a regular file's member has: fewer than the file has if that is sparse."""
         parts = self.sparse.get(entry)

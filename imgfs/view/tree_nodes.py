@@ -112,13 +112,7 @@ class TreeSymlink(TreeNode, Symlink):
     def __init__(self, table: NodeTable, root: RootFS, entry: int) -> None:
         super().__init__(table, root, entry)
         tree = root.tree
-        self.target = tree.target(self.number)
-        # what has several names may be at several depths, and has one target
-        if table.links_inside and self.target.startswith(b"/") and self.links == 1:
-            directory, up = tree.parents[self.number], 0
-            while directory:
-                directory, up = tree.parents[directory], up + 1
-            self.target = b"../" * up + self.target.lstrip(b"/") or b"."
+        self.target = (tree.target_inside if table.links_inside else tree.target)(self.number)
 
 
 class TreeSpecial(TreeNode, Special):

@@ -9,7 +9,7 @@ import pytest
 from imgfs.blob import MemoryBlob
 from imgfs.errors import InvalidImage
 from imgfs.tar import Member, scan_blob
-from imgfs.tree import NO_LAYER, FlatPlan, FlatTar, Tree, TreeBuilder, build_tree
+from imgfs.tree import NO_LAYER, AssembledBlob, FlatPlan, Tree, TreeBuilder, build_tree
 from tests.tar.archives import extended, header
 from tests.tree.stacks import Entry, layer_tree, tar, tree_facts
 
@@ -237,7 +237,7 @@ def test_a_directory_that_is_listed_twice_has_the_attributes_of_both() -> None:
     once = [layer_tree(tar([entry])).xattrs[1] for entry in entries]
     assert tree.xattrs[1] == once[0] | once[1]
     assert tree.modes[1] & 0o7777 == 0o711
-    flat = list(scan_blob(FlatTar(FlatPlan(tree), lambda number: MemoryBlob(tar(entries)))))
+    flat = list(scan_blob(AssembledBlob(FlatPlan(tree), lambda number: MemoryBlob(tar(entries)))))
     assert [member.xattrs for member in flat] == [tree.xattrs[1]]
 
 

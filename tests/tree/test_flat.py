@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.errors import Corrupt, InvalidImage
-from imgfs.tree import FlatPlan, FlatTar
+from imgfs.tree import AssembledBlob, FlatPlan
 from tests.tar.archives import extended, header, long_name
 from tests.tools import require_tool
 from tests.tree.stacks import (
@@ -31,7 +31,7 @@ FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.S
 
 
 def flat(layers: Sequence[bytes]) -> Blob:
-    return FlatTar(FlatPlan(merged(layers)), lambda number: MemoryBlob(layers[number]))
+    return AssembledBlob(FlatPlan(merged(layers)), lambda number: MemoryBlob(layers[number]))
 
 
 def whole(blob: Blob) -> bytes:
@@ -231,7 +231,7 @@ def test_padding_that_a_layer_lacks_is_there(missing: int) -> None:
 
 def test_data_that_a_layer_lacks_is_an_error_and_no_zeros() -> None:
     layer = tar([Entry("a", FILE, "one"), Entry("b", FILE, "two")])[: 4 * 512]
-    blob = FlatTar(FlatPlan(merged([layer])), lambda number: MemoryBlob(layer[: -512 + 2]))
+    blob = AssembledBlob(FlatPlan(merged([layer])), lambda number: MemoryBlob(layer[: -512 + 2]))
     with pytest.raises(Corrupt, match="ends before"):
         blob.pread(4096, 0)
 

@@ -1,0 +1,186 @@
+"""Where in an EROFS image the content of a tree's files lies: in the layers' tars, if it is in whole blocks of those.
+
+What is not is laid out again behind them: files of layers that have no tar, and parts of sparse files. A sparse file
+is divided into chunks of one size, each of which lies anywhere, or is a hole. Tried by the tests of `erofs_plan`.
+"""
+
+import struct
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from imgfs.erofs.superblock import BLOCK, BLOCK_BITS
+from imgfs.tar.fields import padded
+from imgfs.tree.assembly import Assembly
+from imgfs.tree.tree import NO_LAYER, Tree
+
+_HOLE = 0xFFFFFFFF
+_MAX_BITS = 31
+_FEW = 1024  # chunks that any file may have
+
+
+class Device(NamedTuple):
+    """A part of the image behind its metadata, by its first block and their number: a layer, or None for the rest."""
+
+    layer: int | None
+    start: int
+    blocks: int
+
+
+class _Chunk(NamedTuple):
+    """Bytes of a sparse file from `start` to before `stop`; in the layer they are at `place`, if they are there so."""
+
+    start: int
+    stop: int
+    place: int | None
+    is_hole: bool = False
+
+
+class Contents:
+    """The places of the content of `tree`'s regular files: `add` each that has some, `place` all, then ask for them."""
+
+    def __init__(self, tree: Tree) -> None:
+        self._tree = tree
+        self._layers = dict.fromkeys(sorted({*tree.layers} - {NO_LAYER} - tree.copies.keys()), 0)
+        """How many bytes of each layer's tar are part of the image."""
+        self._chunk_bits: dict[int, int] = {}
+        self._loose: dict[int, int] = {}
+        """The blocks that an entry's content takes that is laid out again; once placed, the first of them."""
+        self._starts: dict[int, int] = {}  # the first block of each layer
+        self.devices: list[Device] = []
+
+    @property
+    def most_devices(self) -> int:
+        """How many devices there may be."""
+        return len(self._layers) + 1
+
+    def add(self, entry: int) -> int:
+        """Add the content of an entry; returns how many bytes the table of its chunks has, 0 if it has none."""
+        tree = self._tree
+        layer, place = tree.layers[entry], tree.records[entry] + tree.headers[entry]
+        if entry in tree.sparse:
+            return self._add_sparse(entry, layer)
+        if layer in tree.copies or place % BLOCK:
+            self._loose[entry] = padded(tree.sizes[entry]) >> BLOCK_BITS
+        elif (end := place + tree.sizes[entry]) > self._layers[layer]:
+            self._layers[layer] = end
+        return 0
+
+    def place(self, start: int) -> None:
+        """Give all that was added its place from a block on."""
+        tree = self._tree
+        for layer, end in self._layers.items():
+            if end:
+                self._starts[layer] = start
+                self.devices.append(Device(layer, start, padded(end) >> BLOCK_BITS))
+                start += self.devices[-1].blocks
+        first = start
+        for entry in sorted(self._loose, key=lambda entry: (tree.layers[entry], tree.records[entry])):
+            blocks = self._loose.pop(entry)  # and put it where it comes in order
+            self._loose[entry] = start
+            start += blocks
+        if start > first:
+            self.devices.append(Device(None, first, start - first))
+        self.end = start
+
+    def block(self, entry: int) -> int:
+        """The first block of an entry's content, or of a sparse file the format of its chunks."""
+        tree = self._tree
+        if entry in self._chunk_bits:
+            return self._chunk_bits[entry]
+        loose = self._loose.get(entry)
+        if loose is not None:
+            return loose
+        return self._starts[tree.layers[entry]] + (tree.records[entry] + tree.headers[entry] >> BLOCK_BITS)
+
+    def table(self, entry: int) -> bytes:
+        """The table of the chunks of a sparse file; empty for any other."""
+        if entry not in self._chunk_bits:
+            return b""
+        start, loose = self._starts.get(self._tree.layers[entry], 0), self._loose.get(entry, 0)
+        blocks = list[int]()
+        for chunk in self._chunks(entry):
+            if chunk.is_hole:
+                blocks.append(_HOLE)
+            elif chunk.place is not None:
+                blocks.append(start + (chunk.place >> BLOCK_BITS))
+            else:
+                blocks.append(loose)
+                loose += padded(chunk.stop - chunk.start) >> BLOCK_BITS
+        return struct.pack(f"<{len(blocks)}I", *blocks)
+
+    def assemble(self, plan: Assembly) -> None:
+        """Add all content to what an image is made of."""
+        for layer in self._starts:
+            end = self._layers[layer]
+            plan.add_layer(layer, 0, end, padded(end) - end)
+        for entry in self._loose:
+            if entry not in self._chunk_bits:
+                self._lay_out(plan, entry, 0, self._tree.sizes[entry])
+                continue
+            for chunk in self._chunks(entry):
+                if chunk.place is None and not chunk.is_hole:
+                    self._lay_out(plan, entry, chunk.start, chunk.stop)
+
+    def _add_sparse(self, entry: int, layer: int) -> int:
+        tree = self._tree
+        size, parts = tree.sizes[entry], self._parts(entry)
+        bounds, stored = 0, 0
+        for offset, length in parts:
+            end = offset + length
+            bounds |= offset | (end if end < size else 0)
+            stored += length
+        # the largest chunks that begin and end where parts do
+        bits = min(
+            (bounds & -bounds).bit_length() - 1 if bounds else _MAX_BITS + BLOCK_BITS, (size - 1).bit_length()
+        )
+        bits = min(max(bits - BLOCK_BITS, 0), _MAX_BITS)
+        most = _FEW + 4 * len(parts) + (stored >> BLOCK_BITS)
+        while bits < _MAX_BITS and size - 1 >> BLOCK_BITS + bits >= most:
+            bits += 1
+        self._chunk_bits[entry] = bits
+        count, loose = 0, 0
+        for chunk in self._chunks(entry):
+            count += 1
+            if chunk.place is not None:
+                self._layers[layer] = max(self._layers[layer], chunk.place + chunk.stop - chunk.start)
+            elif not chunk.is_hole:
+                loose += padded(chunk.stop - chunk.start) >> BLOCK_BITS
+        if loose:
+            self._loose[entry] = loose
+        return 4 * count
+
+    def _parts(self, entry: int) -> list[tuple[int, int]]:
+        return [part for part in self._tree.sparse[entry] if part[1]]
+
+    def _chunks(self, entry: int) -> Iterator[_Chunk]:
+        """The chunks of a sparse file."""
+        tree, parts = self._tree, iter(self._parts(entry))
+        size, step = tree.sizes[entry], BLOCK << self._chunk_bits[entry]
+        has_tar = tree.layers[entry] not in tree.copies
+        place = tree.records[entry] + tree.headers[entry]
+        offset = length = 0
+        for start in range(0, size, step):
+            stop = min(start + step, size)
+            while offset + length <= start and offset < size:
+                place += length
+                offset, length = next(parts, (size, 0))
+            here = place + start - offset
+            if offset >= stop:
+                yield _Chunk(start, stop, None, is_hole=True)
+            elif offset <= start and stop <= offset + length and has_tar and here % BLOCK == 0:
+                yield _Chunk(start, stop, here)
+            else:
+                yield _Chunk(start, stop, None)
+
+    def _lay_out(self, plan: Assembly, entry: int, start: int, stop: int) -> None:
+        """Add what an entry has from `start` to before `stop`, in whole blocks."""
+        tree = self._tree
+        place, done = tree.records[entry] + tree.headers[entry], start
+        for offset, length in tree.sparse.get(entry, [(0, tree.sizes[entry])]):
+            low, high = max(start, offset), min(stop, offset + length)
+            if low < high:
+                plan.add_zeros(low - done)
+                plan.add_layer(tree.layers[entry], place + low - offset, high - low)
+                done = high
+            place += length
+        plan.add_zeros(start + padded(stop - start) - done)
