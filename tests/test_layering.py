@@ -31,6 +31,7 @@ PACKAGES = [
     "decoders",
     "budget",
     "lru",
+    "single_flight",
     "digest",
     "logs",
     "sizes",

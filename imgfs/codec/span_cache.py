@@ -6,13 +6,12 @@ tests of `spans`.
 """
 
 from collections.abc import Callable
-from concurrent.futures import Future
-from threading import Lock
 
 from imgfs.cache.cache import Cache
 from imgfs.digest import Digest
 from imgfs.errors import StoreError
 from imgfs.lru import LRU
+from imgfs.single_flight import SingleFlight
 
 KIND = "span"
 """What the cache calls spans."""
@@ -25,8 +24,7 @@ class SpanCache:
     def __init__(self, cache: Cache | None, memory: int = _MEMORY) -> None:
         self._cache = cache
         self._recent: LRU[Digest, bytes] = LRU(memory, len)
-        self._lock = Lock()
-        self._pending: dict[Digest, Future[bytes]] = {}
+        self._making: SingleFlight[Digest, bytes] = SingleFlight()
 
     def recent(self, digest: Digest) -> bytes | None:
         """A span that is in memory, else None. Never blocks."""
@@ -61,26 +59,6 @@ class SpanCache:
 
         Raises what `make` raises.
         """
-        with self._lock:
-            data = self._recent.get(digest)
-            if data is not None:
-                return data
-            pending = self._pending.get(digest)
-            if pending is None:
-                mine = self._pending[digest] = Future[bytes]()
-        if pending is not None:
-            error = pending.exception()
-            if error is not None:
-                raise type(error)(*error.args) from error  # one of its own for each thread
-            return pending.result()
-        try:
-            data = make()
-        except BaseException as error:
-            mine.set_exception(error)
-            raise
-        else:
-            mine.set_result(data)
-            return data
-        finally:
-            with self._lock:
-                del self._pending[digest]
+        return self._recent.get(digest) or self._making.call(
+            digest, lambda: self._recent.get(digest) or make()
+        )

@@ -5,6 +5,7 @@ fetched by one read of exactly its stored bytes; of spans that are decoded toget
 decoded, verified and cached with it. For a reader in order, spans are decoded ahead in another thread.
 """
 
+import copy
 import logging
 from array import array
 from collections import deque
@@ -92,9 +93,7 @@ class PointDecoder:
 
     def decode(self, number: int, stored: Blob) -> Iterator[bytes]:
         fetched = self._fetched.pop(number, None)
-        is_there = fetched is not None and fetched.exception() is None
-        point = fetched.result() if fetched is not None and is_there else self._point(number)
-        return self._codec.decode_from(stored, point)
+        return self._codec.decode_from(stored, self._point(number) if fetched is None else fetched.result())
 
     def _point(self, number: int) -> SeekPoint:
         return self._seek_table.point_before(self._spans.start(number))
@@ -102,7 +101,7 @@ class PointDecoder:
     def _fetch(self, number: int, fetched: "Future[SeekPoint]") -> None:
         try:
             fetched.set_result(self._point(number))
-        except Exception as error:  # it is tried again when it is needed
+        except Exception as error:  # raised where it is needed
             fetched.set_exception(error)
 
 
@@ -173,14 +172,11 @@ class SpanBlob(Blob):
         self._name = name
         self._stats = stats
         self._digest = digest
-        self._chain_lock = Lock()  # held while spans that are decoded together are
-        self._chains: list[_Chain] = []  # the most recently used is last
         self._lock = Lock()  # of what follows; never held while reading
         self._changed = Condition(self._lock)
+        self._chains: list[_Chain] = []  # the most recently used is last
         self._streams: list[_Stream] = []  # the most recently used is last
-        self._wanted: deque[int] = deque()
-        self._scheduled: set[int] = set()  # those that are wanted, and the one that is being decoded ahead
-        self._is_ahead = False
+        self._threads = 0  # that decode ahead
         self._is_closed = False
 
     @property
@@ -209,8 +205,9 @@ class SpanBlob(Blob):
     def close(self) -> None:
         with self._lock:
             is_closed, self._is_closed = self._is_closed, True
-            self._forget_wanted()
-            is_read = self._is_ahead
+            for stream in self._streams:
+                self._forget_wanted(stream)
+            is_read = self._threads > 0
         if not is_closed and not is_read:
             self._stored.close()
 
@@ -231,7 +228,7 @@ class SpanBlob(Blob):
             return data
         # stored bytes are read in order: what is read ahead of this reader is waited for
         with self._changed:
-            self._changed.wait_for(lambda: number not in self._scheduled)
+            self._changed.wait_for(lambda: not any(number in stream.scheduled for stream in self._streams))
         return self._get(number)
 
     def _get(self, number: int) -> bytes:
@@ -265,32 +262,66 @@ class SpanBlob(Blob):
         return _Excerpt(stored, start)
 
     def _follow(self, run: range, number: int) -> bytes:
-        """A span out of several that are decoded together, by a decoder that goes on where it was left."""
-        with self._chain_lock:
-            # while the lock was waited for, another thread may have come past it
+        """A span out of several that are decoded together, by a decoder that goes on where it was left.
+
+        Where one is on its way there, its outcome is waited for, as all before the span has to be decoded in any case.
+        """
+        while True:
+            with self._changed:
+                chain = self._chain(run, number)
+                if not chain.is_busy:
+                    chain.is_busy = True
+                    break
+                self._wait_for_step(chain)
             data = self._cache.recent(self._table.digest(number)) or self._find_kept(number)
             if data is not None:
                 return data
-            chain = self._chain(run, number)
-            while (at := chain.number) <= number:
-                data = self._verified(at, next(chain.spans))
+        try:
+            data = self._go_on(chain, number)
+        except BaseException as error:
+            chain.error = error
+            raise
+        finally:
+            with self._changed:
+                self._chains.remove(chain)
+                chain.is_busy = False
+                if chain.error is None and chain.number < run.stop:
+                    self._chains.append(chain)
+                idle = [each for each in self._chains if not each.is_busy]
+                for each in idle[:-_CHAINS]:
+                    self._chains.remove(each)
+                self._changed.notify_all()
+        return data
+
+    def _wait_for_step(self, chain: "_Chain") -> None:
+        """Wait until a busy decoder has come past another span, or has stopped. Raises what stopped it."""
+        at = chain.number
+        self._changed.wait_for(lambda: not chain.is_busy or chain.number != at)
+        if chain.error is not None:
+            raise copy.copy(chain.error) from chain.error
+
+    def _go_on(self, chain: "_Chain", number: int) -> bytes:
+        """Decode to the end of a span; all before it are verified and kept, too."""
+        if chain.spans is None:
+            start, end = self._table.stored_range(chain.run.start)
+            is_small = end - start <= _LARGEST_FETCH
+            stored = self._fetch(start, end) if is_small else _Until(self._stored, end)
+            chain.spans = self._decoded(chain.run, stored)
+        data = b""
+        while chain.number <= number:
+            data = self._verified(chain.number, next(chain.spans))
+            with self._changed:
                 chain.number += 1
-            if chain.number < run.stop:
-                self._chains.append(chain)
-                del self._chains[:-_CHAINS]
-            return data or b""
+                self._changed.notify_all()
+        return data
 
     def _chain(self, run: range, number: int) -> "_Chain":
-        """The decoder that is nearest before a span, taken out of those that are kept."""
+        """The decoder that is nearest before a span, a new one if there is none."""
         near = [chain for chain in self._chains if chain.run == run and chain.number <= number]
         if near:
-            best = max(near, key=lambda chain: chain.number)
-            self._chains.remove(best)
-            return best
-        start, end = self._table.stored_range(run.start)
-        is_small = end - start <= _LARGEST_FETCH
-        stored = self._fetch(start, end) if is_small else _Until(self._stored, end)
-        return _Chain(run, self._decoded(run, stored))
+            return max(near, key=lambda chain: (chain.number, not chain.is_busy))
+        self._chains.append(_Chain(run))
+        return self._chains[-1]
 
     def _decoded(self, run: range, stored: Blob) -> Generator[bytes, None, None]:
         """The decoded bytes of each span of a run, not yet verified; fewer of one where the stored bytes end."""
@@ -330,6 +361,8 @@ class SpanBlob(Blob):
             stream = next((s for s in reversed(self._streams) if s.number in (number, number - 1)), None)
             if stream is None:
                 self._streams.append(_Stream(number))
+                for old in self._streams[:-_STREAMS]:
+                    self._forget_wanted(old)
                 del self._streams[:-_STREAMS]
                 return
             if stream.number == number:
@@ -338,61 +371,72 @@ class SpanBlob(Blob):
             stream.advances += 1
             if stream.advances < _ADVANCES or self._is_closed:
                 return
-            first = max(stream.wanted, number + 1)
-            stream.wanted = min(number + 1 + min(_AHEAD, stream.advances), len(self._table))
-            wanted = [number for number in range(first, stream.wanted) if number not in self._scheduled]
-            self._wanted.extend(wanted)
-            self._scheduled.update(wanted)
-            if not self._wanted or self._is_ahead:
+            first = max(stream.wanted_to, number + 1)
+            stream.wanted_to = min(number + 1 + min(_AHEAD, stream.advances), len(self._table))
+            scheduled = set().union(*(each.scheduled for each in self._streams))
+            stream.wanted.extend(each for each in range(first, stream.wanted_to) if each not in scheduled)
+            if not stream.wanted or stream.is_ahead:
                 return
-            self._is_ahead = True
+            stream.is_ahead = True
+            self._threads += 1
         try:
-            Thread(target=self._run_ahead, name="imgfs decoding ahead", daemon=True).start()
+            Thread(target=self._run_ahead, args=(stream,), name="imgfs decoding ahead", daemon=True).start()
         except RuntimeError:  # no more threads: the reader decodes by itself
             with self._lock:
-                self._is_ahead = False
-                self._forget_wanted()
+                stream.is_ahead = False
+                self._threads -= 1
+                self._forget_wanted(stream)
 
-    def _forget_wanted(self) -> None:
-        self._scheduled.difference_update(self._wanted)
-        self._wanted.clear()
+    def _forget_wanted(self, stream: "_Stream") -> None:
+        stream.wanted.clear()
         self._changed.notify_all()
 
-    def _run_ahead(self) -> None:
+    def _run_ahead(self, stream: "_Stream") -> None:
         while True:
             with self._lock:
-                if not self._wanted:
-                    self._is_ahead = False
-                    is_closed = self._is_closed
+                if not stream.wanted:
+                    stream.is_ahead = False
+                    self._threads -= 1
+                    is_last = self._is_closed and not self._threads
                     break
-                number = self._wanted.popleft()
+                stream.decoding = stream.wanted.popleft()
             try:
-                self._get(number)
+                self._get(stream.decoding)
             except Exception as error:  # raised again where it is read
                 logger.debug("%s: not read ahead: %s", self._name, error)
             with self._changed:
-                self._scheduled.discard(number)
+                stream.decoding = None
                 self._changed.notify_all()
-        if is_closed:
+        if is_last:
             self._stored.close()
 
 
 class _Stream:
-    """A reader in order: the span it is in, how often it went on to the next, the first that is not wanted yet."""
+    """A reader in order: the span it is in, how often it went on to the next, and what is decoded ahead of it."""
 
     def __init__(self, number: int) -> None:
         self.number = number
         self.advances = 0
-        self.wanted = 0
+        self.wanted: deque[int] = deque()
+        self.wanted_to = 0  # the first that is not wanted yet
+        self.decoding: int | None = None
+        self.is_ahead = False  # whether a thread decodes
+
+    @property
+    def scheduled(self) -> set[int]:
+        """What is wanted, and what is being decoded."""
+        return {*self.wanted, *(() if self.decoding is None else (self.decoding,))}
 
 
 class _Chain:
-    """A decoder in the middle of spans that are decoded together, before the span `number`."""
+    """A decoder in the middle of spans that are decoded together, before the span `number`; `error` ended it."""
 
-    def __init__(self, run: range, spans: Iterator[bytes]) -> None:
+    def __init__(self, run: range) -> None:
         self.run = run
-        self.spans = spans
+        self.spans: Iterator[bytes] | None = None
         self.number = run.start
+        self.is_busy = False
+        self.error: BaseException | None = None
 
 
 class _Excerpt(Blob):

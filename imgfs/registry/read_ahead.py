@@ -4,6 +4,7 @@ For a reader that goes on where an earlier read has ended, what follows is fetch
 a time, and never more than it has read in this way. Any other read fetches what it asks for.
 """
 
+import copy
 from collections.abc import Callable
 from threading import Condition, Thread
 
@@ -65,7 +66,7 @@ class ReadAhead:
         parts, at = [], offset
         for piece in pieces:
             data = self._wait(stream, piece) if piece.start <= at else None
-            if data is None:  # it failed, so this reader tries by itself
+            if data is None:  # it had failed, so this reader tries by itself
                 break
             parts.append(data[at - piece.start : end - piece.start])
             at += len(parts[-1])
@@ -120,15 +121,19 @@ class ReadAhead:
         data, failure = None, None
         try:
             data = self._fetch(piece.end - piece.start, piece.start)
-        except Exception as error:  # the reader that comes here tries again, and raises it
+        except Exception as error:  # raised where it is waited for; a reader that comes later tries again
             failure = error
         with self._changed:
             piece.data, piece.error = data, failure
             self._changed.notify_all()
 
     def _wait(self, stream: _Stream, piece: _Piece) -> bytes | None:
+        """The bytes of a piece, None if it had failed before. Raises what it fails with meanwhile."""
         with self._changed:
+            had_failed = piece.error is not None
             self._changed.wait_for(lambda: piece.is_done)
             if piece.error is not None and piece in stream.pieces:
                 stream.pieces.remove(piece)
+            if piece.error is not None and not had_failed:
+                raise copy.copy(piece.error) from piece.error
             return piece.data

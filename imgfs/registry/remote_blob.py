@@ -21,6 +21,7 @@ from imgfs.digest import Digest
 from imgfs.errors import Corrupt, StoreError
 from imgfs.registry.read_ahead import ReadAhead
 from imgfs.registry.transport import Limits, RegistryError, Response, Unreachable
+from imgfs.single_flight import SingleFlight
 
 WHOLE = 1 << 20
 """Bytes below which a blob is fetched whole."""
@@ -57,7 +58,9 @@ class RemoteBlob(Blob):
         self._cache = cache
         self._limits = limits
         self._ahead = ReadAhead(size, self._range)
-        self._lock = Lock()  # held while a whole blob is looked for
+        self._opening: SingleFlight[None, _Whole] = SingleFlight()
+        self._lock = Lock()  # of what follows; never held while reading
+        self._is_closed = False
         self._whole: _Whole | None = None
         self._whole_until = 0.0
 
@@ -76,6 +79,7 @@ class RemoteBlob(Blob):
     def close(self) -> None:
         self._ahead.close()
         with self._lock:
+            self._is_closed = True
             whole, self._whole = self._whole, None
         if whole is not None:
             whole.close()
@@ -143,11 +147,20 @@ class RemoteBlob(Blob):
     def _open_whole(self) -> "_Whole":
         """The whole blob, being fetched or from the cache."""
         with self._lock:
-            if self._whole is None or self._whole.failed:
-                self._whole = _Whole(
-                    self.digest, self._size, self.name, lambda: self._ask(None), self._cache, self._limits
-                )
-            return self._whole
+            whole = self._whole
+        return whole if whole is not None and not whole.failed else self._opening.call(None, self._new_whole)
+
+    def _new_whole(self) -> "_Whole":
+        with self._lock:
+            if self._whole is not None and not self._whole.failed:
+                return self._whole
+        whole = _Whole(self.digest, self._size, self.name, lambda: self._ask(None), self._cache, self._limits)
+        with self._lock:
+            is_closed = self._is_closed
+            self._whole = None if is_closed else whole
+        if is_closed:  # meanwhile
+            whole.close()
+        return whole
 
 
 class _SentWhole(Exception):

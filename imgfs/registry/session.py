@@ -9,7 +9,6 @@ import email.utils
 import time
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from threading import Lock
 from urllib.parse import urljoin, urlsplit
 
 import msgspec
@@ -23,6 +22,7 @@ from imgfs.registry.configuration import Endpoint
 from imgfs.registry.connections import time_left, time_limit
 from imgfs.registry.tokens import Authorizer, Scopes
 from imgfs.registry.transport import Limits, RegistryError, Response, Transport, Unreachable, web_address
+from imgfs.single_flight import SingleFlight
 
 _REDIRECTS = (301, 302, 303, 307, 308)
 _MOST_REDIRECTS = 5
@@ -70,8 +70,8 @@ class Session:
         self._transport = transport
         self._is_insecure = is_insecure
         self._host = _HUB_HOST if host == _HUB else host
-        self._lock = Lock()  # held while it is found out how to reach the host
         self._base = ""
+        self._pings: SingleFlight[str, str] = SingleFlight()
         self._redirects: LRU[str, tuple[str, float]] = LRU(4096)
         self._authorizer = Authorizer(transport, self._host, is_insecure=is_insecure)
 
@@ -179,12 +179,11 @@ class Session:
 
     def _find_base(self) -> str:
         """How the host is reached, found out once, with what it asks for: `https://HOST`, or http if it is insecure."""
-        with self._lock:
-            if not self._base:
-                self._base = self._ping()
-            return self._base
+        return self._base or self._pings.call("", self._ping)
 
     def _ping(self) -> str:
+        if self._base:
+            return self._base
         schemes = ("https", "http") if self._is_insecure else ("https",)
         for scheme in schemes:
             base = f"{scheme}://{self._host}"
@@ -199,6 +198,7 @@ class Session:
                 raise _failure(response)
             if response.status == 401:
                 self._authorizer.learn(parse_challenges(response.header_lines("WWW-Authenticate")))
+            self._base = base
             return base
         raise AssertionError("there is a scheme")
 

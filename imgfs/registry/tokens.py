@@ -19,6 +19,7 @@ from imgfs.go_json import parse_json
 from imgfs.registry.account import Credentials
 from imgfs.registry.challenge import Challenge
 from imgfs.registry.transport import RegistryError, Transport, web_address
+from imgfs.single_flight import SingleFlight
 
 _SHORTEST = 60  # seconds that a token lives at least, by its specification
 _LONGEST = 24 * 3600
@@ -47,7 +48,8 @@ class Authorizer:
         self._transport = transport
         self._host = host
         self._is_insecure = is_insecure
-        self._lock = Lock()
+        self._lock = Lock()  # of what follows; never held while asking
+        self._asking: SingleFlight[Scopes, _Token | None] = SingleFlight()
         self._challenges: Sequence[Challenge] = ()
         self._tokens: dict[Scopes, _Token] = {}
 
@@ -64,19 +66,25 @@ class Authorizer:
         `read_credentials` reads those that are kept for what is asked for. Raises RegistryError if there are none where
         they are needed, or they are refused.
         """
-        with self._lock:
-            token = self._tokens.get(scopes)
-            if token is None or time.monotonic() >= token.renew_at:
-                token = self._ask(scopes, read_credentials)
-                if token is None:
-                    return None
-                self._tokens[scopes] = token
-            return token.header
+        token = self._kept(scopes) or self._asking.call(scopes, lambda: self._new(scopes, read_credentials))
+        return None if token is None else token.header
 
     def drop(self, header: str | None) -> None:
         """Forget what was refused, so that it is asked for again."""
         with self._lock:
             self._tokens = {scopes: token for scopes, token in self._tokens.items() if token.header != header}
+
+    def _kept(self, scopes: Scopes) -> _Token | None:
+        with self._lock:
+            token = self._tokens.get(scopes)
+        return token if token is not None and time.monotonic() < token.renew_at else None
+
+    def _new(self, scopes: Scopes, read_credentials: ReadCredentials) -> _Token | None:
+        token = self._kept(scopes) or self._ask(scopes, read_credentials)
+        if token is not None:
+            with self._lock:
+                self._tokens[scopes] = token
+        return token
 
     def _ask(self, scopes: Scopes, read_credentials: ReadCredentials) -> _Token | None:
         bearer = next(

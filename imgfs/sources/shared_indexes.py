@@ -20,6 +20,7 @@ from imgfs.layers.index_parts import index_from_parts
 from imgfs.layers.trust import Level
 from imgfs.registry.client import Manifest, RemoteRepository
 from imgfs.registry.index_artifact import IndexArtifact, find_index, parse_index, pinned_in, read_index
+from imgfs.single_flight import SingleFlight
 from imgfs.sources.finder import BlobRef, FoundImage, TocRef
 from imgfs.sources.index_use import IndexUse
 
@@ -54,7 +55,8 @@ class SharedIndexes:
         self._cache = cache
         self._use = use
         self._is_by_digest = is_by_digest
-        self._lock = Lock()  # held while one artifact is looked for
+        self._lock = Lock()  # of what follows; never held while asking
+        self._looking: SingleFlight[Subject, tuple[IndexArtifact, Level] | None] = SingleFlight()
         self._subjects: dict[Digest, list[Subject]] = {}
         self._artifacts: dict[Subject, tuple[IndexArtifact, Level] | None] = {}
         self._failures: dict[Subject, tuple[ImgfsError, float]] = {}
@@ -90,22 +92,30 @@ class SharedIndexes:
 
     def _artifact(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
         with self._lock:
-            if subject not in self._artifacts:
-                failure, until = self._failures.get(subject, (None, 0.0))
-                if failure is not None and time.monotonic() < until:
-                    raise failure
-                try:
-                    found = self._look(subject)
-                except ImgfsError as error:
-                    self._failures[subject] = error, time.monotonic() + _PAUSE
-                    raise
-                self._artifacts[subject] = found
-                if found is not None:
-                    artifact, level = found
-                    logger.info("docker://%s@%s: its index is %s, %s", self._repository.name, subject.manifest,
-                                artifact.digest, level)  # fmt: skip
-                    self._fetch_ahead(artifact)
+            if subject in self._artifacts:
+                return self._artifacts[subject]
+            failure, until = self._failures.get(subject, (None, 0.0))
+        if failure is not None and time.monotonic() < until:
+            raise failure
+        return self._looking.call(subject, lambda: self._find(subject))
+
+    def _find(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
+        if subject in self._artifacts:
             return self._artifacts[subject]
+        try:
+            found = self._look(subject)
+        except ImgfsError as error:
+            with self._lock:
+                self._failures[subject] = error, time.monotonic() + _PAUSE
+            raise
+        if found is not None:
+            artifact, level = found
+            logger.info("docker://%s@%s: its index is %s, %s", self._repository.name, subject.manifest,
+                        artifact.digest, level)  # fmt: skip
+            self._fetch_ahead(artifact)
+        with self._lock:
+            self._artifacts[subject] = found
+        return found
 
     def _look(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
         digest = self._use.given or subject.pinned

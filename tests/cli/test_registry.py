@@ -208,7 +208,7 @@ _HASTY = """
 from imgfs.registry import client
 from imgfs.sources import registries
 registries.INTERVAL = 0.2
-limits = client.Limits(pause=0.02, wait=0.1, patience=0.1, attempts=1)
+limits = client.Limits(pause=0.02, wait=0.1, patience=5, attempts=1)
 client.Limits = lambda: limits
 from imgfs.cli.main import main
 main()

@@ -263,7 +263,7 @@ def test_a_registry_that_is_away_leaves_what_was_known(
 ) -> None:
     layout = Layout(folder / "away")
     image, entry = layout.image("one")
-    limits = Limits(connect=1, patience=0.1, attempts=1)
+    limits = Limits(connect=1, patience=5, attempts=1)
     monkeypatch.setattr("imgfs.registry.client.Limits", lambda: limits)
     registries = reach(interval=0.2)
     with docker_registry(folder / "gone") as address:
@@ -280,7 +280,7 @@ def test_a_registry_that_is_away_leaves_what_was_known(
 
 @pytest.fixture
 def quirky(monkeypatch: pytest.MonkeyPatch) -> Iterator[Quirky]:
-    limits = Limits(patience=0.1, wait=0.1, attempts=1)
+    limits = Limits(patience=5, wait=0.1, attempts=1)
     monkeypatch.setattr("imgfs.registry.client.Limits", lambda: limits)
     with running_quirky() as registry:
         yield registry
