@@ -1,4 +1,4 @@
-"""`imgfs export`: an image or a container as a tar, or unpacked, without a mount."""
+"""`imgfs export`: an image or a container as a tar, as a file system, or unpacked, without a mount."""
 
 import errno
 import os
@@ -19,7 +19,7 @@ from imgfs.sources.chosen import ChosenContainer, ChosenImage, ChosenRoot
 from imgfs.view.tars import open_rootfs_tar
 
 
-@click.command(short_help="Write the root file system of an image or a container as a tar.")
+@click.command(short_help="Write the root file system of an image or a container as a file.")
 @click.argument("image", metavar="IMAGE|CONTAINER")
 @output_option
 @click.option(
@@ -27,6 +27,14 @@ from imgfs.view.tars import open_rootfs_tar
     "--directory",
     metavar="DIR",
     help="Unpack into DIR, which is made or empty, instead of writing a tar.",
+)
+@click.option(
+    "--format",
+    "kind",
+    type=click.Choice(["tar", "erofs"]),
+    default="tar",
+    show_default=True,
+    help="Write a tar; or an EROFS image, a read-only file system that Linux 6.4 or later mounts.",
 )
 @click.option(
     "--tar",
@@ -40,7 +48,13 @@ from imgfs.view.tars import open_rootfs_tar
 @source_option
 @store_option
 def export(
-    image: str, output: str, directory: str | None, form: str, sources: tuple[str, ...], store: str | None
+    image: str,
+    output: str,
+    directory: str | None,
+    kind: str,
+    form: str,
+    sources: tuple[str, ...],
+    store: str | None,
 ) -> None:
     """Write the root file system of an IMAGE or a CONTAINER as a tar, as docker export does, or unpack it.
 
@@ -53,16 +67,22 @@ def export(
       imgfs export debian | docker import - flat
       imgfs export debian -C debian
       imgfs export web -o web.tar
+      imgfs export debian --format erofs -o debian.erofs
     """
-    if directory is not None and (output != "-" or form != "flat"):
-        raise click.UsageError("-C unpacks the root file system: --output and --tar do not go with it")
+    if directory is not None and (output != "-" or form != "flat" or kind != "tar"):
+        raise click.UsageError(
+            "-C unpacks the root file system: --output, --format and --tar do not go with it"
+        )
+    if kind != "tar" and form != "flat":
+        raise click.UsageError(f"--tar {form} does not go with --format {kind}")
     if output == "-" and directory is None and sys.stdout.isatty():
-        raise click.UsageError("a tar is not for a terminal: use -o FILE or redirect the output")
+        what = "a tar" if kind == "tar" else "an image"
+        raise click.UsageError(f"{what} is not for a terminal: use -o FILE or redirect the output")
     with named_root(image, sources, store) as named:
         if directory is not None:
             _unpack(named, directory)
         else:
-            _write(named, output, form)
+            _write(named, output, form if kind == "tar" else kind)
 
 
 def _unpack(named: ChosenRoot, path: str) -> None:
@@ -77,6 +97,9 @@ def _write(named: ChosenRoot, output: str, form: str) -> None:
     with ExitStack() as stack:
         if form == "flat":
             blob = stack.enter_context(stack.enter_context(named.root_fs()).flat_tar())
+        elif form == "erofs":
+            root = stack.enter_context(named.root_fs())
+            blob = stack.enter_context(root.erofs_image(root.erofs_plan()))
         elif form == "diff":
             if not isinstance(named, ChosenContainer):
                 raise StoreError(f"{named.term}: --tar diff is for containers")

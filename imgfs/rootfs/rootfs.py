@@ -83,7 +83,7 @@ class RootFS:
         self._making = RLock()
         self._tree: Tree | None = None
         self._plan: FlatPlan | None = None
-        self._erofs_plans: dict[bool, ErofsPlan] = {}
+        self._erofs_plans: dict[tuple[bool, bool], ErofsPlan] = {}
         self._diff_ids: tuple[object, ...] | None = None
         self._digests: dict[int, DigestMap | None] = {}
 
@@ -315,20 +315,18 @@ class RootFS:
         """
         return AssembledBlob(self.flat_plan, self._padded_layer)
 
-    def erofs_plan(self, *, links_inside: bool = False) -> ErofsPlan:
-        """What the EROFS image of it is made of. Raises InvalidImage as `ErofsPlan` does."""
+    def erofs_plan(self, *, with_layers: bool = False, links_inside: bool = False) -> ErofsPlan:
+        """What the EROFS image of it is made of, see `ErofsPlan`, which may raise InvalidImage."""
         with self._making:
-            plan = self._erofs_plans.get(links_inside)
+            plan = self._erofs_plans.get((with_layers, links_inside))
             if plan is None:
-                plan = self._erofs_plans[links_inside] = ErofsPlan(self.tree, links_inside=links_inside)
+                plan = ErofsPlan(self.tree, with_layers=with_layers, links_inside=links_inside)
+                self._erofs_plans[with_layers, links_inside] = plan
             return plan
 
-    def erofs_image(self, *, links_inside: bool = False) -> Blob:
-        """All of it as an EROFS image; the caller closes it. As `flat_tar` otherwise, and raises as `erofs_plan` does.
-
-        Behind its metadata it has the layers, with what later ones delete or replace.
-        """
-        return AssembledBlob(self.erofs_plan(links_inside=links_inside), self._padded_layer)
+    def erofs_image(self, plan: ErofsPlan) -> Blob:
+        """The EROFS image of which `plan` is; the caller closes it. As `flat_tar` otherwise."""
+        return AssembledBlob(plan, self._padded_layer)
 
     def _padded_layer(self, number: int) -> Blob:
         return PaddedBlob(self._layer(number))

@@ -1,7 +1,8 @@
-"""Where in an EROFS image the content of a tree's files lies: in the layers' tars, if it is in whole blocks of those.
+"""Where in an EROFS image the content of a tree's files lies: in the layers' tars, or laid out file by file.
 
-What is not is laid out again behind them: files of layers that have no tar, and parts of sparse files. A sparse file
-is divided into chunks of one size, each of which lies anywhere, or is a hole. Tried by the tests of `erofs_plan`.
+With layers, a file lies where its layer's tar has it. Laid out behind them is what does not lie in whole blocks of a
+tar: files of layers that have none, and parts of sparse files. Without, all is laid out. A sparse file is divided into
+chunks of one size, each of which lies anywhere, or is a hole. Tried by the tests of `erofs_plan`.
 """
 
 import struct
@@ -38,10 +39,11 @@ class _Chunk(NamedTuple):
 class Contents:
     """The places of the content of `tree`'s regular files: `add` each that has some, `place` all, then ask for them."""
 
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self, tree: Tree, *, with_layers: bool) -> None:
         self._tree = tree
-        self._layers = dict.fromkeys(sorted({*tree.layers} - {NO_LAYER} - tree.copies.keys()), 0)
-        """How many bytes of each layer's tar are part of the image."""
+        tars = {*tree.layers} - {NO_LAYER} - tree.copies.keys() if with_layers else ()
+        self._layers = dict.fromkeys(sorted(tars), 0)
+        """How many bytes of each layer's tar are part of the image, of those that may be."""
         self._chunk_bits: dict[int, int] = {}
         self._loose: dict[int, int] = {}
         """The blocks that an entry's content takes that is laid out again; once placed, the first of them."""
@@ -59,7 +61,7 @@ class Contents:
         layer, place = tree.layers[entry], tree.records[entry] + tree.headers[entry]
         if entry in tree.sparse:
             return self._add_sparse(entry, layer)
-        if layer in tree.copies or place % BLOCK:
+        if layer not in self._layers or place % BLOCK:
             self._loose[entry] = padded(tree.sizes[entry]) >> BLOCK_BITS
         elif (end := place + tree.sizes[entry]) > self._layers[layer]:
             self._layers[layer] = end
@@ -156,7 +158,7 @@ class Contents:
         """The chunks of a sparse file."""
         tree, parts = self._tree, iter(self._parts(entry))
         size, step = tree.sizes[entry], BLOCK << self._chunk_bits[entry]
-        has_tar = tree.layers[entry] not in tree.copies
+        may_be_there = tree.layers[entry] in self._layers
         place = tree.records[entry] + tree.headers[entry]
         offset = length = 0
         for start in range(0, size, step):
@@ -167,7 +169,7 @@ class Contents:
             here = place + start - offset
             if offset >= stop:
                 yield _Chunk(start, stop, None, is_hole=True)
-            elif offset <= start and stop <= offset + length and has_tar and here % BLOCK == 0:
+            elif offset <= start and stop <= offset + length and may_be_there and here % BLOCK == 0:
                 yield _Chunk(start, stop, here)
             else:
                 yield _Chunk(start, stop, None)

@@ -1,8 +1,9 @@
-"""A merged tree as an EROFS image, of which only the metadata is made: files lie where the layers' tars have them.
+"""A merged tree as an EROFS image, of which only the metadata is made: the content of files is read from the layers.
 
-Blocks have 512 bytes, as tars have, so that a file is a run of blocks of its layer. The image is its metadata, then
-each layer up to the last file that is seen of it, then what `erofs_content` lays out again. The same addresses hold
-where the metadata is a file of its own and the others are devices.
+The image is its metadata, then the content of the files as they lie in the layers, each in whole blocks. Or behind the
+metadata come the layers themselves, each up to the last file that is seen of it, and `erofs_content` lays out the rest:
+blocks have 512 bytes, as tars have, so that a file is a run of blocks of its layer. The same addresses hold where the
+metadata is a file of its own and the others are devices.
 
 First come the inodes in the order of the tree's entries, each with its attributes, and with the end of its names or
 target if that fits into the same block; then other blocks of names and targets; then attributes that several have.
@@ -44,16 +45,16 @@ _SELF, _PARENT = b".", b".."
 
 
 class ErofsPlan(Assembly):
-    """What an EROFS image of a tree is made of. With `links_inside`, absolute symbolic links are relative.
+    """What an EROFS image of a tree is made of; `with_layers` as whole tars, which also have what later layers hide.
 
-    `devices` are the parts behind its metadata; `metadata` is what that is made of as a file of its own, which has a
-    table of them. Raises InvalidImage if the format has no room for the tree: for more than 2 TiB, and for too many or
-    too large attributes of a file.
+    With `links_inside`, absolute symbolic links are relative. `devices` are the parts behind its metadata; `metadata`
+    is what that is made of as a file of its own, which has a table of them. Raises InvalidImage if the format has no
+    room for the tree: for more than 2 TiB, and for too many or too large attributes of a file.
     """
 
-    def __init__(self, tree: Tree, *, links_inside: bool = False) -> None:
+    def __init__(self, tree: Tree, *, with_layers: bool = False, links_inside: bool = False) -> None:
         super().__init__()
-        writer = _Writer(tree, links_inside=links_inside)
+        writer = _Writer(tree, Contents(tree, with_layers=with_layers), links_inside=links_inside)
         writer.lay_out()
         self.devices: list[Device] = writer.contents.devices
         rest = writer.write(self.text)
@@ -73,10 +74,10 @@ class ErofsPlan(Assembly):
 class _Writer:
     """Makes the metadata: `lay_out` finds the place of everything, `write` writes all but the head."""
 
-    def __init__(self, tree: Tree, *, links_inside: bool) -> None:
+    def __init__(self, tree: Tree, contents: Contents, *, links_inside: bool) -> None:
         self._tree = tree
         self._links_inside = links_inside
-        self.contents = Contents(tree)
+        self.contents = contents
         self.first_block = 0
         """The first block behind the metadata."""
         self._start = _HEAD + DEVICE_SIZE * self.contents.most_devices

@@ -5,11 +5,12 @@ from contextlib import suppress
 
 from imgfs.blob import Blob
 from imgfs.errors import ImgfsError
+from imgfs.rootfs import RootFS
 from imgfs.sources.union import ContainerAt, Union
 from imgfs.view.container_trees import ContainerTrees
 from imgfs.view.links import ImageLink
 from imgfs.view.node import Directory, File, FixedDirectory, Node, Origin, Symlink
-from imgfs.view.tars import FlatTarFile
+from imgfs.view.tars import TreeImageFile
 from imgfs.view.texts import LiveText
 
 _BY_NAME = b"by-name"
@@ -114,7 +115,7 @@ class ContainerDirectory(FixedDirectory):
 
     def _diff_tar(self) -> Node:
         table = self._trees.table(self._at, "upper")
-        tar = FlatTarFile(f"{table.key}.tar", table, self.mtime_ns)
+        tar = TreeImageFile(f"{table.key}.tar", table, RootFS.flat_tar, self.mtime_ns)
         tar.name_may_change = True  # to that of a later moment
         return tar
 

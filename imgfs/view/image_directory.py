@@ -4,6 +4,8 @@ import datetime
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from imgfs.blob import Blob
+from imgfs.rootfs import RootFS
 from imgfs.sources.union import Union
 from imgfs.store import Image
 from imgfs.view.history import HistoryFile
@@ -11,7 +13,7 @@ from imgfs.view.image_origin import ImageOrigin
 from imgfs.view.layers_directory import LayersDirectory
 from imgfs.view.links import ChildrenDirectory
 from imgfs.view.node import FixedDirectory, Node
-from imgfs.view.tars import FlatTarFile, RootfsTar
+from imgfs.view.tars import RootfsTar, TreeImageFile
 from imgfs.view.texts import LiveText, TextFile
 from imgfs.view.trees import Trees, TreeTable
 
@@ -57,6 +59,7 @@ class ImageDirectory(FixedDirectory):
             b"layers": self._layers,
             b"rootfs": self._rootfs,
             b"rootfs.tar": self._rootfs_tar,
+            b"rootfs.erofs": self._rootfs_erofs,
             b"flat.tar": self._flat_tar,
             b"manifest.json": self._manifest,
         }
@@ -119,7 +122,15 @@ class ImageDirectory(FixedDirectory):
         return RootfsTar(key, self._origin, verbatim, self.mtime_ns)
 
     def _flat_tar(self) -> Node:
-        return FlatTarFile(f"{self.key}/flat.tar", self._tree(), self.mtime_ns)
+        return TreeImageFile(f"{self.key}/flat.tar", self._tree(), RootFS.flat_tar, self.mtime_ns)
+
+    def _rootfs_erofs(self) -> Node:
+        links_inside = self._context.options.links_inside
+
+        def image(root: RootFS) -> Blob:
+            return root.erofs_image(root.erofs_plan(links_inside=links_inside))
+
+        return TreeImageFile(f"{self.key}/rootfs.erofs", self._tree(), image, self.mtime_ns)
 
 
 def _nanoseconds(when: datetime.datetime | None) -> int:

@@ -1,9 +1,10 @@
-"""An image as one virtual, seekable tar: `rootfs.tar` of its layers' tars, `flat.tar` of its root file system."""
+"""An image as one virtual, seekable file: `rootfs.tar` of its layers' tars, others of its root file system."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from imgfs.blob import Blob, Concatenation
 from imgfs.digest import ImageID
+from imgfs.rootfs import RootFS
 from imgfs.store import ImageStore
 from imgfs.store.layer_stack import end_to_end
 from imgfs.tar import JoinedTar
@@ -43,24 +44,27 @@ class RootfsTar(File):
         return end_to_end(sizes if self._verbatim else (size and padded(size) for size in sizes))
 
 
-class FlatTarFile(File):
-    """What `table` holds as a tar; it is worked out when it is opened or measured."""
+class TreeImageFile(File):
+    """What `table` holds as one file that `make` makes; its size is worked out when it is opened or measured."""
 
-    def __init__(self, key: str, table: TreeTable, mtime_ns: int) -> None:
+    def __init__(self, key: str, table: TreeTable, make: Callable[[RootFS], Blob], mtime_ns: int) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
         self._table = table
+        self._make = make
 
     @property
     def known_size(self) -> int | None:
-        return self._table.known_flat_size
+        return self._table.sizes.get(self.key)
 
     @property
     def origins(self) -> tuple[Origin, ...]:
         return self._table.origins
 
     def open(self) -> Blob:
-        return self._table.open_flat()
+        blob = self._make(self._table.root())
+        self._table.sizes[self.key] = blob.size
+        return blob
 
 
 def open_rootfs_tar(store: ImageStore, image_id: ImageID, *, verbatim: bool) -> Blob:

@@ -7,7 +7,6 @@ from collections.abc import Callable, Hashable, Iterator
 from threading import Lock
 from typing import Protocol, TypeVar
 
-from imgfs.blob import Blob
 from imgfs.lru import LRU
 from imgfs.rootfs import OpenLayers, RootFS, TreeCache
 from imgfs.store import LayerStack
@@ -126,16 +125,12 @@ class TreeTable(NodeTable):
         self._once = once
         self._was_loaded = False
         self._loading = Lock()
-        self._flat_size: int | None = None
+        self.sizes: dict[str, int] = {}
+        """The sizes of what the tree has been shown as, such as a tar, by what that is called."""
 
     @property
     def origins(self) -> tuple[Origin, ...]:
         return self._origin.origins
-
-    @property
-    def known_flat_size(self) -> int | None:
-        """The size of the flat tar if it is known by now."""
-        return self._flat_size
 
     @property
     def is_stale(self) -> bool:
@@ -174,9 +169,3 @@ class TreeTable(NodeTable):
                     dropped.close()
                 self._was_loaded = True
             return root
-
-    def open_flat(self) -> Blob:
-        """The flat tar; the caller closes it. Its size is known from now on. Raises as `root` does."""
-        root = self.root()
-        self._flat_size = root.flat_plan.size
-        return root.flat_tar()

@@ -87,6 +87,7 @@ def test_the_tree_is_the_one_documented(mount: Mount, archive: Path, images: lis
             "layers",
             "parent",
             "rootfs",
+            "rootfs.erofs",
             "rootfs.tar",
             "tags",
         ]

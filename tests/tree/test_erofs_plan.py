@@ -68,13 +68,16 @@ def test_a_random_tree_is_what_the_kernel_shows(disk: Path, stack: list[list[Ent
     expected = tree_facts(tree, layers)
     with tempfile.TemporaryDirectory(dir=disk) as name:
         work = Path(name)
-        whole, alone, devices = written(ErofsPlan(tree), layers, work)
-        with mounted(whole, work / "top") as top:
-            check_same(real_facts(top), expected)
-        with mounted(alone, work / "top2", devices) as top:
-            check_same(real_facts(top), expected)
-        done = subprocess.run([*tool("fsck.erofs", "trixie"), whole], capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
+        for with_layers in (False, True):
+            made = work / f"{with_layers}"
+            made.mkdir()
+            whole, alone, devices = written(ErofsPlan(tree, with_layers=with_layers), layers, made)
+            with mounted(whole, made / "top") as top:
+                check_same(real_facts(top), expected)
+            with mounted(alone, made / "with-devices", devices) as top:
+                check_same(real_facts(top), expected)
+            done = subprocess.run([*tool("fsck.erofs", "trixie"), whole], capture_output=True, text=True)
+            assert done.returncode == 0, done.stdout + done.stderr
 
 
 @settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -82,8 +85,10 @@ def test_a_random_tree_is_what_the_kernel_shows(disk: Path, stack: list[list[Ent
 def test_a_random_tree_is_what_the_reader_finds(stack: list[list[Entry]]) -> None:
     layers = [tar(layer) for layer in stack]
     tree = merged(layers)
-    with AssembledBlob(ErofsPlan(tree), lambda number: MemoryBlob(layers[number])) as blob:
-        check_same(image_facts(blob), tree_facts(tree, layers))
+    for with_layers in (False, True):
+        plan = ErofsPlan(tree, with_layers=with_layers)
+        with AssembledBlob(plan, lambda number: MemoryBlob(layers[number])) as blob:
+            check_same(image_facts(blob), tree_facts(tree, layers))
 
 
 def image_facts(blob: Blob) -> Facts:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.rootfs import TreeCache
+from imgfs.rootfs import RootFS, TreeCache
 from imgfs.sources import open_source
 from imgfs.sources.union import Union
 from imgfs.view.image_origin import ImageOrigin
+from imgfs.view.tars import TreeImageFile
 from imgfs.view.trees import Trees
 from tests.images import TestImage
 from tests.indexing import indexing
@@ -81,8 +82,9 @@ def test_a_file_that_is_open_stays_readable_when_its_tree_is_unloaded(origins: l
 def test_the_size_of_the_flat_tar_is_remembered(origins: list[ImageOrigin]) -> None:
     trees = Trees(TreeCache(None))
     table = trees.table("/a", origins[0])
-    assert table.known_flat_size is None
-    with table.open_flat() as blob:
-        assert table.known_flat_size == blob.size
+    file = TreeImageFile("/a.tar", table, RootFS.flat_tar, 0)
+    assert file.known_size is None
+    with file.open() as blob:
+        assert file.known_size == blob.size
     trees.close()
-    assert table.known_flat_size is not None
+    assert TreeImageFile("/a.tar", table, RootFS.flat_tar, 0).known_size is not None
