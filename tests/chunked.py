@@ -27,11 +27,12 @@ _KINDS = {
 
 @dataclass
 class Chunked:
-    """A layer: its stored bytes, the tar in them, and the annotations of its descriptor."""
+    """A layer: its stored bytes, the tar in them, the annotations of its descriptor, and a table that is elsewhere."""
 
     stored: bytes
     tar: bytes
     annotations: dict[str, str] = field(default_factory=dict)
+    toc: bytes = b""
 
     @property
     def diff_id(self) -> str:
@@ -86,7 +87,9 @@ def _landmark() -> tuple[tarfile.TarInfo, bytes]:
     return member, b"\x0f"
 
 
-def estargz(tar: bytes, chunk_size: int = 64 << 10, least: int = 0) -> Chunked:
+def estargz(
+    tar: bytes, chunk_size: int = 64 << 10, least: int = 0, *, has_external_toc: bool = False
+) -> Chunked:
     """An eStargz layer of the files of a tar; files up to `least` bytes share a gzip member with the one before."""
     stored, whole, pending = bytearray(), bytearray(), bytearray()
     entries: list[dict[str, object]] = []
@@ -130,14 +133,18 @@ def estargz(tar: bytes, chunk_size: int = 64 << 10, least: int = 0) -> Chunked:
     table = json.dumps({"version": 1, "entries": entries}).encode()
     member = tarfile.TarInfo("stargz.index.json")
     member.size = len(table)
-    place = start
-    pending += member.tobuf() + table + bytes(-len(table) % 512) + bytes(1024)
-    flush()
-    extra = b"SG" + struct.pack("<H", 22) + b"%016xSTARGZ" % place
+    packed = member.tobuf() + table + bytes(-len(table) % 512) + bytes(1024)
+    said, toc = b"%016xSTARGZ" % start, b""
+    if has_external_toc:
+        said, toc = b"STARGZEXTERNALTOC", gzip.compress(packed, 6, mtime=0)
+    else:
+        pending += packed
+        flush()
+    extra = b"SG" + struct.pack("<H", len(said)) + said
     header = b"\x1f\x8b\x08\x04" + bytes(4) + b"\x00\xff" + struct.pack("<H", len(extra)) + extra
     stored += header + b"\x01\x00\x00\xff\xff" + bytes(8)
     annotations = {"containerd.io/snapshot/stargz/toc.digest": digest(table)}
-    return Chunked(bytes(stored), bytes(whole), annotations)
+    return Chunked(bytes(stored), bytes(whole), annotations, toc)
 
 
 def _skippable(data: bytes) -> bytes:

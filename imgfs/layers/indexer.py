@@ -18,6 +18,7 @@ from imgfs.layers.index_file import IndexHeader
 from imgfs.layers.index_pass import IndexPass
 from imgfs.layers.index_store import IndexStore
 from imgfs.layers.progress import Progress, no_progress
+from imgfs.layers.toc_pin import ExternalToc, no_external_toc
 from imgfs.layers.turn import Turn
 from imgfs.lru import LRU
 
@@ -48,6 +49,7 @@ class Indexer:
         self.spans = SpanCache(cache)
         self.stats = stats
         self.fetching = fetching
+        self.find_toc: ExternalToc = no_external_toc
         self._with_spans = with_spans
         self.verifier = verifier
         self.progress = progress

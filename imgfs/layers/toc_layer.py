@@ -18,14 +18,14 @@ from imgfs.codec.seek_table import START
 from imgfs.codec.span_cache import SpanCache
 from imgfs.codec.spans import UNCOUNTED, SpanBlob, SpanStats
 from imgfs.digest import ChainID, DiffID
-from imgfs.errors import Corrupt, quoted
+from imgfs.errors import Corrupt, NotFound, quoted
 from imgfs.layers.blob_layer import BlobLayer
 from imgfs.layers.digest_map import DigestMap
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import MemberList
 from imgfs.layers.toc_check import compare_contents, compare_trees
 from imgfs.layers.toc_entries import Toc, is_hidden, parse_toc
-from imgfs.layers.toc_pin import Form, TocPin, read_split, read_toc
+from imgfs.layers.toc_pin import ExternalToc, Form, TocPin, no_external_toc, read_split, read_toc
 from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
 from imgfs.tar.split import FileExtent, Recipe, parse_recipe
 from imgfs.tree import Tree, build_tree
@@ -70,13 +70,15 @@ class _ChunkDecoder:
 class TocLayer:
     """A `Layer` that is stored as `blob`, whose table `pin` names. Safe to use from several threads.
 
-    Spans are kept in `spans` and counted by `stats`. What is wrong with the table is logged, and the blob read whole.
+    Spans are kept in `spans` and counted by `stats`; `find_external` finds a table that lies in another image. What is
+    wrong with the table is logged, and the blob read whole.
     """
 
     blob: BlobLayer
     pin: TocPin
     spans: SpanCache
     stats: SpanStats = UNCOUNTED
+    find_external: ExternalToc = no_external_toc
     _toc: Toc | None = field(default=None, init=False, compare=False)
     _recipe: Recipe | None = field(default=None, init=False, compare=False)
     _failure: str = field(default="", init=False, compare=False)
@@ -188,9 +190,15 @@ class TocLayer:
         with self._lock:
             if self._toc is None:
                 with self.blob.open_blob() as stored:
-                    data, data_end = read_toc(self.pin, stored, self._name, self.spans)
+                    data, data_end = read_toc(self.pin, stored, self._name, self.spans, self._read_external)
                     self._toc = parse_toc(data, data_end, self._name)
             return self._toc
+
+    def _read_external(self) -> bytes:
+        digest = self.blob.stored_digest
+        if digest is None:
+            raise NotFound("the digest of its blob is not recorded")
+        return self.find_external(digest)
 
     def _tree_of_tar(self) -> Tree:
         """The tree that the layer's tar makes, without what the table has not, as it is not part of the image."""

@@ -1,14 +1,15 @@
 """The table of contents of a layer, where the layer's own descriptor names it by a digest, and how it is fetched.
 
-Formats: eStargz (stargz-snapshotter, docs/estargz.md), whose table lies where the blob's last bytes say, and is pinned
-by the digest of its JSON; zstd:chunked (containers/storage, pkg/chunked), whose annotations have the place and the
-digest of the compressed table, under two prefixes, and in the newer one the place of a tar-split.
+Formats: eStargz (stargz-snapshotter, docs/estargz.md), whose table lies where the blob's last bytes say, or in an image
+of its own, and is pinned by the digest of its JSON; zstd:chunked (containers/storage, pkg/chunked), whose annotations
+have the place and the digest of the compressed table, under two prefixes, and in the newer one the place of a
+tar-split.
 Tried by the tests of `toc_layer`.
 """
 
 import re
 import zlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -18,7 +19,7 @@ from imgfs.codec import Compression, open_forward
 from imgfs.codec.span_cache import SpanCache
 from imgfs.codec.zstd_module import unpack
 from imgfs.digest import Digest
-from imgfs.errors import Corrupt, InvalidDigest
+from imgfs.errors import Corrupt, InvalidDigest, NotFound
 
 _STARGZ = "containerd.io/snapshot/stargz/toc.digest"
 _CHUNKED = ("io.github.containers.zstd-chunked.", "io.containers.zstd-chunked.")
@@ -27,12 +28,21 @@ _LARGEST = 150 * MIB  # bytes of a table, decoded; as containers/storage has it
 _LARGEST_STORED = 64 * MIB
 _LARGEST_SPLIT = 512 * MIB
 _TAIL = 64 << 10  # bytes that are read at the end of a blob, in which a small table is besides its footer
-_FOOTER, _OLD_FOOTER = 51, 47  # bytes
+_FOOTER, _OLD_FOOTER, _EXTERNAL_FOOTER = 51, 47, 46  # bytes
+_EXTERNAL = b"SG\x11\x00STARGZEXTERNALTOC"
 _PLACE = re.compile(rb"([0-9a-f]{16})STARGZ")
 _NUMBERS = re.compile(r"\d{1,18}(?::\d{1,18}){2,3}")
 _TAR_HEADER = 512
 NAME = b"stargz.index.json"
 """The member of an eStargz layer that is its table."""
+
+ExternalToc = Callable[[Digest], bytes]
+"""Returns the compressed table of the layer whose blob has a digest, from another image. Raises ImgfsError."""
+
+
+def no_external_toc(layer: Digest) -> bytes:
+    """Raises NotFound, as there is no other image."""
+    raise NotFound(f"no image has the one of {layer}")
 
 
 class Form(Enum):
@@ -77,15 +87,17 @@ def pin_of(annotations: Mapping[str, object]) -> TocPin | None:
     return None if of_json is None else TocPin(Form.ESTARGZ, of_json)
 
 
-def read_toc(pin: TocPin, stored: Blob, name: str, cache: SpanCache) -> tuple[bytes, int]:
+def read_toc(
+    pin: TocPin, stored: Blob, name: str, cache: SpanCache, find_external: Callable[[], bytes]
+) -> tuple[bytes, int]:
     """The JSON of the table of a layer that is stored in `stored`, verified, and where the layer's data ends.
 
-    It is kept in `cache`, without where the data of eStargz ends: then that is where the blob does. Raises Corrupt
-    naming the layer by `name`, and what reading raises.
+    It is kept in `cache`, without where the data of eStargz ends: then that is where the blob does. `find_external` is
+    called if it lies in an image of its own. Raises Corrupt naming the layer by `name`, and what reading raises.
     """
     try:
         if pin.form is Form.ESTARGZ:
-            return _read_estargz(pin, stored, cache)
+            return _read_estargz(pin, stored, cache, find_external)
         return _read_chunked(pin, stored, cache)
     except Corrupt as error:
         raise Corrupt(f"{name}: its table of contents cannot be used: {error}") from None
@@ -125,19 +137,42 @@ def _read_chunked(pin: TocPin, stored: Blob, cache: SpanCache) -> tuple[bytes, i
     return data, max(0, min(places) - 8)
 
 
-def _read_estargz(pin: TocPin, stored: Blob, cache: SpanCache) -> tuple[bytes, int]:
+def _read_estargz(
+    pin: TocPin, stored: Blob, cache: SpanCache, find_external: Callable[[], bytes]
+) -> tuple[bytes, int]:
     known = cache.find(pin.digest, None)
     if known is not None:
         return known, stored.size
     start = max(0, stored.size - _TAIL)
     tail = stored.pread(_TAIL, start)
+    if _is_external(tail):
+        try:
+            packed, offset = find_external(), stored.size - _EXTERNAL_FOOTER
+        except NotFound as error:
+            raise Corrupt(f"it is in an image of its own: {error}") from None
+    else:
+        packed, offset = _inner_table(tail, stored)
+    data = _unpacked(packed)
+    if not pin.digest.is_of(data):
+        raise Corrupt(f"failed to verify, it is not {pin.digest}")
+    cache.keep(pin.digest, data)
+    return data, offset
+
+
+def _inner_table(tail: bytes, stored: Blob) -> tuple[bytes, int]:
+    """The compressed table in an eStargz blob that ends with `tail`, and where it begins."""
+    start = stored.size - len(tail)
     offset = _footer(tail)
     if not 0 < offset < stored.size:
         raise Corrupt(f"its last bytes say that it begins at {offset}, outside of the blob")
     size = stored.size - offset
     if size > _LARGEST_STORED:
         raise Corrupt(f"{size} bytes are too many")
-    packed = tail[offset - start :] if offset >= start else stored.pread(size, offset)
+    return tail[offset - start :] if offset >= start else stored.pread(size, offset), offset
+
+
+def _unpacked(packed: bytes) -> bytes:
+    """The JSON of a compressed table, which is a tar with one member."""
     member = open_forward(MemoryBlob(packed), Compression.GZIP)
     header = member.pread(_TAR_HEADER, 0)
     try:
@@ -146,11 +181,13 @@ def _read_estargz(pin: TocPin, stored: Blob, cache: SpanCache) -> tuple[bytes, i
         raise Corrupt("no tar header where it is due") from None
     if not header.startswith(NAME + b"\0") or length > _LARGEST:
         raise Corrupt(f"{length} bytes are too many, or it is not called {NAME.decode()}")
-    data = member.pread(length, _TAR_HEADER)
-    if not pin.digest.is_of(data):
-        raise Corrupt(f"failed to verify, it is not {pin.digest}")
-    cache.keep(pin.digest, data)
-    return data, offset
+    return member.pread(length, _TAR_HEADER)
+
+
+def _is_external(tail: bytes) -> bool:
+    """Whether the last bytes of a blob say that its table is in another image."""
+    footer = tail[-_EXTERNAL_FOOTER:]
+    return footer.startswith(b"\x1f\x8b\x08\x04") and _EXTERNAL in footer
 
 
 def _footer(tail: bytes) -> int:
@@ -164,8 +201,6 @@ def _footer(tail: bytes) -> int:
                     return int(match[1], 16)
             except zlib.error:
                 continue
-    if b"STARGZEXTERNALTOC" in tail[-_FOOTER:]:
-        raise Corrupt("it is in an image of its own")
     raise Corrupt("the blob does not end as eStargz does")
 
 

@@ -84,7 +84,7 @@ class TocRef:
         self, chain_id: ChainID, diff_id: DiffID, parent: ChainID | None, indexer: Indexer
     ) -> TocLayer:
         blob = self.blob.resolve(chain_id, diff_id, parent, indexer)
-        return TocLayer(blob, self.pin, indexer.spans, indexer.stats)
+        return TocLayer(blob, self.pin, indexer.spans, indexer.stats, indexer.find_toc)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,12 @@ from imgfs.digest import DiffID, Digest
 from imgfs.errors import ImgfsError, StoreError, describe
 from imgfs.layers import Indexer
 from imgfs.layers.index_file import LayerIndex
+from imgfs.layers.toc_pin import no_external_toc
 from imgfs.registry.reference import RegistryReference, Repository, parse_registry_reference
 from imgfs.registry.transport import Unreachable
 from imgfs.sources.checks import named_blobs
 from imgfs.sources.content_store import ContentStore, Top
+from imgfs.sources.external_tocs import ExternalTocs
 from imgfs.sources.finder import Check, Finder, Found, FoundImage, Report
 from imgfs.sources.manifests import Descriptor, ManifestWalk
 from imgfs.sources.registries import Registries
@@ -32,7 +34,7 @@ def open_registry(reference: str, indexer: Indexer, registries: Registries) -> S
     """The source that a reference names, `docker://…`. Raises RegistryError, NotFound, StoreError or Corrupt."""
     finder = RegistryFinder(parse_registry_reference(reference), registries)
     indexer.stats, indexer.fetching = registries.stats, registries.fetching
-    indexer.indexes.external = finder.find_index
+    indexer.indexes.external, indexer.find_toc = finder.find_index, finder.find_toc
     try:
         return Source(finder, indexer)
     except BaseException:
@@ -108,6 +110,14 @@ class RegistryFinder(Finder, ContentStore):
                 return index
         return None
 
+    def find_toc(self, layer: Digest) -> bytes:
+        """The table of contents of a layer that lies in another image. Raises NotFound if there is none, ImgfsError."""
+        for place in list(self._places.values()):
+            toc = place.tocs.find(layer)
+            if toc is not None:
+                return toc
+        return no_external_toc(layer)
+
     def close(self) -> None:
         self._registries.close()
 
@@ -157,6 +167,7 @@ class _Place:
         remote = registries.client.repository(name)
         self.documents = RemoteDocuments(remote, registries)
         self.tags = RemoteTags(remote, self.documents, registries, wanted.tag)
+        self.tocs = ExternalTocs(remote)
         shared = registries.index_repository
         self.indexes = SharedIndexes(
             registries.client.repository(shared) if shared is not None else remote,
@@ -230,6 +241,7 @@ class _Place:
                     continue
             if isinstance(thing, FoundImage):
                 self.indexes.add(thing)
+                self.tocs.add(thing, [name.rpartition(":")[2] for name in top.names])
             yield thing
             if isinstance(thing, FoundImage) and self._is_for_one_image:
                 return

@@ -20,7 +20,7 @@ from imgfs.layers import BlobLayer, Indexer
 from imgfs.layers.member_list import MemberList
 from imgfs.layers.toc_entries import parse_toc
 from imgfs.layers.toc_layer import TocLayer, TocUse
-from imgfs.layers.toc_pin import Form, pin_of, read_toc
+from imgfs.layers.toc_pin import Form, no_external_toc, pin_of, read_toc
 from imgfs.tree import Tree
 from tests.chunked import Chunked, digest, estargz, zstd_chunked
 
@@ -100,6 +100,11 @@ def toc_layer(made: Chunked, indexer: Indexer, stored: Blob | None = None) -> To
     pin = pin_of(made.annotations)
     assert pin is not None
     return TocLayer(blob, pin, SpanCache(None, 0))
+
+
+def none() -> bytes:
+    """Finds no table in another image."""
+    return no_external_toc(Digest(digest(b"")))
 
 
 def described(tree: Tree) -> dict[bytes, tuple[object, ...]]:
@@ -212,7 +217,7 @@ def with_table(made: Chunked, change: dict[str, object]) -> Chunked:
     """The same layer with another table, rightly pinned, of which the first entry with content is changed."""
     pin = pin_of(made.annotations)
     assert pin is not None
-    table = json.loads(read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0))[0])
+    table = json.loads(read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0), none)[0])
     next(entry for entry in table["entries"] if entry.get("size")).update(change)
     text = json.dumps(table).encode()
     packed = zstd.compress(text)
@@ -241,7 +246,9 @@ def test_another_content_than_the_tar_has_is_found(indexer: Indexer) -> None:
     assert pin is not None
     first = next(
         e
-        for e in json.loads(read_toc(pin, MemoryBlob(other.stored), "it", SpanCache(None, 0))[0])["entries"]
+        for e in json.loads(read_toc(pin, MemoryBlob(other.stored), "it", SpanCache(None, 0), none)[0])[
+            "entries"
+        ]
         if e.get("size")
     )
     layer = toc_layer(with_table(zstd_chunked(TAR), {"digest": first["digest"]}), indexer)
@@ -280,7 +287,7 @@ def test_two_digests_must_be_of_one_table(indexer: Indexer, caplog: pytest.LogCa
     made = zstd_chunked(TAR)
     pin = pin_of(made.annotations)
     assert pin is not None
-    table = read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0))[0]
+    table = read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0), none)[0]
     made.annotations[STARGZ] = digest(table)
     assert toc_layer(made, indexer).tree().copies
     made.annotations[STARGZ] = digest(b"another")
@@ -300,10 +307,12 @@ def test_old_and_external_footers_of_estargz_are_known() -> None:
         for extra in (place, b"SG\x11\x00STARGZEXTERNALTOC")
     )
     end = b"\x01\x00\x00\xff\xff" + bytes(8)
-    expected = read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0))
-    assert read_toc(pin, MemoryBlob(made.stored[:-51] + old + end), "it", SpanCache(None, 0)) == expected
-    with pytest.raises(Corrupt, match="it is in an image of its own"):
-        read_toc(pin, MemoryBlob(made.stored[:-51] + external + end), "it", SpanCache(None, 0))
+    expected = read_toc(pin, MemoryBlob(made.stored), "it", SpanCache(None, 0), none)
+    assert (
+        read_toc(pin, MemoryBlob(made.stored[:-51] + old + end), "it", SpanCache(None, 0), none) == expected
+    )
+    with pytest.raises(Corrupt, match="it is in an image of its own: no image has"):
+        read_toc(pin, MemoryBlob(made.stored[:-51] + external + end), "it", SpanCache(None, 0), none)
 
 
 STARGZ = "containerd.io/snapshot/stargz/toc.digest"

@@ -36,6 +36,7 @@ LATER = layer_tar(
     }
 )
 FORMS = {"estargz": estargz(TAR), "chunked": zstd_chunked(TAR)}
+EXTERNAL_OF_LATER = estargz(LATER, has_external_toc=True)
 CHANGED = {"estargz": estargz(LATER), "chunked": zstd_chunked(LATER)}
 
 
@@ -145,3 +146,36 @@ def test_two_images_are_compared_by_their_tables(name: str, address: str, tmp_pa
     # where the tar of eStargz is read whole, the table is a file, too
     assert found[TocUse.ANY] == [each for each in found[TocUse.NEVER] if each[0] != "/stargz.index.json"]
     assert found[TocUse.ANY] == [("/usr/lib/3", ["content"]), ("/usr/lib/os-release", ["content"])]
+
+
+def put_toc(folder: Path, address: str, made: Chunked, toc: bytes) -> None:
+    """The image with a table that stargz-snapshotter makes beside that of an eStargz layer without one."""
+    layout = Layout(folder)
+    config = layout.blob(b"{}") | {"mediaType": "application/vnd.oci.image.config.v1+json"}
+    annotations = {"containerd.io/snapshot/stargz/layer.digest": made.digest}
+    layer = layout.blob(toc, mediaType="application/vnd.oci.image.layer.v1.tar+gzip", annotations=annotations)
+    manifest = layout.blob(json.dumps({"schemaVersion": 2, "config": config, "layers": [layer]}).encode())
+    put_layout(address, "external-estargz", layout.path, {"1-esgztoc": str(manifest["digest"])})
+
+
+def test_a_table_in_an_image_of_its_own_is_found_and_compared_with_its_digest(
+    address: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    made = estargz(TAR, has_external_toc=True)
+    put(tmp_path / "image", address, "external-estargz", made)
+    reached = Reached(tmp_path / "none", address)
+    with reached.image("external-estargz") as (chosen,):
+        assert read(chosen, "/usr/lib/os-release") == b"NAME=x\n"
+        assert reached.bytes_of(made) >= len(made.stored)
+    assert "it is in an image of its own: no image has the one of" in caplog.text
+    put_toc(tmp_path / "other", address, made, EXTERNAL_OF_LATER.toc)
+    reached = Reached(tmp_path / "forged", address)
+    with reached.image("external-estargz") as (chosen,):
+        assert read(chosen, "/usr/lib/os-release") == b"NAME=x\n"
+        assert reached.bytes_of(made) >= len(made.stored)
+    put_toc(tmp_path / "toc", address, made, made.toc)
+    reached = Reached(tmp_path / "cache", address)
+    with reached.image("external-estargz") as (chosen,):
+        assert listed(chosen) == {f"/{each}" for each in ("usr", "usr/lib", "usr/lib/os-release", *FILES)}
+        assert read(chosen, "/usr/lib/7") == FILES["usr/lib/7"]
+        assert 0 < reached.bytes_of(made) < 600_000
