@@ -1,7 +1,9 @@
 """Layers with tables of contents as tools write them: buildah of each Debian, and ctr-remote of stargz-snapshotter."""
 
+import io
 import json
 import subprocess
+import tarfile
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -16,10 +18,12 @@ from imgfs.digest import ChainID, DiffID, Digest
 from imgfs.layers import BlobLayer, Indexer
 from imgfs.layers.toc_layer import TocLayer
 from imgfs.layers.toc_pin import Form, pin_of
+from tests.conftest import Imgfs
 from tests.engines.containerd import running_containerd
 from tests.engines.machine import HOST, Machine, machine
 from tests.layers.test_toc_layer import TAR, contents, described
-from tests.tools import require_tool
+from tests.registry.filling import insecure, put_layout
+from tests.registry.serving import docker_registry
 
 
 @pytest.fixture
@@ -94,38 +98,56 @@ def test_what_buildah_writes_is_read_by_its_table(suite: str, tmp_path: Path, in
         assert not fresh.failure
 
 
+FORMS = {
+    "estargz": ("--estargz", "--estargz-chunk-size", "65536"),
+    "zstdchunked": ("--zstdchunked",),
+    "external": ("--estargz", "--estargz-external-toc", "--estargz-keep-diff-id"),
+}
+KINDS = {"estargz": Form.ESTARGZ, "zstdchunked": Form.ZSTD_CHUNKED}
+
+
 @pytest.fixture(scope="module")
-def converted(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with the layouts `estargz` and `zstdchunked`, made by ctr-remote."""
-    require_tool("ctr-remote")
+def converted(suite: str, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a layout for each of FORMS, made by ctr-remote; that of Debian 12 makes none with another image."""
     folder = tmp_path_factory.mktemp("remote")
-    with machine() as inside:
+    with machine(suite) as inside:
         build(inside, folder, f"docker-archive:{folder}/image.tar:example.com/toc:1")
-    with running_containerd(folder) as engine:
-        engine.ctr("images", "import", folder / "image.tar")
-        for form, more in (("estargz", ["--estargz-chunk-size", "65536"]), ("zstdchunked", [])):
+    with running_containerd(folder, suite) as engine:
+        engine.load(folder / "image.tar")
+        for form, options in FORMS.items() if suite != HOST else list(FORMS.items())[:2]:
             names = ["example.com/toc:1", f"example.com/toc:{form}"]
-            line = [
-                "ctr-remote",
-                "-a",
-                str(engine.socket),
-                "images",
-                "convert",
-                "--oci",
-                f"--{form}",
-                *more,
-                *names,
-            ]
-            subprocess.run(line, check=True, capture_output=True)
+            line = engine.inside.line("ctr-remote", "-a", engine.socket, "images", "convert", "--oci")
+            subprocess.run([*line, *options, *names], check=True, capture_output=True)
             archive = folder / f"{form}.tar"
-            engine.ctr("images", "export", "--platform", "linux/amd64", archive, names[1])
+            images = [names[1], f"{names[1]}-esgztoc"] if form == "external" else [names[1]]
+            engine.ctr("images", "export", "--platform", "linux/amd64", archive, *images)
             (folder / form).mkdir()
             subprocess.run(["tar", "xf", archive, "-C", folder / form], check=True)
     return folder
 
 
-@pytest.mark.parametrize(("form", "kind"), [("estargz", Form.ESTARGZ), ("zstdchunked", Form.ZSTD_CHUNKED)])
-def test_what_ctr_remote_writes_is_read_by_its_table(
-    form: str, kind: Form, converted: Path, indexer: Indexer
+@pytest.mark.parametrize("form", KINDS)
+def test_what_ctr_remote_writes_is_read_by_its_table(form: str, converted: Path, indexer: Indexer) -> None:
+    assert check(converted / form, indexer).pin.form is KINDS[form]
+
+
+def test_a_table_that_ctr_remote_puts_in_another_image_is_found(
+    suite: str, converted: Path, imgfs: Imgfs, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert check(converted / form, indexer).pin.form is kind
+    layout = converted / "external"
+    assert layout.exists() is (suite != HOST)
+    if not layout.exists():
+        return
+    entries = json.loads((layout / "index.json").read_bytes())["manifests"]
+    tags = {each["annotations"]["org.opencontainers.image.ref.name"]: each["digest"] for each in entries}
+    with docker_registry(tmp_path / "registry") as address:
+        put_layout(address, "toc", layout, tags)
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(insecure(tmp_path, address)))
+        image = f"docker://{address}/toc:external"
+        with tarfile.open(fileobj=io.BytesIO(TAR)) as archive:
+            expected = archive.extractfile("etc/big")
+            assert expected is not None
+            assert imgfs("cat", f"{image}:/etc/big").stdout == expected.read()
+        (found,) = json.loads(imgfs("inspect", image).stdout)
+        assert [layer["Index"] for layer in found["Layers"]] == ["toc"]
+        assert imgfs("verify", image).stdout.endswith(b" 0 bad\n")
