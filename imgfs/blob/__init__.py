@@ -5,6 +5,7 @@ from imgfs.blob.checked import CheckedBlob, Checksums, checksums
 from imgfs.blob.concatenation import Concatenation
 from imgfs.blob.file import ANYONE, FileBlob
 from imgfs.blob.folder import Folder
+from imgfs.blob.late import LateBlob
 from imgfs.blob.resolve import Links
 from imgfs.blob.root import Root
 from imgfs.blob.sparse import SparseBlob
@@ -22,6 +23,7 @@ __all__ = [
     "FileBlob",
     "Folder",
     "HeldBlob",
+    "LateBlob",
     "Links",
     "MemoryBlob",
     "PaddedBlob",

@@ -17,7 +17,7 @@ from imgfs.errors import StoreError
 from imgfs.own.loading import load_image
 from imgfs.registry.client import RegistryClient
 from imgfs.registry.reference import is_registry_reference, parse_registry_reference
-from imgfs.saving import SavedImage, docker_archive_entries, write_tar
+from imgfs.saving import SavedImage, docker_archive_entries, image_pieces, write_tar
 from imgfs.saving.copied_image import copied_images, copied_meant, copied_pieces
 from imgfs.saving.copying import Destination, copy_pieces
 from imgfs.saving.destinations import Place, parse_destination
@@ -112,8 +112,9 @@ def _save(chosen: ChosenImage, place: Place, *, quiet: bool) -> None:
     """Write an archive as docker save does."""
     if os.path.isfile(place.path) and os.path.getsize(place.path):
         raise StoreError(f"{place.path}: images are not added to an archive that is there")
-    saved = SavedImage(chosen.image, [place.name] if place.name else [], chosen.layers)
-    bars = EntryBars(docker_archive_entries([saved]), chosen.image.diff_ids)
+    pieces = image_pieces(chosen.snapshot, chosen.image_id, set())
+    saved = SavedImage(chosen.image, [place.name] if place.name else [], pieces)
+    bars = EntryBars(docker_archive_entries([saved]), pieces.layers)
     with output_file(place.path) as file:
         write_tar(bars.entries(), file, bars.advance)
     if not quiet:

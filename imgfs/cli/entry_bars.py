@@ -7,16 +7,16 @@ import os
 from collections.abc import Callable, Collection, Generator, Iterable
 
 from imgfs.cli.bars import command_bars
-from imgfs.digest import DiffID
+from imgfs.digest import Digest
 from imgfs.saving import Entry
 
 
 class EntryBars:
     """Passes `entries` on, with a bar for each of `layers` while that is written."""
 
-    def __init__(self, entries: Iterable[Entry], layers: Collection[DiffID]) -> None:
+    def __init__(self, entries: Iterable[Entry], layers: Collection[Digest]) -> None:
         self._entries = entries
-        self._layers = {diff_id.hex: diff_id for diff_id in layers}
+        self._layers = {digest.hex: digest for digest in layers}
         self._advance: Callable[[int], None] = _nothing
 
     def advance(self, count: int) -> None:
@@ -25,13 +25,13 @@ class EntryBars:
     def entries(self) -> Generator[Entry, None, None]:
         number = 0
         for entry in self._entries:
-            diff_id = self._layers.get(os.path.basename(entry.name).removesuffix(".tar"))
-            if diff_id is None:
+            digest = self._layers.get(os.path.basename(entry.name))
+            if digest is None:
                 self._advance = _nothing
                 yield entry
                 continue
             number += 1
-            label = f"layer {number} of {len(self._layers)}  {diff_id.short}"
+            label = f"layer {number} of {len(self._layers)}  {digest.short}"
             with command_bars()(label, entry.size) as self._advance:
                 yield entry
 

@@ -1,7 +1,7 @@
 """`imgfs save`: images as an archive that engines load."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from contextlib import closing
 
 import click
@@ -14,6 +14,7 @@ from imgfs.digest import ImageID
 from imgfs.saving import (
     SavedImage,
     docker_archive_entries,
+    image_pieces,
     oci_layout_entries,
     write_directory,
     write_tar,
@@ -54,7 +55,7 @@ def save(
     with named_images(images, sources, store) as named:
         saved = _saved(named)
         entries = docker_archive_entries(saved) if form == "docker-archive" else oci_layout_entries(saved)
-        bars = EntryBars(entries, {diff_id for each in saved for diff_id in each.layers.diff_ids})
+        bars = EntryBars(entries, {layer for each in saved for layer in each.pieces.layers})
         with closing(bars.entries()) as shown:
             if form == "oci":
                 with output_directory(output) as partial:
@@ -66,9 +67,13 @@ def save(
 
 def _saved(named: Iterable[ChosenImage]) -> list[SavedImage]:
     """The images meant, each once, with the names that they were asked for by."""
-    saved: dict[ImageID, SavedImage] = {}
+    names: dict[ImageID, tuple[ChosenImage, list[str]]] = {}
     for found in named:
-        known = saved.setdefault(found.image_id, SavedImage(found.image, [], found.layers))
-        if found.name is not None and found.name not in known.names:
-            known.names.append(found.name)
-    return list(saved.values())
+        _, known = names.setdefault(found.image_id, (found, []))
+        if found.name is not None and found.name not in known:
+            known.append(found.name)
+    present = set[Hashable]()
+    return [
+        SavedImage(found.image, known, image_pieces(found.snapshot, found.image_id, present))
+        for found, known in names.values()
+    ]

@@ -10,7 +10,6 @@ from dataclasses import replace
 from imgfs.cache import Cache
 from imgfs.digest import ImageID
 from imgfs.errors import printable
-from imgfs.saving.entry import SavedImage
 from imgfs.saving.made_image import made_pieces
 from imgfs.saving.piece import Kind, Piece
 from imgfs.saving.stored_image import StoredImages, StoredManifest
@@ -44,7 +43,7 @@ def copied_pieces(chosen: ChosenImage, *, with_all: bool) -> Iterator[Piece]:
     stored = stored_manifest(chosen, with_all=with_all)
     if stored is not None:
         return stored.pieces()
-    return made_pieces(SavedImage(chosen.image, [], chosen.layers))
+    return made_pieces(chosen.image, chosen.layers)
 
 
 def copied_images(chosen: ChosenImage, *, with_all: bool) -> list[ImageID]:

@@ -9,34 +9,49 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
+from imgfs.blob import Blob, Concatenation, LateBlob, MemoryBlob, blob_chunks
 from imgfs.errors import Corrupt, InvalidImage
-from imgfs.saving.piece import layer_piece
 from imgfs.sources.reference import full_name
-from imgfs.store import Image, LayerStack
 from imgfs.tar.fields import BLOCK, padded
 from imgfs.tar.headers import member_header
 from imgfs.tar.member import REGULAR
 
 _END = bytes(2 * BLOCK)
-_RECORD = 20 * BLOCK  # tar(1) fills the last record, of this size, with zeros
-
-
-@dataclass(frozen=True, slots=True)
-class SavedImage:
-    """An image to be saved under `names`, such as `app:1`, of which there may be none; `layers` are its layers."""
-
-    image: Image
-    names: list[str]
-    layers: LayerStack
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A file of `size` bytes, which `chunks` yields; its name has slashes where it lies in directories."""
+    """A file of `size` bytes, which `open_blob` opens; its name has slashes where it lies in directories.
+
+    Of kind DIRECTORY it is a directory. `check` passes bytes on, and raises Corrupt if they are not the file's.
+    """
 
     name: str
     size: int
-    chunks: Callable[[], Iterator[bytes]]
+    open_blob: Callable[[], Blob]
+    mode: int = 0o644
+    kind: bytes = REGULAR
+    check: Callable[[Iterator[bytes]], Iterator[bytes]] = iter
+
+    @property
+    def header(self) -> bytes:
+        """What stands before it in a tar: it is of root and of 1970."""
+        return member_header(self.name.encode(), self.kind, self.size, self.mode, (0, 0), 0)
+
+    @property
+    def padding(self) -> bytes:
+        """What stands behind it in a tar."""
+        return bytes(padded(self.size) - self.size)
+
+    def chunks(self) -> Iterator[bytes]:
+        """Its bytes in order. Raises Corrupt if they are not `size`, what `check` raises, and what reading raises."""
+        left = self.size
+        with self.open_blob() as blob:
+            for chunk in self.check(blob_chunks(blob)):
+                left -= len(chunk)
+                yield chunk
+        if left:
+            raise Corrupt(f"{self.name}: {self.size - left} bytes where {self.size} were expected")
 
 
 def loadable_name(name: str) -> str | None:
@@ -47,9 +62,9 @@ def loadable_name(name: str) -> str | None:
         return None
 
 
-def data_entry(name: str, data: bytes) -> Entry:
+def data_entry(name: str, data: bytes, mode: int = 0o644) -> Entry:
     """A file with `data` in it."""
-    return Entry(name, len(data), lambda: iter((data,)))
+    return Entry(name, len(data), lambda: MemoryBlob(data), mode)
 
 
 def json_entry(name: str, content: object) -> Entry:
@@ -62,14 +77,8 @@ def encode_json(content: object) -> bytes:
     return json.dumps(content, separators=(",", ":")).encode()
 
 
-def layer_entry(name: str, layers: LayerStack, number: int) -> Entry:
-    """A file with the tar of one layer in it. Raises as `layer_piece` does."""
-    piece = layer_piece(layers, number)
-    return Entry(name, piece.size, piece.chunks)
-
-
 class TarWriter:
-    """Writes a tar of files to `file`, all of root and of 1970.
+    """Writes a tar of files to `file`.
 
     Format: POSIX.1-1988 ustar, pax headers where a file is too large for it. Methods raise OSError, and what reading
     the entries raises.
@@ -77,24 +86,18 @@ class TarWriter:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self._written = 0
 
     def add(self, entry: Entry, advance: Callable[[int], None] = lambda _: None) -> None:
         """Write a file; `advance` is called with numbers of bytes written."""
-        self._write(member_header(entry.name.encode(), REGULAR, entry.size, 0o644, (0, 0), 0))
-        for chunk in _whole(entry):
-            self._write(chunk)
+        self._file.write(entry.header)
+        for chunk in entry.chunks():
+            self._file.write(chunk)
             advance(len(chunk))
-        self._write(bytes(padded(entry.size) - entry.size))
+        self._file.write(entry.padding)
 
     def finish(self) -> None:
         """Write the end."""
-        self._write(_END)
-        self._write(bytes(-self._written % _RECORD))
-
-    def _write(self, data: bytes) -> None:
-        self._file.write(data)
-        self._written += len(data)
+        self._file.write(_END)
 
 
 def write_tar(entries: Iterable[Entry], file: BinaryIO, advance: Callable[[int], None]) -> None:
@@ -103,6 +106,21 @@ def write_tar(entries: Iterable[Entry], file: BinaryIO, advance: Callable[[int],
     for entry in entries:
         tar.add(entry, advance)
     tar.finish()
+
+
+def tar_blob(entries: Iterable[Entry]) -> Blob:
+    """The bytes that `write_tar` writes, as they are read; files are opened when they are reached.
+
+    What is in them is not checked.
+    """
+    parts: list[Blob] = []
+    between = b""
+    for entry in entries:
+        between += entry.header
+        if entry.size:
+            parts += [MemoryBlob(between), LateBlob(entry.name, entry.size, entry.open_blob)]
+            between = entry.padding
+    return Concatenation([*parts, MemoryBlob(between + _END)])
 
 
 def write_directory(entries: Iterable[Entry], folder: str, advance: Callable[[int], None]) -> None:
@@ -115,15 +133,6 @@ def write_directory(entries: Iterable[Entry], folder: str, advance: Callable[[in
         path = os.path.join(folder, entry.name)
         os.makedirs(os.path.dirname(path), exist_ok=True)
         with open(path, "xb") as file:
-            for chunk in _whole(entry):
+            for chunk in entry.chunks():
                 file.write(chunk)
                 advance(len(chunk))
-
-
-def _whole(entry: Entry) -> Iterator[bytes]:
-    left = entry.size
-    for chunk in entry.chunks():
-        left -= len(chunk)
-        yield chunk
-    if left:
-        raise Corrupt(f"{entry.name}: {entry.size - left} bytes where {entry.size} were expected")

@@ -7,23 +7,24 @@ Tried by the tests of `imgfs save` and `imgfs copy`.
 
 from collections.abc import Iterator
 
-from imgfs.saving.entry import SavedImage, encode_json
-from imgfs.saving.piece import CONFIG, MANIFEST, Kind, Piece, document_piece, layer_piece
+from imgfs.saving.entry import encode_json
+from imgfs.saving.piece import CONFIG, MANIFEST, Kind, Piece, config_piece, document_piece, layer_piece
+from imgfs.store import Image, LayerStack
 
 
-def made_pieces(saved: SavedImage) -> Iterator[Piece]:
+def made_pieces(image: Image, layers: LayerStack) -> Iterator[Piece]:
     """What an image is copied as; an equal layer may come twice. Raises as `layer_piece` does."""
-    layers = []
-    for number in range(len(saved.layers.diff_ids)):
-        layer = layer_piece(saved.layers, number)
-        layers.append(layer.descriptor)
+    descriptors = []
+    for number in range(len(layers.diff_ids)):
+        layer = layer_piece(layers, number)
+        descriptors.append(layer.descriptor)
         yield layer
-    config = document_piece(Kind.CONFIG, CONFIG, saved.image.raw_config, saved.image.id)
+    config = config_piece(image, CONFIG)
     yield config
     manifest = {
         "schemaVersion": 2,
         "mediaType": MANIFEST,
         "config": config.descriptor,
-        "layers": layers,
+        "layers": descriptors,
     }
     yield document_piece(Kind.MANIFEST, MANIFEST, encode_json(manifest))

@@ -9,38 +9,46 @@ from collections.abc import Iterable, Iterator
 from typing import Any
 
 from imgfs.digest import Digest
-from imgfs.saving.entry import Entry, SavedImage, json_entry, loadable_name
-from imgfs.saving.made_image import made_pieces
+from imgfs.saving.entry import Entry, json_entry, loadable_name
 from imgfs.saving.piece import INDEX, Piece
+from imgfs.saving.saved_image import SavedImage
 from imgfs.sources.reference import qualified_name
 
 REF_NAME = "org.opencontainers.image.ref.name"
-_CONTAINERD_NAME = "io.containerd.image.name"
+CONTAINERD_NAME = "io.containerd.image.name"
 
 LAYOUT = {"imageLayoutVersion": "1.0.0"}
 """What the file `oci-layout` says."""
 
 
 def oci_layout_entries(images: Iterable[SavedImage]) -> Iterator[Entry]:
-    """The files of a layout of some images; blobs that several have are in it once. Raises as `layer_piece` does."""
+    """The files of a layout of some images; blobs that several have are in it once."""
     yield json_entry("oci-layout", LAYOUT)
     descriptors: list[dict[str, object]] = []
     written: set[Digest] = set()
     for saved in images:
-        for piece in made_pieces(saved):
+        for piece in saved.pieces.all:
             if piece.digest not in written:
                 written.add(piece.digest)
                 yield piece_entry(piece)
-        described = piece.descriptor | {"platform": _platform(saved)}
-        descriptors += [described | {"annotations": _annotations(name)} for name in saved.names] or [
-            described
-        ]
+        descriptors += image_descriptors(saved)
     yield json_entry("index.json", new_index(descriptors))
 
 
-def piece_entry(piece: Piece) -> Entry:
+def image_descriptors(saved: SavedImage) -> list[dict[str, object]]:
+    """What the index of a layout has of an image: its manifest under each of its names, or once without one."""
+    described = saved.pieces.manifest.descriptor | {"platform": _platform(saved)}
+    return [described | {"annotations": _annotations(name)} for name in saved.names] or [described]
+
+
+def piece_entry(piece: Piece, mode: int = 0o644) -> Entry:
     """The file of a layout that a piece is."""
-    return Entry(f"blobs/{piece.digest.algorithm}/{piece.digest.hex}", piece.size, piece.chunks)
+    return Entry(blob_path(piece.digest), piece.size, piece.open_blob, mode, check=piece.checked)
+
+
+def blob_path(digest: Digest) -> str:
+    """Where a layout has a blob."""
+    return f"blobs/{digest.algorithm}/{digest.hex}"
 
 
 def with_image(index: dict[str, Any], top: Piece, tag: str) -> dict[str, Any]:
@@ -51,7 +59,7 @@ def with_image(index: dict[str, Any], top: Piece, tag: str) -> dict[str, Any]:
         annotations = _annotations_of(entry)
         if tag and annotations.get(REF_NAME) == tag:
             annotations = {
-                key: value for key, value in annotations.items() if key not in (REF_NAME, _CONTAINERD_NAME)
+                key: value for key, value in annotations.items() if key not in (REF_NAME, CONTAINERD_NAME)
             }
             entry = {key: value for key, value in entry.items() if key != "annotations"}
             entry |= {"annotations": annotations} if annotations else {}
@@ -79,4 +87,4 @@ def _platform(saved: SavedImage) -> dict[str, str]:
 
 def _annotations(name: str) -> dict[str, str]:
     full = loadable_name(name)
-    return {REF_NAME: name} | ({_CONTAINERD_NAME: qualified_name(full)} if full else {})
+    return {REF_NAME: name} | ({CONTAINERD_NAME: qualified_name(full)} if full else {})

@@ -13,7 +13,7 @@ from enum import Enum
 from imgfs.blob import Blob, MemoryBlob, blob_chunks
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt
-from imgfs.store import LayerStack
+from imgfs.store import Image, LayerStack
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 INDEX = "application/vnd.oci.image.index.v1+json"
@@ -72,6 +72,12 @@ class Piece:
 def document_piece(kind: Kind, media_type: str, data: bytes, digest: Digest | None = None) -> Piece:
     """A piece that is in memory; `digest` is what it was found by, if it was."""
     return Piece(kind, media_type, digest or Digest.of(data), len(data), lambda: MemoryBlob(data))
+
+
+def config_piece(image: Image, media_type: str) -> Piece:
+    """The config of an image."""
+    size = image.document.size
+    return Piece(Kind.CONFIG, media_type, image.id, size, lambda: MemoryBlob(image.raw_config))
 
 
 def layer_piece(layers: LayerStack, number: int) -> Piece:

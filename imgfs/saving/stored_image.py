@@ -101,7 +101,7 @@ class StoredImages:
         data = read_document(self._content.open_content(descriptor), name, digest, self._budget)
         document = parse_document(data, Document, name)
         kind = Kind.INDEX if document.is_index else Kind.MANIFEST
-        media_type = document.media_type or descriptor.media_type or _usual_type(document)
+        media_type = type_of(document, descriptor.media_type)
         return document, document_piece(kind, media_type, data, digest)
 
     def _blobs(self, manifest: Document) -> list[Piece]:
@@ -111,7 +111,7 @@ class StoredImages:
             try:
                 blobs.append(self._blob(Kind.BLOB, descriptor))
             except FileNotFoundError:
-                if not any(word in descriptor.kind for word in _ELSEWHERE):
+                if not is_elsewhere(descriptor):
                     raise
         return [*blobs, self._blob(Kind.CONFIG, manifest.config)] if manifest.config else blobs
 
@@ -124,8 +124,15 @@ class StoredImages:
         )
 
 
-def _usual_type(document: Document) -> str:
-    """The media type of a document that does not state it."""
+def is_elsewhere(layer: Descriptor) -> bool:
+    """Whether a layer is one that need not be stored beside its manifest."""
+    return any(word in layer.kind for word in _ELSEWHERE)
+
+
+def type_of(document: Document, described: str = "") -> str:
+    """The media type of a manifest or an index; `described` is what a descriptor of it says."""
+    if document.media_type or described:
+        return document.media_type or described
     if document.is_index:
         return INDEX
     is_docker = document.config is not None and document.config.kind == _DOCKER_CONFIG

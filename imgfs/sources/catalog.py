@@ -14,11 +14,13 @@ from imgfs.errors import ImgfsError, LayerNotFound, StoreError, TooMuch
 from imgfs.layers import Indexer, Layer, LayerChoice, chain_ids, verified_first
 from imgfs.sources.finder import (
     Artifact,
+    BlobRef,
     DerivedParents,
     Found,
     FoundContainer,
     FoundImage,
     LayerRef,
+    TocRef,
 )
 from imgfs.store import Image, KeptDocument, Problems
 
@@ -97,6 +99,13 @@ class Catalog:
         """The exact bytes of an image's manifest, None where it has none."""
         manifest = self._manifests.get(image_id)
         return None if manifest is None else manifest.read()
+
+    def stored_blobs(self, image_id: ImageID) -> Sequence[BlobRef] | None:
+        """The stored blob of each layer of an image, bottom first; None if one is kept in another way."""
+        refs = self._stacks.get(image_id, ())
+        blobs = [ref.blob if isinstance(ref, TocRef) else ref for ref in refs]
+        found = [blob for blob in blobs if isinstance(blob, BlobRef)]
+        return found if image_id in self.images and len(found) == len(refs) else None
 
     def layer(self, chain_id: ChainID) -> Layer:
         """A layer, the same object each time.

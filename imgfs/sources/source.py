@@ -13,7 +13,7 @@ from imgfs.layers import Indexer, LayerRegistry
 from imgfs.sources.catalog import Catalog
 from imgfs.sources.container_layers import ContainerLayers
 from imgfs.sources.content_store import ContentStore
-from imgfs.sources.finder import Artifact, Check, Finder, FoundContainer
+from imgfs.sources.finder import Artifact, BlobRef, Check, Finder, FoundContainer
 from imgfs.store import ImageStore, LayerStack, MemoryBackend, Problem
 
 logger = logging.getLogger("imgfs")
@@ -80,6 +80,10 @@ class Source:
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of the image's manifest, None where the source has none."""
         return self._catalog.manifest(image_id)
+
+    def stored_blobs(self, image_id: ImageID) -> Sequence[BlobRef] | None:
+        """The stored blob of each layer of an image, bottom first; None if one is kept in another way. Never blocks."""
+        return self._catalog.stored_blobs(image_id)
 
     @property
     def content(self) -> ContentStore | None:
