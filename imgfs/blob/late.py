@@ -1,4 +1,7 @@
-"""A blob that is opened when it is first read: many make up an archive, of which a reader may want one."""
+"""A blob that is opened when it is first read: many make up an archive, of which a reader may want one.
+
+Tried by the tests of tars that are read as they are made.
+"""
 
 from collections.abc import Callable
 from threading import Lock

@@ -23,7 +23,7 @@ from imgfs.mount.listing import Listing, listing
 from imgfs.mount.options import MountOptions
 from imgfs.mount.tuning import release_freed_memory
 from imgfs.mount.workers import Workers
-from imgfs.view import Directory, File, Node, NodeTable, Symlink, Usage
+from imgfs.view import Directory, File, Node, NodeTable, Symlink, Usage, WaitingDirectory
 
 _NAME_MAX = 255
 _SMALL = 128 << 10  # bytes
@@ -108,6 +108,9 @@ class Operations(pyfuse3.Operations):
         node = None
         if isinstance(parent, Directory):
             node = self._workers.run_in_place(parent, parent.lookup, name)
+        if node is None and isinstance(parent, WaitingDirectory):
+            await self._workers.run(parent, parent.find, name, waits=True)
+            node = self._workers.run_in_place(parent, parent.lookup, name)
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
         return self._known(node, self._inodes.add_reference(node))
@@ -148,6 +151,8 @@ class Operations(pyfuse3.Operations):
         node = await self._node(inode)
         if not isinstance(node, Directory):
             raise pyfuse3.FUSEError(errno.ENOTDIR)
+        if isinstance(node, WaitingDirectory):
+            await self._workers.run(node, node.find, None, waits=True)
         entries = self._workers.run_in_place(node, listing, node, self._inodes, self._attributes)
         handle = next(self._handles)
         self._directories[handle] = entries

@@ -6,10 +6,11 @@ IDs and diff IDs stay the same.
 from imgfs.saving.docker_save import docker_archive_entries
 from imgfs.saving.entry import Entry, write_directory, write_tar
 from imgfs.saving.oci_layout import oci_layout_entries
-from imgfs.saving.saved_image import SavedImage, image_pieces
+from imgfs.saving.saved_image import ImagePieces, SavedImage, image_pieces
 
 __all__ = [
     "Entry",
+    "ImagePieces",
     "SavedImage",
     "docker_archive_entries",
     "image_pieces",

@@ -74,6 +74,17 @@ def image_pieces(snapshot: Snapshot, image_id: ImageID, present: set[Hashable]) 
     return ImagePieces(manifest, config, layers, [layer.digest for layer in layers])
 
 
+def needs_layers(snapshot: Snapshot, image_id: ImageID) -> bool:
+    """Whether layers have to be read to find an image's pieces, as their sizes are not known. May block.
+
+    Raises ImageNotFound.
+    """
+    sources = snapshot.sources.get(image_id, ())
+    if any(_Stored.of(snapshot.images[image_id], source) is not None for source in sources):
+        return False
+    return None in snapshot.source_of(image_id).store.layers(image_id).look_for_sizes()
+
+
 @dataclass(frozen=True, slots=True)
 class _Stored:
     """An image whose manifest a source keeps, each of its layers being a blob."""

@@ -1,7 +1,18 @@
 """What the mounted tree shows, as plain nodes that know nothing of FUSE."""
 
 from imgfs.view.image_directory import ViewOptions
-from imgfs.view.node import Directory, File, Listed, Node, NodeTable, Origin, Special, Symlink, TableDirectory
+from imgfs.view.node import (
+    Directory,
+    File,
+    Listed,
+    Node,
+    NodeTable,
+    Origin,
+    Special,
+    Symlink,
+    TableDirectory,
+    WaitingDirectory,
+)
 from imgfs.view.root_directory import RootDirectory
 from imgfs.view.usage import Usage
 
@@ -18,4 +29,5 @@ __all__ = [
     "TableDirectory",
     "Usage",
     "ViewOptions",
+    "WaitingDirectory",
 ]

@@ -8,11 +8,14 @@ from imgfs.blob import Blob
 from imgfs.rootfs import RootFS
 from imgfs.sources.union import Union
 from imgfs.store import Image
+from imgfs.view.docker_tar import DockerTar
 from imgfs.view.history import HistoryFile
+from imgfs.view.image_layout import ImageLayout
 from imgfs.view.image_origin import ImageOrigin
 from imgfs.view.layers_directory import LayersDirectory
 from imgfs.view.links import ChildrenDirectory
 from imgfs.view.node import FixedDirectory, Node
+from imgfs.view.saved_images import SavedImages
 from imgfs.view.tars import RootfsTar, TreeImageFile
 from imgfs.view.texts import LiveText, TextFile
 from imgfs.view.trees import Trees, TreeTable
@@ -31,17 +34,19 @@ class ViewOptions:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What the directories of all images share: the images there are, how to show them, the trees in memory."""
+    """What the directories of all images share: the images there are, how to show them, what is known of them."""
 
     union: Union
     options: ViewOptions
     trees: Trees
+    saved: SavedImages
 
 
 class ImageDirectory(FixedDirectory):
     """The directory of `image`, wherever that is. Its nodes are made when they are looked up.
 
-    There is no manifest.json where no source has one, and no rootfs.tar where no source has a tar of each layer.
+    There is no manifest.json where no source has one; no rootfs.tar, no docker.tar and no oci/ where no source has a
+    tar of each layer.
     """
 
     def __init__(self, key: str, image: Image, context: Context) -> None:
@@ -62,6 +67,8 @@ class ImageDirectory(FixedDirectory):
             b"rootfs.erofs": self._rootfs_erofs,
             b"flat.tar": self._flat_tar,
             b"manifest.json": self._manifest,
+            b"oci": self._oci,
+            b"docker.tar": self._docker_tar,
         }
 
     def _live(self, name: str, make: Callable[[], str]) -> Node:
@@ -115,11 +122,27 @@ class ImageDirectory(FixedDirectory):
     def _rootfs(self) -> Node:
         return self._tree().top()
 
+    @property
+    def _may_have_tars(self) -> bool:
+        return self._origin.any_layers(lambda layers: layers.may_have_tars)
+
     def _rootfs_tar(self) -> Node | None:
-        if not self._origin.any_layers(lambda layers: layers.may_have_tars):
+        if not self._may_have_tars:
             return None
         key, verbatim = f"{self.key}/rootfs.tar", self._context.options.verbatim_tar
         return RootfsTar(key, self._origin, verbatim, self.mtime_ns)
+
+    def _oci(self) -> Node | None:
+        if not self._may_have_tars:
+            return None
+        union, saved = self._context.union, self._context.saved
+        return ImageLayout(f"{self.key}/oci", self._image, self._origin, union, saved, self.mtime_ns)
+
+    def _docker_tar(self) -> Node | None:
+        if not self._may_have_tars:
+            return None
+        key, names = f"{self.key}/docker.tar", self._context.union.snapshot.tags_of(self._image.id)
+        return DockerTar(key, self._image, names, self._origin, self._context.saved, self.mtime_ns)
 
     def _flat_tar(self) -> Node:
         return TreeImageFile(f"{self.key}/flat.tar", self._tree(), RootFS.flat_tar, self.mtime_ns)

@@ -110,6 +110,17 @@ class Directory(Node):
         """Every listed name with its node, in a stable order, without `.` and `..`."""
 
 
+class WaitingDirectory(Directory):
+    """A directory whose names have to be found first. What was found is looked up and listed without blocking."""
+
+    @abstractmethod
+    def find(self, name: bytes | None) -> None:
+        """Find what is called `name`, or with None all names; may block, for as long as reading everything takes.
+
+        Raises ImgfsError or OSError.
+        """
+
+
 class FixedDirectory(Directory):
     """A directory of names that are known beforehand; `makers` makes the node of each, or None while it has none."""
 

@@ -11,8 +11,10 @@ from imgfs.view.containers_directory import ContainersDirectory
 from imgfs.view.image_directory import Context, ViewOptions
 from imgfs.view.images_directory import ImagesDirectory
 from imgfs.view.links import HeadsDirectory, TagsDirectory, TagTree, vanished_tags
+from imgfs.view.mount_layout import MountLayout
 from imgfs.view.node import Directory, Node
 from imgfs.view.own_directory import OwnDirectory
+from imgfs.view.saved_images import SavedImages
 from imgfs.view.trees import Trees
 from imgfs.view.usage import Usage
 
@@ -31,14 +33,16 @@ class RootDirectory(Directory):
         self._trees = Trees(TreeCache(cache), links_inside=options.links_inside)
         self._containers = ContainerTrees(self._trees)
         self._tags = TagTree()
+        self._saved = SavedImages(union)
         self._union = union
         self.usage = Usage(union, self._trees)
         self._own = OwnDirectory(stats) if stats is not None else None
         self._seen = union.snapshot  # that names which are gone were last reported for
         self._entries: dict[bytes, Node] = {
-            b"images": ImagesDirectory(Context(union, options, self._trees)),
+            b"images": ImagesDirectory(Context(union, options, self._trees, self._saved)),
             b"tags": TagsDirectory(union, self._tags),
             b"heads": HeadsDirectory(union),
+            b"oci": MountLayout(union, self._saved),
         }
 
     def close(self) -> None:
@@ -56,6 +60,8 @@ class RootDirectory(Directory):
             return []
         for container_id in before.containers.keys() - after.containers.keys():
             self._containers.forget(container_id)
+        for image_id in before.images.keys() - after.images.keys():
+            self._saved.forget(image_id)
         return list(_vanished(self._tags, before, after))
 
     def lookup(self, name: bytes) -> Node | None:

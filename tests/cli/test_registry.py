@@ -175,7 +175,7 @@ def test_mounting_and_listing_fetch_manifests_and_configs_only(
     registry: str, many: dict[str, str], mount: Mount
 ) -> None:
     with mount(f"{registry}/many:1", f"{registry}/app/web:1") as top:
-        assert sorted(os.listdir(top)) == ["heads", "images", "tags"]
+        assert sorted(os.listdir(top)) == ["heads", "images", "oci", "tags"]
         images = {*many.values(), OLD.id}
         assert {f"sha256:{name}" for name in os.listdir(top / "images")} == images
         for image in images:

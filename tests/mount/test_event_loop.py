@@ -165,7 +165,6 @@ def test_no_request_touches_a_file_in_the_event_loop(
 
     monkeypatch.setattr(pyfuse3, "readdir_reply", reply)
     alone = TestImage([layer_tar({"only/here": b"x" * 9000})], ["alone:1"])
-    gc.collect()  # what earlier mounts held is not closed while this one is watched
     references = [MAKERS[maker](tmp_path, [*images, alone]), docker_archive(tmp_path / "two.tar", images)]
 
     async def look(operations: Operations) -> None:
@@ -176,6 +175,7 @@ def test_no_request_touches_a_file_in_the_event_loop(
         assert cold == warm > 100
 
     for _ in range(2):  # without anything in the cache, then with it
+        gc.collect()  # what earlier mounts held is not closed while this one is watched
         with indexing(tmp_path) as indexer:
             union = Union([open_source(str(reference), indexer) for reference in references])
             root = RootDirectory(union, ViewOptions(), Cache(str(tmp_path / "cache"), 1 << 30))

@@ -10,9 +10,9 @@ from imgfs.view.node import File
 from tests.view.conftest import View
 
 
-def test_the_top_has_images_and_two_kinds_of_links_to_them(view: View, archive: Path) -> None:
+def test_the_top_has_images_two_kinds_of_links_to_them_and_a_layout(view: View, archive: Path) -> None:
     root = view(archive)
-    assert [name for name, _ in root.entries()] == [b"images", b"tags", b"heads"]
+    assert [name for name, _ in root.entries()] == [b"images", b"tags", b"heads", b"oci"]
     for name, node in root.entries():
         assert isinstance(node, Directory)
         assert root.lookup(name) is node

@@ -1,0 +1,160 @@
+"""`images/<id>/oci/`: an image as an OCI image layout, which is made as it is read.
+
+Format: OCI image specification, image-layout.md.
+Tried by the tests of what is shown as layouts.
+"""
+
+from collections.abc import Callable, Iterator
+
+from imgfs.blob import Blob, MemoryBlob
+from imgfs.saving.entry import encode_json
+from imgfs.saving.oci_layout import LAYOUT, image_descriptors, new_index
+from imgfs.saving.piece import Kind, Piece
+from imgfs.saving.saved_image import SavedImage
+from imgfs.sources.union import Union
+from imgfs.store import Image
+from imgfs.view.image_origin import ImageOrigin
+from imgfs.view.node import Directory, File, FixedDirectory, Node, Origin, WaitingDirectory
+from imgfs.view.saved_images import SavedImages
+from imgfs.view.texts import TextFile
+
+
+class LayoutDirectory(FixedDirectory):
+    """`oci-layout`, `index.json` and `blobs/`: of one image, or of all of a mount.
+
+    `index` and `blobs` make the nodes of the last two from their keys.
+    """
+
+    name_may_change = True  # gone once no source has all layers, which is not reported
+
+    def __init__(
+        self, key: str, mtime_ns: int, index: Callable[[str], Node], blobs: Callable[[str], Directory]
+    ) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self.makers = {
+            b"oci-layout": lambda: TextFile(f"{key}/oci-layout", encode_json(LAYOUT), mtime_ns),
+            b"index.json": lambda: index(f"{key}/index.json"),
+            b"blobs": lambda: _Algorithms(f"{key}/blobs", mtime_ns, blobs),
+        }
+
+
+class _Algorithms(FixedDirectory):
+    """`blobs/`: a directory for the algorithm of the digests."""
+
+    def __init__(self, key: str, mtime_ns: int, blobs: Callable[[str], Directory]) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self.makers = {b"sha256": lambda: blobs(f"{key}/sha256")}
+
+
+class ImageLayout(LayoutDirectory):
+    """The layout of one image, which its index has once, under the first of its names."""
+
+    def __init__(
+        self, key: str, image: Image, origin: ImageOrigin, union: Union, saved: SavedImages, mtime_ns: int
+    ) -> None:
+        super().__init__(
+            key,
+            mtime_ns,
+            lambda key: _IndexFile(key, image, origin, union, saved, mtime_ns),
+            lambda key: _ImageBlobs(key, origin, saved, mtime_ns),
+        )
+
+
+class _IndexFile(File):
+    mutable = True
+
+    def __init__(
+        self, key: str, image: Image, origin: ImageOrigin, union: Union, saved: SavedImages, mtime_ns: int
+    ) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._image = image
+        self._origin = origin
+        self._union = union
+        self._saved = saved
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        return self._origin.origins
+
+    @property
+    def known_size(self) -> int | None:
+        is_known = self._saved.known(self._image.id) is not None
+        return len(self._content()) if is_known else None
+
+    def look_for_size(self) -> int | None:
+        return None if self._saved.look_for(self._image.id) is None else len(self._content())
+
+    def open(self) -> Blob:
+        return MemoryBlob(self._content())
+
+    def _content(self) -> bytes:
+        names = list(self._union.snapshot.tags_of(self._image.id))[:1]
+        pieces = self._saved.find(self._image.id)
+        return encode_json(new_index(image_descriptors(SavedImage(self._image, names, pieces))))
+
+
+class _ImageBlobs(WaitingDirectory):
+    """`blobs/sha256/`: the image's blobs, its config and its manifest, each named by its digest."""
+
+    def __init__(self, key: str, origin: ImageOrigin, saved: SavedImages, mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._origin = origin
+        self._saved = saved
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        return self._origin.origins
+
+    def find(self, name: bytes | None) -> None:
+        self._saved.find(self._origin.image_id)
+
+    def lookup(self, name: bytes) -> Node | None:
+        piece = next((piece for piece in self._pieces() if piece.digest.hex.encode() == name), None)
+        return None if piece is None else self._node(piece)
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for piece in self._pieces():
+            yield piece.digest.hex.encode(), self._node(piece)
+
+    def _pieces(self) -> list[Piece]:
+        """Each piece once, in the order of their digests."""
+        pieces = self._saved.known(self._origin.image_id)
+        found = {piece.digest: piece for piece in pieces.all} if pieces is not None else {}
+        return [found[digest] for digest in sorted(found)]
+
+    def _node(self, piece: Piece) -> Node:
+        return PieceFile(f"{self.key}/{piece.digest.hex}", piece, self._origin, self.mtime_ns)
+
+
+class PieceFile(File):
+    """A blob of a layout; it is as its source stores it, and not compared with its digest."""
+
+    name_may_change = True  # gone once the image is, or is stored in another way, which is not reported
+
+    def __init__(self, key: str, piece: Piece, origin: ImageOrigin, mtime_ns: int) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._piece = piece
+        self._origin = origin
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        return self._origin.origins
+
+    @property
+    def known_size(self) -> int:
+        return self._piece.size
+
+    def find_size(self) -> int:
+        return self.known_size
+
+    def open(self) -> Blob:
+        return self._piece.open_blob()
+
+    def try_open(self) -> Blob | None:
+        in_memory = self._piece.kind is Kind.CONFIG or self._piece.kind.is_document
+        return self._piece.open_blob() if in_memory else None

@@ -1,0 +1,188 @@
+"""`oci/` at the top: one OCI image layout of all images, a registry on disk.
+
+Looking a blob up by its digest reads no more than it must: images of which nothing is known yet are gone through only
+as far as it is found, first those whose manifest or whose config names it.
+Format: OCI image specification, image-layout.md.
+Tried by the tests of what is shown as layouts.
+"""
+
+import logging
+import re
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from threading import Lock
+
+from imgfs.blob import Blob, MemoryBlob
+from imgfs.digest import Digest, ImageID
+from imgfs.errors import ImageNotFound, ImgfsError, describe
+from imgfs.saving.entry import encode_json
+from imgfs.saving.oci_layout import image_descriptors, new_index
+from imgfs.saving.piece import Piece
+from imgfs.saving.saved_image import ImagePieces, SavedImage
+from imgfs.sources.union import Snapshot, Union
+from imgfs.view.image_layout import LayoutDirectory, PieceFile
+from imgfs.view.image_origin import ImageOrigin
+from imgfs.view.node import File, Node, WaitingDirectory
+from imgfs.view.saved_images import SavedImages
+
+logger = logging.getLogger("imgfs")
+
+_HEX = re.compile(rb"[0-9a-f]{64}")
+
+
+class MountLayout(LayoutDirectory):
+    """The layout of all images of `union`, each under all its names."""
+
+    name_may_change = False
+
+    def __init__(self, union: Union, saved: SavedImages) -> None:
+        images = _AllImages(union, saved)
+        index = _Index(images)
+        super().__init__("/oci", 0, lambda key: _IndexFile(key, index), lambda key: _AllBlobs(key, images))
+
+
+class _AllImages:
+    """The pieces of all images as far as they were found, by their digests."""
+
+    def __init__(self, union: Union, saved: SavedImages) -> None:
+        self.union = union
+        self._saved = saved
+        self._having: dict[str, ImageID] = {}  # an image by the hex of each digest in it
+        self._searched: Snapshot | None = None  # of which all images were gone through
+        self._reported = set[tuple[ImageID, str]]()
+
+    def look_up(self, name: str) -> tuple[Piece, ImageID] | None:
+        """A piece that was found, by the hex of its digest, and an image that has it. Never blocks."""
+        image_id = self._having.get(name)
+        pieces = self._saved.known(image_id) if image_id is not None else None
+        if image_id is None or pieces is None:
+            return None
+        return next(((piece, image_id) for piece in pieces.all if piece.digest.hex == name), None)
+
+    def find(self, name: str) -> None:
+        """Find a piece by the hex of its digest. May block."""
+        snapshot = self.union.snapshot
+        if snapshot is not self._searched:
+            for image_id in chain(_naming(snapshot, name), snapshot.images):
+                if self.look_up(name) is not None:
+                    return
+                self.pieces_of(image_id)
+            self._searched = snapshot
+
+    def known(self) -> Iterator[tuple[str, Piece, ImageID]]:
+        """Each piece that was found, by the hex of its digest, in that order. Never blocks."""
+        found = {
+            piece.digest.hex: (piece, image_id)
+            for image_id in self.union.snapshot.images
+            for piece in self._known_of(image_id)
+        }
+        for name in sorted(found):
+            yield name, *found[name]
+
+    def _known_of(self, image_id: ImageID) -> Sequence[Piece]:
+        pieces = self._saved.known(image_id)
+        return pieces.all if pieces is not None else ()
+
+    def pieces_of(self, image_id: ImageID) -> ImagePieces | None:
+        """The pieces of an image; None if they cannot be had, which is logged once. May block."""
+        try:
+            pieces = self._saved.find(image_id)
+        except (ImgfsError, OSError) as error:
+            why = image_id, describe(error)
+            if why not in self._reported and not isinstance(error, ImageNotFound):
+                self._reported.add(why)
+                logger.warning("oci/ is without image %s: %s", *why)
+            return None
+        self._having.update(dict.fromkeys((piece.digest.hex for piece in pieces.all), image_id))
+        return pieces
+
+
+def _naming(snapshot: Snapshot, name: str) -> Iterator[ImageID]:
+    """The images that have a blob, by the hex of its digest, as far as their configs and manifests say so."""
+    if snapshot.named(name.encode()) is not None:
+        yield ImageID.from_hex(name)
+    wanted = name.encode()
+    for image_id, image in snapshot.images.items():
+        manifests = (source.manifest(image_id) or b"" for source in snapshot.sources[image_id])
+        is_named = any(wanted in manifest or Digest.of(manifest).hex == name for manifest in manifests)
+        if is_named or any(diff_id.hex == name for diff_id in image.diff_ids):
+            yield image_id
+
+
+class _Index:
+    """What `index.json` says, made once for what the union has at one moment."""
+
+    def __init__(self, images: _AllImages) -> None:
+        self._images = images
+        self._making = Lock()
+        self._made: tuple[Snapshot, bytes] | None = None
+
+    @property
+    def known(self) -> bytes | None:
+        """Its bytes as of now, None if they are not made yet. Never blocks."""
+        made = self._made
+        return made[1] if made is not None and made[0] is self._images.union.snapshot else None
+
+    def content(self) -> bytes:
+        """Its bytes, of the present. May block."""
+        with self._making:
+            data = self.known
+            if data is None:
+                snapshot = self._images.union.snapshot
+                data = encode_json(new_index(list(self._descriptors(snapshot))))
+                self._made = snapshot, data
+            return data
+
+    def _descriptors(self, snapshot: Snapshot) -> Iterator[dict[str, object]]:
+        """The images by their names, in order, and those that have none."""
+        nameless = snapshot.images.keys() - snapshot.tags.values()
+        for image_id, names in chain(
+            ((snapshot.tags[name], [name]) for name in sorted(snapshot.tags)),
+            ((image_id, []) for image_id in sorted(nameless)),
+        ):
+            pieces = self._images.pieces_of(image_id)
+            if pieces is not None:
+                yield from image_descriptors(SavedImage(snapshot.images[image_id], names, pieces))
+
+
+class _IndexFile(File):
+    mutable = True
+
+    def __init__(self, key: str, index: _Index) -> None:
+        self.key = key
+        self._index = index
+
+    @property
+    def known_size(self) -> int | None:
+        known = self._index.known
+        return None if known is None else len(known)
+
+    def open(self) -> Blob:
+        return MemoryBlob(self._index.content())
+
+
+class _AllBlobs(WaitingDirectory):
+    """`blobs/sha256/`: the blobs, configs and manifests of all images."""
+
+    def __init__(self, key: str, images: _AllImages) -> None:
+        self.key = key
+        self._images = images
+
+    def find(self, name: bytes | None) -> None:
+        if name is None:
+            for image_id in self._images.union.snapshot.images:
+                self._images.pieces_of(image_id)
+        elif _HEX.fullmatch(name):
+            self._images.find(name.decode())
+
+    def lookup(self, name: bytes) -> Node | None:
+        found = self._images.look_up(name.decode()) if _HEX.fullmatch(name) else None
+        return None if found is None else self._node(*found)
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for name, piece, image_id in self._images.known():
+            yield name.encode(), self._node(piece, image_id)
+
+    def _node(self, piece: Piece, image_id: ImageID) -> Node:
+        origin = ImageOrigin(image_id, self._images.union)
+        return PieceFile(f"{self.key}/{piece.digest.hex}", piece, origin, 0)

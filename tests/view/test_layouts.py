@@ -1,0 +1,232 @@
+"""`oci/` and `docker.tar` of images, and `oci/` over all of them."""
+
+import io
+import json
+import tarfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from imgfs.digest import ImageID
+from imgfs.errors import StoreError
+from imgfs.saving import image_pieces
+from imgfs.view import File, RootDirectory, WaitingDirectory
+from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
+from tests.view.conftest import View, content, find
+
+
+def blobs(root: RootDirectory, path: str) -> dict[str, bytes]:
+    """What is in the blobs of a layout, by digest."""
+    directory = find(root, f"{path}/blobs/sha256")
+    assert isinstance(directory, WaitingDirectory)
+    directory.find(None)
+    names = [name.decode() for name, _ in directory.entries()]
+    assert names == sorted(set(names))
+    return {f"sha256:{name}": content(root, f"{path}/blobs/sha256/{name}") for name in names}
+
+
+def index(root: RootDirectory, path: str) -> list[dict[str, Any]]:
+    """What the index of a layout lists."""
+    assert json.loads(content(root, f"{path}/oci-layout")) == {"imageLayoutVersion": "1.0.0"}
+    document = json.loads(content(root, f"{path}/index.json"))
+    assert document["schemaVersion"] == 2
+    found: list[dict[str, Any]] = document["manifests"]
+    return found
+
+
+def inside(data: bytes) -> dict[str, bytes]:
+    """The files of a tar."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as tar:
+        return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+
+
+def name_of(entry: dict[str, Any]) -> str:
+    return str(entry["annotations"]["org.opencontainers.image.ref.name"])
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "none"])
+def test_a_layout_has_the_manifest_and_the_blobs_that_are_stored(
+    view: View, tmp_path: Path, images: list[TestImage], compression: str
+) -> None:
+    layout = oci_layout(tmp_path / compression, images, compression)
+    root = view(layout)
+    stored = {f"sha256:{path.name}": path.read_bytes() for path in (layout / "blobs/sha256").iterdir()}
+    everything = set[str]()
+    for image in images:
+        path = f"images/{image.id.hex}/oci"
+        (entry,) = index(root, path)
+        assert name_of(entry) == image.tags[0]
+        manifest = json.loads(stored[entry["digest"]])
+        named = [each["digest"] for each in (*manifest["layers"], manifest["config"], entry)]
+        found = blobs(root, path)
+        assert found == {name: stored[name] for name in named}
+        everything |= found.keys()
+    assert everything == stored.keys()
+
+
+def test_a_layout_is_made_of_the_tars_of_layers_where_there_is_no_manifest(
+    view: View, archive: Path, images: list[TestImage]
+) -> None:
+    root = view(archive)
+    for image in images:
+        path = f"images/{image.id.hex}/oci"
+        found = blobs(root, path)
+        (entry,) = index(root, path)
+        assert all(digest(data) == name for name, data in found.items())
+        manifest = json.loads(found[entry["digest"]])
+        assert manifest["config"]["digest"] == image.id
+        assert [found[layer["digest"]] for layer in manifest["layers"]] == list(image.layers)
+        assert found[image.id] == image.config
+        assert len(found) == len(image.layers) + 2
+
+
+def test_what_one_mount_shows_another_does_and_so_do_other_ways_of_storing_it(
+    view: View, tmp_path: Path, archive: Path, images: list[TestImage]
+) -> None:
+    again = docker_archive(tmp_path / "again.tar", images[::-1])
+    for image in images:
+        for name in ("docker.tar", "oci/index.json"):
+            path = f"images/{image.id.hex}/{name}"
+            assert content(view(archive), path) == content(view(again), path)
+    assert content(view(archive), "oci/index.json") == content(view(again), "oci/index.json")
+
+
+def test_an_archive_has_what_docker_save_writes(view: View, layout: Path, images: list[TestImage]) -> None:
+    root, image = view(layout), images[1]
+    data = content(root, f"images/{image.id.hex}/docker.tar")
+    files = inside(data)
+    (item,) = json.loads(files["manifest.json"])
+    assert item["Config"] == f"blobs/sha256/{image.id.hex}"
+    assert item["RepoTags"] == list(image.tags)
+    assert files[item["Config"]] == image.config
+    manifest = json.loads(files["index.json"])["manifests"][0]["digest"][7:]
+    described = [layer["digest"][7:] for layer in json.loads(files[f"blobs/sha256/{manifest}"])["layers"]]
+    assert item["Layers"] == [f"blobs/sha256/{name}" for name in described]
+    assert [entry["annotations"] for entry in json.loads(files["index.json"])["manifests"]] == [
+        {
+            "io.containerd.image.name": f"docker.io/{tag}",
+            "org.opencontainers.image.ref.name": tag.partition(":")[2],
+        }
+        for tag in image.tags
+    ]
+    top = described[-1]
+    assert json.loads(files["repositories"]) == {"example/child": {"1": top, "latest": top}}
+    stored = blobs(root, f"images/{image.id.hex}/oci")
+    assert {name: file for name, file in files.items() if name.startswith("blobs/")} == {
+        f"blobs/sha256/{name[7:]}": file for name, file in stored.items()
+    }
+    names = [member.name for member in tarfile.open(fileobj=io.BytesIO(data))]  # noqa: SIM115
+    assert names == sorted(names)
+    assert names[:2] == ["blobs", "blobs/sha256"]
+    assert len(data) % 512 == 0
+    assert data[-1024:] == bytes(1024)
+
+
+def test_an_archive_reads_any_range(view: View, archive: Path, images: list[TestImage]) -> None:
+    node = find(view(archive), f"images/{images[-1].id.hex}/docker.tar")
+    assert isinstance(node, File)
+    with node.open() as blob:
+        whole = blob.pread(blob.size, 0)
+        assert len(whole) == blob.size == node.known_size
+        for offset in range(0, len(whole), 7919):
+            assert blob.pread(10_000, offset) == whole[offset : offset + 10_000]
+
+
+def test_an_image_without_a_name_or_a_layer(view: View, tmp_path: Path) -> None:
+    nameless, empty = TestImage([layer_tar({"a": b"a"})]), TestImage([], ["empty:1"])
+    root = view(docker_archive(tmp_path / "a.tar", [nameless, empty]))
+    (entry,) = index(root, f"images/{nameless.id.hex}/oci")
+    assert "annotations" not in entry
+    files = inside(content(root, f"images/{nameless.id.hex}/docker.tar"))
+    assert json.loads(files["manifest.json"])[0]["RepoTags"] is None
+    assert "repositories" not in files
+    files = inside(content(root, f"images/{empty.id.hex}/docker.tar"))
+    assert json.loads(files["manifest.json"])[0]["Layers"] is None
+    assert "repositories" not in files
+    assert [name_of(entry) for entry in index(root, "oci") if "annotations" in entry] == ["empty:1"]
+    assert len(index(root, "oci")) == 2
+
+
+def test_the_layout_of_all_has_each_image_under_each_name(
+    view: View, layout: Path, images: list[TestImage]
+) -> None:
+    root = view(layout)
+    entries = index(root, "oci")
+    assert [name_of(entry) for entry in entries] == sorted(tag for image in images for tag in image.tags)
+    stored = {f"sha256:{path.name}": path.read_bytes() for path in (layout / "blobs/sha256").iterdir()}
+    assert blobs(root, "oci") == stored
+
+
+def test_a_blob_is_looked_up_without_those_of_others(
+    view: View, layout: Path, images: list[TestImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found: list[str] = []
+
+    def looked(snapshot: Any, image_id: ImageID, present: Any) -> Any:
+        found.append(image_id)
+        return original(snapshot, image_id, present)
+
+    original = image_pieces
+    monkeypatch.setattr("imgfs.view.saved_images.image_pieces", looked)
+    root = view(layout)
+    directory = find(root, "oci/blobs/sha256")
+    assert isinstance(directory, WaitingDirectory)
+    name = images[1].id.hex.encode()
+    assert directory.lookup(name) is None
+    directory.find(name)
+    assert directory.lookup(name) is not None
+    assert found == [images[1].id]
+    for other in (b"0" * 64, b"x", b"\xff"):
+        directory.find(other)
+        assert directory.lookup(other) is None
+    assert sorted(found) == sorted(image.id for image in images), "each once"
+
+
+def test_sizes_of_made_layouts_are_known_once_those_of_layers_are(
+    view: View, tmp_path: Path, images: list[TestImage]
+) -> None:
+    """Where manifests are stored, no layer is read to know them."""
+    packed = oci_layout(tmp_path / "gzip", images)
+    sizes: list[int | None] = []
+    for source in (packed, docker_archive(tmp_path / "plain.tar", images[:1])):
+        for name in ("docker.tar", "oci/index.json"):
+            node = find(view(source), f"images/{images[0].id.hex}/{name}")
+            assert isinstance(node, File)
+            assert node.known_size is None
+            size = node.look_for_size()
+            assert size == node.known_size == node.find_size()
+            sizes.append(size)
+    assert None not in sizes
+
+
+def test_a_blob_that_is_missing_is_an_error_that_names_it(
+    view: View, layout: Path, images: list[TestImage], caplog: pytest.LogCaptureFixture
+) -> None:
+    image = images[-1]
+    for entry in json.loads((layout / "index.json").read_text())["manifests"]:
+        manifest = json.loads((layout / "blobs/sha256" / entry["digest"][7:]).read_text())
+        if manifest["config"]["digest"] == image.id:
+            missing = manifest["layers"][-1]["digest"][7:]
+            (layout / "blobs/sha256" / missing).unlink()
+    root = view(layout)
+    node = find(root, f"images/{image.id.hex}/docker.tar")
+    assert isinstance(node, File)
+    with (
+        node.open() as blob,
+        pytest.raises(StoreError, match=f"blob sha256:{missing} of a layer is not there"),
+    ):
+        blob.pread(blob.size, 0)
+    assert len(index(root, "oci")) == 4
+    find_all(root, "oci/blobs/sha256")
+    file = find(root, f"oci/blobs/sha256/{missing}")
+    assert isinstance(file, File)
+    with pytest.raises(StoreError, match=missing):
+        file.open()
+    assert content(root, f"oci/blobs/sha256/{image.id.hex}") == image.config
+
+
+def find_all(root: RootDirectory, path: str) -> None:
+    directory = find(root, path)
+    assert isinstance(directory, WaitingDirectory)
+    directory.find(None)
