@@ -36,6 +36,7 @@ PACKAGES = [
     "logs",
     "sizes",
     "errors",
+    "lazy",
     "version",
 ]
 ONLY_IN_MOUNT = {"pyfuse3", "trio"}

@@ -208,6 +208,10 @@ class BlobLayer:
         return self.stored_digest == self.diff_id
 
 
+StoredLayer = BlobLayer
+"""The name that BlobLayer had before, for programs that use it."""
+
+
 def _sample_digest(diff_id: DiffID, blob: Blob) -> Digest:
     """Names compressed bytes whose digest is not recorded: by what they decode to, their size and both ends."""
     ends = blob.pread(_SAMPLE, 0) + blob.pread(_SAMPLE, max(0, blob.size - _SAMPLE))

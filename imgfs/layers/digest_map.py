@@ -9,7 +9,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Sequence
 
 from imgfs.errors import Corrupt
-from imgfs.layers.file_digests import DIGEST_SIZE, UNKNOWN
+from imgfs.layers.member_digests import DIGEST_SIZE, UNKNOWN
 from imgfs.tar import Member
 
 

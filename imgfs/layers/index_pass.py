@@ -19,10 +19,10 @@ from imgfs.codec.span_hasher import SpanHasher, Spans
 from imgfs.codec.span_map import pack_map
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, ImgfsError, StoreError, TooMuch, describe, is_shortage
-from imgfs.layers.file_digests import FileDigests
 from imgfs.layers.hashing import HASHED_SIZE, StoredHasher
 from imgfs.layers.index_comparison import SpanComparison
 from imgfs.layers.index_file import IndexData, IndexHeader
+from imgfs.layers.member_digests import FileDigests
 from imgfs.layers.passing_tar import ANY_LENGTH, InnerTars, PassingTar
 
 _DECODED_AHEAD = 16  # chunks; more than rapidgzip decodes at a time, so that it need not wait for the hashing

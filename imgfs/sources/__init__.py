@@ -1,4 +1,4 @@
-"""Where images come from: one file or package a kind of source, all of them in the table below.
+"""Where images come from: one file or package a kind of source, all of them in the tables below.
 
 References are written as skopeo writes its transports, `SCHEME:REST`; a bare path is recognised by what lies
 there.
@@ -7,7 +7,10 @@ there.
 import errno
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
+from importlib import import_module
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import platformdirs
 
@@ -15,13 +18,15 @@ from imgfs.blob import FileBlob, Root
 from imgfs.errors import ImgfsError, SourceNotFound, StoreError
 from imgfs.layers import Indexer
 from imgfs.registry.reference import PREFIX, is_registry_reference
-from imgfs.sources import containerd, containers_storage, docker, docker_archive, oci, own
-from imgfs.sources.archive import open_archive_files
-from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.registries import Registries
 from imgfs.sources.source import Source
 
+if TYPE_CHECKING:
+    from imgfs.sources.kind import ArchiveKind, DirectoryKind
+
 __all__ = [
+    "ARCHIVES",
+    "DIRECTORIES",
     "KINDS",
     "SCHEMES",
     "Source",
@@ -32,16 +37,48 @@ __all__ = [
     "open_source",
 ]
 
-KINDS: Sequence[DirectoryKind | ArchiveKind] = (
-    own.KIND,
-    oci.LAYOUT,
-    docker.KIND,
-    containers_storage.KIND,
-    containerd.KIND,
-    docker_archive.KIND,
-    oci.ARCHIVE,
+K = TypeVar("K", "DirectoryKind", "ArchiveKind")
+
+
+@dataclass(frozen=True)
+class Kind(Generic[K]):
+    """A kind of sources, written `SCHEME:REST`, where REST may be empty if `has_default`.
+
+    `module` has it as `name`, and is imported when the first such source is opened.
+    """
+
+    scheme: str
+    module: str
+    name: str = "KIND"
+    has_default: bool = False
+
+    def load(self) -> K:
+        """The kind itself."""
+        found: K = getattr(import_module(f"{__name__}.{self.module}"), self.name)
+        return found
+
+    def open(self, rest: str, indexer: Indexer) -> Source:
+        """The source. Raises SourceNotFound, StoreError, Corrupt, InvalidImage or OSError."""
+        return self.load().open(rest, indexer)
+
+
+DIRECTORIES: "Sequence[Kind[DirectoryKind]]" = (
+    Kind("imgfs", "own", has_default=True),
+    Kind("oci", "oci", "LAYOUT"),
+    Kind("docker", "docker", has_default=True),
+    Kind("containers-storage", "containers_storage", has_default=True),
+    Kind("containerd", "containerd", has_default=True),
 )
-"""Every kind of source, in the order in which a bare path is compared with them."""
+"""The kinds of sources that are directories, in the order in which a bare path is compared with them."""
+
+ARCHIVES: "Sequence[Kind[ArchiveKind]]" = (
+    Kind("docker-archive", "docker_archive"),
+    Kind("oci-archive", "oci", "ARCHIVE"),
+)
+"""The kinds of sources that are archives, in the order in which an archive is compared with them."""
+
+KINDS: "Sequence[Kind[DirectoryKind] | Kind[ArchiveKind]]" = (*DIRECTORIES, *ARCHIVES)
+"""Every kind of source that has a place on this machine."""
 
 SCHEMES: Mapping[str, Callable[[str, Indexer], Source]] = {kind.scheme: kind.open for kind in KINDS}
 
@@ -111,13 +148,15 @@ def is_source(path: str) -> bool:
 
 
 def _open_archive(path: str, open_file: Callable[[], FileBlob], indexer: Indexer) -> Source:
+    from imgfs.sources.archive import open_archive_files  # here, as few sources are archives
+
     try:
         files = open_archive_files(open_file(), indexer)
     except ImgfsError as error:
         why = str(error).removeprefix(f"{path}: ")
         raise StoreError(f"{path}: not an archive of images: {why}") from None
-    for kind in KINDS:
-        if isinstance(kind, ArchiveKind) and files.exists(kind.index):
+    for kind in (each.load() for each in ARCHIVES):
+        if files.exists(kind.index):
             return kind.open_files(files, indexer)
     files.close()
     raise StoreError(
@@ -134,6 +173,6 @@ def _open_directory(path: str, indexer: Indexer) -> Source:
     return kind.open(path, indexer)
 
 
-def _kind_at(path: str) -> DirectoryKind | None:
-    directories = (kind for kind in KINDS if isinstance(kind, DirectoryKind))
+def _kind_at(path: str) -> "DirectoryKind | None":
+    directories = (each.load() for each in DIRECTORIES)
     return next((kind for kind in directories if kind.is_at(Root(path))), None)

@@ -187,4 +187,4 @@ def _digest_in(name: str) -> Digest | None:
         return None
 
 
-KIND = ArchiveKind("docker-archive", SaveFinder, _MANIFEST)
+KIND = ArchiveKind(SaveFinder, _MANIFEST)

@@ -18,14 +18,12 @@ from imgfs.sources.source import Source
 class DirectoryKind:
     """Sources that are directories, written `SCHEME:REST`.
 
-    `finder` makes the finder of REST, which is empty for the default place if `has_default`. `is_at` says whether a
+    `finder` makes the finder of REST, which is empty for the default place if there is one. `is_at` says whether a
     directory is such a source; it raises OSError if that cannot be told.
     """
 
-    scheme: str
     finder: Callable[[str], Finder]
     is_at: Callable[[Root], bool]
-    has_default: bool = False
 
     def open(self, rest: str, indexer: Indexer) -> Source:
         """The source. Raises SourceNotFound, StoreError, InvalidImage or OSError."""
@@ -39,10 +37,8 @@ class ArchiveKind:
     `finder` makes the finder of an archive, restricted to a tag if that is not None; it owns the archive.
     """
 
-    scheme: str
     finder: Callable[[ArchiveFiles, str | None], Finder]
     index: str
-    has_default = False
 
     def open(self, rest: str, indexer: Indexer) -> Source:
         """The source. Raises StoreError, Corrupt, InvalidImage or OSError."""

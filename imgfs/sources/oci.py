@@ -110,5 +110,5 @@ def _layout(rest: str) -> LayoutFinder:
     return LayoutFinder(Root(path, Links.INSIDE), "oci", tag)
 
 
-LAYOUT = DirectoryKind("oci", _layout, lambda root: root.exists("index.json"))
-ARCHIVE = ArchiveKind("oci-archive", lambda files, tag: LayoutFinder(files, "oci-archive", tag), "index.json")
+LAYOUT = DirectoryKind(_layout, lambda root: root.exists("index.json"))
+ARCHIVE = ArchiveKind(lambda files, tag: LayoutFinder(files, "oci-archive", tag), "index.json")

@@ -15,7 +15,7 @@ from tests.sources.containerd.roots import Root
 Run = Callable[..., subprocess.CompletedProcess[bytes]]
 
 _PROGRAM = """
-import imgfs.sources
+import imgfs.sources.containerd.store
 imgfs.sources.containerd.store.DEFAULT_ROOT = {root!r}
 def unreadable(rest, indexer):
     raise PermissionError(13, "Permission denied", "/var/lib/docker")

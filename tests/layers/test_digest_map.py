@@ -9,7 +9,7 @@ from imgfs.cache import Cache
 from imgfs.errors import Corrupt
 from imgfs.layers import Indexer, LayerChoice, file_digests
 from imgfs.layers.digest_map import map_digests
-from imgfs.layers.file_digests import UNKNOWN
+from imgfs.layers.member_digests import UNKNOWN
 from imgfs.layers.member_list import packed_members
 from imgfs.tar import Member
 from tests.images import layer_tar

@@ -270,4 +270,4 @@ def _is_manifest(file: FileBlob) -> bool:
     return not document.is_index and document.config is not None
 
 
-KIND = DirectoryKind("containerd", _finder, is_root, has_default=True)
+KIND = DirectoryKind(_finder, is_root)

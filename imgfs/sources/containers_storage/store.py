@@ -404,4 +404,4 @@ def _finder(rest: str) -> GraphFinder:
     return GraphFinder(roots, driver)
 
 
-KIND = DirectoryKind("containers-storage", _finder, is_graph_root, has_default=True)
+KIND = DirectoryKind(_finder, is_graph_root)

@@ -159,4 +159,4 @@ def _read_names(stores: Sequence[DriverStore], report: Report) -> dict[str, Imag
     return names
 
 
-KIND = DirectoryKind("docker", _finder, is_docker_root, has_default=True)
+KIND = DirectoryKind(_finder, is_docker_root)

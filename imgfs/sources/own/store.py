@@ -111,4 +111,4 @@ def _finder(path: str) -> OwnFinder:
     return OwnFinder(layout)
 
 
-KIND = DirectoryKind("imgfs", _finder, lambda root: Layout(root).exists, has_default=True)
+KIND = DirectoryKind(_finder, lambda root: Layout(root).exists)
