@@ -9,9 +9,11 @@ import sys
 import tarfile
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
+from itertools import islice, permutations
 from pathlib import Path
 
 from imgfs.blob import FileBlob
@@ -24,6 +26,7 @@ from tests.bench.report import (
     Row,
     alternating,
     command,
+    cores_used,
     limit_row,
     peak_memory,
     peak_memory_of,
@@ -31,7 +34,7 @@ from tests.bench.report import (
     seconds,
 )
 
-_SIZE, _LARGE, _READERS = 1_430_000_000, 2_000_000_000, 8
+_SIZE, _LARGE, _READERS, _PARTS = 1_430_000_000, 2_000_000_000, 8, 6
 _READ_SIZE, _READS = 128 << 10, 200
 _IMGFS = (sys.executable, "-m", "imgfs")
 
@@ -41,13 +44,14 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
     programs = rivals.environment(work)
     blob = material.layer(material.gzipped(material.real_tar(work / "layer.tar", _SIZE)))
     layout = material.layout(work / "layout", [[blob]])
+    parts = [_part(work, number) for number in range(_PARTS)]
     large = material.gzipped(material.real_tar(work / "large.tar", _LARGE, ending=False))
     many = material.layout(work / "many", [[variant] for variant in material.variants(large, _READERS)])
     headers = material.real_tar(work / "headers.tar", 600_000_000)
     with tempfile.TemporaryDirectory(dir=work) as folder:
         scratch = Path(folder)
         return [
-            *_first_indexing(blob, layout, programs, scratch, repeats),
+            *_first_indexing({"1 layer": [blob], f"{_PARTS} layers": parts}, programs, scratch, repeats),
             *_never_seen(layout, scratch, repeats),
             *_with_index(work, blob, programs, scratch, repeats),
             *_memory(many, scratch),
@@ -55,30 +59,49 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
         ]
 
 
+def _part(work: Path, number: int) -> material.Blob:
+    """One of several layers that are as large as the single one together."""
+    tops = next(islice(permutations(material.TOPS), 20 * number, None))
+    tar = material.real_tar(work / f"part-{number}.tar", _SIZE // _PARTS, tops)
+    return material.layer(material.gzipped(tar))
+
+
 def _first_indexing(
-    blob: material.Blob, layout: Path, programs: Path, scratch: Path, repeats: int
+    images: Mapping[str, Sequence[material.Blob]], programs: Path, scratch: Path, repeats: int
 ) -> Iterator[Row]:
+    """Rows for each image, whose layers another program decodes or mounts one after another."""
     rapidgzip = Path(sys.executable).parent / "rapidgzip"
     top = scratch / "ratarmount"
     top.mkdir()
 
-    def ratarmount() -> float:
-        index = scratch / "ratarmount.sqlite"
-        index.unlink(missing_ok=True)
-        taken = command(programs / "ratarmount", "--index-file", index, blob.path, top)()
+    def mounting(blobs: Sequence[material.Blob]) -> float:
+        indexes = scratch / "ratarmount-indexes"
+        paths = [blob.path for blob in blobs]
+        taken = command(programs / "ratarmount", "--index-folders", indexes, *paths, top)()
         subprocess.run(["fusermount3", "-u", top], check=True)
+        shutil.rmtree(indexes)
         return taken
 
-    times = alternating(
-        {
-            "imgfs": lambda: _fresh(scratch, *_IMGFS, "index", layout),
-            "rapidgzip": command(rapidgzip, "-d", "-P", "0", "-c", blob.path),
-            "ratarmount": ratarmount,
-        },
-        repeats,
-    )
-    yield ratio_row("imgfs index, to rapidgzip -d -P 0", times["imgfs"], times["rapidgzip"], 1.6)
-    yield ratio_row("imgfs index, to ratarmount's first mount", times["imgfs"], times["ratarmount"], 0.5)
+    def decoding(blobs: Sequence[material.Blob]) -> float:
+        return sum(command(rapidgzip, "-d", "-P", "0", "-c", blob.path)() for blob in blobs)
+
+    for name, blobs in images.items():
+        layout = material.layout(scratch / name, [blobs])
+        times = alternating(
+            {
+                "imgfs": partial(_fresh, scratch, *_IMGFS, "index", layout),
+                "rapidgzip": partial(decoding, blobs),
+                "ratarmount": partial(mounting, blobs),
+            },
+            repeats,
+        )
+        yield ratio_row(f"imgfs index, {name}, to rapidgzip -d -P 0", times["imgfs"], times["rapidgzip"], 1.6)
+        yield ratio_row(
+            f"imgfs index, {name}, to ratarmount's first mount", times["imgfs"], times["ratarmount"], 0.5
+        )
+        busy = cores_used(*_IMGFS, "index", layout, XDG_CACHE_HOME=str(scratch / "fresh"))
+        shutil.rmtree(scratch / "fresh")
+        yield Row(f"cores that imgfs index, {name}, keeps busy", f"{busy:.2f} of {os.cpu_count()}")
 
 
 def _never_seen(layout: Path, scratch: Path, repeats: int) -> Iterator[Row]:

@@ -1,6 +1,7 @@
 """Timing things side by side, and the table that comes of it."""
 
 import os
+import resource
 import statistics
 import subprocess
 import time
@@ -72,14 +73,28 @@ def command(*arguments: object, **environment: str) -> Callable[[], float]:
     return run
 
 
+def cores_used(*arguments: object, **environment: str) -> float:
+    """How many cores a command and what it starts keep busy, on average."""
+    start = time.perf_counter()
+    usage = _usage(arguments, environment)
+    return (usage.ru_utime + usage.ru_stime) / (time.perf_counter() - start)
+
+
 def peak_memory(*arguments: object, **environment: str) -> float:
     """The peak memory of a command, in MB."""
-    process = subprocess.Popen(list(map(str, arguments)), env=os.environ | environment)
+    return _usage(arguments, environment).ru_maxrss / 1000 * 1.024
+
+
+def _usage(arguments: Sequence[object], environment: Mapping[str, str]) -> resource.struct_rusage:
+    """What a command and what it starts use."""
+    process = subprocess.Popen(
+        list(map(str, arguments)), stdout=subprocess.DEVNULL, env=os.environ | environment
+    )
     _, status, usage = os.wait4(process.pid, 0)
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise subprocess.CalledProcessError(process.returncode, list(map(str, arguments)))
-    return usage.ru_maxrss / 1000 * 1.024
+    return usage
 
 
 def peak_memory_of(pid: int) -> float:
