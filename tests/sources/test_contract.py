@@ -25,6 +25,8 @@ from imgfs.own.loading import load_image, parents_first
 from imgfs.own.writer import Writer
 from imgfs.sources import Source, open_source
 from imgfs.sources.own.layout import Layout
+from imgfs.sources.union import Union
+from imgfs.view import RootDirectory, ViewOptions
 from tests.conftest import eventually
 from tests.engines.containerd import archives, running_containerd
 from tests.engines.engine import run, running_docker
@@ -35,6 +37,7 @@ from tests.registry.filling import insecure, put_images
 from tests.registry.serving import docker_registry
 from tests.splitting import docker_root, graph_root
 from tests.tools import require_tool
+from tests.view.conftest import content, copy_out, find
 
 Maker = Callable[[Path, list[TestImage]], str]
 
@@ -265,6 +268,48 @@ def test_every_layer_is_released_at_the_end(source: Source) -> None:
     for image_id in source.store.map():
         source.store.get_tar_seek_stream(image_id).close()
     assert source.layers.references() == before
+
+
+KEEPS_MANIFESTS = {
+    "docker-archive-new",
+    "docker-archive-new-as-oci",
+    "oci",
+    "oci-archive",
+    "docker-archive-new-xz",
+    "oci-archive-zstd",
+    "containerd",
+    "skopeo-oci",
+    "skopeo-oci-gzip",
+    "skopeo-oci-zstd",
+    "registry",
+}
+
+
+def test_images_are_shown_as_layouts_and_as_docker_saves_them(
+    source: Source, images: list[TestImage], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """Every tool gets the same image; where there is a manifest, with the blobs that it names."""
+    with closing(RootDirectory(Union([source]), ViewOptions())) as root:
+        for image in images:
+            shown = find(root, f"images/{image.id.hex}")
+            layout, archive = tmp_path / f"{image.id.hex}.oci", tmp_path / f"{image.id.hex}.tar"
+            copy_out(shown, "oci", layout)
+            archive.write_bytes(content(shown, "docker.tar"))
+            (entry,) = json.loads((layout / "index.json").read_text())["manifests"]
+            manifest = (layout / "blobs/sha256" / entry["digest"][7:]).read_bytes()
+            if request.node.callspec.params["made"] in KEEPS_MANIFESTS:
+                assert manifest == content(shown, "manifest.json")
+            else:
+                layers = [layer["digest"] for layer in json.loads(manifest)["layers"]]
+                assert layers == [digest(layer) for layer in image.layers]
+            for copy in (f"oci:{layout}", f"docker-archive:{archive}"):
+                target = tmp_path / f"{image.id.hex}.copy"
+                run(require_tool("skopeo"), "copy", "-q", copy, f"dir:{target}")
+                assert json.loads((target / "manifest.json").read_text())["config"]["digest"] == image.id
+                with indexing(tmp_path) as indexer, closing(open_source(copy, indexer)) as again:
+                    assert set(again.store.map()) == {image.id}
+                    with again.store.get_tar_seek_stream(image.id) as stream:
+                        assert stream.read() == image.verbatim
 
 
 def _inside_archive(archive: Path, name: str, change: Callable[[Any], object]) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from imgfs.sources import open_source
 from imgfs.sources.union import Union
-from imgfs.view import Directory, File, Node, RootDirectory, ViewOptions
+from imgfs.view import Directory, File, Node, RootDirectory, ViewOptions, WaitingDirectory
 from tests.images import TestImage, oci_layout
 from tests.indexing import indexing
 
@@ -38,9 +38,9 @@ def layout(tmp_path: Path, images: list[TestImage]) -> Path:
     return oci_layout(tmp_path / "layout", images)
 
 
-def find(root: Directory, path: str) -> Node:
+def find(root: Node, path: str) -> Node:
     """The node at a path, which must be there."""
-    node: Node = root
+    node = root
     for name in path.split("/"):
         assert isinstance(node, Directory)
         below = node.lookup(name.encode())
@@ -49,7 +49,21 @@ def find(root: Directory, path: str) -> Node:
     return node
 
 
-def content(root: Directory, path: str) -> bytes:
+def copy_out(root: Node, path: str, target: Path) -> None:
+    """Copy the files below a directory, as `cp -r` does."""
+    directory = find(root, path)
+    assert isinstance(directory, Directory)
+    if isinstance(directory, WaitingDirectory):
+        directory.find(None)
+    target.mkdir()
+    for name, node in directory.entries():
+        if isinstance(node, Directory):
+            copy_out(directory, name.decode(), target / name.decode())
+        else:
+            (target / name.decode()).write_bytes(content(directory, name.decode()))
+
+
+def content(root: Node, path: str) -> bytes:
     """All of the file at a path, whose size must be that."""
     node = find(root, path)
     assert isinstance(node, File)
