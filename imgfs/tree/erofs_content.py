@@ -6,7 +6,7 @@ chunks of one size, each of which lies anywhere, or is a hole. Tried by the test
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from imgfs.erofs.superblock import BLOCK, BLOCK_BITS
@@ -16,7 +16,7 @@ from imgfs.tree.tree import NO_LAYER, Tree
 
 _HOLE = 0xFFFFFFFF
 _MAX_BITS = 31
-_FEW = 1024  # chunks that any file may have
+_MOST_SPARE, _MOST_SPARE_OF_FILE = 1 << 20, 1 << 16  # chunks of sparse files that have few data
 
 
 class Device(NamedTuple):
@@ -28,12 +28,18 @@ class Device(NamedTuple):
 
 
 class _Chunk(NamedTuple):
-    """Bytes of a sparse file from `start` to before `stop`; in the layer they are at `place`, if they are there so."""
+    """Bytes of a sparse file from `start` to before `stop`, which lie at `place` in the layer, if they lie there so.
+
+    `part` is the number of the first part of the file that reaches into it or comes behind it, whose data are at
+    `part_place` in the layer.
+    """
 
     start: int
     stop: int
     place: int | None
-    is_hole: bool = False
+    is_hole: bool
+    part: int
+    part_place: int
 
 
 class Contents:
@@ -48,6 +54,7 @@ class Contents:
         self._loose: dict[int, int] = {}
         """The blocks that an entry's content takes that is laid out again; once placed, the first of them."""
         self._starts: dict[int, int] = {}  # the first block of each layer
+        self._spare = _MOST_SPARE
         self.devices: list[Device] = []
 
     @property
@@ -58,7 +65,7 @@ class Contents:
     def add(self, entry: int) -> int:
         """Add the content of an entry; returns how many bytes the table of its chunks has, 0 if it has none."""
         tree = self._tree
-        layer, place = tree.layers[entry], tree.records[entry] + tree.headers[entry]
+        layer, place = tree.layers[entry], self._place(entry)
         if entry in tree.sparse:
             return self._add_sparse(entry, layer)
         if layer not in self._layers or place % BLOCK:
@@ -92,7 +99,7 @@ class Contents:
         loose = self._loose.get(entry)
         if loose is not None:
             return loose
-        return self._starts[tree.layers[entry]] + (tree.records[entry] + tree.headers[entry] >> BLOCK_BITS)
+        return self._starts[tree.layers[entry]] + (self._place(entry) >> BLOCK_BITS)
 
     def table(self, entry: int) -> bytes:
         """The table of the chunks of a sparse file; empty for any other."""
@@ -115,13 +122,17 @@ class Contents:
         for layer in self._starts:
             end = self._layers[layer]
             plan.add_layer(layer, 0, end, padded(end) - end)
+        tree = self._tree
         for entry in self._loose:
+            layer, size = tree.layers[entry], tree.sizes[entry]
             if entry not in self._chunk_bits:
-                self._lay_out(plan, entry, 0, self._tree.sizes[entry])
+                plan.add_layer(layer, self._place(entry), size)
+                plan.add_zeros(padded(size) - size)
                 continue
+            parts = self._parts(entry)
             for chunk in self._chunks(entry):
                 if chunk.place is None and not chunk.is_hole:
-                    self._lay_out(plan, entry, chunk.start, chunk.stop)
+                    _lay_out(plan, layer, chunk, parts)
 
     def _add_sparse(self, entry: int, layer: int) -> int:
         tree = self._tree
@@ -136,8 +147,9 @@ class Contents:
             (bounds & -bounds).bit_length() - 1 if bounds else _MAX_BITS + BLOCK_BITS, (size - 1).bit_length()
         )
         bits = min(max(bits - BLOCK_BITS, 0), _MAX_BITS)
-        most = _FEW + 4 * len(parts) + (stored >> BLOCK_BITS)
-        while bits < _MAX_BITS and size - 1 >> BLOCK_BITS + bits >= most:
+        worth = 1 + 4 * len(parts) + (stored >> BLOCK_BITS)
+        spare = min(self._spare, _MOST_SPARE_OF_FILE)
+        while bits < _MAX_BITS and size - 1 >> BLOCK_BITS + bits >= worth + spare:
             bits += 1
         self._chunk_bits[entry] = bits
         count, loose = 0, 0
@@ -147,42 +159,44 @@ class Contents:
                 self._layers[layer] = max(self._layers[layer], chunk.place + chunk.stop - chunk.start)
             elif not chunk.is_hole:
                 loose += padded(chunk.stop - chunk.start) >> BLOCK_BITS
+        self._spare -= max(0, count - worth)
         if loose:
             self._loose[entry] = loose
         return 4 * count
+
+    def _place(self, entry: int) -> int:
+        """Where an entry's data are in its layer."""
+        return self._tree.records[entry] + self._tree.headers[entry]
 
     def _parts(self, entry: int) -> list[tuple[int, int]]:
         return [part for part in self._tree.sparse[entry] if part[1]]
 
     def _chunks(self, entry: int) -> Iterator[_Chunk]:
         """The chunks of a sparse file."""
-        tree, parts = self._tree, iter(self._parts(entry))
+        tree, parts = self._tree, self._parts(entry)
         size, step = tree.sizes[entry], BLOCK << self._chunk_bits[entry]
         may_be_there = tree.layers[entry] in self._layers
-        place = tree.records[entry] + tree.headers[entry]
-        offset = length = 0
+        part, place = 0, self._place(entry)
         for start in range(0, size, step):
             stop = min(start + step, size)
-            while offset + length <= start and offset < size:
-                place += length
-                offset, length = next(parts, (size, 0))
+            while part < len(parts) and sum(parts[part]) <= start:
+                place += parts[part][1]
+                part += 1
+            offset, length = parts[part] if part < len(parts) else (size, 0)
             here = place + start - offset
-            if offset >= stop:
-                yield _Chunk(start, stop, None, is_hole=True)
-            elif offset <= start and stop <= offset + length and may_be_there and here % BLOCK == 0:
-                yield _Chunk(start, stop, here)
-            else:
-                yield _Chunk(start, stop, None)
+            is_there = may_be_there and offset <= start and stop <= offset + length and here % BLOCK == 0
+            yield _Chunk(start, stop, here if is_there else None, offset >= stop, part, place)
 
-    def _lay_out(self, plan: Assembly, entry: int, start: int, stop: int) -> None:
-        """Add what an entry has from `start` to before `stop`, in whole blocks."""
-        tree = self._tree
-        place, done = tree.records[entry] + tree.headers[entry], start
-        for offset, length in tree.sparse.get(entry, [(0, tree.sizes[entry])]):
-            low, high = max(start, offset), min(stop, offset + length)
-            if low < high:
-                plan.add_zeros(low - done)
-                plan.add_layer(tree.layers[entry], place + low - offset, high - low)
-                done = high
-            place += length
-        plan.add_zeros(start + padded(stop - start) - done)
+
+def _lay_out(plan: Assembly, layer: int, chunk: _Chunk, parts: Sequence[tuple[int, int]]) -> None:
+    """Add a chunk of a file with these parts, in whole blocks."""
+    done, place = chunk.start, chunk.part_place
+    for part in range(chunk.part, len(parts)):
+        offset, length = parts[part]
+        low, high = max(chunk.start, offset), min(chunk.stop, offset + length)
+        if low >= high:
+            break
+        plan.add_zeros(low - done)
+        plan.add_layer(layer, place + low - offset, high - low)
+        place, done = place + length, high
+    plan.add_zeros(chunk.start + padded(chunk.stop - chunk.start) - done)

@@ -1,16 +1,22 @@
 """EROFS images made by mkfs.erofs of two Debians, and as the kernel mounts them; random files to be in them."""
 
+import ctypes
 import os
 import random
 import socket
+import stat
 import struct
 import subprocess
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from imgfs.blob import Blob
+from imgfs.erofs import ErofsImage
 from tests.tools import require_folder, require_root, require_tool
+from tests.tree.stacks import Facts
 
+_READ_ONLY = 1  # of mount(2)
 _TRIXIE = Path(__file__).parents[2] / ".engines/trixie"
 _SIZES = (0, 0, 1, 40, 511, 512, 513, 1100, 4095, 4096, 4097, 12_288, 70_000)
 _HOLE = 300_000
@@ -40,6 +46,50 @@ def make_image_of_tar(image: Path, tar: bytes, options: Sequence[str] = ()) -> P
         with image.open("ab") as file:
             file.write(tar)
     return image
+
+
+def image_facts(blob: Blob) -> Facts:
+    """What imgfs reads of an image, its root among it."""
+    first_names: dict[int, bytes] = {}
+    found: Facts = {}
+    image = ErofsImage(blob, "image")
+    for name, inode, xattrs, target in sorted(image.files()):
+        detail: object = b""
+        if stat.S_ISREG(inode.st_mode):
+            content = bytearray(inode.st_size)
+            for offset, address, length in image.extents(inode, name):
+                content[offset : offset + length] = blob.pread(length, address)
+            detail = bytes(content)
+        elif stat.S_ISLNK(inode.st_mode):
+            detail = target
+        elif stat.S_ISCHR(inode.st_mode) or stat.S_ISBLK(inode.st_mode):
+            detail = (os.major(inode.st_rdev), os.minor(inode.st_rdev))
+        found[name] = (
+            inode.st_mode,
+            inode.st_uid,
+            inode.st_gid,
+            inode.st_nlink,
+            inode.st_mtime_ns,
+            detail,
+            dict(xattrs),
+            first_names.setdefault(inode.st_ino, name),
+        )
+    return found
+
+
+@contextmanager
+def mounted_file(image: Path, top: Path, devices: Sequence[Path] = ()) -> Iterator[Path]:
+    """An image as the kernel shows it, straight from its file: mount(8) would make a loop device of that."""
+    require_root()
+    top.mkdir(exist_ok=True)
+    options = ",".join(f"device={device}" for device in devices)
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(os.fsencode(image), os.fsencode(top), b"erofs", _READ_ONLY, os.fsencode(options)):
+        raise OSError(ctypes.get_errno(), f"mount -t erofs -o {options}")
+    try:
+        yield top
+    finally:
+        assert libc.umount2(os.fsencode(top), 0) == 0
 
 
 @contextmanager

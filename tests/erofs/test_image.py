@@ -1,17 +1,14 @@
 """EROFS images, against the kernel, which mounts them."""
 
-import os
-import stat
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from imgfs.blob import FileBlob
-from imgfs.erofs import ErofsImage
-from tests.erofs.images import make_image, make_image_of_tar, mounted_image, random_files, tool
+from tests.erofs.images import image_facts, make_image, make_image_of_tar, mounted_image, random_files, tool
 from tests.tools import require_root
-from tests.tree.stacks import Facts, check_same, real_facts
+from tests.tree.stacks import check_same, real_facts
 
 HOST, TRIXIE = "host", "trixie"
 WAYS = [
@@ -37,39 +34,10 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return top
 
 
-def facts(path: Path) -> Facts:
-    """What imgfs reads of an image."""
-    first_names: dict[int, bytes] = {}
-    found: Facts = {}
-    with FileBlob(path) as blob:
-        image = ErofsImage(blob, "image")
-        for name, inode, xattrs, target in sorted(image.files()):
-            detail: object = b""
-            if stat.S_ISREG(inode.st_mode):
-                content = bytearray(inode.st_size)
-                for offset, address, length in image.extents(inode, name):
-                    content[offset : offset + length] = blob.pread(length, address)
-                detail = bytes(content)
-            elif stat.S_ISLNK(inode.st_mode):
-                detail = target
-            elif stat.S_ISCHR(inode.st_mode) or stat.S_ISBLK(inode.st_mode):
-                detail = (os.major(inode.st_rdev), os.minor(inode.st_rdev))
-            found[name] = (
-                inode.st_mode,
-                inode.st_uid,
-                inode.st_gid,
-                inode.st_nlink,
-                inode.st_mtime_ns,
-                detail,
-                dict(xattrs),
-                first_names.setdefault(inode.st_ino, name),
-            )
-    return found
-
-
 def check(image: Path, top: Path) -> None:
     """Compare an image, root directory included, with what the kernel shows of it."""
-    found = facts(image)
+    with FileBlob(image) as blob:
+        found = image_facts(blob)
     root = found.pop(b"")
     with mounted_image(image, top) as shown:
         status = shown.stat()

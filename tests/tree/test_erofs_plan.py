@@ -1,39 +1,22 @@
 """EROFS images of merged trees, against the kernel, which mounts them, erofs-utils, and the reader of imgfs."""
 
-import ctypes
 import os
-import stat
+import random
 import subprocess
+import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from imgfs.blob import Blob, MemoryBlob, blob_chunks
-from imgfs.erofs import ErofsImage
-from imgfs.tree import AssembledBlob, ErofsPlan
-from tests.erofs.images import tool
-from tests.tools import require_root
-from tests.tree.stacks import Entry, Facts, check_same, merged, real_facts, stacks, tar, tree_facts
-
-_READ_ONLY = 1
-
-
-@contextmanager
-def mounted(image: Path, top: Path, devices: Sequence[Path] = ()) -> Iterator[Path]:
-    """An image as the kernel shows it, straight from its file: mount(8) would make a loop device of that."""
-    top.mkdir()
-    options = ",".join(f"device={device}" for device in devices)
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.mount(os.fsencode(image), os.fsencode(top), b"erofs", _READ_ONLY, os.fsencode(options)):
-        raise OSError(ctypes.get_errno(), f"mount -t erofs -o {options}")
-    try:
-        yield top
-    finally:
-        assert libc.umount2(os.fsencode(top), 0) == 0
+from imgfs.blob import FileBlob, MemoryBlob, blob_chunks
+from imgfs.tree import AssembledBlob, ErofsPlan, Tree
+from tests.erofs.images import image_facts, mounted_file, random_files, tool
+from tests.tar.archives import extended, header, long_name, padded
+from tests.tools import require_root, require_tool
+from tests.tree.stacks import Entry, check_same, merged, real_facts, stacks, tar, tree_facts
 
 
 def written(plan: ErofsPlan, layers: Sequence[bytes], work: Path) -> tuple[Path, Path, list[Path]]:
@@ -72,9 +55,9 @@ def test_a_random_tree_is_what_the_kernel_shows(disk: Path, stack: list[list[Ent
             made = work / f"{with_layers}"
             made.mkdir()
             whole, alone, devices = written(ErofsPlan(tree, with_layers=with_layers), layers, made)
-            with mounted(whole, made / "top") as top:
+            with mounted_file(whole, made / "top") as top:
                 check_same(real_facts(top), expected)
-            with mounted(alone, made / "with-devices", devices) as top:
+            with mounted_file(alone, made / "with-devices", devices) as top:
                 check_same(real_facts(top), expected)
             done = subprocess.run([*tool("fsck.erofs", "trixie"), whole], capture_output=True, text=True)
             assert done.returncode == 0, done.stdout + done.stderr
@@ -88,32 +71,128 @@ def test_a_random_tree_is_what_the_reader_finds(stack: list[list[Entry]]) -> Non
     for with_layers in (False, True):
         plan = ErofsPlan(tree, with_layers=with_layers)
         with AssembledBlob(plan, lambda number: MemoryBlob(layers[number])) as blob:
-            check_same(image_facts(blob), tree_facts(tree, layers))
+            found = image_facts(blob)
+            assert found.pop(b"")[0] == tree.modes[0]
+            check_same(found, tree_facts(tree, layers))
 
 
-def image_facts(blob: Blob) -> Facts:
-    """What the reader says of the files in an image, without the root."""
-    image = ErofsImage(blob, "image")
-    facts: Facts = {}
-    first_names: dict[int, bytes] = {}
-    for path, inode, attributes, target in sorted(image.files()):
-        detail: object = target
-        if stat.S_ISREG(inode.st_mode):
-            content = bytearray(inode.st_size)
-            for offset, address, length in image.extents(inode, path):
-                content[offset : offset + length] = blob.pread(length, address)
-            detail = bytes(content)
-        elif stat.S_ISCHR(inode.st_mode) or stat.S_ISBLK(inode.st_mode):
-            detail = (os.major(inode.st_rdev), os.minor(inode.st_rdev))
-        if path:
-            facts[path] = (
-                inode.st_mode,
-                inode.st_uid,
-                inode.st_gid,
-                inode.st_nlink,
-                inode.st_mtime_ns,
-                detail,
-                dict(attributes),
-                first_names.setdefault(inode.st_ino, path),
-            )
-    return facts
+def check(tree: Tree, layers: Sequence[bytes], work: Path) -> None:
+    """Compare the images of a tree, in every form, with the tree."""
+    expected = tree_facts(tree, layers)
+    for with_layers in (False, True):
+        made = work / f"{with_layers}"
+        made.mkdir()
+        whole, alone, devices = written(ErofsPlan(tree, with_layers=with_layers), layers, made)
+        with mounted_file(whole, made / "top") as top:
+            check_same(real_facts(top), expected)
+            status = top.stat()
+            owner = status.st_uid, status.st_gid
+            assert (status.st_mode, *owner) == (tree.modes[0], tree.uids[0], tree.gids[0])
+            assert (status.st_mtime_ns, status.st_nlink) == (tree.mtimes[0], tree.links[0])
+        with mounted_file(alone, made / "with-devices", devices) as top:
+            check_same(real_facts(top), expected)
+        with FileBlob(whole) as blob:
+            found = image_facts(blob)
+            del found[b""]
+            check_same(found, expected)
+        run(*tool("fsck.erofs", "trixie"), whole)
+        run(*tool("dump.erofs", "trixie"), "-S", whole)
+
+
+def run(*command: str | Path) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_files_of_every_kind_are_what_they_are_in_the_layer(disk: Path) -> None:
+    work = disk / "every-kind"
+    work.mkdir()
+    random_files(work / "files", 1)
+    options = "--format=pax --sparse --xattrs --xattrs-include=*"
+    command = [require_tool("tar"), *options.split(), "-C", str(work / "files"), "-c", "."]
+    layer = subprocess.run(command, capture_output=True, check=True).stdout
+    tree = merged([layer])
+    assert tree.sparse and tree.devices and tree.same and tree.xattrs
+    check(tree, [layer], work)
+
+
+def test_many_and_long_names_are_found(disk: Path) -> None:
+    odd = [b"!", b"-x", b"+", b".a", b"..b", b".-", b"\xff"]
+    names = [b"many/%05d" % number for number in range(50_000)]
+    names += [b"long/" + b"%03d" % number + b"n" * 252 for number in range(300)]
+    layer = b"".join(long_name(b"L", name) + header() for name in [*names, *(b"odd/" + name for name in odd)])
+    work = disk / "names"
+    work.mkdir()
+    tree = merged([layer + bytes(1024)])
+    whole, _, _ = written(ErofsPlan(tree), [layer], work)
+    with mounted_file(whole, work / "top") as top:
+        for name in ("many", "long", "odd"):
+            entry = tree.lookup(0, name.encode())
+            assert entry is not None
+            folder, expected = os.fsencode(top / name), tree.names(tree.children(entry))
+            assert sorted(os.listdir(folder)) == expected
+            assert all(os.path.lexists(os.path.join(folder, of)) for of in expected)
+            assert not os.path.lexists(top / name / "none")
+    run(*tool("fsck.erofs", "trixie"), whole)
+
+
+def test_links_to_long_paths_lead_there(disk: Path) -> None:
+    lengths = (1, 100, 255, 383, 384, 385, 447, 448, 449, 511, 512, 513, 1024, 4095)
+    targets = ["t" * length for length in lengths] * 3
+    layer = tar([Entry(f"{number:02}", tarfile.SYMTYPE, target) for number, target in enumerate(targets)])
+    work = disk / "links"
+    work.mkdir()
+    check(merged([layer]), [layer], work)
+
+
+HUGE = 1 << 38
+SPARSE = {
+    "in-pages": (1 << 20, [(4096, 8192), (65_536, 4096)]),
+    "in-blocks": (10_000, [(512, 512), (2048, 1000)]),
+    "to-the-end": (10_000, [(0, 512), (9728, 272)]),
+    "anywhere": (10_000, [(1, 700), (2047, 2), (5000, 1)]),
+    "then-in-blocks": (1 << 16, [(1, 700), (4096, 4096), (8192, 12_288)]),
+    "empty-parts": (5000, [(0, 0), (512, 512), (5000, 0)]),
+    "a-hole": (1_000_000, [(0, 0)]),
+    "a-huge-hole": (HUGE, [(HUGE, 0)]),
+    "huge": (HUGE, [(0, 4096), (HUGE // 2, 4096), (HUGE - 4096, 4096)]),
+    "many": (1 << 25, [(number << 14, 512) for number in range(1 << 11)]),
+}
+
+
+def sparse_file(name: str, size: int, parts: Sequence[tuple[int, int]]) -> bytes:
+    """A member, whose data are random."""
+    listed = ",".join(f"{offset},{length}" for offset, length in parts)
+    says = {"GNU.sparse.map": listed, "GNU.sparse.size": size, "GNU.sparse.name": name}
+    says["GNU.sparse.numblocks"] = len(parts)
+    data = random.Random(name).randbytes(sum(length for _, length in parts))
+    records = {key.encode(): str(value).encode() for key, value in says.items()}
+    return extended(b"x", records) + header(size=len(data)) + padded(data)
+
+
+@pytest.mark.parametrize("name", SPARSE)
+@pytest.mark.parametrize("with_layers", [True, False])
+def test_a_sparse_file_has_its_data_and_its_holes(disk: Path, name: str, with_layers: bool) -> None:
+    size, parts = SPARSE[name]
+    layer = header(b"before", size=1) + padded(b"x") + sparse_file(name, size, parts) + bytes(1024)
+    work = Path(tempfile.mkdtemp(dir=disk))
+    plan = ErofsPlan(merged([layer]), with_layers=with_layers)
+    whole, _, _ = written(plan, [layer], work)
+    data = padded(random.Random(name).randbytes(sum(length for _, length in parts)))
+    with mounted_file(whole, work / "top") as top, open(top / name, "rb") as file:
+        assert os.fstat(file.fileno()).st_size == size
+        position = 0
+        for number, (offset, length) in enumerate(parts):
+            assert os.pread(file.fileno(), length, offset) == data[position : position + length]
+            end = parts[number + 1][0] if number + 1 < len(parts) else size
+            zeros = os.pread(file.fileno(), min(100_000, end - offset - length), offset + length)
+            assert not any(zeros)
+            position += length
+        if not any(length for _, length in parts):
+            with pytest.raises(OSError, match="No such device or address"):
+                os.lseek(file.fileno(), 0, os.SEEK_DATA)
+        elif name == "in-pages":
+            assert os.lseek(file.fileno(), 0, os.SEEK_DATA) == 4096
+            assert os.lseek(file.fileno(), 4096, os.SEEK_HOLE) == 12_288
+    run(*tool("fsck.erofs", "trixie"), whole)
+    assert plan.size < 64 << 20
