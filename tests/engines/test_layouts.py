@@ -1,6 +1,7 @@
 """What a mount shows as layouts and archives, taken by engines as it is: the images are the same."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -17,6 +18,8 @@ IMAGES = [
     TestImage([BELOW, layer_tar({"etc/": None, "etc/new": b"new"})], ["shown/child:2", "shown/child:latest"]),
 ]
 """Two images that share a layer."""
+
+_IMPLIED = re.compile("^(docker.io|localhost)/")
 
 
 def sources(folder: Path) -> dict[str, str]:
@@ -52,8 +55,9 @@ def test_engines_load_archives(
             continue  # Docker learned of zstd in version 23
         for path, image in zip(paths, IMAGES, strict=True):
             engine.load(path)
-            found = engine.tags()
-            loaded = {tag.removeprefix("localhost/"): id_ for tag, id_ in found.items() if "shown/" in tag}
+            # podman puts what it takes to be implied before names
+            found = {_IMPLIED.sub("", tag): image_id for tag, image_id in engine.tags().items()}
+            loaded = {tag: image_id for tag, image_id in found.items() if tag.startswith("shown/")}
             assert loaded == dict.fromkeys(image.tags, image.id.hex), how
             engine.command("rmi", "-f", image.id.hex)
 
@@ -70,3 +74,24 @@ def test_containerd_imports_archives(archives: dict[str, list[Path]], suite: str
                 manifest = json.loads(running.ctr("content", "get", name))
                 assert manifest["config"]["digest"] == image.id
                 running.remove(*(f"docker.io/{tag}" for tag in image.tags))
+
+
+def test_an_archive_is_what_docker_saves_where_it_keeps_images_in_containerd(
+    mount: Mount, archives: dict[str, list[Path]], suite: str, short_folder: Path
+) -> None:
+    """But for `repositories`, which its classic store writes."""
+    if suite == HOST:  # Debian 12's Docker has no such store
+        return
+    settings = short_folder / "daemon.json"
+    settings.write_text('{"features": {"containerd-snapshotter": true}}')
+    saved, image = short_folder / "saved.tar", IMAGES[1]
+    with machine(suite) as inside:
+        with dockerd(inside, short_folder, "overlayfs", "--config-file", settings) as docker:
+            docker.load(archives["gzip"][1])
+            docker.command("save", "-o", saved, *image.tags)
+            with mount(docker.source) as top:
+                shown = (top / f"images/{image.id.hex}/docker.tar").read_bytes()
+    own, added = saved.read_bytes().removesuffix(bytes(1024)), 2 * 512
+    assert shown.startswith(own)
+    assert shown[len(own) :][:12] == b"repositories"
+    assert len(shown) == len(own) + added + 1024
