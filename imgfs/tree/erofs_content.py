@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 from imgfs.erofs.superblock import BLOCK, BLOCK_BITS
+from imgfs.errors import InvalidImage, quoted
 from imgfs.tar.fields import padded
 from imgfs.tree.assembly import Assembly
 from imgfs.tree.tree import NO_LAYER, Tree
@@ -63,7 +64,10 @@ class Contents:
         return len(self._layers) + 1
 
     def add(self, entry: int) -> int:
-        """Add the content of an entry; returns how many bytes the table of its chunks has, 0 if it has none."""
+        """Add the content of an entry; returns how many bytes the table of its chunks has, 0 if it has none.
+
+        Raises InvalidImage if that would be absurdly long.
+        """
         tree = self._tree
         layer, place = tree.layers[entry], self._place(entry)
         if entry in tree.sparse:
@@ -129,14 +133,14 @@ class Contents:
                 plan.add_layer(layer, self._place(entry), size)
                 plan.add_zeros(padded(size) - size)
                 continue
-            parts = self._parts(entry)
+            parts = tree.sparse[entry]
             for chunk in self._chunks(entry):
                 if chunk.place is None and not chunk.is_hole:
                     _lay_out(plan, layer, chunk, parts)
 
     def _add_sparse(self, entry: int, layer: int) -> int:
         tree = self._tree
-        size, parts = tree.sizes[entry], self._parts(entry)
+        size, parts = tree.sizes[entry], tree.sparse[entry]
         bounds, stored = 0, 0
         for offset, length in parts:
             end = offset + length
@@ -151,6 +155,8 @@ class Contents:
         spare = min(self._spare, _MOST_SPARE_OF_FILE)
         while bits < _MAX_BITS and size - 1 >> BLOCK_BITS + bits >= worth + spare:
             bits += 1
+        if size - 1 >> BLOCK_BITS + bits >= worth + spare:
+            raise InvalidImage(f"{quoted(tree.path(entry))}: {size} bytes are too many for EROFS")
         self._chunk_bits[entry] = bits
         count, loose = 0, 0
         for chunk in self._chunks(entry):
@@ -168,12 +174,10 @@ class Contents:
         """Where an entry's data are in its layer."""
         return self._tree.records[entry] + self._tree.headers[entry]
 
-    def _parts(self, entry: int) -> list[tuple[int, int]]:
-        return [part for part in self._tree.sparse[entry] if part[1]]
-
     def _chunks(self, entry: int) -> Iterator[_Chunk]:
         """The chunks of a sparse file."""
-        tree, parts = self._tree, self._parts(entry)
+        tree = self._tree
+        parts = tree.sparse[entry]
         size, step = tree.sizes[entry], BLOCK << self._chunk_bits[entry]
         may_be_there = tree.layers[entry] in self._layers
         part, place = 0, self._place(entry)

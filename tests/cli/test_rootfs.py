@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Imgfs, Mount, eventually
+from tests.erofs.images import mounted_file
 from tests.images import TestImage, docker_archive, oci_layout
 from tests.tools import require_tool
 from tests.tree.stacks import Entry, layer_tree, merged, real_facts, tar, tree_facts
@@ -83,6 +84,20 @@ def test_each_layer_is_a_tar_and_a_tree_with_its_whiteouts(
             assert (layers / f"{name}.tar").read_bytes() == layer
             assert real_facts(layers / name) == tree_facts(layer_tree(layer), [layer])
         assert (layers / names[1] / "etc/.wh.gone").exists()
+
+
+def test_rootfs_erofs_is_what_the_kernel_mounts_as_the_same(
+    mount: Mount, imgfs: Imgfs, layout: Path, image: TestImage, tmp_path: Path
+) -> None:
+    with mount(layout) as top:
+        file = folder(top, image) / "rootfs.erofs"
+        with mounted_file(file, tmp_path / "erofs") as shown:
+            assert real_facts(shown) == real_facts(folder(top, image) / "rootfs")
+            subprocess.run()
+        data = file.read_bytes()
+        assert file.stat().st_size == len(data)
+    exported = imgfs("export", "--source", layout, image.id, "--format", "erofs").stdout
+    assert exported == data
 
 
 def test_flat_tar_is_one_tar_of_the_merged_tree(mount: Mount, layout: Path, image: TestImage) -> None:

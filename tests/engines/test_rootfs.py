@@ -10,6 +10,7 @@ import pytest
 from tests.conftest import Mount
 from tests.engines.conftest import Engines, with_one_suite
 from tests.engines.engine import Engine, run
+from tests.erofs.images import mounted_file
 from tests.tar.archives import tree
 from tests.tools import require_tool
 from tests.tree.stacks import Facts, check_same, real_facts
@@ -82,10 +83,13 @@ def check(
     folder: Path,
     compared: Callable[[Facts], Facts] = lambda facts: facts,
 ) -> None:
-    """Compare what is mounted, and its flat.tar, with what is expected, as far as it is to be `compared`."""
+    """Compare what is mounted, its flat.tar and rootfs.erofs, with what is expected, as far as `compared` has it."""
     with mount(source) as top:
         image = top / "images" / hexes
-        check_same(compared(real_facts(image / "rootfs")), compared(expected))
+        shown = real_facts(image / "rootfs")
+        check_same(compared(shown), compared(expected))
+        with mounted_file(image / "rootfs.erofs", folder.with_name("erofs")) as erofs:
+            check_same(real_facts(erofs), shown)
         check_same(compared(extracted(image / "flat.tar", folder)), compared(expected))
         size = (image / "flat.tar").stat().st_size
         with (image / "flat.tar").open("rb") as file:

@@ -15,7 +15,9 @@ from imgfs.rootfs import RootFS, TreeCache, differences
 from imgfs.sources.union import Union
 from imgfs.view import Directory, RootDirectory, ViewOptions
 from imgfs.view.tars import open_rootfs_tar
+from tests.erofs.images import mounted_file
 from tests.rootfs.serving import BOTTOM, TreesSource
+from tests.tree.stacks import check_same, real_facts
 
 NO_TAR = "is kept as a directory, there is no tar of it"
 
@@ -58,7 +60,7 @@ def top(tmp_path: Path, folders: list[Path]) -> Iterator[Path]:
     assert (process.returncode, errors) == (0, b"")
 
 
-def test_the_mount_shows_all_but_tars(top: Path, folders: list[Path]) -> None:
+def test_the_mount_shows_all_but_tars(top: Path, folders: list[Path], tmp_path: Path) -> None:
     rootfs = top / "rootfs"
     assert sorted(os.listdir(rootfs / "etc")) == ["hosts", "link"]
     assert (rootfs / "etc/hosts").read_text() == "localhost\n"
@@ -78,6 +80,8 @@ def test_the_mount_shows_all_but_tars(top: Path, folders: list[Path]) -> None:
     assert (top / "layers" / names[2] / "etc/gone").read_text() == "gone"
     assert (top / "layers" / names[3] / "etc/.wh.gone").exists()
     assert len((top / "history").read_text().splitlines()) == 4
+    with mounted_file(top / "rootfs.erofs", tmp_path / "erofs") as erofs:
+        check_same(real_facts(erofs), real_facts(rootfs))
     with tarfile.open(fileobj=io.BytesIO((top / "flat.tar").read_bytes())) as flat:
         assert sorted(flat.getnames()) == ["big", "etc", "etc/hosts", "etc/link", "from-tar"]
         file = flat.extractfile("big")

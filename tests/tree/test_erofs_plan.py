@@ -2,21 +2,30 @@
 
 import os
 import random
+import struct
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 
 from imgfs.blob import FileBlob, MemoryBlob, blob_chunks
-from imgfs.tree import AssembledBlob, ErofsPlan, Tree
+from imgfs.errors import Corrupt, InvalidImage
+from imgfs.tar import scan_blob
+from imgfs.tree import AssembledBlob, ErofsPlan, Tree, build_tree
 from tests.erofs.images import image_facts, mounted_file, random_files, tool
 from tests.tar.archives import extended, header, long_name, padded
 from tests.tools import require_root, require_tool
 from tests.tree.stacks import Entry, check_same, merged, real_facts, stacks, tar, tree_facts
+
+
+def metadata(plan: ErofsPlan) -> bytes:
+    """The metadata as a file of its own."""
+    with AssembledBlob(plan.metadata, lambda number: MemoryBlob(b"")) as blob:
+        return blob.pread(blob.size, 0)
 
 
 def written(plan: ErofsPlan, layers: Sequence[bytes], work: Path) -> tuple[Path, Path, list[Path]]:
@@ -24,11 +33,9 @@ def written(plan: ErofsPlan, layers: Sequence[bytes], work: Path) -> tuple[Path,
     with AssembledBlob(plan, lambda number: MemoryBlob(layers[number])) as blob:
         data = b"".join(blob_chunks(blob))
     assert len(data) == plan.size
-    with AssembledBlob(plan.metadata, lambda number: MemoryBlob(b"")) as blob:
-        metadata = b"".join(blob_chunks(blob))
     whole, alone, devices = work / "whole", work / "alone", []
     whole.write_bytes(data)
-    alone.write_bytes(metadata)
+    alone.write_bytes(metadata(plan))
     for layer, start, blocks in plan.devices:
         devices.append(work / f"device-{start}")
         content = data[start * 512 : (start + blocks) * 512]
@@ -196,3 +203,121 @@ def test_a_sparse_file_has_its_data_and_its_holes(disk: Path, name: str, with_la
             assert os.lseek(file.fileno(), 4096, os.SEEK_HOLE) == 12_288
     run(*tool("fsck.erofs", "trixie"), whole)
     assert plan.size < 64 << 20
+
+
+def test_a_file_may_be_larger_than_4_gib(disk: Path) -> None:
+    size = (5 << 30) + 1
+    layer, work = disk / "large.tar", Path(tempfile.mkdtemp(dir=disk))
+    with layer.open("wb") as file:
+        file.write(header(b"large", size=b"%012o" % size))
+        file.seek(512 + size - 4)
+        file.write(b"last")
+        file.truncate(512 + size + 511 + 1024)
+    with FileBlob(layer) as blob:
+        tree = build_tree(scan_blob(blob), "large")
+        plan = ErofsPlan(tree, with_layers=True)
+        with AssembledBlob(plan, lambda _: FileBlob(layer)) as image:
+            assert image.pread(4, plan.devices[0].start * 512 + 512 + size - 4) == b"last"
+    assert [(device.layer, device.blocks) for device in plan.devices] == [(0, (size + 512 + 511) // 512)]
+    (work / "metadata").write_bytes(metadata(plan))
+    with mounted_file(work / "metadata", work / "top", [layer]) as top, (top / "large").open("rb") as shown:
+        assert os.fstat(shown.fileno()).st_size == size
+        assert os.pread(shown.fileno(), 10, size - 6) == b"\0\0last"
+
+
+def test_attributes_are_those_of_the_layers(disk: Path) -> None:
+    access = struct.pack("<I", 2) + b"".join(
+        struct.pack("<HHI", *entry)
+        for entry in [
+            (1, 6, -1 % 2**32),
+            (2, 4, 1000),
+            (4, 4, -1 % 2**32),
+            (16, 4, -1 % 2**32),
+            (32, 4, -1 % 2**32),
+        ]
+    )
+    capability = struct.pack("<5I", 0x02000001, 0x400, 0, 0, 0)
+    names = {
+        "system.posix_acl_access": access,
+        "security.capability": capability,
+        "trusted.empty": b"",
+        "user." + "n" * 250: b"v" * 70,
+        "user.large": random.Random(1).randbytes(5000),
+    }
+    many = {f"user.many.{number}": b"%d" % number for number in range(300)}
+
+    def member(name: bytes, xattrs: Mapping[str, bytes]) -> bytes:
+        records = {b"SCHILY.xattr." + key.encode(): value for key, value in xattrs.items()}
+        return extended(b"x", records) + header(name)
+
+    layer = member(b"1", names) + member(b"2", names) + member(b"3", {**names, "user.own": b"x" * 3000})
+    layer += member(b"many", many) + member(b"many-too", many) + header(b"none") + bytes(1024)
+    tree = merged([layer])
+    first = tree.lookup(0, b"1")
+    assert first is not None
+    assert tree.xattrs[first] == {key.encode(): value for key, value in names.items()}
+    work = Path(tempfile.mkdtemp(dir=disk))
+    check(tree, [layer], work)
+    assert os.path.getsize(work / "False/whole") < 40_000, "what several have is there once"
+
+
+@pytest.mark.parametrize(
+    "xattrs", [{b"user.a": bytes(65_536)}, {b"user.%d" % number: bytes(65_535) for number in range(5)}]
+)
+def test_attributes_that_the_format_has_no_room_for_are_an_error(xattrs: dict[bytes, bytes]) -> None:
+    tree = merged([header(b"file") + bytes(1024)])
+    tree.xattrs[1] = xattrs
+    with pytest.raises(InvalidImage, match=r"^'file': .*EROFS"):
+        ErofsPlan(tree)
+
+
+@pytest.mark.parametrize(
+    ("size", "message"),
+    [(1 << 56, r"^an EROFS image of more than 2047 GiB"), (1 << 59, r"^'file': .* too many for EROFS")],
+)
+def test_what_the_format_has_no_room_for_is_an_error(size: int, message: str) -> None:
+    layer = sparse_file("file", size, [(1, 1), (size // 2, 1), (size - 2, 1)]) + bytes(1024)
+    with pytest.raises(InvalidImage, match=message):
+        ErofsPlan(merged([layer]))
+
+
+def test_the_same_tree_is_the_same_image() -> None:
+    def image(owner: int) -> bytes:
+        layers = [
+            tar(
+                [Entry("a/b", tarfile.REGTYPE, "b", xattr="x"), Entry("l", tarfile.SYMTYPE, "a", owner=owner)]
+            )
+        ]
+        with AssembledBlob(ErofsPlan(merged(layers)), lambda number: MemoryBlob(layers[number])) as blob:
+            return blob.pread(blob.size, 0)
+
+    assert image(0) == image(0)
+    assert image(0)[1024 + 48 : 1024 + 64] != image(1)[1024 + 48 : 1024 + 64], "their UUIDs differ"
+
+
+def test_absolute_links_can_lead_inside() -> None:
+    layers = [
+        tar(
+            [
+                Entry("a/b/l", tarfile.SYMTYPE, "/x/y"),
+                Entry("top", tarfile.SYMTYPE, "/"),
+                Entry("r", tarfile.SYMTYPE, "x"),
+            ]
+        )
+    ]
+    with AssembledBlob(
+        ErofsPlan(merged(layers), links_inside=True), lambda number: MemoryBlob(layers[number])
+    ) as blob:
+        found = {path: facts[5] for path, facts in image_facts(blob).items()}
+    assert (found[b"a/b/l"], found[b"top"], found[b"r"]) == (b"../../x/y", b".", b"x")
+
+
+def test_a_layer_that_ends_before_its_files_do_is_an_error_and_no_zeros() -> None:
+    layer = tar([Entry("a", tarfile.REGTYPE, "one")])[:1024]
+    for with_layers in (False, True):
+        plan = ErofsPlan(merged([layer]), with_layers=with_layers)
+        with (
+            AssembledBlob(plan, lambda number: MemoryBlob(layer[: 512 + 2])) as blob,
+            pytest.raises(Corrupt, match="ends before"),
+        ):
+            blob.pread(plan.size, 0)
