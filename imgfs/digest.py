@@ -14,6 +14,11 @@ from imgfs.errors import InvalidDigest
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 
 
+def is_digest(text: str) -> bool:
+    """Whether a text is a digest."""
+    return _DIGEST.fullmatch(text) is not None
+
+
 class Digest(str):
     """A validated digest, `sha256:<64 lowercase hex>` (sha384 and sha512 are accepted too).
 

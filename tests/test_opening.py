@@ -113,6 +113,18 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "the directory that the user wants files in",
         "os.mkdir os.path.exists os.path.isdir os.path.isfile",
     ),
+    "locate/catalog.py": (
+        "a file of the cache that is being written, and one that is marked as used",
+        "open os.utime",
+    ),
+    "locate/machine.py": (
+        "whether stores have changed",
+        "os.stat",
+    ),
+    "sources/default_places.py": (
+        "whether stores appear in their default places",
+        "os.scandir",
+    ),
     "sources/lookup.py": (
         "whether the name that the user gave is a path",
         "os.path.isdir",

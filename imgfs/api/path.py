@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import IO, Self
 
+from imgfs.globs import glob_matcher
 from imgfs.rootfs import RootFS, Stat
-from imgfs.rootfs.glob import glob_matcher
 
 
 class ImagePath(os.PathLike[str]):

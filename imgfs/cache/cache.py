@@ -21,7 +21,7 @@ import platformdirs
 from imgfs.blob import FileBlob, Folder
 from imgfs.cache.partial_file import PREFIX, Partial, left_behind
 from imgfs.cache.trusted_folder import is_ours, open_trusted_folder
-from imgfs.digest import Digest
+from imgfs.digest import Digest, is_digest
 from imgfs.errors import StoreError
 
 logger = logging.getLogger("imgfs")
@@ -86,6 +86,23 @@ class Cache:
             with suppress(OSError):  # a read-only cache is still worth reading
                 os.utime(blob.fileno())
         return blob
+
+    def peek(self, digest: Digest, kind: str) -> FileBlob | None:
+        """As `open`, but not marked as used."""
+        return self.look_at(self._name(digest, kind))
+
+    def kept(self, kind: str) -> list[Digest]:
+        """The digests of the files of a kind."""
+        folder = self._existing()
+        if folder is None:
+            return []
+        end = f"{self._mark}.{kind}"
+        try:
+            stems = [entry.name.removesuffix(end) for entry in folder.scan() if entry.name.endswith(end)]
+        except OSError:
+            return []
+        found = (stem.replace("-", ":", 1) for stem in stems)
+        return [Digest(text) for text in found if is_digest(text)]
 
     def look_at(self, name: str) -> FileBlob | None:
         """The file called `name` as in `entries`, not marked as used; None if there is none that can be trusted."""

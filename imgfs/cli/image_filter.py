@@ -4,24 +4,20 @@ Format: Docker, `docker image ls`, "Filtering".
 Tried by the tests of `imgfs ls`.
 """
 
-import re
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import click
 
+from imgfs.cli.moments import parse_moment
 from imgfs.digest import ImageID
 from imgfs.errors import ImgfsError
-from imgfs.rootfs.glob import glob_matcher
+from imgfs.globs import glob_matcher
 from imgfs.sources.reference import familiar_name, spellings, split_name
 from imgfs.sources.union import Snapshot
 from imgfs.store import Image
 
 Condition = Callable[[Image], bool]
-
-_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0, "ms": 1e-3, "us": 1e-6, "µs": 1e-6, "ns": 1e-9}
-_DURATION = re.compile(r"(?:\d+(?:\.\d+)?(?:h|ms|m|us|µs|ns|s))+")
-_PART = re.compile(r"(\d+(?:\.\d+)?)([a-zµ]+)")
 
 
 class ImageFilter:
@@ -118,20 +114,8 @@ def _label(value: str) -> Condition:
 
 
 def _until(value: str) -> Condition:
-    moment = _moment(value)
-    return lambda image: (image.created or _NEVER) < moment
-
-
-def _moment(text: str) -> datetime:
-    """A time as Docker takes it: a date or time, seconds since 1970, or a duration before now such as `1h30m`."""
     try:
-        if _DURATION.fullmatch(text):
-            seconds = sum(float(number) * _UNITS[unit] for number, unit in _PART.findall(text))
-            return datetime.now(UTC) - timedelta(seconds=seconds)
-        if re.fullmatch(r"\d+(\.\d+)?", text):
-            return datetime.fromtimestamp(float(text), UTC)
-        return datetime.fromisoformat(text).astimezone(UTC)
-    except (ValueError, OverflowError, OSError):
-        raise click.UsageError(
-            f"--filter until={text}: neither a time, such as 2024-01-31T12:00:00Z, nor a duration, such as 24h"
-        ) from None
+        moment = parse_moment(value)
+    except ValueError as error:
+        raise click.UsageError(f"--filter until={error}") from None
+    return lambda image: (image.created or _NEVER) < moment

@@ -9,12 +9,15 @@ import os
 import stat
 import sys
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
 
 from imgfs.cli.messages import utf8
-from imgfs.rootfs import Difference, Stat
+
+if TYPE_CHECKING:  # it takes longer to load than some commands to run
+    from imgfs.rootfs import Difference, Stat
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON (see imgfs help json).")
 json_lines_option = click.option(
@@ -49,7 +52,7 @@ def path_fields(path: str) -> dict[str, object]:
     return {"path": text, **exact}
 
 
-def file_fields(found: Stat) -> dict[str, object]:
+def file_fields(found: "Stat") -> dict[str, object]:
     """What is known of a file or directory but its time."""
     target = {"target": utf8(found.target)} if stat.S_ISLNK(found.mode) else {}
     mode = f"{stat.S_IMODE(found.mode):04o}"
@@ -63,12 +66,12 @@ def file_fields(found: Stat) -> dict[str, object]:
     }
 
 
-def modified_time(found: Stat) -> str:
+def modified_time(found: "Stat") -> str:
     """When the content of a file was last changed, in UTC, as ISO 8601 has it to the second."""
     return datetime.fromtimestamp(found.mtime_ns // 1_000_000_000, UTC).isoformat()
 
 
-def difference_fields(of: Difference) -> dict[str, object]:
+def difference_fields(of: "Difference") -> dict[str, object]:
     """A path that differs, and what is known of it on both sides."""
     before, after = (None if state is None else file_fields(state) for state in (of.before, of.after))
     differs = {"differs": of.differs} if of.differs else {}

@@ -46,6 +46,7 @@ _COMMANDS = {
     "cat": "files.cat",
     "cp": "files.cp",
     "find": "look.find",
+    "locate": "locate.locate",
     "which": "look.which",
     "diff": "look.diff",
     "drift": "drift.drift",
@@ -68,7 +69,7 @@ _COMMANDS = {
 }
 
 _ERROR_STATUS = {
-    **dict.fromkeys(("find", "which", "diff", "drift", "check", "verify"), 2),
+    **dict.fromkeys(("find", "locate", "which", "diff", "drift", "check", "verify"), 2),
     **dict.fromkeys(("mount", "umount"), 32),
 }
 """The exit status for an error where 1 is a result, and where mount(8) and umount(8) have another."""
@@ -86,6 +87,7 @@ _READING = (
     "inspect",
     "cat",
     "find",
+    "locate",
     "which",
     "diff",
     "drift",
@@ -97,7 +99,7 @@ _READING = (
 )
 """Commands that write nothing where a user says, so that what may not be opened is a source."""
 
-_OPENING = (*(set(_READING) - {"ps", "drift"}), *_WRITING, "load", "mount")
+_OPENING = (*(set(_READING) - {"ps", "drift", "locate"}), *_WRITING, "load", "mount")
 """Commands that take images of registries."""
 
 _OTHERS_CALL_IT = {
@@ -108,7 +110,8 @@ _OTHERS_CALL_IT = {
     "copy": ("pull", "push", "skopeo"),
     "export -C": ("unpack", "extract", "create"),
     "umount": ("unmount", "fusermount"),
-    "find": ("grep", "search", "locate"),
+    "find": ("grep", "search"),
+    "locate": ("plocate", "mlocate", "updatedb"),
     "which": ("blame",),
     "doctor": ("info", "system"),
     "import": ("commit", "build"),

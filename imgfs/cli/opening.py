@@ -11,6 +11,7 @@ from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.cli.bars import command_bars
 from imgfs.cli.reaching import registries_given
 from imgfs.cli.remedies import explained, remedy
+from imgfs.cli.source_options import source_option, store_option
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
@@ -25,18 +26,17 @@ from imgfs.sources.union import Union
 
 logger = logging.getLogger("imgfs")
 
-store_option = click.option(
-    "--store", metavar="PATH", help="Use the store of imgfs at PATH.", envvar="IMGFS_STORE"
-)
-source_option = click.option(
-    "--source",
-    "sources",
-    metavar="SOURCE",
-    multiple=True,
-    hidden=True,
-    help="Look images up in SOURCE, and nowhere else.",
-)
-
+__all__ = [
+    "cache",
+    "cache_size_option",
+    "indexing",
+    "opened",
+    "opening",
+    "registries",
+    "source_option",
+    "store_option",
+    "writing",
+]
 
 _CACHE_SIZE, _CACHE, _REGISTRIES = "imgfs.cache_size", "imgfs.cache", "imgfs.registries"
 

@@ -16,8 +16,8 @@ from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
 from imgfs.blob import Blob, HeldBlob, PaddedBlob, Slice, SparseBlob
 from imgfs.blob.stream import BlobStream
+from imgfs.globs import glob_matcher
 from imgfs.layers import DigestMap
-from imgfs.rootfs.glob import glob_matcher
 from imgfs.rootfs.open_layers import OpenLayers
 from imgfs.rootfs.tree_cache import TreeCache
 from imgfs.store import LayerStack

@@ -89,6 +89,9 @@ class SaveFinder(Finder, ContentStore):
                 image = f"sha256:{named[0]}" if named else ""
                 report(f"skipping an image, {called}: {describe(error)}", image=image, names=tags)
 
+    def watched(self) -> tuple[str, ...]:
+        return (self._files.path,)
+
     def checks(self) -> Iterator[Check]:
         """Each blob that the index leads to, if there is one."""
         return named_blobs(self.open_content, self._entries(ignore))

@@ -185,6 +185,13 @@ class Finder(ABC):
         """
         return None
 
+    def watched(self) -> Iterable[str] | None:
+        """The paths of files and directories, one of which gets another stamp whenever `find` may find something else.
+
+        None if that shows in no file. Raises ImgfsError or OSError as `stamp` does.
+        """
+        return None
+
     def checks(self) -> Iterable[Check]:
         """What can be checked besides the images' configs and layers. Raises ImgfsError or OSError."""
         return ()

@@ -31,6 +31,10 @@ class JoinedFinder(Finder, ContentStore):
     def stamp(self) -> object:
         return [finder.stamp() for finder in self._finders]
 
+    def watched(self) -> Iterable[str] | None:
+        found = [finder.watched() for finder in self._finders]
+        return None if None in found else chain.from_iterable(filter(None, found))
+
     def checks(self) -> Iterable[Check]:
         return chain.from_iterable(finder.checks() for finder in self._finders)
 

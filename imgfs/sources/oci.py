@@ -48,6 +48,10 @@ class LayoutFinder(Finder, ContentStore):
         self._files.stat("index.json")  # which has to be there
         return self._files.stamp(["index.json"])
 
+    def watched(self) -> Iterable[str]:
+        path = self._files.path
+        return (path,) if isinstance(self._files, ArchiveFiles) else (path, self._files.path_of("index.json"))
+
     def checks(self) -> Iterator[Check]:
         return named_blobs(self.open_content, [descriptor for _, descriptor in self._listed(ignore)])
 

@@ -110,6 +110,10 @@ class Source:
         self.layers.renew()
         return self.store.refresh() or not self._catalog.is_as(before)
 
+    def watched(self) -> Iterable[str] | None:
+        """The files and directories that change with the place, see `Finder.watched`."""
+        return self._finder.watched()
+
     def checks(self) -> Iterable[Check]:
         """What can be checked besides the images' configs and layers. Raises ImgfsError or OSError."""
         return self._finder.checks()

@@ -5,7 +5,7 @@ Formats: whiteouts as in the OCI image specification (layer.md), and as engines 
 """
 
 import stat
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Iterable
 
 from imgfs.tree.tree import LITERAL_NAME, NO_LAYER, Tree
@@ -79,6 +79,26 @@ class OverlaidLayer:
             for number, (name, entry) in enumerate(zip(names, children, strict=True))
             if not (number in marked and self._is_marker(entry, name)) and not self._is_gone(entry)
         ]
+
+    def whiteouts(self) -> set[int]:
+        """The entries that cannot be seen, as they are whiteouts."""
+        tree, found = self.tree, set(filter(self._is_whiteout, self.tree.devices))
+        at = tree.names_text.find(WHITEOUT) if self._marked else -1
+        while at >= 0:
+            entry = bisect_right(tree.name_ends, at)
+            name = tree.name(entry)
+            if name.startswith(WHITEOUT) and self._is_marker(entry, name):
+                found.add(entry)
+            at = tree.names_text.find(WHITEOUT, tree.name_ends[entry])
+        return found
+
+    def opaque_directories(self) -> set[int]:
+        """The directories for which `is_opaque` is true."""
+        tree = self.tree
+        marked = {tree.parents[entry] for entry in self.whiteouts() if tree.name(entry) == OPAQUE}
+        return {
+            entry for entry in {*marked, *tree.xattrs} if tree.is_directory(entry) and self.is_opaque(entry)
+        }
 
     def has_all(self, directory: int) -> bool:
         """Whether all that is in a directory can be copied as it stands."""

@@ -104,7 +104,15 @@ class DatabaseRecords:
 
     def stamp(self) -> object:
         """As of `Records`."""
-        return self.files.stamp(sorted({_place(record) for record in self.records}))
+        return self.files.stamp(self._places())
+
+    @property
+    def watched(self) -> list[str]:
+        """As of `Records`."""
+        return list(map(self.files.path_of, self._places()))
+
+    def _places(self) -> list[str]:
+        return sorted({_place(record) for record in self.records})
 
     def read(self, report: Report) -> Iterator[Recorded]:
         """As of `Records`."""

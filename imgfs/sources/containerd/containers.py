@@ -65,6 +65,10 @@ class Records(Protocol):
     def stamp(self) -> object:
         """A value that changes with what is recorded. Raises ImgfsError or OSError."""
 
+    @property
+    def watched(self) -> list[str]:
+        """The paths of the files and directories that change with it, if the database does not."""
+
     def read(self, report: Report) -> Iterable[Recorded]:
         """What is recorded now; damage is reported."""
 

@@ -11,6 +11,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 
 from imgfs.blob import Blob, FileBlob, Root
 from imgfs.digest import Digest, ImageID
@@ -76,6 +77,10 @@ class ContainerdFinder(Finder, ContentStore):
         """As of `Finder`; changes when a name or a container does, or when blobs come or go."""
         self._files.follow()
         return self._read(), self._files.stamp([_SHA256, *self._mounts]), self._records().stamp()
+
+    def watched(self) -> Iterator[str]:
+        files = map(self._files.path_of, (f"{_DATABASE}/meta.db", _SHA256, *self._mounts))
+        return chain(files, self._records().watched)
 
     def find(self, report: Report) -> Iterator[Found]:
         self._blobs = self._stored()

@@ -30,6 +30,13 @@ class StorageConf:
     additional: Sequence[str] = ()
 
 
+def configurations() -> list[str]:
+    """The paths of all files that may be the configuration of this user."""
+    config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
+    own = os.environ.get("CONTAINERS_STORAGE_CONF")
+    return [*([own] if own else []), os.path.join(config_home, "containers", "storage.conf"), *_SYSTEM]
+
+
 def default_storage() -> StorageConf:
     """The configuration of this user. A file that cannot be read is logged and ignored."""
     home = os.path.expanduser("~")

@@ -213,9 +213,14 @@ class GraphFinder(Finder):
         seen = []
         for root in self._roots:
             root.follow()
-            names = [name for driver in find_drivers(root, self._driver) for name in driver.lists]
-            seen.append(root.stamp(names))
+            seen.append(root.stamp(self._lists_in(root)))
         return seen
+
+    def watched(self) -> Iterator[str]:
+        return (root.path_of(name) for root in self._roots for name in ("", *self._lists_in(root)))
+
+    def _lists_in(self, root: Root) -> list[str]:
+        return [name for driver in find_drivers(root, self._driver) for name in driver.lists]
 
     def checks(self) -> Iterator[Check]:
         """Each document of each image, and each image's directory, which has to be listed."""

@@ -156,6 +156,11 @@ class SnapshotRecords:
         """As of `containerd.Records`."""
         return self._records.stamp()
 
+    @property
+    def watched(self) -> list[str]:
+        """As of `containerd.Records`."""
+        return [self._root.path_of(name) for name in self._records.watched]
+
     def read(self, report: Report) -> Iterator[containerd.Recorded]:
         """As of `containerd.Records`."""
         classic, owners = drivers(self._root), owners_of(self._root)

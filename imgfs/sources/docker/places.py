@@ -29,6 +29,8 @@ logger = logging.getLogger("imgfs")
 
 DEFAULT_ROOT = "/var/lib/docker"
 _DAEMON, _CONTAINERD = "etc/docker/daemon.json", "etc/containerd/config.toml"
+CONFIGURATIONS = (f"/{_DAEMON}", f"/{_CONTAINERD}")
+"""The files of this machine that say where images are."""
 _OWN = "containerd/daemon"
 _MARKS = ("engine-id", "buildkit", "swarm")  # that any data root has, wherever its images are
 _REMAPPED = re.compile(r"([0-9]{1,10})\.([0-9]{1,10})")

@@ -90,8 +90,14 @@ class DockerFinder(Finder):
     def stamp(self) -> object:
         """As of `Finder`; differs at every call while the last change is recent."""
         self._root.follow()
-        watched = [name for driver in drivers(self._root) for name in DriverStore(self._root, driver).watched]
-        return self._root.stamp(["image", *watched, *self._containers.watched], _SETTLED_NS)
+        return self._root.stamp(self._watched(), _SETTLED_NS)
+
+    def watched(self) -> Iterable[str]:
+        return map(self._root.path_of, ("", *self._watched()))
+
+    def _watched(self) -> Sequence[str]:
+        watched = (name for driver in drivers(self._root) for name in DriverStore(self._root, driver).watched)
+        return ["image", *watched, *self._containers.watched]
 
     def checks(self) -> Iterable[Check]:
         return self._images.checks()

@@ -20,6 +20,9 @@ from imgfs.sources.kind import DirectoryKind
 from imgfs.sources.own.layout import REPOSITORIES, VERSION_FILE, LayerRecord, Layout
 from imgfs.store import FSBackend, Image
 
+_WATCHED = (VERSION_FILE, "imagedb/content/sha256", REPOSITORIES)
+"""What changes with the images and their names."""
+
 
 @dataclass(frozen=True, slots=True)
 class _LayerRef:
@@ -63,7 +66,10 @@ class OwnFinder(Finder):
 
     def stamp(self) -> object:
         self._layout.files.follow()
-        return self._layout.files.stamp([VERSION_FILE, "imagedb/content/sha256", REPOSITORIES])
+        return self._layout.files.stamp(_WATCHED)
+
+    def watched(self) -> Iterable[str]:
+        return map(self._layout.files.path_of, ("", *_WATCHED))
 
     def checks(self) -> Iterable[Check]:
         return self._images.checks()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from imgfs.rootfs.glob import glob_matcher
+from imgfs.globs import glob_matcher
 
 PATHS = ["a", "b.c", "d/a", "d/b.c", "d/e/a", "d/e/f/b.c", "x[1]", "x1", "-", "d/]", "ä"]
 PATTERNS = [

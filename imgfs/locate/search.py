@@ -1,0 +1,191 @@
+"""Which entries of layers are asked for, found by the columns that leave the fewest to look at.
+
+A text in names is looked for in all of them at once, as fast as memory is read; what few entries have in common, by the
+number of their kind; sizes and times by the blocks that may have them. Every entry that is found so is then compared
+with all that is asked. Whether it can be seen in an image is not known here.
+Tried by the tests of patterns and of `imgfs locate`.
+"""
+
+import os
+import re
+import stat
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+from imgfs.locate.pattern import Pattern
+from imgfs.locate.segment import BLOCK, DIGEST_SIZE, LINKED, UNSEEN, Kind, LayerColumns, Segment
+
+_CHUNK = 4 << 20  # bytes of names that are made small letters at a time
+_EMPTY = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+_MOST = 1 << 64
+
+Range = tuple[int, int]
+"""The least and the greatest value."""
+Found = tuple[LayerColumns, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """What is asked: all of it has to be so of an entry.
+
+    `kind` says whether a kind of entries is asked for. `size` is in bytes and is that of regular files alone; `mtime`
+    is in nanoseconds; `digest` is the sha256 digest of the content.
+    """
+
+    pattern: Pattern | None = None
+    kind: Callable[[Kind], bool] | None = None
+    size: Range | None = None
+    mtime: Range | None = None
+    digest: bytes | None = None
+
+    def candidates(self, segment: Segment) -> Iterator[Found]:
+        """The entries of a segment that may be what is asked, each once, in the order of their layers.
+
+        The hard links to what only lower layers have are among them if all else is so.
+        """
+        pattern = self.pattern
+        if pattern is not None and pattern.literal and self.digest is None:
+            found: Iterable[Found] = _named(segment, pattern)
+        else:
+            found = ((layer, entry) for layer in segment.layers for entry in self._in_layer(layer))
+        for layer, entry in found:
+            if not entry or layer.kind(entry).flags & UNSEEN:
+                continue
+            if (layer.kind(entry).flags & LINKED or self.has(layer, entry)) and self.is_called(layer, entry):
+                yield layer, entry
+
+    def is_called(self, layer: LayerColumns, entry: int) -> bool:
+        """Whether the name or path of an entry is what is asked."""
+        pattern = self.pattern
+        if pattern is None:
+            return True
+        name = layer.name(entry) if pattern.of_name else b"/" + layer.path(entry)
+        return pattern.matches(os.fsdecode(name))
+
+    def has(self, layer: LayerColumns, entry: int) -> bool:
+        """Whether all that is asked is so of an entry, but for its name."""
+        if self.size is not None and not self.size[0] <= layer.sizes[entry] <= self.size[1]:
+            return False
+        if self.mtime is not None and not self.mtime[0] <= layer.mtimes[entry] <= self.mtime[1]:
+            return False
+        kind = layer.kind(entry)
+        if (self.size is not None or self.digest is not None) and not stat.S_ISREG(kind.mode):
+            return False
+        if self.digest is not None:
+            has_it = layer.sizes[entry] == 0 if self.digest == _EMPTY else layer.digest(entry) == self.digest
+            if not has_it:
+                return False
+        return self.kind is None or self.kind(kind)
+
+    def _in_layer(self, layer: LayerColumns) -> Iterator[int]:
+        linked = sorted(layer.links) if layer.place.facts & LINKED else []
+        found = self._chosen(layer)
+        if not linked:
+            yield from found
+            return
+        seen = set(linked)
+        yield from linked
+        yield from (entry for entry in found if entry not in seen)
+
+    def _chosen(self, layer: LayerColumns) -> Iterable[int]:
+        """Entries among which are all those that have what is asked."""
+        if self.digest is not None and self.digest != _EMPTY:
+            return _with_digest(layer, self.digest)
+        size = (0, 0) if self.digest is not None else self.size
+        if size is None and self.mtime is None:
+            return self._of_kind(layer) if self.kind is not None else range(1, len(layer))
+        blocks = [
+            number
+            for number, (largest, earliest, latest) in enumerate(layer.zones)
+            if (size is None or largest >= size[0])
+            and (self.mtime is None or (earliest <= self.mtime[1] and latest >= self.mtime[0]))
+        ]
+        if not blocks:
+            return ()
+        if self.kind is not None and layer.place.width == 1:
+            column = bytes(layer.kind_numbers)
+            if sum(map(column.count, self._kinds(layer))) < len(blocks) * BLOCK:
+                return self._of_kind(layer)
+        return (
+            entry
+            for number in blocks
+            for entry in range(number * BLOCK, min((number + 1) * BLOCK, len(layer)))
+            if size is None or layer.sizes[entry] >= size[0]
+        )
+
+    def _kinds(self, layer: LayerColumns) -> list[int]:
+        """The numbers of the kinds that are asked for."""
+        is_wanted = self.kind
+        return [number for number, kind in enumerate(layer.kinds) if is_wanted is None or is_wanted(kind)]
+
+    def _of_kind(self, layer: LayerColumns) -> Iterator[int]:
+        kinds = self._kinds(layer)
+        if not kinds:
+            return
+        if layer.place.width == 1:
+            matcher = re.compile(b"[%b]" % b"".join(b"\\x%02x" % number for number in kinds))
+            # the column as bytes: in a memoryview of numbers nothing is looked for
+            yield from (match.start() for match in matcher.finditer(bytes(layer.kind_numbers)))
+            return
+        wanted = set(kinds)
+        yield from (entry for entry, number in enumerate(layer.kind_numbers) if number in wanted)
+
+
+def _with_digest(layer: LayerColumns, digest: bytes) -> Iterator[int]:
+    digests = bytes(layer.digests)
+    at = digests.find(digest)
+    while at >= 0:
+        if at % DIGEST_SIZE == 0:
+            yield layer.digest_entries[at // DIGEST_SIZE]
+        at = digests.find(digest, at + 1)
+
+
+def _named(segment: Segment, pattern: Pattern) -> Iterator[Found]:
+    """The entries whose names have the literal of a pattern, and if that is asked, what is below them."""
+    hits = _folded_hits(segment, pattern.literal) if pattern.ignore_case else _hits(segment, pattern.literal)
+    if not pattern.reaches_below:
+        yield from hits
+        return
+    before: LayerColumns | None = None
+    below = set[int]()  # entries of one layer that were yielded, or are going to be
+    for layer, entry in hits:
+        if layer is not before:
+            before, below = layer, set()
+        if entry in below:
+            continue
+        waiting = [entry]
+        while waiting:
+            entry = waiting.pop()
+            if entry in below:
+                continue
+            below.add(entry)
+            yield layer, entry
+            if stat.S_ISDIR(layer.kind(entry).mode):
+                waiting += reversed(layer.children(entry))
+
+
+def _hits(segment: Segment, literal: bytes) -> Iterator[Found]:
+    start, end = segment.names
+    data, skip = segment.buffer, literal.startswith(b"\0")
+    at = data.find(literal, start, end)
+    while at >= 0:
+        layer, entry = segment.entry_at(at + skip)
+        yield layer, entry
+        # behind this name, but not its NUL, which may begin the next one
+        at = data.find(literal, layer.place.names + layer.ends[entry], end)
+
+
+def _folded_hits(segment: Segment, literal: bytes) -> Iterator[Found]:
+    """As `_hits`, for a literal in small letters among names in any."""
+    (start, end), skip = segment.names, literal.startswith(b"\0")
+    last = -1
+    for first in range(start, end, _CHUNK):
+        # a name may lie in two chunks
+        chunk = bytes(segment.data[first : min(first + _CHUNK + len(literal) - 1, end)]).lower()
+        at = chunk.find(literal)
+        while at >= 0:
+            if first + at + skip > last:
+                layer, entry = segment.entry_at(first + at + skip)
+                last = layer.place.names + layer.ends[entry]
+                yield layer, entry
+            at = chunk.find(literal, max(at + 1, last - first))

@@ -1,0 +1,282 @@
+"""Columns of the entries of many layers in one file, mapped into memory.
+
+Form: a magic line; the names of all layers, each ended by NUL, in the order of their entries; a block of columns for
+each layer; the table of the layers, a row each; the number of rows. All numbers are little-endian, columns begin at
+multiples of 8. A file is named by the sha256 digest of its bytes, which is compared when they may have changed.
+Reads no tree and opens no file; `segment_writer` makes what is read here. Tried by the tests of that.
+"""
+
+import json
+import struct
+import sys
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from mmap import mmap
+
+from imgfs.errors import Corrupt
+
+MAGIC = b"imgfs locate, 1\n"
+ROW = struct.Struct("<32sQQQQIIIIIHH")
+"""The fields of `Place`."""
+COUNT = struct.Struct("<I")
+BLOCK = 512
+"""Entries that one value of `ZONE` stands for."""
+ZONE = struct.Struct("<Qqq")
+"""The largest size, and the earliest and the latest time in nanoseconds, of some entries."""
+DIGEST_SIZE = 32
+
+UNSEEN, OPAQUE, CAPABLE, LINKED = 1, 2, 4, 8
+"""Flags of kinds: a whiteout or what is below one, an opaque directory, what has a capability, a hard link to what a
+lower layer has."""
+
+HAS_DIGESTS = 16
+"""Of a layer, besides the flags that some of its entries have."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What many entries of a layer have in common: their mode, type included, their owners, and flags."""
+
+    mode: int
+    uid: int
+    gid: int
+    flags: int
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a layer's columns lie in a segment: a row of the table.
+
+    `names` and `block` are where those begin; of `count` entries, so many have `digests` or are `symlinks`, whose
+    targets have `targets_size` bytes; `width` is the bytes of the number of a kind; `facts` are those below.
+    """
+
+    key: bytes
+    names: int
+    names_size: int
+    block: int
+    block_size: int
+    count: int
+    digests: int
+    symlinks: int
+    targets_size: int
+    kinds_size: int
+    width: int
+    facts: int
+
+    @property
+    def has_digests(self) -> bool:
+        """Whether the digests of all contents are there."""
+        return bool(self.facts & HAS_DIGESTS)
+
+
+def padded(size: int) -> int:
+    """A size rounded up, so that a column may begin behind it."""
+    return -(-size // 8) * 8
+
+
+def columns_of(place: Place) -> Iterator[tuple[str, int, int]]:
+    """The columns in a block in their order: their names, where they begin and how many bytes they have."""
+    sizes = {
+        "kinds": place.kinds_size,
+        "kind_numbers": place.count * place.width,
+        "zones": -(-place.count // BLOCK) * ZONE.size,
+        "ends": place.count * 4,
+        "parents": place.count * 4,
+        "sizes": place.count * 8,
+        "mtimes": place.count * 8,
+        "symlinks": place.symlinks * 4,
+        "target_ends": place.symlinks * 4,
+        "targets": place.targets_size,
+        "digest_entries": place.digests * 4,
+        "digests": place.digests * DIGEST_SIZE,
+    }
+    at = place.block
+    for name, size in sizes.items():
+        yield name, at, size
+        at += padded(size)
+
+
+class LayerColumns:
+    """The entries of one layer, numbered from 0, the root, as in its tree; further names of a file repeat its values.
+
+    Parents come before what is in them, in the order of which the entries are sorted, and siblings by their names.
+    """
+
+    def __init__(self, data: memoryview, place: Place) -> None:
+        self._data = data
+        self.place = place
+        self.key = place.key
+        self._at = {name: (start, size) for name, start, size in columns_of(place)}
+
+    def __len__(self) -> int:
+        return self.place.count
+
+    @cached_property
+    def names(self) -> memoryview:
+        """The names, each ended by NUL; that of the root is empty."""
+        return self._data[self.place.names : self.place.names + self.place.names_size]
+
+    @cached_property
+    def ends(self) -> Sequence[int]:
+        """Where each name ends."""
+        return self._column("ends", "I")
+
+    @cached_property
+    def parents(self) -> Sequence[int]:
+        """The directory that each entry is in; the root is in itself."""
+        return self._column("parents", "I")
+
+    @cached_property
+    def sizes(self) -> Sequence[int]:
+        """The size of each entry in bytes."""
+        return self._column("sizes", "Q")
+
+    @cached_property
+    def mtimes(self) -> Sequence[int]:
+        """The modification time of each, in nanoseconds since the epoch."""
+        return self._column("mtimes", "q")
+
+    @cached_property
+    def kind_numbers(self) -> Sequence[int]:
+        """Which of `kinds` each entry is of."""
+        return self._column("kind_numbers", "BH"[self.place.width - 1])
+
+    @cached_property
+    def zones(self) -> list[tuple[int, int, int]]:
+        """As of `ZONE`, for each `BLOCK` entries."""
+        return list(ZONE.iter_unpack(self._bytes("zones")))
+
+    @cached_property
+    def symlinks(self) -> Sequence[int]:
+        """The entries that are symbolic links, sorted."""
+        return self._column("symlinks", "I")
+
+    @cached_property
+    def target_ends(self) -> Sequence[int]:
+        """Where the target of each ends in the text of all of them."""
+        return self._column("target_ends", "I")
+
+    @cached_property
+    def digest_entries(self) -> Sequence[int]:
+        """The entries whose contents have a digest, sorted."""
+        return self._column("digest_entries", "I")
+
+    @property
+    def digests(self) -> memoryview:
+        """The sha256 digests of their contents, one after the other."""
+        return self._bytes("digests")
+
+    @cached_property
+    def kinds(self) -> list[Kind]:
+        """What entries may have in common."""
+        return [Kind(*fields) for fields in self._described["kinds"]]
+
+    @cached_property
+    def links(self) -> dict[int, bytes]:
+        """For each hard link to what only a lower layer has, its path there."""
+        found: dict[str, str] = self._described["links"]
+        return {int(entry): path.encode("latin-1") for entry, path in found.items()}
+
+    def kind(self, entry: int) -> Kind:
+        """What an entry is of."""
+        return self.kinds[self.kind_numbers[entry]]
+
+    def name(self, entry: int) -> bytes:
+        """An entry's name in its directory; empty for the root."""
+        start = self.ends[entry - 1] + 1 if entry else 0
+        return bytes(self.names[start : self.ends[entry]])
+
+    def path(self, entry: int) -> bytes:
+        """An entry's path from the root, without a slash before it; empty for the root."""
+        parts = []
+        while entry:
+            parts.append(self.name(entry))
+            entry = self.parents[entry]
+        return b"/".join(reversed(parts))
+
+    def children(self, entry: int) -> range:
+        """The entries in a directory; none in anything else."""
+        first = bisect_left(self.parents, entry, 1)
+        return range(first, bisect_right(self.parents, entry, first))
+
+    def lookup(self, directory: int, name: bytes) -> int | None:
+        """The entry called `name` in a directory."""
+        children = self.children(directory)
+        number = bisect_left(children, name, key=self.name)
+        if number < len(children) and self.name(children[number]) == name:
+            return children[number]
+        return None
+
+    def target(self, entry: int) -> bytes:
+        """Where a symbolic link leads."""
+        number = bisect_left(self.symlinks, entry)
+        start = self.target_ends[number - 1] if number else 0
+        return bytes(self._bytes("targets")[start : self.target_ends[number]])
+
+    def digest(self, entry: int) -> bytes | None:
+        """The digest of an entry's content, None where it has none or that is not known."""
+        number = bisect_left(self.digest_entries, entry)
+        if number == len(self.digest_entries) or self.digest_entries[number] != entry:
+            return None
+        return bytes(self.digests[number * DIGEST_SIZE : (number + 1) * DIGEST_SIZE])
+
+    def whole_block(self) -> memoryview:
+        """All columns as they lie in the segment, for another one."""
+        return self._data[self.place.block : self.place.block + self.place.block_size]
+
+    def _bytes(self, name: str) -> memoryview:
+        start, size = self._at[name]
+        return self._data[start : start + size]
+
+    def _column(self, name: str, form: str) -> Sequence[int]:
+        data = self._bytes(name)
+        if sys.byteorder == "little":
+            return data.cast(form)  # type: ignore[call-overload,no-any-return]  # one of several literals
+        return struct.unpack(f"<{len(data) // struct.calcsize(form)}{form}", data)
+
+    @cached_property
+    def _described(self) -> dict[str, dict[str, str]]:
+        found: dict[str, dict[str, str]] = json.loads(bytes(self._bytes("kinds")))
+        return found
+
+
+class Segment:
+    """The layers in `buffer`, which is a whole file. Raises Corrupt if it is none."""
+
+    def __init__(self, buffer: bytes | mmap) -> None:
+        self.buffer = buffer
+        self.data = data = memoryview(buffer)
+        try:
+            (count,) = COUNT.unpack(data[-COUNT.size :])
+            table = data[len(data) - COUNT.size - count * ROW.size : len(data) - COUNT.size]
+            places = [Place(*row) for row in ROW.iter_unpack(table)]
+        except struct.error as error:
+            raise Corrupt(f"index of layers: {error}") from None
+        if bytes(data[: len(MAGIC)]) != MAGIC or len(places) != count or not count:
+            raise Corrupt("index of layers: cut off, or of another version")
+        at = len(MAGIC)
+        for place in places:
+            _, last, size = [*columns_of(place)][-1]
+            is_right = place.names == at and place.block + place.block_size <= len(data) - len(table)
+            if (
+                not is_right
+                or last + padded(size) != place.block + place.block_size
+                or place.width not in (1, 2)
+            ):
+                raise Corrupt("index of layers: its table does not fit")
+            at += place.names_size
+        self.layers = [LayerColumns(data, place) for place in places]
+        self.names = len(MAGIC), at
+        """Where the names begin and end."""
+        self._starts = [place.names for place in places]
+
+    def __len__(self) -> int:
+        return sum(map(len, self.layers))
+
+    def entry_at(self, offset: int) -> tuple[LayerColumns, int]:
+        """The layer and the entry whose name is at an offset; its NUL belongs to it."""
+        layer = self.layers[bisect_right(self._starts, offset) - 1]
+        return layer, bisect_left(layer.ends, offset - layer.place.names)

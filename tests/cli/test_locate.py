@@ -1,0 +1,195 @@
+"""One question to every image of a store."""
+
+import hashlib
+import json
+import os
+import shutil
+import tarfile
+import time
+from pathlib import Path
+
+import pytest
+
+from imgfs.locate.catalog import KIND
+from tests.conftest import Imgfs
+from tests.images import TestImage, docker_archive, oci_layout
+from tests.tree.stacks import Entry, tar
+
+FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
+BASE = [
+    Entry("etc", DIRECTORY, mode=0o755),
+    Entry("etc/passwd", FILE, "root"),
+    Entry("etc/key.pem", FILE, "secret", owner=1000),
+    Entry("usr/bin/su", FILE, "program", mode=0o4755, mtime=1_700_000_000),
+    Entry("usr/lib", SYMLINK, "lib64"),
+    Entry("usr/share/java/log4j-core-2.14.1.jar", FILE, "x" * 3000),
+]
+CHANGED = [Entry("etc/.wh.key.pem", FILE), Entry("etc/passwd", FILE, "toor"), Entry("new\nline", FILE)]
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Path:
+    """An image `one:1`, and `two:1` with a layer more."""
+    one, two = TestImage([tar(BASE)], ["one:1"]), TestImage([tar(BASE), tar(CHANGED)], ["two:1"])
+    return oci_layout(tmp_path / "layout", [one, two])
+
+
+def short(entries: list[Entry]) -> str:
+    return hashlib.sha256(tar(entries)).hexdigest()[:12]
+
+
+def lines(imgfs: Imgfs, layout: Path, *arguments: str, status: int = 0) -> list[str]:
+    result = imgfs("locate", "--source", f"oci:{layout}", *arguments, status=status)
+    return result.stdout.decode().splitlines()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """Where the files of the cache are."""
+    return tmp_path / "cache/imgfs/1"
+
+
+def kept(files: Path) -> dict[str, os.stat_result]:
+    return {path.name: path.stat() for path in files.iterdir() if path.name.endswith(f".{KIND}")}
+
+
+def test_each_path_is_printed_with_its_layers_and_their_images(imgfs: Imgfs, layout: Path) -> None:
+    assert lines(imgfs, layout, "log4j-core-*.jar") == [
+        "/usr/share/java/log4j-core-2.14.1.jar",
+        f"  {short(BASE)}  one:1, two:1",
+    ]
+    assert lines(imgfs, layout, "etc/passwd") == [
+        "/etc/passwd",
+        f"  {short(BASE)}  one:1",
+        f"  {short(CHANGED)}  two:1",
+    ]
+    assert lines(imgfs, layout, "*.pem", "--deleted") == [
+        "/etc/key.pem",
+        f"  {short(BASE)}  one:1",
+        "    deleted in  two:1",
+    ]
+    assert lines(imgfs, layout, "nowhere", status=1) == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "found"),
+    [
+        (["bin"], ["/usr/bin", "/usr/bin/su"]),
+        (["-b", "bin"], ["/usr/bin"]),
+        (["/bin/s"], ["/usr/bin/su"]),
+        (["bin/"], ["/usr/bin/su"]),
+        (["SU"], []),
+        (["-i", "SU"], ["/usr/bin/su"]),
+        (["-i", "ETC/P*"], ["/etc/passwd"]),
+        (["/usr/*/su"], ["/usr/bin/su"]),
+        (["/usr/*"], ["/usr/bin", "/usr/lib", "/usr/share"]),
+        (["/usr/share/**"], ["/usr/share/java", "/usr/share/java/log4j-core-2.14.1.jar"]),
+        (["-r", r"log4j-.*\.jar$"], ["/usr/share/java/log4j-core-2.14.1.jar"]),
+        (["-r", r"^/etc/(passwd|group)$"], ["/etc/passwd"]),
+        (["-b", "-r", "^s"], ["/usr/bin/su", "/usr/share"]),
+        (["--perm", "/4000"], ["/usr/bin/su"]),
+        (["--perm", "-4755"], ["/usr/bin/su"]),
+        (["--perm", "4755", "etc"], []),
+        (["--user", "1000"], ["/etc/key.pem"]),
+        (["--gid", "1000", "--type", "f"], ["/etc/key.pem"]),
+        (["--type", "l"], ["/usr/lib"]),
+        (["--size", "+2k"], ["/usr/share/java/log4j-core-2.14.1.jar"]),
+        (["--size", "-5c", "--type", "f"], ["/etc/passwd", "/new\\nline"]),
+        (["--newer", "2023-11-01", "--type", "f"], ["/usr/bin/su"]),
+        (["--mtime", "-1"], []),
+        (["--sha256", hashlib.sha256(b"program").hexdigest()], ["/usr/bin/su"]),
+        (["--sha256", hashlib.sha256(b"").hexdigest()], ["/new\\nline"]),
+        (["--sha256", hashlib.sha256(b"none").hexdigest()], []),
+        (["--capability"], []),
+        (["*.pem", "--limit", "1"], ["/etc/key.pem"]),
+    ],
+)
+def test_options_are_as_those_of_plocate_and_find(
+    imgfs: Imgfs, layout: Path, arguments: list[str], found: list[str]
+) -> None:
+    assert lines(imgfs, layout, "-q", *arguments, status=int(not found)) == found
+
+
+def test_results_are_counted_and_printed_for_programs(imgfs: Imgfs, layout: Path) -> None:
+    assert lines(imgfs, layout, "-c", "passwd") == ["2"]
+    result = imgfs("locate", "--source", f"oci:{layout}", "-0", "passwd")
+    assert result.stdout == b"/etc/passwd\0"
+    (found,) = map(json.loads, lines(imgfs, layout, "--json", "--deleted", "key.pem"))
+    assert found == {
+        "path": "/etc/key.pem",
+        "type": "file",
+        "mode": "0644",
+        "uid": 1000,
+        "gid": 1000,
+        "size": 6,
+        "modified": "2020-09-13T12:26:40+00:00",
+        "diff_id": f"sha256:{hashlib.sha256(tar(BASE)).hexdigest()}",
+        "images": ["one:1"],
+        "containers": [],
+        "deleted_images": ["two:1"],
+        "deleted_containers": [],
+    }
+
+
+def test_a_new_image_is_found_at_once(imgfs: Imgfs, layout: Path) -> None:
+    assert lines(imgfs, layout, "-q", "added", status=1) == []
+    images = [
+        TestImage([tar(BASE)], ["one:1"]),
+        TestImage([tar(BASE), tar([Entry("added", FILE)])], ["new:1"]),
+    ]
+    shutil.rmtree(layout)
+    oci_layout(layout, images)
+    assert lines(imgfs, layout, "added")[0] == "/added"
+    assert "two:1" not in "".join(lines(imgfs, layout, "passwd")), "it is gone"
+
+
+def test_what_is_damaged_in_the_cache_is_made_again(imgfs: Imgfs, files: Path, layout: Path) -> None:
+    wanted = lines(imgfs, layout, "passwd")
+    before = kept(files)
+    for damage in (b"", b"imgfs locate, 1\n", None):
+        (name,) = kept(files)
+        path = files / name
+        data = path.read_bytes()
+        path.write_bytes(data.replace(b"passwd", b"passwX") if damage is None else damage)
+        assert lines(imgfs, layout, "passwd") == wanted
+    assert kept(files).keys() == before.keys()
+
+
+def test_what_is_kept_is_used(imgfs: Imgfs, files: Path, layout: Path) -> None:
+    time.sleep(0.1)  # so that a change would have another time
+    for number in range(2):
+        assert lines(imgfs, layout, "-c", "passwd") == ["2"], number
+    before = kept(files)
+    for path in (layout / "blobs/sha256").iterdir():
+        path.unlink()
+    assert lines(imgfs, layout, "-c", "passwd") == ["2"], "no layer is read"
+    assert kept(files) == before
+
+
+def test_an_image_whose_layer_cannot_be_read_is_skipped(imgfs: Imgfs, tmp_path: Path) -> None:
+    bad = TestImage([tar(CHANGED)], ["bad:1"])
+    layout = oci_layout(tmp_path / "layout", [TestImage([tar(BASE)], ["one:1"]), bad], compression="none")
+    (layout / "blobs/sha256" / hashlib.sha256(tar(CHANGED)).hexdigest()).unlink()
+    result = imgfs("locate", "--source", f"oci:{layout}", "-q", "passwd", status=3)
+    assert result.stdout == b"/etc/passwd\n"
+    assert result.stderr.count(b"\n") == 1
+
+
+def test_wrong_usage_is_explained(imgfs: Imgfs, layout: Path) -> None:
+    for arguments in (
+        [],
+        ["-r", "("],
+        ["--perm", "u+s"],
+        ["--size", "x"],
+        ["--sha256", "12"],
+        ["--type", "x"],
+    ):
+        result = imgfs("locate", "--source", f"oci:{layout}", *arguments, status=2)
+        assert b"Usage: imgfs locate" in result.stderr
+
+
+def test_archives_are_searched_too(imgfs: Imgfs, tmp_path: Path) -> None:
+    archive = docker_archive(tmp_path / "one.tar", [TestImage([tar(BASE)], ["one:1"])])
+    for _ in range(2):
+        result = imgfs("locate", "--source", str(archive), "passwd")
+        assert b"one:1" in result.stdout
