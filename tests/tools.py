@@ -5,6 +5,7 @@ In CI (the environment variable CI is set) a missing tool is a failure, so nothi
 
 import os
 import shutil
+from importlib.util import find_spec
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,6 +18,12 @@ def require_tool(name: str) -> str:
     if path is None:
         _give_up(f"{name} is not installed")
     return path
+
+
+def require_module(name: str) -> None:
+    """Skips the calling test if a Python module is not installed."""
+    if find_spec(name) is None:
+        _give_up(f"{name} is not installed; see pyproject.toml")
 
 
 def require_folder(path: Path) -> Path:

