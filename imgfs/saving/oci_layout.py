@@ -37,8 +37,13 @@ def oci_layout_entries(images: Iterable[SavedImage]) -> Iterator[Entry]:
 
 def image_descriptors(saved: SavedImage) -> list[dict[str, object]]:
     """What the index of a layout has of an image: its manifest under each of its names, or once without one."""
-    described = saved.pieces.manifest.descriptor | {"platform": _platform(saved)}
-    return [described | {"annotations": _annotations(name)} for name in saved.names] or [described]
+    platform = {"platform": _platform(saved)}
+    return named_descriptors(saved.pieces.manifest.descriptor | platform, saved.names)
+
+
+def named_descriptors(descriptor: dict[str, object], names: Iterable[str]) -> list[dict[str, object]]:
+    """A descriptor under each of some names, or if there are none, as it is."""
+    return [descriptor | {"annotations": _annotations(name)} for name in names] or [descriptor]
 
 
 def piece_entry(piece: Piece, mode: int = 0o644) -> Entry:

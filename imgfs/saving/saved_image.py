@@ -93,7 +93,7 @@ class _Stored:
     manifest: bytes
     document: Document
     config: Descriptor
-    layers: Sequence[tuple[Descriptor, BlobRef]]
+    layers: Sequence[tuple[Descriptor, Digest, BlobRef]]
 
     @classmethod
     def of(cls, image: Image, source: Source) -> "_Stored | None":
@@ -108,13 +108,14 @@ class _Stored:
         layers = list(document.layers or ())
         if document.config is None or document.config.digest != image.id:
             return None
-        if [layer.digest for layer in layers] != [blob.digest for blob in blobs]:
+        digests = [blob.digest for blob in blobs if blob.digest is not None]
+        if [layer.digest for layer in layers] != digests:
             return None
-        return cls(image, manifest, document, document.config, list(zip(layers, blobs, strict=True)))
+        return cls(image, manifest, document, document.config, list(zip(layers, digests, blobs, strict=True)))
 
     def is_there(self, present: set[Hashable]) -> bool:
         """Whether all blobs are there but for foreign ones; they are added to `present`."""
-        for descriptor, blob in self.layers:
+        for descriptor, _, blob in self.layers:
             if blob.key in present:
                 continue
             try:
@@ -132,16 +133,16 @@ class _Stored:
             Piece(
                 Kind.BLOB,
                 descriptor.media_type,
-                Digest(descriptor.digest),
+                digest,
                 _size(descriptor, blob),
                 blob.open_blob,
             )
-            for descriptor, blob in self.layers
+            for descriptor, digest, blob in self.layers
             if blob.key in present or not is_elsewhere(descriptor)
         ]
         manifest = document_piece(Kind.MANIFEST, type_of(self.document), self.manifest)
         config = config_piece(self.image, self.config.media_type)
-        return ImagePieces(manifest, config, blobs, [Digest(layer.digest) for layer, _ in self.layers])
+        return ImagePieces(manifest, config, blobs, [digest for _, digest, _ in self.layers])
 
 
 def _size(descriptor: Descriptor, blob: BlobRef) -> int:

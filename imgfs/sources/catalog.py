@@ -95,10 +95,9 @@ class Catalog:
             self.problems.report(f"leaving out what else is there: {why}")
         self._before = None
 
-    def manifest(self, image_id: ImageID) -> bytes | None:
-        """The exact bytes of an image's manifest, None where it has none."""
-        manifest = self._manifests.get(image_id)
-        return None if manifest is None else manifest.read()
+    def manifest(self, image_id: ImageID) -> KeptDocument | None:
+        """An image's manifest, None where it has none."""
+        return self._manifests.get(image_id)
 
     def stored_blobs(self, image_id: ImageID) -> Sequence[BlobRef] | None:
         """The stored blob of each layer of an image, bottom first; None if one is kept in another way."""

@@ -14,7 +14,7 @@ from imgfs.sources.catalog import Catalog
 from imgfs.sources.container_layers import ContainerLayers
 from imgfs.sources.content_store import ContentStore
 from imgfs.sources.finder import Artifact, BlobRef, Check, Finder, FoundContainer
-from imgfs.store import ImageStore, LayerStack, MemoryBackend, Problem
+from imgfs.store import ImageStore, KeptDocument, LayerStack, MemoryBackend, Problem
 
 logger = logging.getLogger("imgfs")
 
@@ -79,6 +79,11 @@ class Source:
 
     def manifest(self, image_id: ImageID) -> bytes | None:
         """The exact bytes of the image's manifest, None where the source has none."""
+        manifest = self._catalog.manifest(image_id)
+        return None if manifest is None else manifest.read()
+
+    def manifest_document(self, image_id: ImageID) -> KeptDocument | None:
+        """The same as it is kept, the same object as long as it was not found again."""
         return self._catalog.manifest(image_id)
 
     def stored_blobs(self, image_id: ImageID) -> Sequence[BlobRef] | None:

@@ -3,10 +3,10 @@
 Tried by the tests of what is shown as layouts.
 """
 
-import hashlib
 from collections.abc import Sequence
 
 from imgfs.blob import Blob
+from imgfs.digest import Digest
 from imgfs.saving import ImagePieces, SavedImage, docker_archive_entries
 from imgfs.saving.entry import tar_blob
 from imgfs.store import Image
@@ -29,10 +29,10 @@ class DockerTar(File):
         saved: SavedImages,
         mtime_ns: int,
     ) -> None:
-        version = hashlib.sha256(
-            "\0".join((saved.version(image.id), *names)).encode("utf-8", "surrogateescape")
-        )
-        self.key = f"{key}@{version.hexdigest()}"
+        manifests = (manifest.read() if manifest else b"" for manifest in saved.manifests(image.id))
+        depends_on = (*manifests, *(name.encode("utf-8", "surrogateescape") for name in names))
+        version = Digest.of(b"\0".join(depends_on))
+        self.key = f"{key}@{version.hex}"
         self._label = key
         self.mtime_ns = mtime_ns
         self._image = image

@@ -16,9 +16,9 @@ from imgfs.blob import Blob, MemoryBlob
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, describe
 from imgfs.saving.entry import encode_json
-from imgfs.saving.oci_layout import image_descriptors, new_index
+from imgfs.saving.oci_layout import named_descriptors, new_index
 from imgfs.saving.piece import Piece
-from imgfs.saving.saved_image import ImagePieces, SavedImage
+from imgfs.saving.saved_image import ImagePieces
 from imgfs.sources.union import Snapshot, Union
 from imgfs.view.image_layout import LayoutDirectory, PieceFile
 from imgfs.view.image_origin import ImageOrigin
@@ -142,7 +142,7 @@ class _Index:
         ):
             pieces = self._images.pieces_of(image_id)
             if pieces is not None:
-                yield from image_descriptors(SavedImage(snapshot.images[image_id], names, pieces))
+                yield from named_descriptors(pieces.manifest.descriptor, names)
 
 
 class _IndexFile(File):

@@ -4,12 +4,16 @@ Tried by the tests of what is shown of them.
 """
 
 from collections import defaultdict
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from threading import Lock
 
-from imgfs.digest import Digest, ImageID
+from imgfs.digest import ImageID
 from imgfs.saving.saved_image import ImagePieces, image_pieces, needs_layers
 from imgfs.sources.union import Snapshot, Union
+from imgfs.store import KeptDocument
+
+Manifests = Sequence[KeptDocument | None]
+"""Those of one image, of each source that has it, on which its pieces depend."""
 
 
 class SavedImages:
@@ -19,30 +23,19 @@ class SavedImages:
         self._union = union
         self._lock = Lock()  # held while nothing blocks
         self._finding: defaultdict[ImageID, Lock] = defaultdict(Lock)
-        self._found: dict[ImageID, tuple[str, ImagePieces]] = {}
+        self._found: dict[ImageID, tuple[Manifests, ImagePieces]] = {}
         self._snapshot: Snapshot | None = None
-        self._versions: dict[ImageID, str] = {}  # in that snapshot
-        self._present = set[Hashable]()  # the keys of blobs that are there in it
+        self._present = set[Hashable]()  # the keys of blobs that are there in that snapshot
 
-    def version(self, image_id: ImageID) -> str:
-        """Differs once the pieces of an image may be others, and is the same in every mount. Never blocks."""
-        snapshot = self._union.snapshot
-        with self._lock:
-            if snapshot is not self._snapshot:
-                self._snapshot, self._versions, self._present = snapshot, {}, set()
-            version = self._versions.get(image_id)
-        if version is None:
-            manifests = (source.manifest(image_id) for source in snapshot.sources.get(image_id, ()))
-            version = Digest.of(b"\0".join(manifest or b"" for manifest in manifests)).short
-            with self._lock:
-                if snapshot is self._snapshot:
-                    self._versions[image_id] = version
-        return version
+    def manifests(self, image_id: ImageID) -> Manifests:
+        """The manifests of an image as they are now. Never blocks."""
+        sources = self._union.snapshot.sources.get(image_id, ())
+        return [source.manifest_document(image_id) for source in sources]
 
     def known(self, image_id: ImageID) -> ImagePieces | None:
         """The pieces of an image if they were found. Never blocks."""
-        version, pieces = self._found.get(image_id, ("", None))
-        return pieces if pieces is not None and version == self.version(image_id) else None
+        found = self._found.get(image_id)
+        return found[1] if found is not None and found[0] == self.manifests(image_id) else None
 
     def look_for(self, image_id: ImageID) -> ImagePieces | None:
         """The pieces of an image if no layer has to be read to find them. May block. Raises as `find` does."""
@@ -58,9 +51,9 @@ class SavedImages:
         with finding:
             pieces = self.known(image_id)
             if pieces is None:
-                version, snapshot = self.version(image_id), self._union.snapshot
-                pieces = image_pieces(snapshot, image_id, self._present)
-                self._found[image_id] = version, pieces
+                manifests, snapshot = self.manifests(image_id), self._union.snapshot
+                pieces = image_pieces(snapshot, image_id, self._present_in(snapshot))
+                self._found[image_id] = manifests, pieces
             return pieces
 
     def forget(self, image_id: ImageID) -> None:
@@ -68,3 +61,9 @@ class SavedImages:
         with self._lock:
             self._found.pop(image_id, None)
             self._finding.pop(image_id, None)
+
+    def _present_in(self, snapshot: Snapshot) -> set[Hashable]:
+        with self._lock:
+            if snapshot is not self._snapshot:
+                self._snapshot, self._present = snapshot, set()
+            return self._present

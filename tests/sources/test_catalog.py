@@ -71,7 +71,7 @@ def test_everything_found_is_there(indexer: Indexer) -> None:
     assert catalog.tags == {"one:1": one.image.id, "one:2": one.image.id}
     assert catalog.parents == {two.image.id: one.image.id}
     assert catalog.artifacts == [artifact]
-    assert catalog.manifest(one.image.id) == b"manifest of " + ONE[:3]
+    assert catalog.manifest(one.image.id) == KeptDocument(b"manifest of " + ONE[:3])
     assert catalog.layer(_top(one)).diff_id == DiffID.of(ONE)
 
 
