@@ -1,8 +1,11 @@
 """Being called by mount(8)."""
 
+import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import click
@@ -10,7 +13,11 @@ import pytest
 
 from imgfs.cli.main import mount_helper
 from imgfs.cli.mount_helper import mount_arguments
+from imgfs.store import this_architecture
 from tests.conftest import Imgfs
+from tests.images import TestImage, layer_tar
+from tests.registry.filling import put_images
+from tests.registry.serving import docker_registry
 from tests.tools import require_root, require_tool
 
 
@@ -78,33 +85,69 @@ def test_a_path_with_a_comma_is_one_source(tmp_path: Path) -> None:
     assert mount_arguments([f"{tmp_path}/a,/b", "/m"]) == ["mount", "-o", "", "--", f"{tmp_path}/a,/b", "/m"]
 
 
-def test_mount_mounts_by_type(imgfs: Imgfs, archive: Path, tmp_path: Path) -> None:
+@pytest.fixture
+def helper() -> Iterator[None]:
+    """What mount(8) calls for the type imgfs is installed, and what mount.fuse3(8) calls for fuse.imgfs."""
     require_root()
-    program = (
-        "import sys; from imgfs.cli.main import mount_helper; sys.argv[0] = 'mount.imgfs'; mount_helper()"
-    )
-    helper = Path("/sbin/mount.imgfs")
-    assert not os.path.lexists(helper)
-    helper.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{program}" "$@"\n')
-    try:
-        helper.chmod(0o755)
-        (tmp_path / "mnt").mkdir()
-        mount: list[str | Path] = [
-            require_tool("mount"),
-            "-t",
-            "imgfs",
-            archive,
-            tmp_path / "mnt",
-            "-o",
-            "uid=7",
-        ]
-        subprocess.run(mount, check=True)
-        assert len(os.listdir(tmp_path / "mnt/images")) == 3
-        assert os.stat(tmp_path / "mnt/images").st_uid == 7
-        imgfs("umount", tmp_path / "mnt")
-        failed = subprocess.run([*mount[:3], "/none", tmp_path / "mnt"], capture_output=True, check=False)
-        assert failed.returncode == 32 and failed.stderr.startswith(
-            b"imgfs: /none: No such file or directory"
+    program = "import sys; from imgfs.cli import main; sys.argv[0] = '{name}'; main.{function}()"
+    with ExitStack() as stack:
+        for path, function in (("/sbin/mount.imgfs", "mount_helper"), ("/usr/local/bin/imgfs", "main")):
+            made = Path(path)
+            assert not os.path.lexists(made)
+            stack.callback(made.unlink)
+            text = program.format(name=made.name, function=function)
+            made.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{text}" "$@"\n')
+            made.chmod(0o755)
+        yield
+
+
+def test_mount_mounts_by_type(helper: None, imgfs: Imgfs, archive: Path, tmp_path: Path) -> None:
+    (tmp_path / "mnt").mkdir()
+    mount: list[str | Path] = [
+        require_tool("mount"),
+        "-t",
+        "imgfs",
+        archive,
+        tmp_path / "mnt",
+        "-o",
+        "uid=7",
+    ]
+    subprocess.run(mount, check=True)
+    assert len(os.listdir(tmp_path / "mnt/images")) == 3
+    assert os.stat(tmp_path / "mnt/images").st_uid == 7
+    imgfs("umount", tmp_path / "mnt")
+    failed = subprocess.run([*mount[:3], "/none", tmp_path / "mnt"], capture_output=True, check=False)
+    assert failed.returncode == 32 and failed.stderr.startswith(b"imgfs: /none: No such file or directory")
+
+
+@pytest.mark.parametrize("kind", ["imgfs", "fuse.imgfs"])
+def test_a_registry_is_mounted_as_fstab_says(kind: str, helper: None, tmp_path: Path) -> None:
+    """As at boot: nothing but root's own files says how the registry is reached."""
+    (tmp_path / "mnt").mkdir()
+    (tmp_path / "auth.json").write_text(json.dumps({"auths": {}}))
+    image = TestImage([layer_tar({"etc/": None, "etc/name": b"x"})], ["app:1"])
+    settings = {"HOME": str(tmp_path / "root")}
+    with docker_registry(tmp_path / "registry") as address:
+        put_images(address, tmp_path / "layout", [image])
+        options = (
+            f"ro,_netdev,nofail,x-systemd.automount,tls-verify=false,platform=linux/{this_architecture()}"
         )
-    finally:
-        helper.unlink()
+        options += f",authfile={tmp_path}/auth.json"
+        fstab = tmp_path / "fstab"
+        fstab.write_text(f"docker://{address}/app:1 {tmp_path}/mnt {kind} {options} 0 0\n")
+        mount: list[str | Path] = [require_tool("mount"), "-T", fstab, tmp_path / "mnt"]
+        subprocess.run(mount, env=settings, check=True)
+        try:
+            assert (tmp_path / f"mnt/tags/{address}/app/1/rootfs/etc/name").read_bytes() == b"x"
+            source, _, kind_shown, *_ = next(
+                line.split()
+                for line in Path("/proc/self/mounts").read_text().splitlines()
+                if f" {tmp_path}/mnt " in line
+            )
+            assert (source, kind_shown) == (f"docker://{address}/app:1", "fuse.imgfs")
+        finally:
+            subprocess.run([require_tool("umount"), tmp_path / "mnt"], check=True)
+        fstab.write_text(f"docker://{address}/none:1 {tmp_path}/mnt {kind} {options} 0 0\n")
+        failed = subprocess.run(mount, env=settings, capture_output=True, check=False)
+        assert failed.returncode == 32
+        assert failed.stderr.splitlines()[0].startswith(f"imgfs: docker://{address}/none:1: ".encode())
