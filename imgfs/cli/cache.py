@@ -17,6 +17,8 @@ from imgfs.codec.span_cache import KIND as SPAN
 from imgfs.errors import Corrupt, StoreError, printable
 from imgfs.layers import chain_ids
 from imgfs.layers.index_file import IndexHeader, read_header
+from imgfs.locate.catalog import KIND as LOCATE
+from imgfs.locate.machine import KIND as MACHINE
 from imgfs.sizes import human_size
 from imgfs.sources import default_sources
 from imgfs.sources.lookup import open_sources
@@ -162,6 +164,8 @@ def _described(entry: CacheEntry, headers: Mapping[str, IndexHeader], images: _I
     kind, digest = match[3], f"{match[1]}:{match[2]}"
     if kind == NAMES:
         return [kind, "", "for completion in shells"]
+    if kind in (LOCATE, MACHINE):
+        return [kind, "", "for imgfs locate"]
     header = headers.get(entry.name.rpartition(".")[0]) if kind in ("index", "copy") else None
     if header is not None:
         if header.archive:

@@ -8,11 +8,13 @@ import click
 from imgfs.cli.bars import command_bars
 from imgfs.cli.json_output import json_lines_option, print_json_line
 from imgfs.cli.messages import tell, utf8
-from imgfs.cli.opening import cache_size_option, opened, registries
+from imgfs.cli.opening import cache, cache_size_option, opened, registries
 from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
 from imgfs.layers import Layer, chain_ids, index_layer, stored_size
 from imgfs.layers.index_file import LayerIndex
+from imgfs.locate.catalog import Catalog
+from imgfs.locate.survey import StackedLayer, Survey
 from imgfs.registry.reference import is_registry_reference, is_tag, parse_registry_reference
 from imgfs.sources import Source
 from imgfs.sources.lookup import find_image
@@ -27,7 +29,8 @@ from imgfs.sources.union import Snapshot, Union
 @json_lines_option
 @cache_size_option
 def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_json: bool) -> None:
-    """Index the compressed layers of each IMAGE in SOURCE, or of all images, so that no reader has to wait for it.
+    """Index the compressed layers of each IMAGE in SOURCE, or of all images, so that no reader has to wait for it, nor
+    imgfs locate.
 
     SOURCE may be an image, too. Where it is in a registry, its layers are read once, and with --push its index is kept
     beside it: then another machine lists it without any byte of its layers, and reads of a file little more than that
@@ -47,6 +50,7 @@ def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_
         if to_share:
             _check_pushed(union, wanted, pin)
         indexes: dict[ChainID, LayerIndex] = {}
+        indexed: list[StackedLayer] = []
         layers = layers_of(snapshot, wanted)
         for number, (chain_id, (owner, diff_id, owners)) in enumerate(layers.items(), 1):
             label = f"layer {number} of {len(layers)}  {diff_id.short}"
@@ -58,6 +62,7 @@ def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_
                     size = layer.look_for_size()
                     if made is not None:
                         indexes[chain_id] = made
+                indexed.append(StackedLayer(owner, chain_id, diff_id))
             except (ImgfsError, OSError) as error:
                 problem = describe(error)
                 tell(problem)
@@ -72,6 +77,9 @@ def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_
                         "problem": problem,
                     }
                 )
+        local = [layer for layer in indexed if not is_registry_reference(layer.source.reference)]
+        if local:  # for imgfs locate
+            Survey(union, Catalog(cache().of(union.writers), {}), command_bars(), tell).index(local)
         if to_share and not bad:
             for image_id in wanted:
                 _push(snapshot, image_id, indexes, pin)

@@ -183,7 +183,9 @@ def _looked(sources: Sequence[str], store: str | None, *, with_digests: bool) ->
     with _noting() as notes, opened(sources, store) as union:
         catalog = Catalog(cache.of(union.writers), {} if machine is None else machine.known)
         survey = Survey(union, catalog, command_bars(), tell)
-        machine, is_lasting = survey.machine(references, with_digests=with_digests)
+        machine, is_lasting = survey.machine(
+            references, is_everything=not (sources or store), with_digests=with_digests
+        )
         machine.notes = notes
     if is_lasting:
         keep_machine(cache, key, machine)

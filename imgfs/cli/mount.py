@@ -3,7 +3,7 @@
 import logging
 import os
 from collections.abc import Callable, Mapping
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from dataclasses import replace
 from threading import Timer
 from typing import TYPE_CHECKING
@@ -70,6 +70,7 @@ def mount(
       size=exact|lazy       whether a stat of a tar of unknown size waits for
                             the size, or shows 0 (default: exact, but of
                             registries lazy)
+      locate                index layers in the background, for imgfs locate
       offline, platform=OS/ARCH[/VARIANT], tls-verify=BOOL,
       authfile=FILE, cert-dir=DIR, toc=never|tarsplit|any
                             how registries are reached, see imgfs help
@@ -129,17 +130,23 @@ def mount(
             root = RootDirectory(union, view, cache().of(union.writers), registries().stats)
             is_remote = any(is_registry_reference(source.reference) for source in union.sources)
             lazy_size = is_remote if parsed.lazy_size is None else parsed.lazy_size
+            indexing: AbstractContextManager[object] = nullcontext()
+            if parsed.is_indexed:
+                from imgfs.locate.background import BackgroundSurvey
+
+                indexing = closing(BackgroundSurvey(union, cache()))
             try:
-                serve(
-                    root,
-                    target,
-                    replace(parsed, lazy_size=lazy_size),
-                    polls=union.refreshers,
-                    vanished=root.vanished,
-                    usage=root.usage,
-                    ready=lambda: ready(union),
-                    ended=ended,
-                )
+                with indexing:
+                    serve(
+                        root,
+                        target,
+                        replace(parsed, lazy_size=lazy_size),
+                        polls=union.refreshers,
+                        vanished=root.vanished,
+                        usage=root.usage,
+                        ready=lambda: ready(union),
+                        ended=ended,
+                    )
             finally:
                 root.close()
         watchdog.cancel()

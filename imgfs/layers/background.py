@@ -61,7 +61,7 @@ class BackgroundVerifier:
         self._stopped.set()
 
     def _run(self) -> None:
-        _give_way()
+        give_way()
         while not self._stopped.wait(_DELAY):
             with self._lock:
                 if not self._waiting:
@@ -87,7 +87,7 @@ class BackgroundVerifier:
             raise Stopped("stopped verifying")
 
 
-def _give_way() -> None:
+def give_way() -> None:
     """Lower the priority of this thread, for the processor and for disks."""
     with suppress(OSError):
         os.setpriority(os.PRIO_PROCESS, get_native_id(), _NICEST)

@@ -30,6 +30,7 @@ KIND = "locate"
 """The kind of files in the cache."""
 _PIECE = 1 << 20  # bytes hashed at a time
 _DAY_NS = 86_400 * 10**9  # after which a segment is marked as used again
+_FEW, _OLD = 1_000_000, 4  # entries of layers that are gone are kept, and so many times those of the others
 _RATIO = 2  # a segment is merged with new layers unless it is so many times larger
 
 
@@ -55,32 +56,41 @@ class Catalog:
                     found[layer.key] = layer
         return found
 
-    def add(self, layers: Sequence["PackedLayer"], wanted: Collection[bytes] | None = None) -> None:
-        """Keep some layers; `wanted` are the keys of those that are still needed besides, None for all."""
+    def add(self, layers: Sequence["PackedLayer"], needed: Collection[bytes] | None = None) -> None:
+        """Keep some layers.
+
+        `needed` are the keys of all that are there, if that is known: where most of what is kept is of layers that are
+        not, these are dropped.
+        """
         from imgfs.locate.segment_writer import PackedLayer
 
         fresh = {layer.place.key: layer for layer in layers}
+        dropping = needed is not None and self._is_mostly_old(needed)
         size = sum(layer.place.count for layer in layers)
         merged: list[int] = []
         for number in sorted(range(len(self.segments)), key=lambda number: len(self.segments[number])):
-            if len(self.segments[number]) > _RATIO * size:
+            if len(self.segments[number]) > _RATIO * size and not dropping:
                 break
             merged.append(number)
             size += len(self.segments[number])
-        for number in merged:
-            for layer in self.segments[number].layers:
-                if wanted is None or layer.key in wanted:
-                    known = fresh.get(layer.key)
-                    if known is None or (layer.place.has_digests and not known.place.has_digests):
-                        fresh[layer.key] = PackedLayer.of(layer)
+        for layer in (layer for number in merged for layer in self.segments[number].layers):
+            known = fresh.get(layer.key)
+            is_needed = needed is None or not dropping or layer.key in needed
+            if is_needed and (known is None or (layer.place.has_digests and not known.place.has_digests)):
+                fresh[layer.key] = PackedLayer.of(layer)
         dropped = [self._digests[number] for number in merged]
         self._write(list(fresh.values()))
         for number in sorted(merged, reverse=True):
             del self.segments[number], self._digests[number]
         for old in filter(None, dropped):
             if old not in self._digests:
-                self.stamps.pop(old, None)
+                self.stamps.pop(str(old), None)
                 self._cache.discard(old, KIND)
+
+    def _is_mostly_old(self, needed: Collection[bytes]) -> bool:
+        sizes = [(layer.key in needed, len(layer)) for segment in self.segments for layer in segment.layers]
+        kept = sum(size for is_needed, size in sizes if is_needed)
+        return sum(size for _, size in sizes) - kept > _OLD * kept + _FEW
 
     def _write(self, layers: Sequence["PackedLayer"]) -> None:
         from imgfs.locate.segment_writer import write_segment

@@ -18,7 +18,8 @@ from imgfs.version import __version__
 
 logger = logging.getLogger("imgfs")
 
-_KIND = "machine"
+KIND = "machine"
+"""The kind of files in the cache."""
 _LARGEST = 256 << 20  # bytes
 _VARIABLES = (
     *("HOME", "USER", "XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_RUNTIME_DIR", "CONTAINERS_STORAGE_CONF"),
@@ -73,7 +74,7 @@ def key_of(sources: Sequence[str], store: str | None) -> Digest:
 
 def load_machine(cache: Cache, key: Digest) -> Machine | None:
     """What was kept, None if it is not so any more or nothing is kept."""
-    file = cache.open(key, _KIND)
+    file = cache.open(key, KIND)
     if file is None:
         return None
     with file:
@@ -95,7 +96,7 @@ def keep_machine(cache: Cache, key: Digest, machine: Machine) -> None:
     if any(stamp is not None and stamp.settles_in for stamp in machine.watched.values()):
         return
     packed = msgspec.msgpack.encode(machine)
-    cache.keep(key, _KIND, lambda file: file.write(hashlib.sha256(packed).digest() + packed))
+    cache.keep(key, KIND, lambda file: file.write(hashlib.sha256(packed).digest() + packed))
 
 
 def stamps_of(paths: Iterable[str]) -> Stamps:

@@ -64,30 +64,49 @@ class Survey:
     """Looks into the sources of `union`; what it indexes is kept in `catalog`.
 
     Layers that cannot be read are reported, and what has them is left out. Methods raise what reading sources raises.
+    Indexing ends before the next layer once it `is_stopped`.
     """
 
-    def __init__(self, union: Union, catalog: Catalog, progress: Progress, report: Report) -> None:
+    def __init__(
+        self,
+        union: Union,
+        catalog: Catalog,
+        progress: Progress,
+        report: Report,
+        is_stopped: Callable[[], bool] = lambda: False,
+    ) -> None:
         self._union = union
         self._catalog = catalog
         self._progress = progress
         self._report = report
+        self._is_stopped = is_stopped
         self._failed: set[StackedLayer] = set()
         self._packed: list[PackedLayer] = []
+        self._needed: set[bytes] | None = None
 
-    def machine(self, references: Sequence[str], *, with_digests: bool = False) -> tuple[Machine, bool]:
+    def machine(
+        self, references: Sequence[str], *, is_everything: bool, with_digests: bool = False
+    ) -> tuple[Machine, bool]:
         """What there is, every layer of which is indexed, with digests of contents if that is asked.
 
-        `references` are those of the sources that were asked for, also if they are not there. Returns also whether what
-        was found holds until a stamp differs.
+        `references` are those of the sources that were asked for, also if they are not there; `is_everything` if they
+        are all of the machine's. Returns also whether what was found holds until a stamp differs.
         """
         watched = self._watched(references)
         self._union.refresh()  # what is found is of a later moment than the stamps
         found = list(_stacked(self._union.snapshot))
-        self.index((layer for root in found for layer in root.layers), with_digests=with_digests)
+        layers = [layer for root in found for layer in root.layers]
+        if is_everything:
+            self._needed = {key for layer in layers for key in (layer.by_content, layer.by_place)}
+        self.index(layers, with_digests=with_digests)
         machine = self._described([root for root in found if self._failed.isdisjoint(root.layers)])
         machine.watched = watched or {}
         machine.has_problems = bool(self._failed or self._union.problems)
         return machine, watched is not None and not self._failed
+
+    def layers(self) -> list[StackedLayer]:
+        """Every layer of every image and container."""
+        return list(dict.fromkeys(layer for root in _stacked(self._union.snapshot) for layer in root.layers))
 
     def index(self, layers: Iterable[StackedLayer], *, with_digests: bool = False) -> None:
         """Index those of some layers that are not yet."""
@@ -103,6 +122,8 @@ class Survey:
         ]
         try:
             for number, layer in enumerate(missing, 1):
+                if self._is_stopped():
+                    return
                 label = f"layer {number} of {len(missing)}  {layer.diff_id.short}"
                 try:
                     self._read(layer, label, with_digests=with_digests)
@@ -134,7 +155,7 @@ class Survey:
     def _flush(self) -> None:
         if self._packed:
             packed, self._packed = self._packed, []
-            self._catalog.add(packed)
+            self._catalog.add(packed, self._needed)
 
     def _watched(self, references: Sequence[str]) -> Stamps | None:
         absent = [reference for reference in references if reference not in self._union.named]

@@ -22,7 +22,8 @@ _ACCEPTED = (
 @dataclass(frozen=True, slots=True)
 class MountOptions:
     """How the tree is shown. `umask` removes permissions; `lazy_size` shows a size as 0 while it is unknown, None if
-    nothing is said of that; with `no_xattrs` no file has extended attributes, which saves the kernel from asking.
+    nothing is said of that; with `no_xattrs` no file has extended attributes, which saves the kernel from asking. If it
+    `is_indexed`, layers are indexed for `imgfs locate` beside it.
 
     `authfile`, `cert_dir`, `tls_verify`, `platform`, `is_offline` and `toc` are how registries are
     reached.
@@ -41,6 +42,7 @@ class MountOptions:
     lazy_size: bool | None = None
     no_xattrs: bool = False
     links_inside: bool = False
+    is_indexed: bool = False
     authfile: str | None = None
     cert_dir: str | None = None
     tls_verify: bool | None = None
@@ -122,6 +124,7 @@ _FLAGS = {
     "allow_other": "allow_other",
     "noexec": "noexec",
     "noxattr": "no_xattrs",
+    "locate": "is_indexed",
     "offline": "is_offline",
 }
 _WORDS: dict[str, dict[str, Any]] = {

@@ -40,7 +40,7 @@ def stored(layout: Path, number: int) -> Path:
 
 def test_index_indexes_every_layer_once(imgfs: Imgfs, tmp_path: Path, layout: Path) -> None:
     imgfs("index", layout)
-    assert kept(tmp_path) == [".index"] * 4
+    assert kept(tmp_path) == [".index"] * 4 + [".locate"]
     inodes = {path.name: path.stat().st_ino for path in (tmp_path / "cache").rglob("*.index")}
     imgfs("index", layout)
     assert {path.name: path.stat().st_ino for path in (tmp_path / "cache").rglob("*.index")} == inodes
@@ -50,7 +50,7 @@ def test_index_of_one_image_takes_its_layers_alone(
     imgfs: Imgfs, tmp_path: Path, layout: Path, images: list[TestImage]
 ) -> None:
     imgfs("index", layout, images[0].id[7:19])
-    assert kept(tmp_path) == [".index"] * 2
+    assert kept(tmp_path) == [".index"] * 2 + [".locate"]
     assert b"No such image" in imgfs("index", layout, "0" * 12, status=1).stderr
 
 
@@ -62,14 +62,14 @@ def test_a_layer_that_cannot_be_indexed_is_named_and_the_others_are(
     line, last = done.stderr.decode().splitlines()
     assert stored(layout, 2).name in line
     assert last == "imgfs: 3 layers indexed, 1 failed"
-    assert kept(tmp_path) == [".index"] * 3
+    assert kept(tmp_path) == [".index"] * 3 + [".locate"]
 
 
 def test_the_cache_size_is_kept_to(imgfs: Imgfs, tmp_path: Path, layout: Path, mount: Mount) -> None:
-    imgfs("index", "--cache-size", "9K", layout)
+    imgfs("index", "--cache-size", "13K", layout)
     files = list((tmp_path / "cache").rglob("*.*"))
     assert files
-    assert sum(path.stat().st_blocks * 512 for path in files) <= 9 << 10
+    assert sum(path.stat().st_blocks * 512 for path in files) <= 13 << 10
     imgfs("index", "--cache-size", "0", layout)
     assert kept(tmp_path) == []
     for size in ("lots", "1" * 5000):
@@ -176,5 +176,5 @@ def test_two_processes_index_the_same_layers_at_once(
     command = [sys.executable, "-m", "imgfs", "index", str(big[1])]
     processes = [subprocess.Popen(command) for _ in range(3)]
     assert [process.wait(60) for process in processes] == [0, 0, 0]
-    assert kept(tmp_path) == [".index"] * 3
+    assert kept(tmp_path).count(".index") == 3
     imgfs("index", big[1])

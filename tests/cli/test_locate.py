@@ -6,13 +6,17 @@ import os
 import shutil
 import tarfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
 from imgfs.locate.catalog import KIND
-from tests.conftest import Imgfs
+from tests.cli.terminal import in_terminal
+from tests.conftest import Imgfs, Mount
+from tests.containers import docker_container
 from tests.images import TestImage, docker_archive, oci_layout
+from tests.splitting import docker_root
 from tests.tree.stacks import Entry, tar
 
 FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -50,7 +54,7 @@ def files(tmp_path: Path) -> Path:
 
 
 def kept(files: Path) -> dict[str, os.stat_result]:
-    return {path.name: path.stat() for path in files.iterdir() if path.name.endswith(f".{KIND}")}
+    return {path.name: path.stat() for path in files.glob("*") if path.name.endswith(f".{KIND}")}
 
 
 def test_each_path_is_printed_with_its_layers_and_their_images(imgfs: Imgfs, layout: Path) -> None:
@@ -193,3 +197,101 @@ def test_archives_are_searched_too(imgfs: Imgfs, tmp_path: Path) -> None:
     for _ in range(2):
         result = imgfs("locate", "--source", str(archive), "passwd")
         assert b"one:1" in result.stdout
+
+
+@pytest.fixture
+def docker(tmp_path: Path) -> Path:
+    """A data root of Docker with two images, and a container of each."""
+    images = [TestImage([tar(BASE)], ["one:1"]), TestImage([tar(BASE), tar(CHANGED)], ["two:1"])]
+    root = docker_root(tmp_path / "root", images)
+    for number, image in enumerate(images, 1):
+        docker_container(root, image, number)
+    return root
+
+
+def test_containers_of_images_are_printed(imgfs: Imgfs, docker: Path) -> None:
+    found = imgfs("locate", "--source", f"docker:{docker}", "--deleted", "*.pem").stdout.decode().splitlines()
+    assert found == [
+        "/etc/key.pem",
+        f"  {short(BASE)}  one:1",
+        "    containers  name1",
+        "    deleted in  two:1",
+        "    containers  name2",
+    ]
+    (line,) = imgfs("locate", "--source", f"docker:{docker}", "--json", "*.pem").stdout.splitlines()
+    assert json.loads(line)["containers"] == ["name1"]
+
+
+def test_a_container_that_is_removed_is_not_printed_any_more(imgfs: Imgfs, docker: Path) -> None:
+    for container in ("name2", "name1"):
+        time.sleep(0.1)
+        for _ in range(2):
+            assert container in imgfs("locate", "--source", f"docker:{docker}", "passwd").stdout.decode()
+        shutil.rmtree(docker / "containers" / (container[-1] * 64))
+        assert container not in imgfs("locate", "--source", f"docker:{docker}", "passwd").stdout.decode()
+
+
+def test_it_is_what_find_finds_in_every_image(imgfs: Imgfs, docker: Path) -> None:
+    for pattern in ("*", "/etc/*", "[a-m]*", "**/*.jar"):
+        found: dict[str, list[str]] = {}
+        for line in imgfs("locate", "--source", f"docker:{docker}", "--json", pattern).stdout.splitlines():
+            hit = json.loads(line)
+            for image in [*hit["images"], *hit["containers"]]:
+                found.setdefault(image, []).append(hit["path"])
+        for image in ("one:1", "two:1"):
+            lines = imgfs(
+                "find", "--json", image, "--source", f"docker:{docker}", pattern
+            ).stdout.splitlines()
+            assert sorted(found[image]) == sorted(json.loads(line)["path"] for line in lines)
+
+
+def test_a_user_without_a_cache_has_the_same_answer(
+    imgfs: Imgfs, layout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wanted = lines(imgfs, layout, "passwd")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/proc/none")
+    for _ in range(2):
+        assert lines(imgfs, layout, "passwd") == wanted
+
+
+def test_several_processes_at_once_have_the_same_answer(imgfs: Imgfs, layout: Path) -> None:
+    with ThreadPoolExecutor() as pool:
+        found = list(pool.map(lambda number: lines(imgfs, layout, "-c", "passwd"), range(6)))
+    assert found == [["2"]] * 6
+
+
+def test_indexing_does_it_ahead_of_time(imgfs: Imgfs, files: Path, layout: Path) -> None:
+    imgfs("index", str(layout))
+    before = kept(files)
+    assert before
+    assert lines(imgfs, layout, "-c", "passwd") == ["2"]
+    assert kept(files) == before
+
+
+def test_a_mount_does_it_in_the_background(imgfs: Imgfs, mount: Mount, files: Path, layout: Path) -> None:
+    with mount(f"oci:{layout}", options="locate"):
+        deadline = time.monotonic() + 20
+        while not kept(files):
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+    before = kept(files)
+    assert lines(imgfs, layout, "-c", "passwd") == ["2"]
+    assert kept(files) == before
+
+
+def test_the_cache_says_what_it_is_for(imgfs: Imgfs, layout: Path) -> None:
+    lines(imgfs, layout, "passwd")
+    assert imgfs("cache", "ls").stdout.count(b"for imgfs locate") >= 1
+
+
+@pytest.mark.usefixtures("environment")
+def test_long_lists_of_names_are_cut_on_a_terminal(tmp_path: Path) -> None:
+    images = [
+        TestImage([tar(BASE)], [f"image:{number}"], extra={"author": str(number)}) for number in range(100)
+    ]
+    command = ["locate", "--source", f"oci:{oci_layout(tmp_path / 'many', images)}", "passwd"]
+    in_terminal("index", command[2])
+    shown = in_terminal(*command).splitlines()
+    assert max(map(len, shown)) <= 80
+    assert shown[-1].endswith("more (--no-trunc)")
+    assert len(in_terminal(*command, "--no-trunc")) > 800

@@ -42,11 +42,17 @@ def test_small_segments_are_merged_and_large_ones_left_alone(cache: Cache) -> No
     assert keys(catalog) == keys(Catalog(cache, {})) == list(range(20))
 
 
-def test_layers_that_nothing_needs_are_dropped_when_segments_are_merged(cache: Cache) -> None:
-    catalog = Catalog(cache, {})
-    catalog.add([layer(1)])
-    catalog.add([layer(2)], wanted=[])
-    assert keys(catalog) == keys(Catalog(cache, {})) == [2]
+def test_layers_that_nothing_needs_are_dropped_once_they_are_most(
+    cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgfs.locate.catalog._FEW", 10)
+    catalog, old = Catalog(cache, {}), []
+    for number in range(1, 10):
+        catalog.add([layer(number)], [bytes([0] * 32), bytes([number] * 32)])
+        old.append(len(keys(catalog)))
+    assert 1 < max(old) < 9
+    assert 9 in keys(catalog)
+    assert keys(Catalog(cache, {})) == keys(catalog)
 
 
 def test_a_segment_whose_stamp_is_known_is_not_hashed_and_any_other_is(cache: Cache) -> None:

@@ -50,7 +50,7 @@ def test_columns_are_those_of_the_tree() -> None:
 
 
 def test_many_kinds_take_wider_numbers_and_too_many_are_refused() -> None:
-    tree = tree_of([str(number) for number in range(70_000)])
+    tree = tree_of([str(number) for number in range(66_000)])
     for entry in range(300):
         tree.uids[entry] = entry
     (layer,) = segment(packed([tree])).layers
