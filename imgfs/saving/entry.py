@@ -23,7 +23,7 @@ _END = bytes(2 * BLOCK)
 class Entry:
     """A file of `size` bytes, which `open_blob` opens; its name has slashes where it lies in directories.
 
-    Of kind DIRECTORY it is a directory. `check` passes bytes on, and raises Corrupt if they are not the file's.
+    Of kind DIRECTORY it is a directory.
     """
 
     name: str
@@ -31,7 +31,6 @@ class Entry:
     open_blob: Callable[[], Blob]
     mode: int = 0o644
     kind: bytes = REGULAR
-    check: Callable[[Iterator[bytes]], Iterator[bytes]] = iter
 
     @property
     def header(self) -> bytes:
@@ -44,10 +43,10 @@ class Entry:
         return bytes(padded(self.size) - self.size)
 
     def chunks(self) -> Iterator[bytes]:
-        """Its bytes in order. Raises Corrupt if they are not `size`, what `check` raises, and what reading raises."""
+        """Its bytes in order. Raises Corrupt if they are not `size`, and what reading them raises."""
         left = self.size
         with self.open_blob() as blob:
-            for chunk in self.check(blob_chunks(blob)):
+            for chunk in blob_chunks(blob):
                 left -= len(chunk)
                 yield chunk
         if left:
@@ -109,10 +108,7 @@ def write_tar(entries: Iterable[Entry], file: BinaryIO, advance: Callable[[int],
 
 
 def tar_blob(entries: Iterable[Entry]) -> Blob:
-    """The bytes that `write_tar` writes, as they are read; files are opened when they are reached.
-
-    What is in them is not checked.
-    """
+    """The bytes that `write_tar` writes, as they are read; files are opened when they are reached."""
     parts: list[Blob] = []
     between = b""
     for entry in entries:

@@ -48,7 +48,7 @@ def named_descriptors(descriptor: dict[str, object], names: Iterable[str]) -> li
 
 def piece_entry(piece: Piece, mode: int = 0o644) -> Entry:
     """The file of a layout that a piece is."""
-    return Entry(blob_path(piece.digest), piece.size, piece.open_blob, mode, check=piece.checked)
+    return Entry(blob_path(piece.digest), piece.size, piece.open_verified, mode)
 
 
 def blob_path(digest: Digest) -> str:

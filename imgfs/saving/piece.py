@@ -13,6 +13,7 @@ from enum import Enum
 from imgfs.blob import Blob, MemoryBlob, blob_chunks
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt
+from imgfs.saving.verified_blob import VerifiedBlob
 from imgfs.store import Image, LayerStack
 
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -50,6 +51,12 @@ class Piece:
     def descriptor(self) -> dict[str, object]:
         """How a manifest or an index names it. Format: OCI image specification, descriptor.md."""
         return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+
+    def open_verified(self) -> Blob:
+        """Open it; what is read in order is compared with the digest, see `VerifiedBlob`."""
+        blob = self.open_blob()
+        is_content = self.kind in (Kind.LAYER, Kind.BLOB)
+        return VerifiedBlob(blob, self.digest, f"{self.kind.value} {self.digest}") if is_content else blob
 
     def chunks(self) -> Generator[bytes, None, None]:
         """Its bytes in order; raises Corrupt at the end if they have another digest, and what reading them raises."""

@@ -131,7 +131,7 @@ class _ImageBlobs(WaitingDirectory):
 
 
 class PieceFile(File):
-    """A blob of a layout; it is as its source stores it, and not compared with its digest."""
+    """A blob of a layout, which is compared with its digest if it is read in order."""
 
     name_may_change = True  # gone once the image is, or is stored in another way, which is not reported
 
@@ -153,7 +153,7 @@ class PieceFile(File):
         return self.known_size
 
     def open(self) -> Blob:
-        return self._piece.open_blob()
+        return self._piece.open_verified()
 
     def try_open(self) -> Blob | None:
         in_memory = self._piece.kind is Kind.CONFIG or self._piece.kind.is_document

@@ -8,10 +8,14 @@ from typing import Any
 
 import pytest
 
+from imgfs.blob import blob_chunks
+from imgfs.cache import Cache
 from imgfs.digest import ImageID
-from imgfs.errors import StoreError
+from imgfs.errors import Corrupt, StoreError
 from imgfs.saving import image_pieces
-from imgfs.view import File, RootDirectory, WaitingDirectory
+from imgfs.sources.open_union import open_union
+from imgfs.sources.opening import Opening
+from imgfs.view import File, RootDirectory, ViewOptions, WaitingDirectory
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 from tests.view.conftest import View, content, find
 
@@ -224,6 +228,74 @@ def test_a_blob_that_is_missing_is_an_error_that_names_it(
     with pytest.raises(StoreError, match=missing):
         file.open()
     assert content(root, f"oci/blobs/sha256/{image.id.hex}") == image.config
+
+
+def test_a_damaged_blob_is_an_error_at_its_end(view: View, layout: Path, images: list[TestImage]) -> None:
+    """Whichever way it is read in order."""
+    manifest = json.loads(content(view(layout), f"images/{images[0].id.hex}/manifest.json"))
+    name = manifest["layers"][0]["digest"][7:]
+    stored = bytearray((layout / "blobs/sha256" / name).read_bytes())
+    stored[-10] ^= 1
+    (layout / "blobs/sha256" / name).write_bytes(stored)
+    root = view(layout)
+    find_all(root, f"images/{images[0].id.hex}/oci/blobs/sha256")
+    for path in (f"oci/blobs/sha256/{name}", "docker.tar"):
+        node = find(root, f"images/{images[0].id.hex}/{path}")
+        assert isinstance(node, File)
+        with node.open() as blob, pytest.raises(Corrupt, match=f"blob sha256:{name}: failed to verify"):
+            for _ in blob_chunks(blob):
+                pass
+
+
+def test_a_foreign_layer_need_not_be_there(view: View, tmp_path: Path) -> None:
+    """Its manifest names it, and so does manifest.json, as docker save has it."""
+    image = TestImage([layer_tar({"base": b"b"}), layer_tar({"own": b"o"})], ["windows:1"])
+    layout = oci_layout(tmp_path / "layout", [image])
+    index_file = layout / "index.json"
+    top = json.loads(index_file.read_text())
+    manifest = json.loads((layout / "blobs/sha256" / top["manifests"][0]["digest"][7:]).read_bytes())
+    foreign = manifest["layers"][0]
+    foreign["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+    foreign["urls"] = ["https://example.org/base"]
+    (layout / "blobs/sha256" / foreign["digest"][7:]).unlink()
+    data = json.dumps(manifest).encode()
+    (layout / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
+    top["manifests"][0] |= {"digest": digest(data), "size": len(data)}
+    index_file.write_text(json.dumps(top))
+    root = view(layout)
+    found = blobs(root, f"images/{image.id.hex}/oci")
+    assert found.keys() == {digest(data), image.id, manifest["layers"][1]["digest"]}
+    files = inside(content(root, f"images/{image.id.hex}/docker.tar"))
+    (item,) = json.loads(files["manifest.json"])
+    assert [f"sha256:{name[13:]}" for name in item["Layers"]] == [
+        layer["digest"] for layer in manifest["layers"]
+    ]
+    assert item["Layers"][0] not in files
+    assert blobs(root, "oci") == found
+
+
+def test_what_comes_and_goes_does_so_in_the_layout_of_all(tmp_path: Path) -> None:
+    """Blobs that several images have stay as long as one of them."""
+    shared = layer_tar({"shared": b"s"})
+    old = TestImage([shared, layer_tar({"old": b"o"})], ["old:1"])
+    kept = TestImage([shared], ["kept:1"])
+    new = TestImage([layer_tar({"new": b"n"})], ["new:1"])
+    before, after = oci_layout(tmp_path / "a", [kept, old]), oci_layout(tmp_path / "b", [kept, new])
+    with open_union([f"oci:{before}"], Opening(Cache(str(tmp_path / "cache"), 1 << 20))) as union:
+        root = RootDirectory(union, ViewOptions())
+        first = blobs(root, "oci")
+        assert [name_of(entry) for entry in index(root, "oci")] == ["kept:1", "old:1"]
+        for blob in (after / "blobs/sha256").iterdir():
+            blob.rename(before / "blobs/sha256" / blob.name)
+        (after / "index.json").rename(before / "index.json")
+        assert union.refresh()
+        root.vanished()
+        assert [name_of(entry) for entry in index(root, "oci")] == ["kept:1", "new:1"]
+        then = blobs(root, "oci")
+        assert {old.id, new.id} & first.keys() == {old.id}
+        assert {old.id, new.id} & then.keys() == {new.id}
+        assert len(first.keys() & then.keys()) == 3, "what is shared, and the config and the manifest kept"
+        root.close()
 
 
 def find_all(root: RootDirectory, path: str) -> None:
