@@ -32,6 +32,7 @@ _SKIPPED = 1 << 20  # bytes that are read and dropped before those that were ask
 _NO_RANGES = 60.0  # seconds for which a blob is taken to be sent whole only
 _CONTENT_RANGE = re.compile(r"bytes (\d{1,18})-(\d{1,18})/(\d{1,18})")
 _TRIES = 4  # ways of getting one range
+_PROGRESS = 256 << 10  # bytes of it, with which a try that broke off does not count as a failure
 
 
 class Ask(Protocol):
@@ -92,7 +93,7 @@ class RemoteBlob(Blob):
         """Bytes that lie inside the blob; a range that breaks off is fetched from there on."""
         parts: list[bytes] = []
         left, start = size, offset
-        failures, begun = 0, time.monotonic()
+        failures, begun, begun_at = 0, time.monotonic(), offset
         while True:
             try:
                 for chunk in self._ranged(left, start):
@@ -107,6 +108,8 @@ class RemoteBlob(Blob):
                     self._whole_until = time.monotonic() + _NO_RANGES
                 return self._open_whole().pread(size, offset)
             except RegistryError as error:
+                if start - begun_at >= _PROGRESS:  # a large range over a slow line that breaks now and then
+                    failures, begun, begun_at = 0, time.monotonic(), start
                 failures += 1
                 is_over = failures >= _TRIES or time.monotonic() - begun > self._limits.patience
                 if is_over or not isinstance(error, Unreachable | _Odd):
@@ -192,7 +195,7 @@ class _Whole:
         self._name = name
         self._ask = ask
         self._cache = cache
-        self._pause = limits.pause
+        self._limits = limits
         self._changed = Condition()
         self._memory: bytes | None = None
         self._partial: Partial | None = None
@@ -251,7 +254,8 @@ class _Whole:
         return True
 
     def _fetch_small(self) -> None:
-        for attempt in range(_TRIES):
+        begun = time.monotonic()
+        for attempt in range(1, _TRIES + 1):
             try:
                 response = self._ask()
                 if response.length not in (None, self._size):
@@ -260,10 +264,10 @@ class _Whole:
                 data = b"".join(response.chunks(self._size))
                 break
             except (Unreachable, _Odd) as error:
-                if attempt == _TRIES - 1:
+                if self._is_over(attempt, begun):
                     why = str(error)
                     raise type(error)(why if self._name in why else f"{self._name}: {why}") from None
-                time.sleep(self._pause * 2**attempt)
+                time.sleep(self._limits.pause * 2**attempt)
         if not self._digest.is_of(data):
             raise Corrupt(f"{self._name}: failed to verify, what was sent is another blob")
         self._memory, self.is_kept = data, True
@@ -288,8 +292,12 @@ class _Whole:
                 self._changed.notify_all()
             partial.close()
 
+    def _is_over(self, attempt: int, begun: float) -> bool:
+        return attempt >= _TRIES or time.monotonic() - begun > self._limits.patience
+
     def _fetch(self, partial: Partial) -> None:
-        for attempt in range(_TRIES):
+        begun, begun_at = time.monotonic(), 0
+        for attempt in range(1, _TRIES + 1):
             found = hashlib.new(self._digest.algorithm)
             position = 0
             try:
@@ -308,7 +316,9 @@ class _Whole:
                     raise Unreachable(f"it sent {position} of {self._size} bytes")
                 break
             except Unreachable as error:
-                if attempt == _TRIES - 1:
+                if position - begun_at >= _PROGRESS:
+                    begun, begun_at = time.monotonic(), position
+                if self._is_over(attempt, begun):
                     raise Unreachable(f"{self._name}: {str(error).removeprefix(f'{self._name}: ')}") from None
         if found.hexdigest() != self._digest.hex:
             raise Corrupt(f"{self._name}: failed to verify, what was sent is another blob")

@@ -224,6 +224,8 @@ class _Place:
             if not self._is_for_one_image:
                 self.documents.fetch_ahead([top.descriptor for top in batch], self._platform)
             for top in batch:
+                if self.documents.is_away:  # then reading on takes long, and is of no use
+                    return
                 yield from self._images(top, report)
 
     def _images(self, top: Top, report: Report) -> Iterator[Found]:

@@ -12,7 +12,7 @@ from imgfs.blob import Blob
 from imgfs.digest import Digest
 from imgfs.errors import ImgfsError, InvalidImage, NotFound
 from imgfs.registry.client import Manifest, RemoteRepository
-from imgfs.registry.transport import RegistryError
+from imgfs.registry.transport import RegistryError, Unreachable
 from imgfs.sources.documents import MAX_DOCUMENT, parse_document
 from imgfs.sources.manifests import IMAGE_CONFIGS, Descriptor, Document, documents_below
 from imgfs.sources.registries import Registries
@@ -106,7 +106,14 @@ class RemoteDocuments:
                 waiting = [each for each in new.values() if (each.size or 0) <= _LARGEST_AHEAD]
                 waiting = waiting[: max(0, _MOST_AHEAD - len(seen))]
 
+    @property
+    def is_away(self) -> bool:
+        """Whether the registry could not be reached."""
+        return isinstance(self.failure, Unreachable)
+
     def _below(self, descriptor: Descriptor, platform: Platform | None) -> list[Descriptor]:
+        if self.is_away:
+            return []
         is_config = descriptor.kind in IMAGE_CONFIGS
         try:
             with self.open_blob(descriptor) if is_config else self.open_manifest(descriptor) as blob:

@@ -73,14 +73,24 @@ class RemoteTags:
         if self._tag is not None:
             self.known = {self._tag: self._digest_of(self._tag)}
             return self.known
-        ask = None if self._is_offline else self._repository.tags
-        listed = listed_names(self._cache, self._name("*"), ask)
+        listed = listed_names(
+            self._cache, self._name("*"), None if self._is_offline else self._repository.tags
+        )
         tags = [tag for tag in listed if not _REFERRERS.fullmatch(tag)]
+        away: list[Unreachable] = []
+
+        def ask(tag: str) -> Digest | ImgfsError:
+            try:
+                return away[0] if away else self._digest_of(tag)
+            except ImgfsError as error:
+                if isinstance(error, Unreachable):  # so are the others
+                    away.append(error)
+                return error
+
         with ThreadPoolExecutor(THREADS) as pool:
-            found = dict(zip(tags, pool.map(self._try, tags), strict=True))
-        for result in found.values():
-            if isinstance(result, Unreachable):  # so are the others
-                raise result
+            found = dict(zip(tags, pool.map(ask, tags), strict=True))
+        if away:
+            raise away[0]
         before, known, problems = self.known, dict[str, Digest](), dict[str, ImgfsError]()
         for tag, result in found.items():
             if isinstance(result, Digest):
@@ -94,12 +104,6 @@ class RemoteTags:
 
     def _name(self, tag: str) -> str:
         return f"docker://{self._repository.name}:{tag}"
-
-    def _try(self, tag: str) -> Digest | ImgfsError:
-        try:
-            return self._digest_of(tag)
-        except ImgfsError as error:
-            return error
 
     def _digest_of(self, tag: str) -> Digest:
         known = self.known.get(tag)

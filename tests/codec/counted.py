@@ -1,14 +1,17 @@
 """A blob in place of one in a registry: it counts what is read, and can be slow or fail."""
 
 import time
-from threading import Lock
+from threading import Event, Lock
 
 from imgfs.blob import Blob
 from imgfs.errors import StoreError
 
 
 class CountedBlob(Blob):
-    """`data`; `reads` are the offsets and sizes of all reads. While `failing`, reads raise StoreError."""
+    """`data`; `reads` are the offsets and sizes of all reads. While `failing`, reads raise StoreError.
+
+    Reads that reach the offset `stalled_from` wait until `goes_on` is set.
+    """
 
     is_remote = True
 
@@ -16,6 +19,8 @@ class CountedBlob(Blob):
         self.data = data
         self.delay = delay
         self.failing = False
+        self.stalled_from = len(data) + 1
+        self.goes_on = Event()
         self.reads: list[tuple[int, int]] = []
         self.closed = 0
         self._lock = Lock()
@@ -35,6 +40,8 @@ class CountedBlob(Blob):
         with self._lock:
             self.reads.append((offset, len(data)))
         time.sleep(self.delay)
+        if offset + len(data) > self.stalled_from:
+            assert self.goes_on.wait(60)
         if self.failing:
             raise StoreError("registry example:5000, blob sha256:…: it is not there")
         return data

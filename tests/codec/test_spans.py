@@ -240,6 +240,42 @@ def test_reading_works_again_once_the_blob_does() -> None:
     assert blob.pread(10, 0) == DATA[:10]
 
 
+@pytest.mark.parametrize("kind", ["gzip", "one frame"])
+def test_a_reader_in_order_does_not_wait_for_what_another_waits_for(kind: str) -> None:
+    stored = CountedBlob(STORED[kind])
+    blob, table = opened(kind, stored, SpanCache(None, 1)), TABLES[kind][1]
+
+    def read(numbers: range) -> None:
+        for number in numbers:
+            assert blob.pread(10, table.start(number)) == DATA[table.start(number) :][:10]
+
+    read(range(7, 9))
+    read(range(2))
+    stored.stalled_from = max(offset + size for offset, size in stored.reads)
+    with ThreadPoolExecutor(2) as pool:
+        stalled = pool.submit(read, range(9, len(table)))
+        try:
+            wait_until(lambda: stored.reads[-1][0] + stored.reads[-1][1] > stored.stalled_from)
+            pool.submit(read, range(2, 4)).result(10)
+            assert not stalled.done()
+        finally:
+            stored.goes_on.set()
+        stalled.result(10)
+    blob.close()
+
+
+def test_readers_of_spans_that_are_decoded_together_fail_together() -> None:
+    stored = CountedBlob(STORED["one frame"], delay=0.3)
+    stored.failing = True
+    blob, table = opened("one frame", stored), TABLES["one frame"][1]
+    with ThreadPoolExecutor(3) as pool:
+        reads = [pool.submit(blob.pread, 10, table.start(number)) for number in (3, 4, 5)]
+    assert all(isinstance(read.exception(), StoreError) for read in reads)
+    assert len(stored.reads) == 1
+    stored.failing, stored.delay = False, 0
+    assert blob.pread(10, table.start(3)) == DATA[table.start(3) :][:10]
+
+
 def test_a_reader_in_order_is_read_ahead_of_and_another_is_not() -> None:
     stored = CountedBlob(STORED["gzip"])
     blob, table = opened("gzip", stored), TABLES["gzip"][1]

@@ -4,6 +4,7 @@ import socket
 import ssl
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import Thread
@@ -101,6 +102,20 @@ def test_a_read_ends_whatever_is_slow(
     client.close()
 
 
+@pytest.mark.parametrize("path", ["/v2/$", "/token"])
+def test_threads_wait_for_one_outcome(registry: Quirky, path: str) -> None:
+    registry.faults = type(registry.faults)(auth="bearer", slow="nothing", slow_path=path)
+    client = new_client(Limits(connect=0.5, idle=0.5, pause=0.01, patience=1, attempts=1))
+    repository = client.repository(Repository(registry.address, "app"))
+    registry.take()
+    started = time.monotonic()
+    with ThreadPoolExecutor(16) as pool:
+        reads = [pool.submit(read_manifest, repository) for _ in range(16)]
+    assert all(isinstance(read.exception(), Unreachable) for read in reads)
+    assert time.monotonic() - started < LONGEST  # one after another, they take twice that
+    client.close()
+
+
 def test_a_slow_line_is_read_to_its_end(registry: Quirky) -> None:
     registry.faults = type(registry.faults)(slow="pieces", slow_path="/blobs/")
     client = new_client(Limits(idle=0.5, patience=0.5, attempts=1, slowest=16 << 10))
@@ -108,6 +123,15 @@ def test_a_slow_line_is_read_to_its_end(registry: Quirky) -> None:
     read_blob(client.repository(Repository(registry.address, "app")))
     assert time.monotonic() - started > 1  # which is longer than `idle` and `patience`
     assert sum("/blobs/" in seen.path for seen in registry.take()) == 1
+    client.close()
+
+
+def test_a_slow_line_that_breaks_again_and_again_is_read_to_its_end(registry: Quirky) -> None:
+    registry.faults = type(registry.faults)(slow="pieces", slow_path="/blobs/", cut=2)
+    client = new_client(Limits(pause=0.01, patience=0.2, attempts=1, slowest=16 << 10))
+    registry.take()
+    read_blob(client.repository(Repository(registry.address, "app")))
+    assert sum("/blobs/" in seen.path for seen in registry.take()) == 3
     client.close()
 
 

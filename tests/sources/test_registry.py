@@ -18,6 +18,7 @@ from imgfs.sources import Source, open_source
 from imgfs.sources.lookup import choose, image_meant
 from imgfs.sources.opening import Opening
 from imgfs.sources.registries import Registries
+from imgfs.sources.remote_documents import THREADS
 from imgfs.store import Platform
 from tests.images import TestImage, layer_tar
 from tests.indexing import indexing
@@ -396,6 +397,23 @@ def test_requests_for_many_tags_are_made_at_the_same_time(
     source = opened(f"docker://{quirky.address}/app:*", registries)
     assert set(source.store.map()) == {image.id for image in images}
     assert len(threads) > 4
+
+
+@pytest.mark.parametrize(("path", "is_new"), [("/manifests/", False), ("/blobs/", True)])
+def test_a_registry_that_stalls_is_asked_for_no_more(
+    quirky: Quirky, opened: Callable[..., Source], reach: Make, path: str, is_new: bool
+) -> None:
+    for number in range(40):
+        _put(quirky, TestImage(ONE.layers, extra={"author": str(number)}), f"t{number}")
+    registries = reach(interval=0)
+    source = None if is_new else opened(f"docker://{quirky.address}/app:*", registries)
+    limits = Limits(connect=1, idle=0.3, pause=0.01, patience=5, attempts=1)
+    registries.client.limits = registries.client._transport.limits = limits
+    quirky.faults.slow, quirky.faults.slow_path = "nothing", path
+    quirky.take()
+    with pytest.raises(Unreachable, match="it does not answer in time"):
+        source.refresh() if source is not None else opened(f"docker://{quirky.address}/app:*", registries)
+    assert 1 <= sum(path in seen.path for seen in quirky.take()) <= (4 if is_new else 1) * THREADS
 
 
 def test_a_registry_that_is_away_at_first_is_an_error_that_says_what_helps(
