@@ -24,6 +24,7 @@ PACKAGES = [
     "tar",
     "codec",
     "erofs",
+    "squashfs",
     "registry",
     "cache",
     "blob",

@@ -31,10 +31,10 @@ from imgfs.view.tars import open_rootfs_tar
 @click.option(
     "--format",
     "kind",
-    type=click.Choice(["tar", "erofs"]),
+    type=click.Choice(["tar", "erofs", "squashfs"]),
     default="tar",
     show_default=True,
-    help="Write a tar; or an EROFS image, a read-only file system that Linux 6.4 or later mounts.",
+    help="Write a tar; or an image of a read-only file system: EROFS, which Linux 6.4 or later mounts, or SquashFS.",
 )
 @click.option(
     "--tar",
@@ -100,6 +100,11 @@ def _write(named: ChosenRoot, output: str, form: str) -> None:
         elif form == "erofs":
             root = stack.enter_context(named.root_fs())
             blob = stack.enter_context(root.erofs_image(root.erofs_plan()))
+        elif form == "squashfs":
+            root = stack.enter_context(named.root_fs())
+            if any(name.startswith(b"system.") for found in root.tree.xattrs.values() for name in found):
+                tell("access control lists are left out, which SquashFS has no room for")
+            blob = stack.enter_context(root.squashfs_image())
         elif form == "diff":
             if not isinstance(named, ChosenContainer):
                 raise StoreError(f"{named.term}: --tar diff is for containers")

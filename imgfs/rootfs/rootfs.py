@@ -22,7 +22,7 @@ from imgfs.rootfs.open_layers import OpenLayers
 from imgfs.rootfs.tree_cache import TreeCache
 from imgfs.store import LayerStack
 from imgfs.tar.paths import MAX_NAME, MAX_PATH, steps
-from imgfs.tree import AssembledBlob, ErofsPlan, Event, FlatPlan, Paths, Tree, origins
+from imgfs.tree import AssembledBlob, ErofsPlan, Event, FlatPlan, Paths, SquashfsPlan, Tree, origins
 
 T = TypeVar("T")
 Path = str | bytes | os.PathLike[str]
@@ -327,6 +327,13 @@ class RootFS:
     def erofs_image(self, plan: ErofsPlan) -> Blob:
         """The EROFS image of which `plan` is; the caller closes it. As `flat_tar` otherwise."""
         return AssembledBlob(plan, self._padded_layer)
+
+    def squashfs_image(self) -> Blob:
+        """All of it as a SquashFS image; the caller closes it. As `flat_tar` otherwise.
+
+        What the format has no room for is left out, see `imgfs.tree.squashfs_plan`. Raises InvalidImage as that does.
+        """
+        return AssembledBlob(SquashfsPlan(self.tree), self._padded_layer)
 
     def _padded_layer(self, number: int) -> Blob:
         return PaddedBlob(self._layer(number))

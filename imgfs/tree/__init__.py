@@ -10,6 +10,7 @@ from imgfs.tree.erofs_plan import ErofsPlan
 from imgfs.tree.flat import FlatPlan
 from imgfs.tree.origins import Event, origins
 from imgfs.tree.overlay import Overlay, overlay_trees
+from imgfs.tree.squashfs_plan import SquashfsPlan
 from imgfs.tree.tree import NO_LAYER, Paths, Tree
 from imgfs.tree.tree_file import dump_tree, load_tree
 from imgfs.tree.usage import LayerUsage, layer_usage
@@ -26,6 +27,7 @@ __all__ = [
     "Overlay",
     "Paths",
     "Repeated",
+    "SquashfsPlan",
     "Tree",
     "TreeBuilder",
     "build_tree",

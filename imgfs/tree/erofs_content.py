@@ -6,13 +6,14 @@ chunks of one size, each of which lies anywhere, or is a hole. Tried by the test
 """
 
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import NamedTuple
 
 from imgfs.erofs.superblock import BLOCK, BLOCK_BITS
 from imgfs.errors import InvalidImage, quoted
 from imgfs.tar.fields import padded
 from imgfs.tree.assembly import Assembly
+from imgfs.tree.sparse_chunks import Chunk, add_chunk, chunks
 from imgfs.tree.tree import NO_LAYER, Tree
 
 _HOLE = 0xFFFFFFFF
@@ -26,21 +27,6 @@ class Device(NamedTuple):
     layer: int | None
     start: int
     blocks: int
-
-
-class _Chunk(NamedTuple):
-    """Bytes of a sparse file from `start` to before `stop`, which lie at `place` in the layer, if they lie there so.
-
-    `part` is the number of the first part of the file that reaches into it or comes behind it, whose data are at
-    `part_place` in the layer.
-    """
-
-    start: int
-    stop: int
-    place: int | None
-    is_hole: bool
-    part: int
-    part_place: int
 
 
 class Contents:
@@ -111,14 +97,14 @@ class Contents:
             return b""
         start, loose = self._starts.get(self._tree.layers[entry], 0), self._loose.get(entry, 0)
         blocks = list[int]()
-        for chunk in self._chunks(entry):
+        for chunk, block in self._chunks(entry):
             if chunk.is_hole:
                 blocks.append(_HOLE)
-            elif chunk.place is not None:
-                blocks.append(start + (chunk.place >> BLOCK_BITS))
+            elif block is not None:
+                blocks.append(start + block)
             else:
                 blocks.append(loose)
-                loose += padded(chunk.stop - chunk.start) >> BLOCK_BITS
+                loose += _blocks(chunk)
         return struct.pack(f"<{len(blocks)}I", *blocks)
 
     def assemble(self, plan: Assembly) -> None:
@@ -133,10 +119,10 @@ class Contents:
                 plan.add_layer(layer, self._place(entry), size)
                 plan.add_zeros(padded(size) - size)
                 continue
-            parts = tree.sparse[entry]
-            for chunk in self._chunks(entry):
-                if chunk.place is None and not chunk.is_hole:
-                    _lay_out(plan, layer, chunk, parts)
+            for chunk, block in self._chunks(entry):
+                if block is None and not chunk.is_hole:
+                    add_chunk(plan, tree, entry, chunk)
+                    plan.add_zeros(_blocks(chunk) * BLOCK - (chunk.stop - chunk.start))
 
     def _add_sparse(self, entry: int, layer: int) -> int:
         tree = self._tree
@@ -159,12 +145,12 @@ class Contents:
             raise InvalidImage(f"{quoted(tree.path(entry))}: {size} bytes are too many for EROFS")
         self._chunk_bits[entry] = bits
         count, loose = 0, 0
-        for chunk in self._chunks(entry):
+        for chunk, block in self._chunks(entry):
             count += 1
-            if chunk.place is not None:
-                self._layers[layer] = max(self._layers[layer], chunk.place + chunk.stop - chunk.start)
+            if block is not None:
+                self._layers[layer] = max(self._layers[layer], block * BLOCK + chunk.stop - chunk.start)
             elif not chunk.is_hole:
-                loose += padded(chunk.stop - chunk.start) >> BLOCK_BITS
+                loose += _blocks(chunk)
         self._spare -= max(0, count - worth)
         if loose:
             self._loose[entry] = loose
@@ -174,33 +160,13 @@ class Contents:
         """Where an entry's data are in its layer."""
         return self._tree.records[entry] + self._tree.headers[entry]
 
-    def _chunks(self, entry: int) -> Iterator[_Chunk]:
-        """The chunks of a sparse file."""
-        tree = self._tree
-        parts = tree.sparse[entry]
-        size, step = tree.sizes[entry], BLOCK << self._chunk_bits[entry]
-        may_be_there = tree.layers[entry] in self._layers
-        part, place = 0, self._place(entry)
-        for start in range(0, size, step):
-            stop = min(start + step, size)
-            while part < len(parts) and sum(parts[part]) <= start:
-                place += parts[part][1]
-                part += 1
-            offset, length = parts[part] if part < len(parts) else (size, 0)
-            here = place + start - offset
-            is_there = may_be_there and offset <= start and stop <= offset + length and here % BLOCK == 0
-            yield _Chunk(start, stop, here if is_there else None, offset >= stop, part, place)
+    def _chunks(self, entry: int) -> Iterator[tuple[Chunk, int | None]]:
+        """The chunks of a sparse file, and the block of its layer's tar at which each begins, if it is there so."""
+        may_be_there = self._tree.layers[entry] in self._layers
+        for chunk in chunks(self._tree, entry, BLOCK << self._chunk_bits[entry]):
+            is_there = may_be_there and chunk.stored is not None and chunk.stored % BLOCK == 0
+            yield chunk, chunk.stored >> BLOCK_BITS if is_there and chunk.stored is not None else None
 
 
-def _lay_out(plan: Assembly, layer: int, chunk: _Chunk, parts: Sequence[tuple[int, int]]) -> None:
-    """Add a chunk of a file with these parts, in whole blocks."""
-    done, place = chunk.start, chunk.part_place
-    for part in range(chunk.part, len(parts)):
-        offset, length = parts[part]
-        low, high = max(chunk.start, offset), min(chunk.stop, offset + length)
-        if low >= high:
-            break
-        plan.add_zeros(low - done)
-        plan.add_layer(layer, place + low - offset, high - low)
-        place, done = place + length, high
-    plan.add_zeros(chunk.start + padded(chunk.stop - chunk.start) - done)
+def _blocks(chunk: Chunk) -> int:
+    return padded(chunk.stop - chunk.start) >> BLOCK_BITS

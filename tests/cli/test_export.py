@@ -2,6 +2,7 @@
 
 import os
 import stat
+import struct
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -9,8 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import Imgfs, Mount
-from tests.images import TestImage
+from tests.erofs.images import tool
+from tests.images import TestImage, docker_archive
+from tests.tar.archives import extended, header
+from tests.tools import require_tool
 
+NO_ID = 0xFFFFFFFF  # in an entry of an access control list that is of no user or group by number
 Export = Callable[..., subprocess.CompletedProcess[bytes]]
 
 
@@ -119,3 +124,36 @@ def test_a_directory_that_has_something_in_it_is_not_unpacked_into(
     again = imgfs("export", "--source", archive, images[-1].id, "-C", folder, status=1)
     assert again.stderr.decode() == f"imgfs: {folder}: Directory not empty\n"
     assert sorted(folder.iterdir()) == made
+
+
+def test_file_systems_are_written_for_tools_to_read(
+    imgfs: Imgfs, tmp_path: Path, archive: Path, images: list[TestImage]
+) -> None:
+    command = ("export", "--source", archive, images[-1].id)
+    imgfs(*command, "-C", tmp_path / "unpacked")
+    for kind in ("erofs", "squashfs"):
+        done = imgfs(*command, "--format", kind, "-o", tmp_path / kind)
+        assert (done.stdout, done.stderr) == (b"", b"")
+    unsquashfs = [require_tool("unsquashfs"), "-d", str(tmp_path / "unsquashed"), str(tmp_path / "squashfs")]
+    subprocess.run(unsquashfs, check=True, capture_output=True)
+    subprocess.run(["diff", "-r", tmp_path / "unpacked", tmp_path / "unsquashed"], check=True)
+    fsck = [*tool("fsck.erofs", "trixie"), f"--extract={tmp_path / 'extracted'}", str(tmp_path / "erofs")]
+    subprocess.run(fsck, check=True, capture_output=True)
+    subprocess.run(["diff", "-r", tmp_path / "unpacked", tmp_path / "extracted"], check=True)
+
+
+@pytest.mark.parametrize("more", [("--tar", "rootfs"), ("--tar", "diff"), ("-C", "folder")])
+def test_a_file_system_is_of_the_merged_root_and_not_unpacked(
+    imgfs: Imgfs, archive: Path, images: list[TestImage], more: tuple[str, str]
+) -> None:
+    done = imgfs("export", "--source", archive, images[-1].id, "--format", "erofs", *more, status=2)
+    assert b"go with" in done.stderr
+
+
+def test_lists_that_squashfs_has_no_room_for_are_reported(imgfs: Imgfs, tmp_path: Path) -> None:
+    entries = struct.pack("<IHHIHHIHHI", 2, 1, 6, NO_ID, 4, 4, NO_ID, 32, 4, NO_ID)
+    layer = extended(b"x", {b"SCHILY.xattr.system.posix_acl_access": entries}) + header() + bytes(1024)
+    image = TestImage([layer])
+    source = docker_archive(tmp_path / "image.tar", [image])
+    done = imgfs("export", "--source", source, image.id, "--format", "squashfs", "-o", tmp_path / "out")
+    assert done.stderr == b"imgfs: access control lists are left out, which SquashFS has no room for\n"

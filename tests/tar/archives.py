@@ -2,9 +2,10 @@
 
 import io
 import os
+import random
 import struct
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from imgfs.tar import Member
@@ -73,6 +74,16 @@ def record(key: bytes, value: bytes) -> bytes:
 def long_name(kind: bytes, name: bytes) -> bytes:
     """GNU tar's L or K."""
     return header(b"././@LongLink", kind=kind, size=len(name) + 1, magic=b"ustar  \0") + padded(name + b"\0")
+
+
+def sparse_file(name: str, size: int, parts: Sequence[tuple[int, int]]) -> bytes:
+    """A member, whose data are random."""
+    listed = ",".join(f"{offset},{length}" for offset, length in parts)
+    says = {"GNU.sparse.map": listed, "GNU.sparse.size": size, "GNU.sparse.name": name}
+    says["GNU.sparse.numblocks"] = len(parts)
+    data = random.Random(name).randbytes(sum(length for _, length in parts))
+    records = {key.encode(): str(value).encode() for key, value in says.items()}
+    return extended(b"x", records) + header(size=len(data)) + padded(data)
 
 
 def tree(folder: Path) -> Path:

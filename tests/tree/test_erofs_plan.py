@@ -17,7 +17,7 @@ from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar import scan_blob
 from imgfs.tree import AssembledBlob, ErofsPlan, Tree, build_tree
 from tests.erofs.images import image_facts, mounted_file, random_files, tool
-from tests.tar.archives import extended, header, long_name, padded
+from tests.tar.archives import extended, header, long_name, padded, sparse_file
 from tests.tools import require_root, require_tool
 from tests.tree.stacks import Entry, check_same, merged, real_facts, stacks, tar, tree_facts
 
@@ -165,16 +165,6 @@ SPARSE = {
     "huge": (HUGE, [(0, 4096), (HUGE // 2, 4096), (HUGE - 4096, 4096)]),
     "many": (1 << 25, [(number << 14, 512) for number in range(1 << 11)]),
 }
-
-
-def sparse_file(name: str, size: int, parts: Sequence[tuple[int, int]]) -> bytes:
-    """A member, whose data are random."""
-    listed = ",".join(f"{offset},{length}" for offset, length in parts)
-    says = {"GNU.sparse.map": listed, "GNU.sparse.size": size, "GNU.sparse.name": name}
-    says["GNU.sparse.numblocks"] = len(parts)
-    data = random.Random(name).randbytes(sum(length for _, length in parts))
-    records = {key.encode(): str(value).encode() for key, value in says.items()}
-    return extended(b"x", records) + header(size=len(data)) + padded(data)
 
 
 @pytest.mark.parametrize("name", SPARSE)
