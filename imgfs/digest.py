@@ -11,6 +11,9 @@ from typing import Self
 
 from imgfs.errors import InvalidDigest
 
+ALGORITHMS = ("sha256", "sha384", "sha512")
+"""Those that digests may have."""
+
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}|sha384:[0-9a-f]{96}|sha512:[0-9a-f]{128}")
 
 

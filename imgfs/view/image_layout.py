@@ -4,9 +4,11 @@ Format: OCI image specification, image-layout.md.
 Tried by the tests of what is shown as layouts.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from typing import Protocol
 
 from imgfs.blob import Blob, MemoryBlob
+from imgfs.digest import ALGORITHMS
 from imgfs.saving.entry import encode_json
 from imgfs.saving.oci_layout import LAYOUT, image_descriptors, new_index
 from imgfs.saving.piece import Kind, Piece
@@ -19,17 +21,25 @@ from imgfs.view.saved_images import SavedImages
 from imgfs.view.texts import TextFile
 
 
+class LayoutBlobs(Protocol):
+    """The blobs of a layout by the algorithms of their digests; methods never block."""
+
+    def algorithms(self) -> Iterable[str]:
+        """Those that occur, as far as known; `sha256` is always among them."""
+
+    def directory(self, key: str, algorithm: str) -> Directory:
+        """The directory of the blobs with such digests."""
+
+
 class LayoutDirectory(FixedDirectory):
     """`oci-layout`, `index.json` and `blobs/`: of one image, or of all of a mount.
 
-    `index` and `blobs` make the nodes of the last two from their keys.
+    `index` makes the node of the index from its key.
     """
 
     name_may_change = True  # gone once no source has all layers, which is not reported
 
-    def __init__(
-        self, key: str, mtime_ns: int, index: Callable[[str], Node], blobs: Callable[[str], Directory]
-    ) -> None:
+    def __init__(self, key: str, mtime_ns: int, index: Callable[[str], Node], blobs: LayoutBlobs) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
         self.makers = {
@@ -39,13 +49,24 @@ class LayoutDirectory(FixedDirectory):
         }
 
 
-class _Algorithms(FixedDirectory):
-    """`blobs/`: a directory for the algorithm of the digests."""
+class _Algorithms(Directory):
+    """`blobs/`: a directory for each algorithm of digests."""
 
-    def __init__(self, key: str, mtime_ns: int, blobs: Callable[[str], Directory]) -> None:
+    def __init__(self, key: str, mtime_ns: int, blobs: LayoutBlobs) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
-        self.makers = {b"sha256": lambda: blobs(f"{key}/sha256")}
+        self._blobs = blobs
+
+    def lookup(self, name: bytes) -> Node | None:
+        text = name.decode("ascii", "replace")
+        return self._directory(text) if text in ALGORITHMS else None
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        for algorithm in self._blobs.algorithms():
+            yield algorithm.encode(), self._directory(algorithm)
+
+    def _directory(self, algorithm: str) -> Directory:
+        return self._blobs.directory(f"{self.key}/{algorithm}", algorithm)
 
 
 class ImageLayout(LayoutDirectory):
@@ -58,8 +79,26 @@ class ImageLayout(LayoutDirectory):
             key,
             mtime_ns,
             lambda key: _IndexFile(key, image, origin, union, saved, mtime_ns),
-            lambda key: _ImageBlobs(key, origin, saved, mtime_ns),
+            _ImageBlobs(origin, saved, mtime_ns),
         )
+
+
+class _ImageBlobs:
+    """The `LayoutBlobs` of one image."""
+
+    def __init__(self, origin: ImageOrigin, saved: SavedImages, mtime_ns: int) -> None:
+        self._origin = origin
+        self._saved = saved
+        self._mtime_ns = mtime_ns
+
+    def algorithms(self) -> Iterable[str]:
+        documents = [each.read() for each in self._saved.manifests(self._origin.image_id) if each is not None]
+        for algorithm in ALGORITHMS:
+            if algorithm == "sha256" or any(f'"{algorithm}:'.encode() in data for data in documents):
+                yield algorithm
+
+    def directory(self, key: str, algorithm: str) -> Directory:
+        return _BlobsDirectory(key, algorithm, self._origin, self._saved, self._mtime_ns)
 
 
 class _IndexFile(File):
@@ -96,12 +135,15 @@ class _IndexFile(File):
         return encode_json(new_index(image_descriptors(SavedImage(self._image, names, pieces))))
 
 
-class _ImageBlobs(WaitingDirectory):
+class _BlobsDirectory(WaitingDirectory):
     """`blobs/sha256/`: the image's blobs, its config and its manifest, each named by its digest."""
 
-    def __init__(self, key: str, origin: ImageOrigin, saved: SavedImages, mtime_ns: int) -> None:
+    def __init__(
+        self, key: str, algorithm: str, origin: ImageOrigin, saved: SavedImages, mtime_ns: int
+    ) -> None:
         self.key = key
         self.mtime_ns = mtime_ns
+        self._algorithm = algorithm
         self._origin = origin
         self._saved = saved
 
@@ -124,7 +166,7 @@ class _ImageBlobs(WaitingDirectory):
         """Each piece once, in the order of their digests."""
         pieces = self._saved.known(self._origin.image_id)
         found = {piece.digest: piece for piece in pieces.all} if pieces is not None else {}
-        return [found[digest] for digest in sorted(found)]
+        return [found[digest] for digest in sorted(found) if digest.algorithm == self._algorithm]
 
     def _node(self, piece: Piece) -> Node:
         return PieceFile(f"{self.key}/{piece.digest.hex}", piece, self._origin, self.mtime_ns)

@@ -8,7 +8,7 @@ Tried by the tests of what is shown as layouts.
 
 import logging
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from threading import Lock
 
@@ -22,12 +22,12 @@ from imgfs.saving.saved_image import ImagePieces
 from imgfs.sources.union import Snapshot, Union
 from imgfs.view.image_layout import LayoutDirectory, PieceFile
 from imgfs.view.image_origin import ImageOrigin
-from imgfs.view.node import File, Node, WaitingDirectory
+from imgfs.view.node import Directory, File, Node, WaitingDirectory
 from imgfs.view.saved_images import SavedImages
 
 logger = logging.getLogger("imgfs")
 
-_HEX = re.compile(rb"[0-9a-f]{64}")
+_HEX = re.compile(rb"(?:[0-9a-f]{64}){1,2}|[0-9a-f]{96}")
 
 
 class MountLayout(LayoutDirectory):
@@ -38,18 +38,26 @@ class MountLayout(LayoutDirectory):
     def __init__(self, union: Union, saved: SavedImages) -> None:
         images = _AllImages(union, saved)
         index = _Index(images)
-        super().__init__("/oci", 0, lambda key: _IndexFile(key, index), lambda key: _AllBlobs(key, images))
+        super().__init__("/oci", 0, lambda key: _IndexFile(key, index), images)
 
 
 class _AllImages:
-    """The pieces of all images as far as they were found, by their digests."""
+    """The pieces of all images as far as they were found, by their digests: the `LayoutBlobs` of all."""
 
     def __init__(self, union: Union, saved: SavedImages) -> None:
         self.union = union
         self._saved = saved
         self._having: dict[str, ImageID] = {}  # an image by the hex of each digest in it
-        self._searched: Snapshot | None = None  # of which all images were gone through
+        self._listed: tuple[Snapshot, list[tuple[Piece, ImageID]]] | None = None
+        self._searched: Snapshot | None = None  # of which all images were gone through for one piece
         self._reported = set[tuple[ImageID, str]]()
+
+    def algorithms(self) -> Iterable[str]:
+        found = {piece.digest.algorithm for piece, _ in self.listed()}
+        return sorted({"sha256"} | found)
+
+    def directory(self, key: str, algorithm: str) -> Directory:
+        return _AllBlobs(key, algorithm, self)
 
     def look_up(self, name: str) -> tuple[Piece, ImageID] | None:
         """A piece that was found, by the hex of its digest, and an image that has it. Never blocks."""
@@ -69,19 +77,21 @@ class _AllImages:
                 self.pieces_of(image_id)
             self._searched = snapshot
 
-    def known(self) -> Iterator[tuple[str, Piece, ImageID]]:
-        """Each piece that was found, by the hex of its digest, in that order. Never blocks."""
-        found = {
-            piece.digest.hex: (piece, image_id)
-            for image_id in self.union.snapshot.images
-            for piece in self._known_of(image_id)
-        }
-        for name in sorted(found):
-            yield name, *found[name]
+    def listed(self) -> Sequence[tuple[Piece, ImageID]]:
+        """Each piece, in the order of their digests, and an image that has it, as listed last. Never blocks."""
+        return self._listed[1] if self._listed is not None else ()
 
-    def _known_of(self, image_id: ImageID) -> Sequence[Piece]:
-        pieces = self._saved.known(image_id)
-        return pieces.all if pieces is not None else ()
+    def list_all(self) -> None:
+        """List all pieces. May block."""
+        snapshot = self.union.snapshot
+        if self._listed is None or self._listed[0] is not snapshot:
+            self._having = {}  # without those of images that are gone
+            found: dict[Digest, tuple[Piece, ImageID]] = {}
+            for image_id in snapshot.images:
+                pieces = self.pieces_of(image_id)
+                for piece in pieces.all if pieces is not None else ():
+                    found[piece.digest] = piece, image_id
+            self._listed = snapshot, [found[digest] for digest in sorted(found)]
 
     def pieces_of(self, image_id: ImageID) -> ImagePieces | None:
         """The pieces of an image; None if they cannot be had, which is logged once. May block."""
@@ -129,6 +139,7 @@ class _Index:
             data = self.known
             if data is None:
                 snapshot = self._images.union.snapshot
+                self._images.list_all()
                 data = encode_json(new_index(list(self._descriptors(snapshot))))
                 self._made = snapshot, data
             return data
@@ -164,24 +175,25 @@ class _IndexFile(File):
 class _AllBlobs(WaitingDirectory):
     """`blobs/sha256/`: the blobs, configs and manifests of all images."""
 
-    def __init__(self, key: str, images: _AllImages) -> None:
+    def __init__(self, key: str, algorithm: str, images: _AllImages) -> None:
         self.key = key
+        self._algorithm = algorithm
         self._images = images
 
     def find(self, name: bytes | None) -> None:
         if name is None:
-            for image_id in self._images.union.snapshot.images:
-                self._images.pieces_of(image_id)
+            self._images.list_all()
         elif _HEX.fullmatch(name):
             self._images.find(name.decode())
 
     def lookup(self, name: bytes) -> Node | None:
         found = self._images.look_up(name.decode()) if _HEX.fullmatch(name) else None
-        return None if found is None else self._node(*found)
+        return self._node(*found) if found and found[0].digest.algorithm == self._algorithm else None
 
     def entries(self) -> Iterator[tuple[bytes, Node]]:
-        for name, piece, image_id in self._images.known():
-            yield name.encode(), self._node(piece, image_id)
+        for piece, image_id in self._images.listed():
+            if piece.digest.algorithm == self._algorithm:
+                yield piece.digest.hex.encode(), self._node(piece, image_id)
 
     def _node(self, piece: Piece, image_id: ImageID) -> Node:
         origin = ImageOrigin(image_id, self._images.union)

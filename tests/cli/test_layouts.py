@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import Imgfs, Mount
 from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.registry.filling import insecure, put_images
+from tests.registry.serving import docker_registry
 from tests.tools import require_module, require_tool
 
 SCANNED = TestImage(
@@ -113,6 +115,32 @@ def test_copying_an_image_out_writes_nothing_but_the_copy(mount: Mount, tmp_path
             skopeo("copy", "-q", form, f"dir:{target}")
             assert config_of(target) == image.id
             assert used() - before < 1 << 20
+
+
+def test_listing_what_a_registry_has_asks_for_nothing_and_a_copy_for_each_byte_once(
+    mount: Mount, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sizes are those in the manifest, also with `size=lazy`, which is the default there."""
+    image = TestImage([layer_tar({"data": os.urandom(6 << 20)})], ["large/app:1"])
+
+    def asked(top: Path) -> dict[str, int]:
+        found: dict[str, int] = json.loads((top / ".imgfs/stats").read_text())["total"]
+        return found
+
+    with docker_registry(tmp_path) as address:
+        monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(insecure(tmp_path, address)))
+        put_images(address, tmp_path / "layout", [image])
+        with mount(f"docker://{address}/") as top:
+            before = asked(top)
+            folder = top / "images" / image.id.hex
+            for path in (folder / "docker.tar", *(folder / "oci").rglob("*"), *(top / "oci").rglob("*")):
+                assert path.is_dir() or path.stat().st_size
+            assert asked(top)["requests"] == before["requests"]
+            skopeo("copy", "-q", f"oci:{folder}/oci", f"dir:{tmp_path}/copy")
+            assert config_of(tmp_path / "copy") == image.id
+            stored = sum(path.stat().st_size for path in (tmp_path / "copy").iterdir())
+            assert asked(top)["bytes"] - before["bytes"] < 1.3 * stored
+            assert asked(top)["requests"] - before["requests"] < 20
 
 
 def test_a_scanner_finds_what_it_finds_in_the_original(mount: Mount, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """`oci/` and `docker.tar` of images, and `oci/` over all of them."""
 
+import hashlib
 import io
 import json
 import tarfile
@@ -17,7 +18,7 @@ from imgfs.sources.open_union import open_union
 from imgfs.sources.opening import Opening
 from imgfs.view import File, RootDirectory, ViewOptions, WaitingDirectory
 from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
-from tests.view.conftest import View, content, find
+from tests.view.conftest import View, content, copy_out, find
 
 
 def blobs(root: RootDirectory, path: str) -> dict[str, bytes]:
@@ -272,6 +273,26 @@ def test_a_foreign_layer_need_not_be_there(view: View, tmp_path: Path) -> None:
     ]
     assert item["Layers"][0] not in files
     assert blobs(root, "oci") == found
+
+
+def test_blobs_lie_under_the_algorithm_of_their_digests(view: View, tmp_path: Path) -> None:
+    image = TestImage([layer_tar({"a": b"a"})], ["a:1"])
+    layout = oci_layout(tmp_path / "layout", [image], "none")
+    top = json.loads((layout / "index.json").read_text())
+    manifest = json.loads((layout / "blobs/sha256" / top["manifests"][0]["digest"][7:]).read_bytes())
+    name = hashlib.sha512(image.layers[0]).hexdigest()
+    manifest["layers"][0]["digest"] = f"sha512:{name}"
+    (layout / "blobs/sha512").mkdir()
+    (layout / "blobs/sha512" / name).write_bytes(image.layers[0])
+    data = json.dumps(manifest).encode()
+    (layout / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
+    top["manifests"][0] |= {"digest": digest(data), "size": len(data)}
+    (layout / "index.json").write_text(json.dumps(top))
+    root = view(layout)
+    for path in (f"images/{image.id.hex}/oci", "oci"):
+        assert blobs(root, path).keys() == {digest(data), image.id}
+        copy_out(root, path, tmp_path / path.replace("/", "-"))
+        assert (tmp_path / path.replace("/", "-") / "blobs/sha512" / name).read_bytes() == image.layers[0]
 
 
 def test_what_comes_and_goes_does_so_in_the_layout_of_all(tmp_path: Path) -> None:
