@@ -6,11 +6,12 @@ Tried by the tests of the client.
 
 import logging
 import re
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from threading import Lock
 from typing import Any, TypeVar
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode, urlsplit, urlunsplit
 
 import msgspec
 
@@ -41,6 +42,7 @@ _LARGEST_MANIFEST = 4 << 20
 _LARGEST_LIST = 16 << 20
 _PAGE = 1000  # names that are asked for at a time
 _MOST_PAGES = 1000
+_LIST_PATIENCE = 10  # times the patience for one request, for all pages of a list
 _MOST_NAMES = 200_000
 _NEXT = re.compile(r"<([^>]*)>\s*;[^,]*\brel=\"?next\"?", re.IGNORECASE)
 
@@ -137,18 +139,29 @@ class RegistryClient:
         return session.request(request)
 
     def pages(self, first: Request, kind: type[T], name: str) -> Iterator[T]:
-        """The pages of a list, which follow each other by `Link`. Raises as `send` does."""
+        """The pages of a list called `name`. Raises as `responses` does, and for one that does not parse."""
+        for response in self.responses(first, name):
+            try:
+                yield parse_json(response.read(_LARGEST_LIST), kind, name)
+            except InvalidImage as error:
+                raise RegistryError(str(error), response.status) from None
+
+    def responses(self, first: Request, name: str) -> Iterator[Response]:
+        """Unread pages of a list, which follow each other by `Link`. Raises as `send` does, and if there is no end."""
         path: str | None = first.path
         seen = set[str]()
-        while path is not None and path not in seen and len(seen) < _MOST_PAGES:
+        ends = time.monotonic() + _LIST_PATIENCE * self.limits.patience
+        while path is not None:
+            if len(seen) == _MOST_PAGES or time.monotonic() > ends:
+                raise RegistryError(f"{name} does not end within {len(seen)} pages")
             seen.add(path)
             response = self.send(replace(first, path=path))
             path = _next_page(response)
-            try:
-                page = parse_json(response.read(_LARGEST_LIST), kind, name)
-            except InvalidImage as error:
-                raise RegistryError(str(error), response.status) from None
-            yield page
+            yield response
+            if path in seen:
+                host = first.endpoint.host
+                logger.warning("%s: %s may be incomplete: one page leads back to another", host, name)
+                return
 
     def close(self) -> None:
         """Close connections that are idle. Blobs that are read later open new ones."""
@@ -347,25 +360,20 @@ class RemoteRepository:
     ) -> list[dict[str, Any]] | None:
         """What the referrers API lists, None where there is none: pages for people and redirects are no answer."""
         path = f"/v2/{endpoint.path}/referrers/{digest}?{urlencode({'artifactType': artifact_type})}"
+        request = Request(endpoint, "GET", path, _pull(endpoint), {"Accept": _INDEX}, follows=False)
         found: list[dict[str, Any]] = []
-        for _ in range(_MOST_PAGES):
-            request = Request(endpoint, "GET", path, _pull(endpoint), {"Accept": _INDEX}, follows=False)
-            try:
-                response = self._client.send(request)
-            except RegistryError as error:
-                if error.status:
+        try:
+            for response in self._client.responses(request, "the list of referrers"):
+                if _kind(response) != _INDEX:
+                    response.close()
                     return None
-                raise
-            if _kind(response) != _INDEX:
-                response.close()
+                found += _descriptors(response.read(_LARGEST_LIST), "the list of referrers")
+                if len(found) > _MOST_NAMES:
+                    raise RegistryError(f"more than {_MOST_NAMES} referrers are too many")
+        except RegistryError as error:
+            if error.status:
                 return None
-            after = _next_page(response)
-            found += _descriptors(response.read(_LARGEST_LIST), "the list of referrers")
-            if len(found) > _MOST_NAMES:
-                raise RegistryError(f"more than {_MOST_NAMES} referrers are too many")
-            if after is None:
-                break
-            path = after
+            raise
         return found
 
     def _tagged_referrers(self, endpoint: Endpoint, digest: Digest) -> list[dict[str, Any]]:
@@ -394,12 +402,15 @@ def _pull(endpoint: Endpoint) -> Scopes:
 
 
 def _next_page(response: Response) -> str | None:
-    """The URL of the page after a response, None if there is none, or it is of another host."""
+    """The URL of the page after a response, None if there is none.
+
+    Only the path of a link counts, as for podman: registries behind a proxy may give an address of their own.
+    """
     for line in response.header_lines("Link"):
         match = _NEXT.search(line[:8192])
         if match is not None:
-            after = web_address(match[1], response.url)
-            return after if urlsplit(after)[:2] == urlsplit(response.url)[:2] else None
+            after = urlsplit(web_address(match[1], response.url))
+            return urlunsplit((*urlsplit(response.url)[:2], after.path, after.query, ""))
     return None
 
 

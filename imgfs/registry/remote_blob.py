@@ -243,10 +243,13 @@ class _Whole:
         file = self._cache.open(self._digest, KIND) if self._cache is not None else None
         if file is None or self._cache is None:
             return False
+        if file.size != self._size:  # it may be right, for an image that records another size
+            file.close()
+            return False
         found = hashlib.new(self._digest.algorithm)
         for chunk in blob_chunks(file):
             found.update(chunk)
-        if file.size != self._size or found.hexdigest() != self._digest.hex:
+        if found.hexdigest() != self._digest.hex:
             file.close()
             self._cache.discard(self._digest, KIND)
             return False

@@ -76,6 +76,8 @@ class Faults:
     """`api`, `unfiltered`, `pages`, `html`, or empty for none."""
     tag_page: int = 0
     """Names of tags and repositories on a page; 0 puts them all on one."""
+    links: str = ""
+    """Where pages lead: in a `circle`, on and on (`endless`), or by another name of the host (`other host`)."""
     odd_names: tuple[object, ...] = ()
     """What lists of tags and repositories begin with."""
     catalog_status: int = 200
@@ -413,8 +415,11 @@ class _Handler(BaseHTTPRequestHandler):
     ) -> None:
         at = int(self._query.get("at", 0))
         end = at + size if size else len(items)
-        path = urlsplit(self.path).path
-        link = {"Link": f'<{path}?at={end}>; rel="next"'} if end < len(items) else {}
+        place, faults = urlsplit(self.path).path, self.server.registry.faults
+        is_last = end >= len(items)
+        after = {"circle": at, "endless": end}.get(faults.links, None if is_last else end)
+        place = f"https://inner.example{place}" if faults.links == "other host" else place
+        link = {"Link": f'<{place}?at={after}>; rel="next"'} if after is not None else {}
         self._json((document or {}) | {key: items[at:end]}, (headers or {}) | link)
 
     def _json(self, document: object, headers: dict[str, str] | None = None) -> None:

@@ -369,6 +369,44 @@ def test_tags_are_listed_page_by_page_and_odd_ones_left_out(
     assert list(repository.tags()) == ["a", "b", "c", "d"]
 
 
+def test_a_list_without_an_end_is_an_error_that_names_it(
+    client: RegistryClient, repository: RemoteRepository, quirky: Quirky, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgfs.registry.client._MOST_PAGES", 5)
+    quirky.faults.tag_page, quirky.faults.links, quirky.faults.referrers = 1, "endless", "pages"
+    label = f"docker://{quirky.address}/"
+    with pytest.raises(RegistryError, match=f"^{label}{NAME}: the list of tags does not end within 5 pages$"):
+        list(repository.tags())
+    with pytest.raises(RegistryError, match=f"^{label}: .*: the catalog does not end within 5 pages$"):
+        list(client.catalog(quirky.address))
+    with pytest.raises(
+        RegistryError, match=f"^{label}{NAME}@.*: the list of referrers does not end within 5"
+    ):
+        repository.referrers(Digest.of(b"image"), "a/b")
+
+
+def test_a_list_that_leads_in_a_circle_is_shown_with_a_warning(
+    repository: RemoteRepository, quirky: Quirky, caplog: pytest.LogCaptureFixture
+) -> None:
+    for tag in ("a", "b", "c"):
+        manifest(quirky, tag)
+    quirky.faults.tag_page, quirky.faults.links = 2, "circle"
+    with caplog.at_level(logging.WARNING):
+        assert list(repository.tags()) == ["a", "b"]
+    assert [record.getMessage() for record in caplog.records] == [
+        f"{quirky.address}: the list of tags may be incomplete: one page leads back to another"
+    ]
+
+
+def test_a_page_at_another_name_of_the_host_is_asked_for_at_this_one(
+    repository: RemoteRepository, quirky: Quirky
+) -> None:
+    for tag in ("a", "b", "c"):
+        manifest(quirky, tag)
+    quirky.faults.tag_page, quirky.faults.links = 2, "other host"
+    assert list(repository.tags()) == ["a", "b", "c"]
+
+
 def test_repositories_are_listed_page_by_page(client: RegistryClient, quirky: Quirky) -> None:
     for name in ("a", "b/c", "d"):
         quirky.manifest(name, "1", b"{}", MANIFEST_TYPES[1])
@@ -479,6 +517,18 @@ def test_a_password_in_a_realm_is_shown_nowhere(client: RegistryClient, quirky: 
     with pytest.raises(RegistryError, match="which gives tokens for x") as raised:
         authorizer.header((), lambda: None)
     assert "hidden" not in str(raised.value)
+
+
+def test_a_kept_blob_outlives_an_image_that_records_another_size(
+    repository: RemoteRepository, quirky: Quirky
+) -> None:
+    read(repository, 20_000, 10, SMALL)
+    for size in (len(SMALL) - 1, len(SMALL) + 1):
+        with repository.blob(Digest.of(SMALL), size) as wrong, pytest.raises(RegistryError, match="recorded"):
+            wrong.pread(10, 0)
+    quirky.take()
+    read(repository, 20_000, 10, SMALL)
+    assert not layer_requests(quirky)
 
 
 class ClosingCache(Cache):
