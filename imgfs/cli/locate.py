@@ -3,6 +3,7 @@
 What opens stores and reads layers is imported only where something has changed, as that takes longer than a search.
 """
 
+import errno
 import logging
 import os
 import stat
@@ -162,15 +163,13 @@ def _looked(sources: Sequence[str], store: str | None, *, with_digests: bool) ->
     """What images there are now, and their layers, all of them indexed."""
     cache, key = Cache(default_folder(), DEFAULT_LIMIT), key_of(sources, store)
     machine = load_machine(cache, key)
-    if machine is not None:
-        catalog = Catalog(cache.of(machine.writers), machine.known)
-        layers = catalog.layers()
-        if all(
-            key in layers and (not with_digests or layers[key].place.has_digests) for key in machine.layers
-        ):
+    known = {} if machine is None else machine.known
+    if machine is not None and machine.is_current:
+        catalog = Catalog(cache.of(machine.writers), known)
+        if _has_all(catalog, machine, with_digests=with_digests):
             for note in machine.notes:
                 logger.warning("%s", note)
-            if catalog.stamps != machine.known:
+            if catalog.stamps != known:
                 machine.known = catalog.stamps
                 keep_machine(cache, key, machine)
             return machine, catalog
@@ -181,15 +180,31 @@ def _looked(sources: Sequence[str], store: str | None, *, with_digests: bool) ->
 
     references = list(sources) or ([f"imgfs:{os.path.abspath(store)}"] if store else default_sources())
     with _noting() as notes, opened(sources, store) as union:
-        catalog = Catalog(cache.of(union.writers), {} if machine is None else machine.known)
+        absent = [reference for reference in references if reference not in union.named]
+        may_come_back = any(_is_passing(note, absent) for note in notes)
+        catalog = Catalog(cache.of(union.writers), known)
         survey = Survey(union, catalog, command_bars(), tell)
         machine, is_lasting = survey.machine(
-            references, is_everything=not (sources or store), with_digests=with_digests
+            absent, is_everything=not (sources or store), with_digests=with_digests
         )
         machine.notes = notes
-    if is_lasting:
+    if is_lasting and not may_come_back:
         keep_machine(cache, key, machine)
     return machine, catalog
+
+
+def _has_all(catalog: Catalog, machine: Machine, *, with_digests: bool) -> bool:
+    """Whether all layers are indexed, with the digests of contents if they are needed."""
+    layers = catalog.layers()
+    found = [layers.get(key) for key in machine.layers]
+    return all(layer is not None and (layer.place.has_digests or not with_digests) for layer in found)
+
+
+def _is_passing(note: str, absent: Sequence[str]) -> bool:
+    """Whether a warning is of one of some stores that could not be opened, for a reason that no stamp shows."""
+    schemes = (reference.partition(":")[0] for reference in absent)
+    is_of_one = any(note.startswith(f"skipping {scheme}:") for scheme in schemes)
+    return is_of_one and os.strerror(errno.EACCES) not in note
 
 
 @contextmanager

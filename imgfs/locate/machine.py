@@ -58,6 +58,11 @@ class Machine(msgspec.Struct, array_like=True):
     notes: list[str] = []
     has_problems: bool = False
 
+    @property
+    def is_current(self) -> bool:
+        """Whether all of it is still so."""
+        return stamps_of(self.watched) == self.watched
+
 
 def key_of(sources: Sequence[str], store: str | None) -> Digest:
     """What is asked for, where and by which user, as the name of a file in the cache."""
@@ -73,7 +78,7 @@ def key_of(sources: Sequence[str], store: str | None) -> Digest:
 
 
 def load_machine(cache: Cache, key: Digest) -> Machine | None:
-    """What was kept, None if it is not so any more or nothing is kept."""
+    """What was kept, None if nothing is."""
     file = cache.open(key, KIND)
     if file is None:
         return None
@@ -84,11 +89,10 @@ def load_machine(cache: Cache, key: Digest) -> Machine | None:
         logger.info("stores are opened again: what is kept of them is damaged")
         return None
     try:
-        machine = msgspec.msgpack.decode(packed, type=Machine)
+        return msgspec.msgpack.decode(packed, type=Machine)
     except msgspec.MsgspecError as error:
         logger.info("stores are opened again: %s", error)
         return None
-    return machine if stamps_of(machine.watched) == machine.watched else None
 
 
 def keep_machine(cache: Cache, key: Digest, machine: Machine) -> None:

@@ -6,6 +6,7 @@ against whole paths, as by `imgfs find`; what is in a name is thus the same for 
 
 import os
 import re
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -72,7 +73,11 @@ def _plain(text: str, *, basename: bool, ignore_case: bool) -> Pattern:
 
 def _regex(text: str, *, basename: bool, ignore_case: bool) -> Pattern:
     try:
-        found = re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+        with warnings.catch_warnings():
+            warnings.simplefilter(
+                "ignore", FutureWarning
+            )  # of what may mean something else in Python one day
+            found = re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
     except re.error as error:
         raise ValueError(f"{text}: not a regular expression: {error}") from None
     except (RecursionError, OverflowError):
@@ -89,10 +94,19 @@ def _regex(text: str, *, basename: bool, ignore_case: bool) -> Pattern:
 
 def _certain(text: str) -> str:
     """The parts of a regular expression that stand for themselves, with NUL between them; not all of them are found."""
-    if re.search(r"[|()\[\]{}]|\\[0-9A-Za-z]", text):
+    if re.search(r"\(\?|\\[xuUN0-9]", text):
         return ""
-    text = re.sub(r"(?:\\.|[^\\])[*?+]+", "\0", text)
-    return re.sub(r"\\(.)|[.^$]", lambda match: match[1] or "\0", text)
+    text = re.sub(r"\[(\\[^0-9A-Za-z]|[^]^\\0-9A-Za-z\[])\]", lambda match: "\\" + match[1][-1], text)
+    text = re.sub(r"(?<!\\)\[\^?\]?(?:[^]\\]|\\.)*\]", "\0", text, flags=re.DOTALL)
+    before = ""
+    while text != before:  # groups that have none in them
+        before, text = text, re.sub(r"(?<!\\)\((?:[^()\\]|\\.)*\)", "\0", text, flags=re.DOTALL)
+    if re.search(r"(?<!\\)[|()\[]|\\\\", text):
+        return ""
+    text = re.sub(r"(?:\\.|[^\\])(?:[*?+]|\{[0-9,]*\})+", "\0", text, flags=re.DOTALL)
+    return re.sub(
+        r"\\(.)|[.^$]", lambda match: match[1] if match[1] and not match[1].isalpha() else "\0", text
+    )
 
 
 def _folded(matches: Callable[[str], bool]) -> Callable[[str], bool]:

@@ -7,7 +7,6 @@ Tried by the tests of patterns and of `imgfs locate`.
 """
 
 import os
-import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
@@ -102,10 +101,8 @@ class Query:
         ]
         if not blocks:
             return ()
-        if self.kind is not None and layer.place.width == 1:
-            column = bytes(layer.kind_numbers)
-            if sum(map(column.count, self._kinds(layer))) < len(blocks) * BLOCK:
-                return self._of_kind(layer)
+        if self.kind is not None and not any(map(self.kind, layer.kinds)):
+            return ()
         return (
             entry
             for number in blocks
@@ -113,22 +110,9 @@ class Query:
             if size is None or layer.sizes[entry] >= size[0]
         )
 
-    def _kinds(self, layer: LayerColumns) -> list[int]:
-        """The numbers of the kinds that are asked for."""
-        is_wanted = self.kind
-        return [number for number, kind in enumerate(layer.kinds) if is_wanted is None or is_wanted(kind)]
-
     def _of_kind(self, layer: LayerColumns) -> Iterator[int]:
-        kinds = self._kinds(layer)
-        if not kinds:
-            return
-        if layer.place.width == 1:
-            matcher = re.compile(b"[%b]" % b"".join(b"\\x%02x" % number for number in kinds))
-            # the column as bytes: in a memoryview of numbers nothing is looked for
-            yield from (match.start() for match in matcher.finditer(bytes(layer.kind_numbers)))
-            return
-        wanted = set(kinds)
-        yield from (entry for entry, number in enumerate(layer.kind_numbers) if number in wanted)
+        is_wanted = self.kind
+        return layer.of_kinds(lambda kind: is_wanted is None or is_wanted(kind))
 
 
 def _with_digest(layer: LayerColumns, digest: bytes) -> Iterator[int]:

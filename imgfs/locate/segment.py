@@ -7,25 +7,30 @@ Reads no tree and opens no file; `segment_writer` makes what is read here. Tried
 """
 
 import json
+import re
 import struct
 import sys
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from mmap import mmap
+from typing import NamedTuple
 
 from imgfs.errors import Corrupt
 
-MAGIC = b"imgfs locate, 1\n"
-ROW = struct.Struct("<32sQQQQIIIIIHH")
+MAGIC = b"imgfs locate, 2\n"
+ROW = struct.Struct("<32sQQQQIIIIIIHH")
 """The fields of `Place`."""
 COUNT = struct.Struct("<I")
 BLOCK = 512
 """Entries that one value of `ZONE` stands for."""
 ZONE = struct.Struct("<Qqq")
 """The largest size, and the earliest and the latest time in nanoseconds, of some entries."""
+KIND = struct.Struct("<4I")
 DIGEST_SIZE = 32
+
+_SCANNED = 16 << 10  # bytes of names in which one is found sooner by going through them
 
 UNSEEN, OPAQUE, CAPABLE, LINKED = 1, 2, 4, 8
 """Flags of kinds: a whiteout or what is below one, an opaque directory, what has a capability, a hard link to what a
@@ -35,8 +40,7 @@ HAS_DIGESTS = 16
 """Of a layer, besides the flags that some of its entries have."""
 
 
-@dataclass(frozen=True, slots=True)
-class Kind:
+class Kind(NamedTuple):
     """What many entries of a layer have in common: their mode, type included, their owners, and flags."""
 
     mode: int
@@ -50,7 +54,8 @@ class Place:
     """Where a layer's columns lie in a segment: a row of the table.
 
     `names` and `block` are where those begin; of `count` entries, so many have `digests` or are `symlinks`, whose
-    targets have `targets_size` bytes; `width` is the bytes of the number of a kind; `facts` are those below.
+    targets have `targets_size` bytes; `kinds` is how many of these there are, `width` the bytes of the number of one,
+    and `links_size` the bytes that `LayerColumns.links` take; `facts` are those below.
     """
 
     key: bytes
@@ -62,7 +67,8 @@ class Place:
     digests: int
     symlinks: int
     targets_size: int
-    kinds_size: int
+    kinds: int
+    links_size: int
     width: int
     facts: int
 
@@ -80,13 +86,14 @@ def padded(size: int) -> int:
 def columns_of(place: Place) -> Iterator[tuple[str, int, int]]:
     """The columns in a block in their order: their names, where they begin and how many bytes they have."""
     sizes = {
-        "kinds": place.kinds_size,
+        "kinds": place.kinds * KIND.size,
         "kind_numbers": place.count * place.width,
         "zones": -(-place.count // BLOCK) * ZONE.size,
         "ends": place.count * 4,
         "parents": place.count * 4,
         "sizes": place.count * 8,
         "mtimes": place.count * 8,
+        "links": place.links_size,
         "symlinks": place.symlinks * 4,
         "target_ends": place.symlinks * 4,
         "targets": place.targets_size,
@@ -105,10 +112,12 @@ class LayerColumns:
     Parents come before what is in them, in the order of which the entries are sorted, and siblings by their names.
     """
 
-    def __init__(self, data: memoryview, place: Place) -> None:
+    def __init__(self, buffer: bytes | mmap, data: memoryview, place: Place) -> None:
+        self._buffer = buffer
         self._data = data
         self.place = place
         self.key = place.key
+        self._last = 0, b""  # a directory, and its path with a slash behind it
         self._at = {name: (start, size) for name, start, size in columns_of(place)}
 
     def __len__(self) -> int:
@@ -172,13 +181,33 @@ class LayerColumns:
     @cached_property
     def kinds(self) -> list[Kind]:
         """What entries may have in common."""
-        return [Kind(*fields) for fields in self._described["kinds"]]
+        return [*map(Kind._make, KIND.iter_unpack(self._bytes("kinds")))]
 
     @cached_property
     def links(self) -> dict[int, bytes]:
         """For each hard link to what only a lower layer has, its path there."""
-        found: dict[str, str] = self._described["links"]
+        found: dict[str, str] = json.loads(bytes(self._bytes("links"))) if self.place.facts & LINKED else {}
         return {int(entry): path.encode("latin-1") for entry, path in found.items()}
+
+    @cached_property
+    def marked(self) -> set[int]:
+        """The directories that have whiteouts in them."""
+        if not self.place.facts & UNSEEN:
+            return set()
+        return {self.parents[entry] for entry in self.of_kinds(lambda kind: bool(kind.flags & UNSEEN))}
+
+    def of_kinds(self, is_wanted: Callable[[Kind], bool]) -> Iterator[int]:
+        """The entries of some kinds, sorted."""
+        wanted = [number for number, kind in enumerate(self.kinds) if is_wanted(kind)]
+        if self.place.width > 1:
+            numbers = set(wanted)
+            return (entry for entry, number in enumerate(self.kind_numbers) if number in numbers)
+        if not wanted:
+            return iter(())
+        matcher = re.compile(b"[%b]" % b"".join(b"\\x%02x" % number for number in wanted))
+        # in place of the numbers their bytes, in which a class of characters is found fast
+        start, size = self._at["kind_numbers"]
+        return (match.start() - start for match in matcher.finditer(self._buffer, start, start + size))
 
     def kind(self, entry: int) -> Kind:
         """What an entry is of."""
@@ -191,11 +220,15 @@ class LayerColumns:
 
     def path(self, entry: int) -> bytes:
         """An entry's path from the root, without a slash before it; empty for the root."""
-        parts = []
-        while entry:
-            parts.append(self.name(entry))
-            entry = self.parents[entry]
-        return b"/".join(reversed(parts))
+        directory = self.parents[entry]
+        if directory != self._last[0]:
+            parts = []
+            at = directory
+            while at:
+                parts.append(self.name(at) + b"/")
+                at = self.parents[at]
+            self._last = directory, b"".join(reversed(parts))
+        return self._last[1] + self.name(entry)
 
     def children(self, entry: int) -> range:
         """The entries in a directory; none in anything else."""
@@ -205,6 +238,13 @@ class LayerColumns:
     def lookup(self, directory: int, name: bytes) -> int | None:
         """The entry called `name` in a directory."""
         children = self.children(directory)
+        if not children:
+            return None
+        base = self.place.names
+        start, end = base + self.ends[children.start - 1], base + self.ends[children.stop - 1] + 1
+        if end - start <= _SCANNED:
+            at = self._buffer.find(b"\0%b\0" % name, start, end)
+            return None if at < 0 else bisect_right(self.ends, at - base, children.start - 1, children.stop)
         number = bisect_left(children, name, key=self.name)
         if number < len(children) and self.name(children[number]) == name:
             return children[number]
@@ -237,11 +277,6 @@ class LayerColumns:
             return data.cast(form)  # type: ignore[call-overload,no-any-return]  # one of several literals
         return struct.unpack(f"<{len(data) // struct.calcsize(form)}{form}", data)
 
-    @cached_property
-    def _described(self) -> dict[str, dict[str, str]]:
-        found: dict[str, dict[str, str]] = json.loads(bytes(self._bytes("kinds")))
-        return found
-
 
 class Segment:
     """The layers in `buffer`, which is a whole file. Raises Corrupt if it is none."""
@@ -268,7 +303,7 @@ class Segment:
             ):
                 raise Corrupt("index of layers: its table does not fit")
             at += place.names_size
-        self.layers = [LayerColumns(data, place) for place in places]
+        self.layers = [LayerColumns(buffer, data, place) for place in places]
         self.names = len(MAGIC), at
         """Where the names begin and end."""
         self._starts = [place.names for place in places]

@@ -20,6 +20,7 @@ from imgfs.locate.segment import (
     CAPABLE,
     COUNT,
     HAS_DIGESTS,
+    KIND,
     LINKED,
     MAGIC,
     OPAQUE,
@@ -80,15 +81,15 @@ def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> P
     known = sorted((digests or {}).items())
     symlinks = [entry for entry, inode in enumerate(inodes) if stat.S_ISLNK(tree.modes[inode])]
     targets = [tree.target(inodes[entry]) for entry in symlinks]
-    described = json.dumps({"kinds": kinds, "links": links}).encode()
     columns = {
-        "kinds": described,
+        "kinds": b"".join(KIND.pack(*kind) for kind in kinds),
         "kind_numbers": _ordered(numbers if wide else array("B", numbers)),
         "zones": _zones(sizes, mtimes),
         "ends": _ordered(_ends(tree)),
         "parents": _ordered(tree.parents),
         "sizes": _ordered(sizes),
         "mtimes": _ordered(mtimes),
+        "links": json.dumps(links).encode() if links else b"",
         "symlinks": _ordered(array("I", symlinks)),
         "target_ends": _ordered(array("I", accumulate(map(len, targets)))),
         "targets": b"".join(targets),
@@ -106,7 +107,8 @@ def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> P
         digests=len(known),
         symlinks=len(symlinks),
         targets_size=len(columns["targets"]),
-        kinds_size=len(described),
+        kinds=len(kinds),
+        links_size=len(columns["links"]),
         width=1 + wide,
         facts=reduce(or_, (flags for *_, flags in kinds)) | (HAS_DIGESTS if digests is not None else 0),
     )

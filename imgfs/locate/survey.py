@@ -1,12 +1,12 @@
 """Looking into stores: which images and containers they have, and indexing those of their layers that are not yet.
 
 A layer whose bytes were compared with its diff ID is indexed under that, wherever it lies. Any other is indexed under
-its place: its source and its chain ID, as engines change nothing of a layer that they have unpacked.
+its source and its diff ID, as engines change nothing of a layer that they have unpacked.
 Tried by the tests of `imgfs locate`.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from imgfs.codec import Compression
@@ -30,10 +30,10 @@ Report = Callable[[str], object]
 
 @dataclass(frozen=True, slots=True)
 class StackedLayer:
-    """A layer in its place in a stack, in the source that it is read from."""
+    """A layer in its place in a stack, in the source that it is read from; equal wherever that source has it."""
 
     source: Source
-    chain_id: ChainID
+    chain_id: ChainID = field(compare=False)
     diff_id: DiffID
 
     @property
@@ -47,7 +47,7 @@ class StackedLayer:
     def by_place(self) -> bytes:
         """The key that it has otherwise."""
         reference = self.source.reference.encode("utf-8", "surrogateescape")
-        return sha256(b"%b\0%b" % (reference, self.chain_id.encode())).digest()
+        return sha256(b"%b\0%b" % (reference, self.diff_id.encode())).digest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +82,18 @@ class Survey:
         self._is_stopped = is_stopped
         self._failed: set[StackedLayer] = set()
         self._packed: list[PackedLayer] = []
+        self._read_now: set[bytes] = set()
         self._needed: set[bytes] | None = None
 
     def machine(
-        self, references: Sequence[str], *, is_everything: bool, with_digests: bool = False
+        self, absent: Sequence[str], *, is_everything: bool, with_digests: bool = False
     ) -> tuple[Machine, bool]:
         """What there is, every layer of which is indexed, with digests of contents if that is asked.
 
-        `references` are those of the sources that were asked for, also if they are not there; `is_everything` if they
-        are all of the machine's. Returns also whether what was found holds until a stamp differs.
+        `absent` are the references of sources that were asked for and could not be opened; with `is_everything`, all of
+        the machine's were asked for. Returns also whether what was found holds until a stamp differs.
         """
-        watched = self._watched(references)
+        watched = self._watched(absent)
         self._union.refresh()  # what is found is of a later moment than the stamps
         found = list(_stacked(self._union.snapshot))
         layers = [layer for root in found for layer in root.layers]
@@ -124,6 +125,8 @@ class Survey:
             for number, layer in enumerate(missing, 1):
                 if self._is_stopped():
                     return
+                if layer.by_content in self._read_now:  # of another source
+                    continue
                 label = f"layer {number} of {len(missing)}  {layer.diff_id.short}"
                 try:
                     self._read(layer, label, with_digests=with_digests)
@@ -149,6 +152,7 @@ class Survey:
                     digests = file_digests_of(layer, tree, advance)
             key = of.by_content if layer.is_verified else of.by_place
             self._packed.append(pack_layer(key, tree, digests))
+            self._read_now.add(key)
         finally:
             of.source.layers.release(layer)
 
@@ -157,8 +161,8 @@ class Survey:
             packed, self._packed = self._packed, []
             self._catalog.add(packed, self._needed)
 
-    def _watched(self, references: Sequence[str]) -> Stamps | None:
-        absent = [reference for reference in references if reference not in self._union.named]
+    def _watched(self, absent: Sequence[str]) -> Stamps | None:
+        """The stamps of all that decides what is found, None if some of that shows in no file."""
         paths = list(watched_places(absent))
         for source in self._union.sources:
             watched = source.watched()

@@ -42,7 +42,7 @@ class Visibility:
     def __init__(self, layers: Sequence[LayerColumns], stacks: Sequence[Stack]) -> None:
         self._layers = layers
         self._stacks = stacks
-        self._has_whiteouts = [bool(layer.place.facts & UNSEEN) for layer in layers]
+        self._having: list[list[int]] = []
         self._uses: dict[int, list[tuple[int, frozenset[int]]]] = {}
         self._directories: LRU[bytes, Mapping[int, int]] = LRU(
             _REMEMBERED, weigh=lambda found: len(found) + 1
@@ -79,8 +79,13 @@ class Visibility:
 
     def _uses_of(self, layer: int) -> list[tuple[int, frozenset[int]]]:
         """The numbers of the stacks that have a layer, each with the layers above it there."""
+        if not self._having:
+            self._having = [[] for _ in self._layers]
+            for number, stack in enumerate(self._stacks):
+                for each in set(stack):
+                    self._having[each].append(number)
         if layer not in self._uses:
-            having = ((number, stack) for number, stack in enumerate(self._stacks) if layer in stack)
+            having = ((number, self._stacks[number]) for number in self._having[layer])
             self._uses[layer] = [(number, frozenset(_above(stack, layer))) for number, stack in having]
         return self._uses[layer]
 
@@ -126,7 +131,7 @@ class Visibility:
         """The entry of a name that a layer shows in a directory, _HIDES if it hides the name, None for neither."""
         layer = self._layers[number]
         entry = layer.lookup(directory, name)
-        if not self._has_whiteouts[number]:
+        if directory not in layer.marked:
             return entry
         if entry is None:
             marker = layer.lookup(directory, _WHITEOUT + name)

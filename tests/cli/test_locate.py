@@ -295,3 +295,17 @@ def test_long_lists_of_names_are_cut_on_a_terminal(tmp_path: Path) -> None:
     assert max(map(len, shown)) <= 80
     assert shown[-1].endswith("more (--no-trunc)")
     assert len(in_terminal(*command, "--no-trunc")) > 800
+
+
+def test_a_layer_is_indexed_once_however_many_stacks_have_it(
+    imgfs: Imgfs, tmp_path: Path, files: Path
+) -> None:
+    layers = [tar([Entry(f"file-{number}", FILE)]) for number in range(4)]
+    stacks = [[layers[0], layers[3]], [layers[1], layers[3]], [layers[2], layers[3]]]
+    images = [TestImage(stack, [f"image:{number}"]) for number, stack in enumerate(stacks)]
+    for compression in ("gzip", "none"):
+        layout = oci_layout(tmp_path / compression, images, compression)
+        assert lines(imgfs, layout, "-c", "file-3") == ["1"]
+        (name,) = kept(files)
+        assert (files / name).read_bytes().count(b"file-3") == 1
+        (files / name).unlink()

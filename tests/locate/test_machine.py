@@ -21,19 +21,20 @@ def machine(watched: list[str]) -> Machine:
     )
 
 
-def test_it_is_found_until_something_watched_changes(kept: Cache, tmp_path: Path) -> None:
+def test_it_counts_until_something_watched_changes(kept: Cache, tmp_path: Path) -> None:
     there, absent, key = tmp_path / "there", tmp_path / "absent", key_of(["oci:x"], None)
     there.touch()
     time.sleep(0.1)
     found = machine([str(there), str(absent)])
     keep_machine(kept, key, found)
     assert load_machine(kept, key) == found
+    assert found.is_current
     absent.touch()
-    assert load_machine(kept, key) is None
+    assert not found.is_current
     absent.unlink()
-    assert load_machine(kept, key) == found
+    assert found.is_current
     there.write_text("x")
-    assert load_machine(kept, key) is None
+    assert not found.is_current
 
 
 def test_it_is_not_kept_while_a_change_could_have_been_missed(kept: Cache, tmp_path: Path) -> None:

@@ -2,9 +2,10 @@
 
 import os
 import re
+import warnings
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from imgfs.globs import glob_matcher
@@ -40,10 +41,13 @@ def test_a_text_is_looked_for_and_a_glob_matched(text: str, basename: bool, igno
     assert found(text, basename=basename, ignore_case=ignore_case) == [path for path in ALL if matches(path)]
 
 
-@given(st.text("abc./\\^$*+?|()", max_size=6), st.booleans(), st.booleans())
+@settings(max_examples=300)
+@given(st.text("abdw./\\^$*+?|()[]{}1,-", max_size=8), st.booleans(), st.booleans())
 def test_a_regular_expression_is_as_of_python(text: str, basename: bool, ignore_case: bool) -> None:
     try:
-        expression = re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            expression = re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
     except re.error:
         with pytest.raises(ValueError, match="regular expression"):
             parse_pattern(text, regex=True)
@@ -62,4 +66,14 @@ def test_the_longest_certain_part_is_looked_for(text: str, literal: bytes) -> No
 
 def test_the_certain_part_of_a_regular_expression_is_looked_for() -> None:
     assert parse_pattern(r"log4j-core-.*\.jar$", regex=True).literal == b"log4j-core-"
-    assert parse_pattern(r"(a|b)c", regex=True).literal == b""
+    for text, literal in (
+        (r"(a|b)c", b"c"),
+        (r"a|b", b""),
+        (r"^/etc/(passwd|group)$", b"\0etc"),
+        (r"log4j[.]jar", b"log4j.jar"),
+        (r"ab{0,2}\d+x", b"a"),
+        (r"\x61bc", b""),
+        (r"[[]a", b"a"),
+        (r"(?i)abc", b""),
+    ):
+        assert parse_pattern(text, regex=True).literal.strip(b"\0") == literal.strip(b"\0"), text
