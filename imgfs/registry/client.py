@@ -314,6 +314,11 @@ class RemoteRepository:
         return self._client.limits
 
     @property
+    def cache(self) -> Cache | None:
+        """The cache of the client."""
+        return self._client.cache
+
+    @property
     def _label(self) -> str:
         return f"docker://{self.name}"
 

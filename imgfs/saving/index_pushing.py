@@ -16,6 +16,7 @@ from imgfs.registry.index_push import push_index
 from imgfs.registry.push import Pusher
 from imgfs.sources.documents import parse_document
 from imgfs.sources.manifests import Document
+from imgfs.sources.shared_indexes import note_index
 from imgfs.version import __version__
 
 _BUILDER = f"imgfs {__version__}"
@@ -34,7 +35,9 @@ def push_image_index(
     """Push the index of an image to a repository; returns its digest. Raises StoreError, or as `push_index` does."""
     parts = [part for index in image.indexes for part in _parts(index)]
     subject = Manifest(Digest.of(image.manifest), _type_of(image.manifest), image.manifest)
-    return push_index(repository, subject, parts, _BUILDER, advance)
+    digest = push_index(repository, subject, parts, _BUILDER, advance)
+    note_index(repository, subject.digest)
+    return digest
 
 
 def push_pinned(image: PushedImage, index: Digest, repository: RemoteRepository, tag: str) -> Digest:

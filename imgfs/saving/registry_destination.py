@@ -16,6 +16,7 @@ from imgfs.registry.push import Pusher
 from imgfs.registry.reference import RegistryReference
 from imgfs.saving.copying import Destination
 from imgfs.saving.piece import Kind, Piece
+from imgfs.sources.shared_indexes import note_index
 
 logger = logging.getLogger("imgfs")
 
@@ -70,5 +71,6 @@ class RegistryDestination(Destination):
             artifact = read_index(source, pinned) if pinned else find_index(source, image)
             if artifact is not None:
                 copy_index(artifact, image, self._repository, lambda _: None)
+                note_index(self._repository, image)
         except ImgfsError as error:
             logger.warning("the index of the image is not copied with it: %s", error)

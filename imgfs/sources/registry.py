@@ -174,6 +174,7 @@ class _Place:
             registries.cache,
             registries.index_use,
             is_by_digest=wanted.digest is not None,
+            is_offline=registries.is_offline,
         )
         self._name = name
         self._digest = wanted.digest

@@ -6,6 +6,7 @@ stronger, and for one named by its digest only if that is asked for.
 """
 
 import logging
+import math
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -28,10 +29,18 @@ logger = logging.getLogger("imgfs")
 
 _KIND = "shared-index"
 """What the cache calls the manifest of an index that was found, under its repository and its image."""
+_ABSENT = "no-shared-index"
+"""What it calls the time in seconds since the epoch at which there was no index, under the same."""
+_ABSENCE = (
+    300.0  # seconds for which that holds, unless the index is pushed from here or asked for by an option
+)
 _LARGEST = 4 << 20
 _THREADS = 8
 _AHEAD = ("map", "members")
 _PAUSE = 60.0  # seconds after which an index is looked for again, where that failed
+
+
+_Found = tuple[IndexArtifact, Level] | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,16 +58,23 @@ class SharedIndexes:
     """
 
     def __init__(
-        self, repository: RemoteRepository, cache: Cache, use: IndexUse, *, is_by_digest: bool
+        self,
+        repository: RemoteRepository,
+        cache: Cache,
+        use: IndexUse,
+        *,
+        is_by_digest: bool,
+        is_offline: bool = False,
     ) -> None:
+        self._is_offline = is_offline
         self._repository = repository
         self._cache = cache
         self._use = use
         self._is_by_digest = is_by_digest
         self._lock = Lock()  # of what follows; never held while asking
-        self._looking: SingleFlight[Subject, tuple[IndexArtifact, Level] | None] = SingleFlight()
+        self._looking: SingleFlight[Subject, _Found] = SingleFlight()
         self._subjects: dict[Digest, list[Subject]] = {}
-        self._artifacts: dict[Subject, tuple[IndexArtifact, Level] | None] = {}
+        self._known: dict[Subject, tuple[_Found, float]] = {}  # with the time until which it holds
         self._failures: dict[Subject, tuple[ImgfsError, float]] = {}
 
     def add(self, found: FoundImage) -> None:
@@ -90,18 +106,20 @@ class SharedIndexes:
             raise failure
         return None
 
-    def _artifact(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
+    def _artifact(self, subject: Subject) -> _Found:
         with self._lock:
-            if subject in self._artifacts:
-                return self._artifacts[subject]
-            failure, until = self._failures.get(subject, (None, 0.0))
-        if failure is not None and time.monotonic() < until:
+            found, until = self._known.get(subject, (None, 0.0))
+            failure, failed_until = self._failures.get(subject, (None, 0.0))
+        if time.monotonic() < until:
+            return found
+        if failure is not None and time.monotonic() < failed_until:
             raise failure
         return self._looking.call(subject, lambda: self._find(subject))
 
-    def _find(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
-        if subject in self._artifacts:
-            return self._artifacts[subject]
+    def _find(self, subject: Subject) -> _Found:
+        found, until = self._known.get(subject, (None, 0.0))
+        if time.monotonic() < until:
+            return found
         try:
             found = self._look(subject)
         except ImgfsError as error:
@@ -113,41 +131,49 @@ class SharedIndexes:
             logger.info("docker://%s@%s: its index is %s, %s", self._repository.name, subject.manifest,
                         artifact.digest, level)  # fmt: skip
             self._fetch_ahead(artifact)
+        until = time.monotonic() + _ABSENCE if found is None else math.inf
         with self._lock:
-            self._artifacts[subject] = found
+            self._known[subject] = found, until
         return found
 
-    def _look(self, subject: Subject) -> tuple[IndexArtifact, Level] | None:
+    def _look(self, subject: Subject) -> _Found:
         digest = self._use.given or subject.pinned
         if digest is not None:
             return read_index(self._repository, digest), Level.PINNED
         if self._is_by_digest and not self._use.uses_found:
             return None
         artifact = self._kept(subject.manifest)
-        if artifact is None:
+        if artifact is None and not self._is_absent(subject.manifest):
             artifact = find_index(self._repository, subject.manifest)
-            if artifact is not None:
-                data = artifact.manifest
-                self._cache.keep(self._place(subject.manifest), _KIND, lambda file: file.write(data))
+            kind, data = (_ABSENT, b"%d" % time.time()) if artifact is None else (_KIND, artifact.manifest)
+            self._cache.keep(_place(self._repository, subject.manifest), kind, lambda file: file.write(data))
         return None if artifact is None else (artifact, Level.FOUND)
 
     def _kept(self, subject: Digest) -> IndexArtifact | None:
         """The index that was found before; it counts for no more than one that is found."""
-        place = self._place(subject)
-        file = self._cache.open(place, _KIND)
-        if file is None:
+        place = _place(self._repository, subject)
+        data = self._read(place, _KIND)
+        if data is None:
             return None
-        with file:
-            data = file.pread(_LARGEST, 0)
         try:
             return parse_index(self._repository, Manifest(Digest.of(data), "", data), subject)
         except InvalidImage:
             self._cache.discard(place, _KIND)
             return None
 
-    def _place(self, subject: Digest) -> Digest:
-        """What an index is kept under: who may push to one repository may not to another that has the same image."""
-        return Digest.of(f"{self._repository.name}@{subject}".encode())
+    def _is_absent(self, subject: Digest) -> bool:
+        """Whether there was no index a while ago; however long ago, if nothing may be asked."""
+        data = None if self._use.uses_found else self._read(_place(self._repository, subject), _ABSENT)
+        if data is None or not data.isdigit():
+            return False
+        return self._is_offline or 0 <= time.time() - int(data[:18]) < _ABSENCE
+
+    def _read(self, place: Digest, kind: str) -> bytes | None:
+        file = self._cache.open(place, kind)
+        if file is None:
+            return None
+        with file:
+            return file.pread(_LARGEST, 0)
 
     def _fetch_ahead(self, artifact: IndexArtifact) -> None:
         """Fetch what listing the image needs, several parts at a time; reading one says what fails."""
@@ -165,6 +191,17 @@ class SharedIndexes:
                     [(layer, kind) for layer in artifact.parts if layer in self._subjects for kind in _AHEAD],
                 )
             )
+
+
+def note_index(repository: RemoteRepository, subject: Digest) -> None:
+    """Have an index that has just been pushed be found at once."""
+    if repository.cache is not None:
+        repository.cache.discard(_place(repository, subject), _ABSENT)
+
+
+def _place(repository: RemoteRepository, subject: Digest) -> Digest:
+    """What an index is kept under: who may push to one repository may not to another that has the same image."""
+    return Digest.of(f"{repository.name}@{subject}".encode())
 
 
 def _index(artifact: IndexArtifact, level: Level, layer: Digest) -> LayerIndex:

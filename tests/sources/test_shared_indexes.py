@@ -18,10 +18,12 @@ from imgfs.layers import index_layer
 from imgfs.layers.index_parts import _LENGTH, _MAGIC, read_map
 from imgfs.layers.member_list import MemberPacker
 from imgfs.registry import index_artifact
-from imgfs.registry.client import RemoteRepository
+from imgfs.registry.client import RegistryClient, RemoteRepository
 from imgfs.registry.configuration import Configuration
+from imgfs.registry.credentials import CredentialStore
 from imgfs.registry.index_artifact import IndexArtifact, StoredPart, own_tag
 from imgfs.registry.reference import Repository
+from imgfs.registry.registries_conf import RegistriesConf
 from imgfs.registry.transport import Unreachable
 from imgfs.rootfs import differences
 from imgfs.saving.index_pushing import PushedImage, push_image_index, push_pinned
@@ -33,6 +35,7 @@ from imgfs.sources.registries import Registries
 from imgfs.sources.shared_indexes import SharedIndexes, Subject
 from tests.images import TestImage, layer_tar
 from tests.registry.filling import put_images
+from tests.registry.quirky import running_quirky
 from tests.registry.serving import docker_registry
 
 NOISE = random.Random(7)
@@ -363,6 +366,54 @@ def test_a_registry_of_indexes_that_is_away_is_not_asked_for_each_layer(tmp_path
         with pytest.raises(Unreachable, match="it is away"):
             indexes.find(layer)
     assert len(repository.asked) == 1
+
+
+def test_that_there_is_no_index_is_kept_for_a_while_and_does_not_hide_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cache = Cache(str(tmp_path), 1 << 30)
+    known = Configuration(RegistriesConf(), CredentialStore([]), tls_verify=False)
+    one, two = b'{"layers": [], "n": 1}', b'{"layers": [], "n": 2}'
+
+    def look(data: bytes = one, use: IndexUse | None = None, *, is_offline: bool = False) -> tuple[bool, int]:
+        """Whether an index is found, and how many requests that takes a process that looks twice."""
+        quirky.take()
+        indexes = SharedIndexes(here, cache, use or IndexUse(), is_by_digest=False, is_offline=is_offline)
+        found = [indexes._artifact(Subject(Digest.of(data), None)) is not None for _ in range(2)]
+        return found[1], len(quirky.take())
+
+    with running_quirky() as quirky:
+        here, there = (
+            RegistryClient(known, cache=each).repository(Repository(quirky.address, "app"))
+            for each in (cache, None)
+        )
+        list(here.tags())
+        assert look() == look(two) == (False, 3)  # the list of referrers, its tag, and that of an index
+        assert look() == (False, 0)
+        assert look(use=IndexUse(uses_found=True)) == (False, 3)
+        push_image_index(PushedImage(two, []), here, lambda _: None)
+        assert look(two)[0]
+        assert look(two) == (True, 0)
+        push_image_index(PushedImage(one, []), there, lambda _: None)
+        assert look() == (False, 0)
+        monkeypatch.setattr("imgfs.sources.shared_indexes._ABSENCE", 0.0)
+        assert look(is_offline=True) == (False, 0)
+        assert look()[0]
+        assert look() == (True, 0)
+
+
+def test_a_process_that_goes_on_asks_again_for_an_index(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("imgfs.sources.shared_indexes._ABSENCE", 0.0)
+    data = b'{"layers": []}'
+    known = Configuration(RegistriesConf(), CredentialStore([]), tls_verify=False)
+    with running_quirky() as quirky:
+        repository = RegistryClient(known).repository(Repository(quirky.address, "app"))
+        indexes = SharedIndexes(repository, Cache(str(tmp_path), 1 << 30), IndexUse(), is_by_digest=False)
+        assert indexes._artifact(Subject(Digest.of(data), None)) is None
+        push_image_index(PushedImage(data, []), repository, lambda _: None)
+        assert indexes._artifact(Subject(Digest.of(data), None)) is not None
 
 
 def test_parts_for_layers_of_no_image_are_not_fetched(tmp_path: Path) -> None:
