@@ -9,6 +9,7 @@ Tried by the tests of what is shown as layouts.
 import logging
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 from threading import Lock
 
@@ -93,6 +94,12 @@ class _AllImages:
                     found[piece.digest] = piece, image_id
             self._listed = snapshot, [found[digest] for digest in sorted(found)]
 
+    def need_no_layers(self) -> bool:
+        """Whether no layer has to be read to find all pieces. May block."""
+        with suppress(ImgfsError, OSError):  # it is left out, or goes at the moment
+            return None not in map(self._saved.look_for, self.union.snapshot.images)
+        return False
+
     def pieces_of(self, image_id: ImageID) -> ImagePieces | None:
         """The pieces of an image; None if they cannot be had, which is logged once. May block."""
         try:
@@ -144,6 +151,10 @@ class _Index:
                 self._made = snapshot, data
             return data
 
+    def needs_no_layers(self) -> bool:
+        """Whether no layer has to be read to make it. May block."""
+        return self.known is not None or self._images.need_no_layers()
+
     def _descriptors(self, snapshot: Snapshot) -> Iterator[dict[str, object]]:
         """The images by their names, in order, and those that have none."""
         nameless = snapshot.images.keys() - snapshot.tags.values()
@@ -167,6 +178,9 @@ class _IndexFile(File):
     def known_size(self) -> int | None:
         known = self._index.known
         return None if known is None else len(known)
+
+    def look_for_size(self) -> int | None:
+        return len(self._index.content()) if self._index.needs_no_layers() else self.known_size
 
     def open(self) -> Blob:
         return MemoryBlob(self._index.content())
