@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import shutil
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -174,18 +175,42 @@ def test_a_blob_is_looked_up_without_those_of_others(
 
     original = image_pieces
     monkeypatch.setattr("imgfs.view.saved_images.image_pieces", looked)
-    root = view(layout)
-    directory = find(root, "oci/blobs/sha256")
-    assert isinstance(directory, WaitingDirectory)
-    name = images[1].id.hex.encode()
-    assert directory.lookup(name) is None
-    directory.find(name)
-    assert directory.lookup(name) is not None
-    assert found == [images[1].id]
-    for other in (b"0" * 64, b"x", b"\xff"):
-        directory.find(other)
-        assert directory.lookup(other) is None
-    assert sorted(found) == sorted(image.id for image in images), "each once"
+    grandchild = images[-1]
+    manifest = content(view(layout), f"images/{grandchild.id.hex}/manifest.json")
+    top = json.loads(manifest)["layers"][-1]["digest"]
+    for wanted in (grandchild.id, digest(manifest), top):
+        found.clear()
+        directory = find(view(layout), "oci/blobs/sha256")
+        assert isinstance(directory, WaitingDirectory)
+        name = wanted[7:].encode()
+        assert directory.lookup(name) is None
+        directory.find(name)
+        assert directory.lookup(name) is not None
+        assert found == [grandchild.id]
+        if wanted == top:
+            for other in (b"0" * 64, b"x", b"\xff"):
+                directory.find(other)
+                assert directory.lookup(other) is None
+            assert sorted(found) == sorted(image.id for image in images), "each once"
+
+
+def test_an_image_that_is_stored_in_another_way_is_shown_as_it_is_stored_then(tmp_path: Path) -> None:
+    image = TestImage([layer_tar({"a": b"a" * 5000})], ["a:1"])
+    first, then = oci_layout(tmp_path / "a", [image]), oci_layout(tmp_path / "b", [image], "zstd")
+    path = f"images/{image.id.hex}"
+    with open_union([f"oci:{first}"], Opening(Cache(str(tmp_path / "cache"), 1 << 20))) as union:
+        root = RootDirectory(union, ViewOptions())
+        before, tar = blobs(root, f"{path}/oci"), find(root, f"{path}/docker.tar")
+        shutil.rmtree(first)
+        then.rename(first)
+        assert union.refresh()
+        after = blobs(root, f"{path}/oci")
+        assert before.keys() & after.keys() == {image.id}
+        assert blobs(root, "oci") == after
+        assert find(root, f"{path}/docker.tar").key != tar.key
+        files = inside(content(root, f"{path}/docker.tar"))
+        assert {f"blobs/sha256/{name[7:]}" for name in after} < files.keys()
+        root.close()
 
 
 def test_sizes_of_made_layouts_are_known_once_those_of_layers_are(
