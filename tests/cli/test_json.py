@@ -113,7 +113,7 @@ def test_broken_images_and_the_cache_have_theirs(imgfs: Imgfs, tmp_path: Path) -
         _check("ls", row)
     imgfs("index", source)
     kept = json.loads(imgfs("cache", "ls", "--json").stdout)
-    assert {row["type"] for row in kept} == {"index"}
+    assert {row["type"] for row in kept} == {"index", "locate"}
     for row in kept:
         _check("cache ls", row)
     (tmp_path / "layout/blobs/sha256" / image[7:]).unlink()
