@@ -222,6 +222,14 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "a pipe, and /dev/null",
         "open os.open",
     ),
+    "mount/kernel_mounts.py": (
+        "directories and files of the mount itself",
+        "os.open",
+    ),
+    "mount/umount.py": (
+        "the mount point",
+        "os.statvfs",
+    ),
     "mount/session.py": (
         "the mount point",
         "os.path.ismount os.stat os.statvfs tempfile.TemporaryFile",

@@ -66,6 +66,8 @@ def mount(
                             end, or as the layer tars, byte for byte
       symlinks=asis|inside  show absolute links of images as they are, which
                             lead to this machine, or as leading inside
+      kernel                have the kernel show each rootfs/ itself, much
+                            faster (root only, see imgfs help mount)
       noxattr               show no extended attributes: ls -l is faster
       size=exact|lazy       whether a stat of a tar of unknown size waits for
                             the size, or shows 0 (default: exact, but of
@@ -105,7 +107,7 @@ def mount(
         raise click.UsageError("MOUNTPOINT is empty")
     target = os.path.abspath(mountpoint)
     check_fuse()
-    check_mountpoint(target)
+    check_mountpoint(target, replaces_dead=parsed.by_kernel)
 
     def run(ready: Callable[[Union], None]) -> None:
         watchdog = Timer(_CLOSING_SECONDS, _end_anyway)

@@ -19,6 +19,7 @@ from imgfs.blob import Blob
 from imgfs.errors import ImgfsError
 from imgfs.mount.attributes import Attributes, known_size
 from imgfs.mount.inodes import Inodes
+from imgfs.mount.kernel_mounts import BACKING, KernelMounts
 from imgfs.mount.listing import Listing, listing
 from imgfs.mount.options import MountOptions
 from imgfs.mount.tuning import release_freed_memory
@@ -66,10 +67,17 @@ class Operations(pyfuse3.Operations):
     create = link = mkdir = mknod = rename = rmdir = symlink = unlink = write = _refuse
     setattr = setxattr = removexattr = _refuse
 
-    def __init__(self, root: Directory, options: MountOptions, usage: Usage | None = None) -> None:
+    def __init__(
+        self,
+        root: Directory,
+        options: MountOptions,
+        usage: Usage | None = None,
+        kernel: KernelMounts | None = None,
+    ) -> None:
         super().__init__()
         self._root = root
         self._usage = usage
+        self._kernel = kernel
         self._attributes = Attributes(options)
         self._lazy_size = bool(options.lazy_size)
         self._no_xattrs = options.no_xattrs
@@ -96,6 +104,8 @@ class Operations(pyfuse3.Operations):
         for listed in self._directories.values():
             listed.outdated = True
         for key, name in names:
+            if self._kernel is not None:
+                self._kernel.forget(key, name)
             pyfuse3.invalidate_entry_async(self._inodes.number_of(key), name, ignore_enoent=True)
 
     @_guarded
@@ -105,14 +115,20 @@ class Operations(pyfuse3.Operations):
         if len(name) > _NAME_MAX:
             raise pyfuse3.FUSEError(errno.ENAMETOOLONG)
         parent = await self._node(parent_inode)
-        node = None
-        if isinstance(parent, Directory):
+        node: Node | None = None
+        if self._kernel is not None:
+            self._kernel.enter_soon(parent)
+            if parent_inode == pyfuse3.ROOT_INODE and name == BACKING:
+                node = self._kernel.backing
+        if node is None and isinstance(parent, Directory):
             node = self._workers.run_in_place(parent, parent.lookup, name)
         if node is None and isinstance(parent, WaitingDirectory):
             await self._workers.run(parent, parent.find, name, waits=True)
             node = self._workers.run_in_place(parent, parent.lookup, name)
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
+        if self._kernel is not None:
+            await self._kernel.settle(node)
         return self._known(node, self._inodes.add_reference(node))
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
@@ -140,6 +156,14 @@ class Operations(pyfuse3.Operations):
             return await self._workers.run(node, lambda: blob.size, waits=True)
 
     @_guarded
+    async def access(self, inode: int, mode: int, ctx: pyfuse3.RequestContext) -> bool:
+        """Permit all, as the kernel has checked what there is to check; of interest is that a directory is entered."""
+        if self._kernel is None:
+            raise pyfuse3.FUSEError(errno.ENOSYS)  # the kernel sends no further such requests
+        await self._kernel.enter(await self._node(inode))
+        return True
+
+    @_guarded
     async def readlink(self, inode: int, ctx: pyfuse3.RequestContext) -> bytes:
         node = await self._node(inode)
         if not isinstance(node, Symlink):
@@ -153,6 +177,8 @@ class Operations(pyfuse3.Operations):
             raise pyfuse3.FUSEError(errno.ENOTDIR)
         if isinstance(node, WaitingDirectory):
             await self._workers.run(node, node.find, None, waits=True)
+        if self._kernel is not None:
+            await self._kernel.enter(node)
         entries = self._workers.run_in_place(node, listing, node, self._inodes, self._attributes)
         handle = next(self._handles)
         self._directories[handle] = entries

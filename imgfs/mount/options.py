@@ -22,8 +22,9 @@ _ACCEPTED = (
 @dataclass(frozen=True, slots=True)
 class MountOptions:
     """How the tree is shown. `umask` removes permissions; `lazy_size` shows a size as 0 while it is unknown, None if
-    nothing is said of that; with `no_xattrs` no file has extended attributes, which saves the kernel from asking. If it
-    `is_indexed`, layers are indexed for `imgfs locate` beside it.
+    nothing is said of that; with `no_xattrs` no file has extended attributes, which saves the kernel from asking. With
+    `by_kernel` the kernel shows root file systems itself. If it `is_indexed`, layers are indexed for `imgfs locate`
+    beside it.
 
     `authfile`, `cert_dir`, `tls_verify`, `platform`, `is_offline` and `toc` are how registries are
     reached.
@@ -41,6 +42,7 @@ class MountOptions:
     verbatim_tar: bool = False
     lazy_size: bool | None = None
     no_xattrs: bool = False
+    by_kernel: bool = False
     links_inside: bool = False
     is_indexed: bool = False
     authfile: str | None = None
@@ -49,6 +51,11 @@ class MountOptions:
     platform: Platform | None = None
     is_offline: bool = False
     toc: TocUse | None = None
+
+    @property
+    def changes_attributes(self) -> bool:
+        """Whether files are shown with other attributes than those recorded in the image."""
+        return self.no_xattrs or bool(self.umask) or (self.uid, self.gid) != (None, None)
 
     @property
     def for_kernel(self) -> set[str]:
@@ -125,6 +132,7 @@ _FLAGS = {
     "noexec": "noexec",
     "noxattr": "no_xattrs",
     "locate": "is_indexed",
+    "kernel": "by_kernel",
     "offline": "is_offline",
 }
 _WORDS: dict[str, dict[str, Any]] = {

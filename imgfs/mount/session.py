@@ -13,9 +13,11 @@ import pyfuse3
 import trio
 
 from imgfs.errors import ImgfsError, MountError, describe
+from imgfs.mount.kernel_mounts import KernelMounts, kernel_mounts
 from imgfs.mount.operations import Operations
 from imgfs.mount.options import MountOptions
 from imgfs.mount.tuning import raise_limits, tuned_process
+from imgfs.mount.umount import unmount_dead
 from imgfs.view import Directory, Usage
 
 logger = logging.getLogger("imgfs")
@@ -42,8 +44,9 @@ def serve(
     then `vanished` is called, which returns the names that are gone or lead elsewhere, each after the key of its
     directory. `usage` is what statfs(2) shows. Raises MountError if it cannot be mounted.
     """
-    check_mountpoint(mountpoint)
-    operations = Operations(root, options, usage)
+    check_mountpoint(mountpoint, replaces_dead=options.by_kernel)
+    kernel = kernel_mounts(mountpoint, options)
+    operations = Operations(root, options, usage, kernel)
 
     def changed() -> None:
         operations.forget_names(vanished())
@@ -55,7 +58,7 @@ def serve(
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
     try:
         with tuned_process():
-            trio.run(_serve, mountpoint, polls, changed, ready)
+            trio.run(_serve, mountpoint, polls, changed, ready, kernel)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
@@ -71,10 +74,13 @@ async def _serve(
     polls: Sequence[Callable[[], bool]],
     changed: Callable[[], None],
     ready: Callable[[], None],
+    kernel: KernelMounts | None,
 ) -> None:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_stop_on_signal, nursery.cancel_scope)
         nursery.start_soon(_announce, mountpoint, ready)
+        if kernel is not None:
+            nursery.start_soon(kernel.run)
         for poll in polls:
             nursery.start_soon(_poll, poll, changed)
         await pyfuse3.main(max_tasks=_TASKS)
@@ -115,8 +121,13 @@ async def _poll(poll: Callable[[], bool], changed: Callable[[], None]) -> None:
         await trio.sleep(_POLL_SECONDS)
 
 
-def check_mountpoint(path: str) -> None:
-    """Raises MountError unless a file system can be mounted at `path`."""
+def check_mountpoint(path: str, *, replaces_dead: bool = False) -> None:
+    """Raises MountError unless a file system can be mounted at `path`.
+
+    With `replaces_dead`, a mount of imgfs whose process is gone is unmounted first.
+    """
+    if replaces_dead:
+        unmount_dead(path)
     try:
         mode = os.stat(path).st_mode
         os.statvfs(path)  # the kernel may have a stat of a dead mount cached

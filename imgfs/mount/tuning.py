@@ -17,13 +17,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from imgfs.mount.eager import eager_requests
+from imgfs.mount.mount_api import new_mount
 
 _READ_AHEAD_KB = 1024  # more only costs memory
 _MOST_BACKGROUND = 65_535  # what the kernel takes from root
 _USERS_BACKGROUND = "/sys/module/fuse/parameters/max_user_bgreq"
 _CONTROL = "/sys/fs/fuse/connections"
-_FSOPEN, _FSCONFIG, _FSMOUNT = 430, 431, 432  # the same numbers on every architecture
-_CMD_CREATE, _CLOEXEC = 6, 1  # linux/mount.h
 _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc, malloc.h
 
 
@@ -64,10 +63,15 @@ def release_freed_memory() -> None:
 def raise_limits(mountpoint: str) -> None:
     """Raise the kernel's limits for the file system at `mountpoint`, where this user may. Blocks until it replies."""
     device = os.stat(mountpoint).st_dev
-    with suppress(OSError):
-        _write(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", _READ_AHEAD_KB)
+    raise_read_ahead(device)
     with suppress(OSError):
         _raise_background(os.minor(device))
+
+
+def raise_read_ahead(device: int) -> None:
+    """Raise how much the kernel reads ahead of a file system with a device number, where this user may."""
+    with suppress(OSError):
+        _write(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb", _READ_AHEAD_KB)
 
 
 def _raise_background(connection: int) -> None:
@@ -75,7 +79,7 @@ def _raise_background(connection: int) -> None:
     try:
         _write(f"{_CONTROL}/{name}", _background())
     except FileNotFoundError:
-        top = _control_file_system()
+        top = new_mount("fusectl")
         try:
             _write(name, _background(), top)
         finally:
@@ -87,23 +91,6 @@ def _background() -> int:
         return _MOST_BACKGROUND
     with open(_USERS_BACKGROUND) as file:
         return min(int(file.read()), _MOST_BACKGROUND)
-
-
-def _control_file_system() -> int:
-    """A descriptor of the control file system, mounted nowhere. Raises OSError."""
-    context = _system_call(_FSOPEN, b"fusectl", _CLOEXEC)
-    try:
-        _system_call(_FSCONFIG, context, _CMD_CREATE, None, None, 0)
-        return _system_call(_FSMOUNT, context, _CLOEXEC, 0)
-    finally:
-        os.close(context)
-
-
-def _system_call(number: int, *arguments: object) -> int:
-    result: int = ctypes.CDLL(None, use_errno=True).syscall(ctypes.c_long(number), *arguments)
-    if result < 0:
-        raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
-    return result
 
 
 def _write(path: str, value: int, directory: int | None = None) -> None:

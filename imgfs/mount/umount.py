@@ -1,10 +1,14 @@
 """Unmounting from outside, and why that is refused."""
 
+import errno
 import os
 import subprocess
+from contextlib import suppress
 
 from imgfs.errors import MountError
+from imgfs.mount import mount_api
 from imgfs.mount.holders import holders
+from imgfs.mount.kernel_mounts import is_cover
 from imgfs.mount.table import MountEntry, mounted_at, mounted_below
 
 _MOST = 10  # processes that are named
@@ -29,6 +33,8 @@ def unmount(path: str, *, lazy: bool = False) -> None:
     if entry.kind != "fuse.imgfs":
         raise MountError(f"{path}: not mounted by imgfs, but {entry.kind}")
     if os.geteuid() == 0:
+        if not lazy:
+            _unmount_covers(entry)
         command = ["umount", *(["-l"] if lazy else []), "--", path]
     else:
         command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path]
@@ -53,9 +59,35 @@ def unmount(path: str, *, lazy: bool = False) -> None:
         raise MountError(why if path in why else f"{path}: {why}")
 
 
+def unmount_dead(path: str) -> None:
+    """Unmount a mount of imgfs at `path` if its process is gone, with all that is mounted below.
+
+    Raises MountError if that fails.
+    """
+    try:
+        os.statvfs(path)
+    except OSError as error:
+        entry = mounted_at(path) if error.errno == errno.ENOTCONN else None
+        if entry is not None and entry.kind == "fuse.imgfs":
+            unmount(path, lazy=True)
+
+
+def _unmount_covers(entry: MountEntry) -> None:
+    """Unmount the root file systems that the kernel shows; what is in use stays, and keeps the whole mount."""
+    for below in mounted_below(entry):
+        if is_cover(below):
+            with suppress(OSError):
+                mount_api.unmount(below.path)
+
+
 def _reasons(path: str, entry: MountEntry) -> list[str]:
     found, hidden = holders(entry)
-    reasons = [f"{path}: {below.path} is mounted below" for below in mounted_below(entry)]
+    reasons = []
+    for below in mounted_below(entry):
+        users = holders(below)[0] if is_cover(below) else []
+        found += users
+        if not users:
+            reasons.append(f"{path}: {below.path} is mounted below")
     for holder in found[:_MOST]:
         more = f" and {len(holder.uses) - 1} more" if len(holder.uses) > 1 else ""
         reasons.append(f"{path}: used by {holder.command} (PID {holder.pid}): {holder.uses[0]}{more}")

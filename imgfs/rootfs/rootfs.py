@@ -11,11 +11,14 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from threading import RLock
 from typing import BinaryIO, Protocol, Self, TypeVar, cast
 
 from imgfs.blob import Blob, HeldBlob, PaddedBlob, Slice, SparseBlob
 from imgfs.blob.stream import BlobStream
+from imgfs.digest import DiffID
+from imgfs.erofs.superblock import BLOCK
 from imgfs.globs import glob_matcher
 from imgfs.layers import DigestMap
 from imgfs.rootfs.open_layers import OpenLayers
@@ -53,6 +56,17 @@ class Stat:
     target: str = ""
     device: tuple[int, int] | None = None
     xattrs: dict[bytes, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ErofsPart:
+    """A file that is part of an EROFS image; `layer` is the diff ID of the one whose tar it is, None if it is none.
+
+    The caller of `open` closes what that returns; it raises what opening the layers raises.
+    """
+
+    layer: DiffID | None
+    open: Callable[[], Blob]
 
 
 class RootFS:
@@ -334,6 +348,21 @@ class RootFS:
         What the format has no room for is left out, see `imgfs.tree.squashfs_plan`. Raises InvalidImage as that does.
         """
         return AssembledBlob(SquashfsPlan(self.tree), self._padded_layer)
+
+    def erofs_parts(self, *, links_inside: bool = False) -> list[ErofsPart]:
+        """An EROFS image in parts: its metadata, then what this refers to as devices. Raises as `erofs_plan` does."""
+        plan = self.erofs_plan(with_layers=True, links_inside=links_inside)
+        diff_ids = self._use_layers(lambda layers: layers.diff_ids)
+        parts = [ErofsPart(None, lambda: AssembledBlob(plan.metadata, self._layer))]
+        for layer, start, blocks in plan.devices:
+            if layer is not None:
+                parts.append(ErofsPart(diff_ids[layer], partial(self._layer, layer)))
+            else:
+                parts.append(ErofsPart(None, partial(self._erofs_rest, plan, start * BLOCK, blocks * BLOCK)))
+        return parts
+
+    def _erofs_rest(self, plan: ErofsPlan, start: int, size: int) -> Blob:
+        return Slice(AssembledBlob(plan, self._layer), start, size)
 
     def _padded_layer(self, number: int) -> Blob:
         return PaddedBlob(self._layer(number))

@@ -6,7 +6,7 @@ the same `key`, or the same place in a table of the same key, are the same file:
 
 import stat
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Protocol
 
 from imgfs.blob import Blob
@@ -78,6 +78,18 @@ class NodeTable(ABC):
     def label(self) -> str:
         """What to call it in messages."""
         return self.key
+
+    @property
+    def place(self) -> str | None:
+        """Where in the mount its directory always is, such as `/images/X`, if a file system can be mounted there."""
+        return None
+
+    def erofs_files(self) -> Sequence["File"]:
+        """An EROFS image that shows the same: its metadata, then the files that this refers to as devices.
+
+        Their keys end with different names. May block. Raises ImgfsError or OSError.
+        """
+        raise NotImplementedError
 
     @abstractmethod
     def node(self, number: int) -> Node | None:

@@ -10,7 +10,8 @@ from typing import Protocol, TypeVar
 from imgfs.lru import LRU
 from imgfs.rootfs import OpenLayers, RootFS, TreeCache
 from imgfs.store import LayerStack
-from imgfs.view.node import Directory, Node, NodeTable, Origin
+from imgfs.view.erofs_files import erofs_files
+from imgfs.view.node import Directory, File, Node, NodeTable, Origin
 from imgfs.view.tree_nodes import TreeDirectory, tree_node
 
 T = TypeVar("T")
@@ -151,6 +152,13 @@ class TreeTable(NodeTable):
 
     def load(self) -> None:
         self.root()
+
+    @property
+    def place(self) -> str | None:
+        return None if self._once or self._only is not None else self.key
+
+    def erofs_files(self) -> list[File]:
+        return erofs_files(self.root(), self)
 
     def root(self) -> RootFS:
         """The root file system, its tree made now if need be. Raises what reading the layers raises.

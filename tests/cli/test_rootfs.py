@@ -61,7 +61,7 @@ def folder(top: Path, image: TestImage) -> Path:
     return top / "images" / image.id[7:]
 
 
-@pytest.mark.parametrize("options", ["size=exact", "size=lazy"])
+@pytest.mark.parametrize("options", ["size=exact", "size=lazy", "kernel", "kernel,size=lazy"])
 def test_rootfs_is_the_merged_root_file_system(
     mount: Mount, layout: Path, image: TestImage, options: str
 ) -> None:

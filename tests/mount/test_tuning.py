@@ -11,6 +11,7 @@ import pyfuse3
 import pytest
 
 from imgfs.mount import tuning
+from imgfs.mount.mount_api import new_mount
 from tests.mount.serving import served
 from tests.tools import require_root
 
@@ -69,7 +70,7 @@ def test_root_has_the_kernel_read_ahead_and_send_more_at_a_time(tmp_path: Path) 
     with served(tmp_path):
         device = os.stat(tmp_path).st_dev
         read_ahead = Path(f"/sys/class/bdi/{os.major(device)}:{os.minor(device)}/read_ahead_kb")
-        top = tuning._control_file_system()
+        top = new_mount("fusectl")
         try:
             fd = os.open(f"{os.minor(device)}/max_background", os.O_RDONLY, dir_fd=top)
             background = int(os.read(fd, 20))

@@ -1,0 +1,252 @@
+"""Root file systems that the kernel shows itself: when a directory is first looked into, an EROFS image of it is
+mounted there, as by an automounter.
+
+The files of the image are files of the mount, in a directory that is not listed, so what the kernel reads of them are
+the requests of any reader. A layer is one file whatever images have it: the kernel caches its pages once.
+
+A request that needs the directory waits for the mount and then fails with ESTALE, on which the kernel walks the path
+again, and into what is mounted by now. Only requests that come before do: later ones are by processes that were in the
+directory already, or that see another tree of mounts, and are replied to as always. What is mounted is unmounted when
+no process has used it for half a minute to a minute, and with the whole tree.
+
+Mounting takes the lock of the directory. A look-up in it holds that lock, so it does not wait for the mount, and a
+look-up of the directory's own name does not wait for long.
+"""
+
+import errno
+import logging
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from threading import Lock
+from typing import TypeVar, TypeVarTuple
+
+import pyfuse3
+import trio
+
+from imgfs.errors import ImgfsError, describe
+from imgfs.mount import mount_api
+from imgfs.mount.mount_api import Attribute, Unmount
+from imgfs.mount.options import MountOptions
+from imgfs.mount.table import MountEntry, mount_number, mounted_at, mounts
+from imgfs.mount.tuning import raise_read_ahead
+from imgfs.view import Directory, File, Node, NodeTable
+
+T = TypeVar("T")
+Arguments = TypeVarTuple("Arguments")
+
+logger = logging.getLogger("imgfs")
+
+BACKING = b".erofs"
+_PATIENCE = 2.0  # seconds that a request waits; FUSE replies to those that would wait longer
+_IDLE_SECONDS = 30.0
+_THREADS = 4
+_UNABLE = (errno.EPERM, errno.ENODEV, errno.ENOSYS, errno.ENOTBLK)
+"""What mounting any image fails with if the user may not, or the kernel has no EROFS or none of files."""
+
+
+@dataclass(slots=True)
+class _Cover:
+    """What covers a directory, or will; `number` is that of the mount, None if there is none."""
+
+    table: NodeTable
+    finished: trio.Event = field(default_factory=trio.Event)
+    number: int | None = None
+
+
+def is_cover(entry: MountEntry) -> bool:
+    """Whether a mount below one of imgfs is one that `KernelMounts` made."""
+    return entry.kind == "erofs" and f"/{BACKING.decode()}/" in entry.source
+
+
+def kernel_mounts(mountpoint: str, options: MountOptions) -> "KernelMounts | None":
+    """What `options` ask for; None if that is nothing, or nothing that the kernel can do, which is logged."""
+    if not options.by_kernel:
+        return None
+    why = ""
+    if options.changes_attributes:
+        why = "it would show owners, permissions and attributes as recorded"
+    else:
+        try:
+            os.close(mount_api.new_mount("erofs"))
+        except OSError as error:  # there is no image, which is the last thing that it complains of
+            if error.errno in _UNABLE:
+                why = describe(error)
+    if why:
+        logger.warning("%s: the kernel mounts no EROFS image: %s (FUSE serves all)", mountpoint, why)
+        return None
+    return KernelMounts(mountpoint, options)
+
+
+class KernelMounts:
+    """The mounts below one mount of imgfs, at `mountpoint`. Only the event loop uses it."""
+
+    def __init__(self, mountpoint: str, options: MountOptions) -> None:
+        self.backing = BackingFiles()
+        self._mountpoint = mountpoint
+        self._attributes = Attribute.RDONLY | Attribute.NOSUID | Attribute.NODEV
+        if options.noexec:
+            self._attributes |= Attribute.NOEXEC
+        self._covers: dict[str, _Cover] = {}
+        self._unable = False
+        self._nursery: trio.Nursery | None = None
+        self._threads = trio.CapacityLimiter(_THREADS)
+
+    async def run(self) -> None:
+        """Mount what is asked for, and unmount what is idle, until cancelled."""
+        async with trio.open_nursery() as self._nursery:
+            while True:
+                await trio.sleep(_IDLE_SECONDS)
+                for place in await self._in_thread(self._expire, list(self._covers.items())):
+                    self._covers.pop(place, None)
+
+    async def enter(self, node: Node) -> None:
+        """Have a directory covered that can be and is not, then raise ESTALE."""
+        cover, _ = self._cover(node)
+        if cover is None or cover.finished.is_set():
+            return
+        with trio.move_on_after(_PATIENCE):
+            await cover.finished.wait()
+        if cover.number is not None:
+            raise pyfuse3.FUSEError(errno.ESTALE)
+
+    def enter_soon(self, node: Node) -> None:
+        """Do the same without waiting: raise ESTALE if covering begins now."""
+        _, is_new = self._cover(node)
+        if is_new:
+            raise pyfuse3.FUSEError(errno.ESTALE)
+
+    async def settle(self, node: Node) -> None:
+        """Wait a while if a directory is being covered."""
+        cover = self._covers.get(_place(node) or "")
+        if cover is not None and not cover.finished.is_set():
+            with trio.move_on_after(_PATIENCE):
+                await cover.finished.wait()
+
+    def forget(self, key: str, name: bytes) -> None:
+        """Take note that a name in the directory with a key is gone: the kernel unmounts what covers anything in it."""
+        gone = f"{key}/{os.fsdecode(name)}/"
+        for place in [place for place in self._covers if place.startswith(gone)]:
+            del self._covers[place]
+
+    def _cover(self, node: Node) -> tuple[_Cover | None, bool]:
+        """What covers a directory or will, None if nothing can; and whether that begins now."""
+        place = _place(node)
+        if place is None or node.table is None or self._nursery is None:
+            return None, False
+        cover = self._covers.get(place)
+        if cover is not None or self._unable:
+            return cover, False
+        cover = self._covers[place] = _Cover(node.table)
+        self._nursery.start_soon(self._finish, place, cover)
+        return cover, True
+
+    async def _finish(self, place: str, cover: _Cover) -> None:
+        try:
+            cover.number = await self._in_thread(self._mount, cover.table, self._mountpoint + place)
+        except (ImgfsError, OSError, RuntimeError) as error:
+            self._report(place, error)
+        finally:
+            cover.finished.set()
+
+    def _report(self, place: str, error: Exception) -> None:
+        if self._unable:
+            return
+        why = f"{describe(error)} (FUSE serves it)"
+        if isinstance(error, OSError) and error.errno in _UNABLE:
+            self._unable = True
+            place = self._mountpoint
+        logger.warning("%s: the kernel mounts no EROFS image: %s", place, why)
+
+    def _mount(self, table: NodeTable, path: str) -> int:
+        """Mount the image of a table; returns the number of the mount. Raises ImgfsError or OSError."""
+        with self.backing.offering(table.erofs_files()) as names, self._way(max(map(len, names))) as way:
+            metadata, *devices = (f"{way}{name}" for name in names)
+            settings = [("source", metadata), *(("device", device) for device in devices)]
+            mount = mount_api.new_mount("erofs", settings, self._attributes)
+        try:
+            raise_read_ahead(os.fstat(mount).st_dev)
+            self._attach(mount, path)
+            return mount_number(mount)
+        finally:
+            os.close(mount)
+
+    @contextmanager
+    def _way(self, longest: int) -> Iterator[str]:
+        """Yields what leads to the backing files, whose names have so many characters at most, in as many as may be."""
+        way = f"{self._mountpoint}/{BACKING.decode()}/"
+        if len(os.fsencode(way)) + longest <= mount_api.LONGEST:
+            yield way
+            return
+        top = os.open(self._mountpoint, os.O_PATH | os.O_CLOEXEC)
+        try:
+            yield f"/proc/self/fd/{top}/{BACKING.decode()}/"
+        finally:
+            os.close(top)
+
+    def _attach(self, mount: int, path: str) -> None:
+        """Attach a mount at a path, unless that leads to something else by now."""
+        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            top = mounted_at(self._mountpoint)
+            if top is None or mount_number(directory) != top.number:
+                raise OSError(errno.EBUSY, "something else is mounted there", path)
+            mount_api.attach(mount, directory)
+        finally:
+            os.close(directory)
+
+    def _expire(self, covers: Sequence[tuple[str, _Cover]]) -> list[str]:
+        """Unmount what was not used since the last call; returns where none of these is mounted now."""
+        entries = mounts()
+        present = {entry.number for entry in entries} - {entry.above for entry in entries}
+        gone = []
+        for place, cover in covers:
+            if not cover.finished.is_set():
+                continue
+            if cover.number in present:
+                try:
+                    mount_api.unmount(self._mountpoint + place, Unmount.EXPIRE)
+                except OSError:  # it was used
+                    continue
+            gone.append(place)
+        return gone
+
+    async def _in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
+        return await trio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True, limiter=self._threads)
+
+
+class BackingFiles(Directory):
+    """The files of images that are being mounted: what is mounted keeps them open, and needs no names for them."""
+
+    key = f"/{BACKING.decode()}"
+    mode = stat.S_IFDIR | 0o500
+
+    def __init__(self) -> None:
+        self._offered: list[Mapping[bytes, File]] = []
+        self._lock = Lock()
+
+    def lookup(self, name: bytes) -> Node | None:
+        return next((files[name] for files in self._offered if name in files), None)
+
+    def entries(self) -> Iterator[tuple[bytes, Node]]:
+        yield from ()
+
+    @contextmanager
+    def offering(self, files: Sequence[File]) -> Iterator[list[str]]:
+        """Have files in the directory; yields their names. May be called by any thread."""
+        names = [file.key.rpartition("/")[2] for file in files]
+        offered = {name.encode(): file for name, file in zip(names, files, strict=True)}
+        with self._lock:
+            self._offered = [*self._offered, offered]
+        try:
+            yield names
+        finally:
+            with self._lock:
+                self._offered = [each for each in self._offered if each is not offered]
+
+
+def _place(node: Node) -> str | None:
+    """Where the directory that a node is can be covered, None if it cannot."""
+    return node.table.place if node.table is not None and node.number == 0 else None
