@@ -110,7 +110,11 @@ class Session:
                 if is_elsewhere and response.status in _EXPIRED and not resolved:
                     resolved = True
                     response.error_body()
-                    self._redirects.pop(url)
+                    kept = self._redirects.get(url)
+                    if (
+                        kept is not None and kept[0] == response.url
+                    ):  # else another thread has asked meanwhile
+                        self._redirects.pop(url)
                     continue
                 if response.status == 401 and not is_elsewhere and not renewed and self._is_here(url):
                     renewed = True

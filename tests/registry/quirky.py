@@ -6,6 +6,7 @@ It listens at two ports. The second stands for the storage that large registries
 import base64
 import hashlib
 import json
+import math
 import re
 import socket
 import time
@@ -56,12 +57,16 @@ class Faults:
     challenge_on_ping_only: bool = False
     token_uses: int = -1
     """Requests for which a token is good."""
+    token_lives: float = math.inf
+    """Seconds for which a token is good."""
     token_field: str = "token"
     token_expires: int | None = None
     redirect: str = ""
     """`storage` sends readers of blobs to the second port, `loop` round and round, and another text to that place."""
     url_uses: int = -1
     """Requests for which a URL of the second port is good."""
+    url_lives: float = math.inf
+    """Seconds for which a URL of the second port is good."""
     url_status: int = 403
     url_challenge: bool = False
     """Whether the second port asks for a password, to be sent to itself."""
@@ -109,6 +114,8 @@ class Quirky:
         self.lock = Lock()
         self.tokens: dict[str, int] = {}
         self.urls: dict[str, int] = {}
+        self.made: dict[str, float] = {}  # when tokens and keys of URLs were
+        self.expired: list[str] = []  # those that were refused because of their age, each time
         self.uploads: dict[str, bytearray] = {}
         self.servers = [_Server(self, port, family, tls if port == 0 else None) for port in (0, 1)]
 
@@ -135,6 +142,13 @@ class Quirky:
         with self.lock:
             seen, self.seen = self.seen, []
         return seen
+
+    def is_old(self, secret: str, lives: float) -> bool:
+        """Whether a token or a key of a URL has lived too long."""
+        is_old = time.monotonic() - self.made.get(secret, math.inf) > lives
+        if is_old:
+            self.expired.append(secret)
+        return is_old
 
     def hit(self, name: str) -> bool:
         """Whether a fault strikes now; counts it down."""
@@ -232,7 +246,8 @@ class _Handler(BaseHTTPRequestHandler):
             with registry.lock:
                 uses = registry.tokens.get(secret, 0)
                 registry.tokens[secret] = uses - (uses > 0)
-            return bool(uses) or self._challenge(path)
+                is_good = bool(uses) and not registry.is_old(secret, faults.token_lives)
+            return is_good or self._challenge(path)
         return self._challenge(path)
 
     def _has_password(self, secret: str) -> bool:
@@ -255,6 +270,7 @@ class _Handler(BaseHTTPRequestHandler):
         with registry.lock:
             token = f"token-{len(registry.tokens)}"
             registry.tokens[token] = faults.token_uses
+            registry.made[token] = time.monotonic()
         answer: dict[str, object] = {faults.token_field: token}
         self._json(answer if faults.token_expires is None else answer | {"expires_in": faults.token_expires})
 
@@ -339,6 +355,7 @@ class _Handler(BaseHTTPRequestHandler):
             with registry.lock:
                 key = f"key-{len(registry.urls)}"
                 registry.urls[key] = faults.url_uses
+                registry.made[key] = time.monotonic()
             storage = registry.servers[1].address
             self._reply(307, b"", {"Location": f"http://{storage}/{digest}?signature={key}"})
         elif faults.redirect and faults.redirect != "storage":
@@ -352,11 +369,12 @@ class _Handler(BaseHTTPRequestHandler):
         with registry.lock:
             uses = registry.urls.get(key, 0)
             registry.urls[key] = uses - (uses > 0)
+            is_good = bool(uses) and not registry.is_old(key, faults.url_lives)
         if "Authorization" in self.headers:
             self._reply(400, b"Only one auth mechanism allowed")
         elif self.command == "HEAD":
             self._reply(403, b"")
-        elif not uses:
+        elif not is_good:
             realm = f'Bearer realm="http://{registry.servers[1].address}/token"'
             challenge = {"WWW-Authenticate": realm} if faults.url_challenge else {}
             self._reply(faults.url_status, b"<Error>expired</Error>", challenge)

@@ -52,6 +52,8 @@ def quirky(registry: Quirky) -> Iterator[Quirky]:
     registry.faults = Faults()
     registry.manifests.clear()
     registry.tokens.clear()
+    registry.urls.clear()
+    registry.expired.clear()
     registry.take()
     yield registry
     assert not any(seen.has_credentials for seen in registry.take() if seen.port == 1)
@@ -176,6 +178,39 @@ def test_a_place_that_is_too_old_is_asked_for_again(
         for offset in (2_000_000, 3_000_000):
             assert blob.pread(1000, offset) == LARGE[offset : offset + 1000]
     assert [each.port for each in quirky.take() if "sha256:" in each.path] == [0, 1, 1, 0, 1]
+
+
+def read_slowly(repository: RemoteRepository, offsets: range) -> None:
+    with repository.blob(Digest.of(LARGE), len(LARGE)) as blob:
+        for offset in offsets:
+            size = abs(offsets.step)
+            assert blob.pread(size, offset) == LARGE[offset : offset + size]
+            time.sleep(0.05)
+
+
+FORWARD = range(0, len(LARGE), 1 << 18)
+
+
+def test_a_token_that_expires_while_a_blob_is_read_is_renewed_once_each_time(
+    repository: RemoteRepository, quirky: Quirky
+) -> None:
+    quirky.faults.auth, quirky.faults.token_lives, quirky.faults.redirect = "bearer", 0.2, ""
+    for offsets in (FORWARD, FORWARD[::-1]):
+        read_slowly(repository, offsets)
+    assert len(set(quirky.expired)) >= 3
+    assert len(quirky.tokens) == 1 + len(set(quirky.expired))
+    assert sum("/token" in seen.path for seen in quirky.take()) == len(quirky.tokens)
+
+
+@pytest.mark.parametrize("status", [400, 401, 403])
+def test_a_place_that_expires_while_a_blob_is_read_is_asked_for_once_each_time(
+    repository: RemoteRepository, quirky: Quirky, status: int
+) -> None:
+    quirky.faults.redirect, quirky.faults.url_lives, quirky.faults.url_status = "storage", 0.2, status
+    read_slowly(repository, FORWARD[::-1])
+    assert len(quirky.expired) >= 3
+    assert len(quirky.urls) == 1 + len(quirky.expired)
+    read_slowly(repository, FORWARD)  # of which several ranges may be on their way at the same time
 
 
 def test_a_place_that_never_works_is_an_error(repository: RemoteRepository, quirky: Quirky) -> None:
