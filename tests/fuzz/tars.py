@@ -1,4 +1,4 @@
-"""Tars: headers of every dialect, extended records, sparse maps, tar-split, merging, and the plan of a flat tar."""
+"""Tars: headers of every dialect, extended records, sparse maps, tar-split, merging, and images of trees."""
 
 import io
 import tarfile
@@ -10,7 +10,7 @@ from imgfs.tar import Member, Scanner, scan_blob
 from imgfs.tar.pax import parse_records, parse_time
 from imgfs.tar.sparse_map import in_records
 from imgfs.tar.split.recipe import parse_recipe
-from imgfs.tree import FlatPlan, build_tree, overlay_trees
+from imgfs.tree import ErofsPlan, FlatPlan, SquashfsPlan, Tree, build_tree, overlay_trees
 from tests.fuzz.target import Target
 from tests.images import layer_tar
 from tests.splitting import file_line, literal, tar_split
@@ -71,8 +71,13 @@ def _merge(data: bytes) -> None:
         with suppress(Corrupt):
             members.extend(scan_blob(MemoryBlob(layer)))  # keeps what came before the error
         trees.append(build_tree(members, "fuzz"))
-        assert FlatPlan(trees[-1]).size
-    assert FlatPlan(overlay_trees(trees, "fuzz")).size
+        _plan(trees[-1])
+    _plan(overlay_trees(trees, "fuzz"))
+
+
+def _plan(tree: Tree) -> None:
+    for plan in (FlatPlan(tree), ErofsPlan(tree), ErofsPlan(tree, with_layers=True), SquashfsPlan(tree)):
+        assert plan.size
 
 
 _SPLIT = tar_split([literal(header(b"f", size=5)), file_line("f", b"hello"), literal(bytes(1024))])

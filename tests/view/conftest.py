@@ -20,9 +20,11 @@ def view(tmp_path: Path) -> Iterator[View]:
     with indexing(tmp_path) as indexer:
         opened: list[tuple[RootDirectory, Union]] = []
 
-        def make(*references: str | Path, verbatim_tar: bool = False) -> RootDirectory:
+        def make(
+            *references: str | Path, verbatim_tar: bool = False, links_inside: bool = False
+        ) -> RootDirectory:
             union = Union([open_source(str(reference), indexer) for reference in references])
-            root = RootDirectory(union, ViewOptions(verbatim_tar=verbatim_tar))
+            root = RootDirectory(union, ViewOptions(verbatim_tar, links_inside))
             opened.append((root, union))
             return root
 

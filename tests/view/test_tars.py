@@ -1,4 +1,4 @@
-"""`rootfs.tar` and `flat.tar` of images."""
+"""`rootfs.tar`, `flat.tar` and `rootfs.erofs` of images."""
 
 import io
 import json
@@ -9,7 +9,9 @@ import pytest
 
 from imgfs.errors import StoreError
 from imgfs.view import File
+from tests.erofs.images import image_facts
 from tests.images import TestImage, docker_archive
+from tests.tree.stacks import Entry, tar
 from tests.view.conftest import View, content, find
 
 
@@ -71,3 +73,17 @@ def test_the_size_of_the_flat_tar_is_known_once_it_was_opened(
     with tarfile.open(fileobj=io.BytesIO(data)) as flat:
         assert "bin/tool" in flat.getnames()
         assert "etc/passwd" not in flat.getnames()
+
+
+def test_rootfs_erofs_has_the_links_of_the_mount(view: View, tmp_path: Path) -> None:
+    image = TestImage([tar([Entry("a/link", tarfile.SYMTYPE, "/b"), Entry("b", tarfile.REGTYPE, "b")])])
+    archive = docker_archive(tmp_path / "links.tar", [image])
+    for links_inside, target in ((False, b"/b"), (True, b"../b")):
+        root = view(archive, links_inside=links_inside)
+        file = find(root, f"images/{image.id.hex}/rootfs.erofs")
+        assert isinstance(file, File)
+        assert file.known_size is None
+        with file.open() as blob:
+            assert file.known_size == blob.size
+            facts = image_facts(blob)
+        assert (facts[b"a/link"][5], facts[b"b"][5]) == (target, b"b")
