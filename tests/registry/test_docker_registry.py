@@ -6,7 +6,11 @@ import random
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
@@ -186,6 +190,54 @@ def test_an_address_of_version_6_is_reached(tmp_path: Path, client: RegistryClie
         repository = client.repository(Repository(address, "some/app"))
         push_image(repository, "1")
         assert read_all(repository) == RIGHT
+
+
+@contextmanager
+def proxied(address: str, before: str) -> Iterator[str]:
+    """A reverse proxy of a registry: `/v2/` is asked for at `BEFORE/v2/`, and other paths as they are."""
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def forward(self) -> None:
+            body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+            path = f"{before}{self.path}" if self.path.startswith("/v2/") else self.path
+            connection = HTTPConnection(address)
+            # with the name of the proxy as the host, by which the registry makes addresses
+            connection.request(self.command, path, body, dict(self.headers))
+            response = connection.getresponse()
+            data = response.read()
+            self.send_response(response.status)
+            for name, value in response.getheaders():
+                self.send_header(name, value)
+            self.end_headers()
+            self.wfile.write(data)
+            connection.close()
+
+        do_GET = do_HEAD = do_POST = do_PUT = do_PATCH = forward  # noqa: N815
+
+        def log_message(self, *_: object) -> None:
+            """Print nothing."""
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
+        yield f"127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+def test_a_registry_below_a_path_is_reached_through_a_proxy_at_the_root(
+    tmp_path: Path, client: RegistryClient
+) -> None:
+    """As skopeo and podman have it, whose registries.conf names repositories below a path, and no API there."""
+    with docker_registry(tmp_path / "below", http={"prefix": "/foo/"}) as address:
+        with proxied(address, "/foo") as root:
+            through = client.repository(Repository(root, "app"))
+            push_image(through, "1")  # which follows addresses with the prefix
+            assert read_all(through) == RIGHT
+            assert list(through.tags()) == ["1"]
+        for path in ("app", "foo/app"):
+            with pytest.raises(NotFound, match=f"^docker://{address}/{path}:1: it is not there"):
+                client.repository(Repository(address, path)).manifest("1")
 
 
 def test_a_mirror_is_asked_first_and_the_registry_where_it_lacks_something(
