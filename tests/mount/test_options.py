@@ -10,7 +10,7 @@ def test_without_options_nothing_is_chosen() -> None:
 
 def test_every_option_is_understood() -> None:
     text = "allow_other,noexec,uid=1000,gid=0,umask=027,fsname=images,tar=verbatim,size=lazy,symlinks=inside"
-    text += ",noxattr,locate"
+    text += ",noxattr,locate,kernel"
     assert parse_options(text) == MountOptions(
         allow_other=True,
         noexec=True,
@@ -22,6 +22,7 @@ def test_every_option_is_understood() -> None:
         lazy_size=True,
         links_inside=True,
         no_xattrs=True,
+        by_kernel=True,
         is_indexed=True,
     )
 
