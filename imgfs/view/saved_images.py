@@ -8,6 +8,7 @@ from collections.abc import Hashable, Sequence
 from threading import Lock
 
 from imgfs.digest import ImageID
+from imgfs.lru import LRU
 from imgfs.saving.saved_image import ImagePieces, image_pieces, needs_layers
 from imgfs.sources.union import Snapshot, Union
 from imgfs.store import KeptDocument
@@ -15,15 +16,22 @@ from imgfs.store import KeptDocument
 Manifests = Sequence[KeptDocument | None]
 """Those of one image, of each source that has it, on which its pieces depend."""
 
+_PIECES = 500_000  # that are kept; some 400 bytes each
+
 
 class SavedImages:
-    """The pieces of each image of `union`, kept as long as the same manifests of it are there."""
+    """The pieces of each image of `union`, kept as long as the same manifests of it are there.
+
+    If there are very many, those used least recently are found again.
+    """
 
     def __init__(self, union: Union) -> None:
         self._union = union
         self._lock = Lock()  # held while nothing blocks
         self._finding: defaultdict[ImageID, Lock] = defaultdict(Lock)
-        self._found: dict[ImageID, tuple[Manifests, ImagePieces]] = {}
+        self._found: LRU[ImageID, tuple[Manifests, ImagePieces]] = LRU(
+            _PIECES, weigh=lambda found: len(found[1].all)
+        )
         self._snapshot: Snapshot | None = None
         self._present = set[Hashable]()  # the keys of blobs that are there in that snapshot
 
@@ -53,13 +61,13 @@ class SavedImages:
             if pieces is None:
                 manifests, snapshot = self.manifests(image_id), self._union.snapshot
                 pieces = image_pieces(snapshot, image_id, self._present_in(snapshot))
-                self._found[image_id] = manifests, pieces
+                self._found.put(image_id, (manifests, pieces))
             return pieces
 
     def forget(self, image_id: ImageID) -> None:
         """Let go of the pieces of an image that is gone."""
         with self._lock:
-            self._found.pop(image_id, None)
+            self._found.pop(image_id)
             self._finding.pop(image_id, None)
 
     def _present_in(self, snapshot: Snapshot) -> set[Hashable]:
