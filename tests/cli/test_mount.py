@@ -76,15 +76,17 @@ def test_verbatim_tar_is_the_concatenated_layer_tars(
 def test_the_tree_is_the_one_documented(mount: Mount, archive: Path, images: list[TestImage]) -> None:
     base, child, grandchild = images
     with mount(archive) as top:
-        assert sorted(os.listdir(top)) == ["heads", "images", "tags"]
+        assert sorted(os.listdir(top)) == ["heads", "images", "oci", "tags"]
         assert sorted(os.listdir(top / "images")) == sorted(image.id[7:] for image in images)
         folder = top / "images" / child.id[7:]
         files = [
             "children",
             "config.json",
+            "docker.tar",
             "flat.tar",
             "history",
             "layers",
+            "oci",
             "parent",
             "rootfs",
             "rootfs.erofs",
