@@ -4,12 +4,14 @@ import bz2
 import hashlib
 import lzma
 import random
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from pathlib import Path
+from threading import Event
 
 import pytest
 import zstandard
@@ -26,6 +28,7 @@ from imgfs.digest import Digest
 from imgfs.errors import Corrupt, StoreError
 from tests.codec.counted import CountedBlob
 from tests.codec.encoders import gzip_member, texture
+from tests.tools import require_root
 
 MIB = 1 << 20
 SIZES = {"words": 3_500_000, "noise": 2_500_000, "zeros": 700_000}
@@ -208,6 +211,42 @@ def test_without_room_in_the_cache_everything_is_read(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     cache = cache_at(tmp_path / "file")
     assert opened("gzip", CountedBlob(STORED["gzip"]), cache).pread(len(DATA), 0) == DATA
+
+
+@pytest.mark.parametrize("kind", ["gzip", "one frame"])
+def test_spans_that_others_drop_from_the_cache_are_read(kind: str, tmp_path: Path) -> None:
+    is_over = Event()
+
+    def prune() -> int:
+        count = 0
+        while not is_over.is_set():
+            for path in tmp_path.glob("*/*.span"):
+                path.unlink(missing_ok=True)
+                count += 1
+        return count
+
+    with ThreadPoolExecutor(1) as pool, opened(kind, CountedBlob(STORED[kind]), cache_at(tmp_path)) as blob:
+        pruning = pool.submit(prune)
+        try:
+            for offset in (*range(0, len(DATA), 300_000), *range(len(DATA) - 300_000, 0, -700_000)):
+                assert blob.pread(300_000, offset) == DATA[offset : offset + 300_000]
+                blob._cache._recent.pop_all()
+        finally:
+            is_over.set()
+        assert pruning.result() > 5
+
+
+@pytest.mark.parametrize("options", ["size=64k,mode=700", "ro,mode=700"])
+def test_everything_is_read_where_the_cache_is_full_or_read_only(options: str, tmp_path: Path) -> None:
+    require_root()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", options, "cache", tmp_path], check=True)
+    try:
+        stored = CountedBlob(STORED["gzip"])
+        with opened("gzip", stored, cache_at(tmp_path)) as blob:
+            assert blob.pread(len(DATA), 0) == DATA
+        assert not [*tmp_path.glob("*/*.span")]
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)  # the cache keeps its folder open
 
 
 def test_threads_that_want_one_span_wait_for_one_fetch() -> None:
