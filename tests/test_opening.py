@@ -154,6 +154,10 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "a descriptor that a folder created",
         "open",
     ),
+    "saving/compression.py": (
+        "temporary files",
+        "tempfile.TemporaryFile",
+    ),
     "saving/entry.py": (
         "the directory that the user wants written",
         "open os.makedirs os.mkdir",

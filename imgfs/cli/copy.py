@@ -3,7 +3,7 @@
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 
 import click
 
@@ -18,6 +18,7 @@ from imgfs.own.loading import load_image
 from imgfs.registry.client import RegistryClient
 from imgfs.registry.reference import is_registry_reference, parse_registry_reference
 from imgfs.saving import SavedImage, docker_archive_entries, image_pieces, write_tar
+from imgfs.saving.compression import LayerCompressor, LayerFormat
 from imgfs.saving.copied_image import copied_images, copied_meant, copied_pieces
 from imgfs.saving.copying import Destination, copy_pieces
 from imgfs.saving.destinations import Place, parse_destination
@@ -34,9 +35,33 @@ from imgfs.sources.image_reference import parse_source
 @click.argument("image", metavar="SOURCE-IMAGE")
 @click.argument("destination", metavar="DESTINATION-IMAGE")
 @click.option("-a", "--all", "with_all", is_flag=True, help="Copy every platform of an index, and the index.")
+@click.option(
+    "--dest-compress",
+    "compress",
+    is_flag=True,
+    help="Compress uncompressed layers, also those of a layout.",
+)
+@click.option(
+    "--dest-compress-format",
+    "form",
+    type=click.Choice([str(form) for form in LayerFormat]),
+    help="Compress all layers in this way (default: in a registry, gzip for uncompressed ones).",
+)
+@click.option(
+    "--dest-decompress", "decompress", is_flag=True, help="Leave layers uncompressed, also in a registry."
+)
 @click.option("--digestfile", metavar="FILE", help="Write the digest of what was copied to FILE.")
 @click.option("-q", "--quiet", is_flag=True, help="Print nothing.")
-def copy(image: str, destination: str, with_all: bool, digestfile: str | None, quiet: bool) -> None:
+def copy(
+    image: str,
+    destination: str,
+    with_all: bool,
+    compress: bool,
+    form: str | None,
+    decompress: bool,
+    digestfile: str | None,
+    quiet: bool,
+) -> None:
     """Copy SOURCE-IMAGE to DESTINATION-IMAGE, as skopeo copy does, with the digests that it has.
 
     \b
@@ -47,8 +72,9 @@ def copy(image: str, destination: str, with_all: bool, digestfile: str | None, q
       docker-archive:FILE[:NAME]  what docker load and podman load take
       docker://HOST/REPO[:TAG]    a registry
 
-    Where the image has a manifest and compressed layers, these are copied as they are. Else, as from Docker's classic
-    store and Podman's, a manifest is made, with uncompressed layers; the ID of the image stays the same.
+    Where the image has a manifest and its layers' blobs, these are copied as they are. Else, as from Docker's classic
+    store, Podman's and that of imgfs, a manifest is made, in a registry with layers compressed by gzip: so they have
+    other digests than in the config, but the ID of the image stays the same. The same image gives the same manifest.
     For options of the registry of the source see imgfs help registries.
 
     \b
@@ -63,17 +89,30 @@ def copy(image: str, destination: str, with_all: bool, digestfile: str | None, q
             raise click.UsageError(f"--digestfile: {place.transport}: keeps no manifest that has a digest")
         if with_all and place.transport == "docker-archive":
             raise click.UsageError("--all: docker-archive: has one image for a name, of one platform")
+        if compress or form is not None:
+            raise click.UsageError("--dest-compress: layers are compressed for a registry or a layout alone")
+    if decompress and (compress or form is not None):
+        raise click.UsageError("--dest-decompress does not go with --dest-compress")
+    if with_all and form is not None:
+        raise click.UsageError("--dest-compress-format: with --all, manifests are copied as they are")
     with named(copied_meant, [image], with_all=with_all) as (chosen,):
         if place.transport == "imgfs":
             _load(chosen, place, with_all=with_all, quiet=quiet)
         elif place.transport == "docker-archive":
             _save(chosen, place, quiet=quiet)
         else:
-            pieces = copied_pieces(chosen, with_all=with_all)
+            is_compressed = compress or form is not None or (place.reference is not None and not decompress)
             show = _nothing if quiet else _ShowLines(is_short=sys.stdout.isatty())
             bars = command_bars()
             bars.with_text = True
-            with _opened(place, chosen) as opened:
+            with ExitStack() as stack:
+                compressor = None
+                if is_compressed:
+                    compressor = stack.enter_context(
+                        LayerCompressor(LayerFormat(form or LayerFormat.GZIP), bars)
+                    )
+                pieces = copied_pieces(chosen, compressor, with_all=with_all, must_compress=form is not None)
+                opened = stack.enter_context(_opened(place, chosen))
                 top = copy_pieces(pieces, opened, bars, show)
             if digestfile is not None:
                 with output_file(digestfile) as file:

@@ -76,7 +76,7 @@ def _options(*, is_copy: bool) -> Iterator[click.Option]:
             yield click.Option(
                 of_destination, type=kind, metavar=metavar, expose_value=False, callback=take, help=text
             )
-    choice = click.Choice(list(TocUse))
+    choice = click.Choice([str(use) for use in TocUse])
     yield click.Option(["--toc"], type=choice, expose_value=False, callback=_take, hidden=True)
     yield click.Option(["--offline"], is_flag=True, expose_value=False, callback=_take_flag, hidden=True)
 

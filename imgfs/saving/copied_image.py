@@ -10,6 +10,7 @@ from dataclasses import replace
 from imgfs.cache import Cache
 from imgfs.digest import ImageID
 from imgfs.errors import printable
+from imgfs.saving.compression import LayerCompressor
 from imgfs.saving.made_image import made_pieces
 from imgfs.saving.piece import Kind, Piece
 from imgfs.saving.stored_image import StoredImages, StoredManifest
@@ -35,15 +36,22 @@ def copied_meant(
     return image_meant(term, reference, union, cache, unreadable)
 
 
-def copied_pieces(chosen: ChosenImage, *, with_all: bool) -> Iterator[Piece]:
+def copied_pieces(
+    chosen: ChosenImage, compressor: LayerCompressor | None, *, with_all: bool, must_compress: bool = False
+) -> Iterator[Piece]:
     """What an image is copied as; `with_all`, that of every platform below the index that it was named by.
+
+    Layers of a manifest that is made are compressed by `compressor`, if there is one. One is made also of an image that
+    is stored with one, if it `must_compress` and not all layers are compressed in its way.
 
     Raises StoreError if not all of that is stored, what reading documents raises, and as `made_pieces` does.
     """
     stored = stored_manifest(chosen, with_all=with_all)
-    if stored is not None:
+    if stored is not None and (compressor is None or not must_compress or compressor.has_made(stored.blobs)):
         return stored.pieces()
-    return made_pieces(chosen.image, chosen.layers)
+    if compressor is None:
+        return made_pieces(chosen.image, chosen.layers)
+    return made_pieces(chosen.image, chosen.layers, compressor.compressed)
 
 
 def copied_images(chosen: ChosenImage, *, with_all: bool) -> list[ImageID]:

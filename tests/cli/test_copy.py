@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -20,7 +21,7 @@ from imgfs.registry.index_artifact import find_index
 from imgfs.registry.reference import Repository
 from imgfs.saving.piece import CONFIG, LAYER
 from tests.conftest import Imgfs, eventually
-from tests.images import TestImage, docker_archive, layer_tar, new_docker_archive, oci_layout
+from tests.images import TestImage, digest, docker_archive, layer_tar, new_docker_archive, oci_layout
 from tests.layouts import Layout, tagged
 from tests.registry.serving import docker_registry
 from tests.registry.uploads import uploads
@@ -151,6 +152,57 @@ def test_an_image_is_pushed_as_skopeo_does(
     other = f"docker://{registry}/{kind}/app@sha256:{'0' * 64}"
     done = imgfs("copy", INSECURE, f"{source}example/child:1", other, status=1)
     assert f"what is copied has the digest {Digest.of(raw)}" in done.stderr.decode()
+
+
+def _layers(raw: bytes) -> list[tuple[str, str]]:
+    """The types and the digests of the layers of a manifest."""
+    return [(layer["mediaType"].removeprefix(LAYER), layer["digest"]) for layer in json.loads(raw)["layers"]]
+
+
+def test_layers_are_compressed_for_a_registry_and_where_that_is_asked_for(
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage], archive: Path, layout: Path, registry: str
+) -> None:
+    child = images[1]
+    tars = [digest(layer) for layer in child.layers]
+
+    def copied(name: str, *options: str, source: str = f"{archive}:example/child:1") -> bytes:
+        out = name if ":" in name else f"docker://{registry}/compressed/{name}"
+        imgfs("copy", "-q", *options, *([] if ":" in name else [INSECURE]), source, out)
+        raw = skopeo("inspect", "--tls-verify=false", "--raw", out)
+        assert json.loads(raw)["config"]["digest"] == child.id
+        skopeo("copy", "-q", "--src-tls-verify=false", out, f"dir:{tmp_path / 'checked'}")
+        shutil.rmtree(tmp_path / "checked")
+        exported = imgfs("export", "--tls-verify=false", "--tar", "verbatim", out).stdout
+        assert exported == child.verbatim
+        return raw
+
+    by_gzip, by_zstd = copied("gzip"), copied("zstd", "--dest-compress-format", "zstd")
+    assert [kind for kind, _ in _layers(by_gzip)] == ["+gzip"] * len(tars)
+    assert [kind for kind, _ in _layers(by_zstd)] == ["+zstd"] * len(tars)
+    assert copied("again") == by_gzip
+    assert _layers(copied("plain", "--dest-decompress")) == [("", tar) for tar in tars]
+    assert _layers(copied(f"oci:{tmp_path}/out:1")) == [("", tar) for tar in tars]
+    assert copied(f"oci:{tmp_path}/out:2", "--dest-compress") == by_gzip
+    # what is stored by gzip is kept, unless another way is asked for
+    stored = f"oci:{layout}:example/child:1"
+    raw = skopeo("inspect", "--raw", stored)
+    assert copied("kept", "--dest-compress-format=gzip", source=stored) == raw
+    assert copied("other", "--dest-compress-format=zstd", source=stored) == by_zstd
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--dest-decompress", "--dest-compress", "oci:out"),
+        ("--all", "--dest-compress-format=zstd", "oci:out"),
+        ("--dest-compress", "docker-archive:out"),
+    ],
+)
+def test_what_cannot_be_compressed_is_wrong_usage(
+    imgfs: Imgfs, archive: Path, arguments: tuple[str, ...]
+) -> None:
+    *options, out = arguments
+    assert b"--dest-" in imgfs("copy", *options, f"{archive}:example/child:1", out, status=2).stderr
 
 
 def test_every_platform_is_pushed(imgfs: Imgfs, tmp_path: Path, registry: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from imgfs.layers import TocUse
 from tests.cli.terminal import in_terminal
 from tests.conftest import Imgfs, Mount, eventually
 from tests.images import TestImage, digest, layer_tar
@@ -99,6 +100,8 @@ def test_options_are_spelled_as_of_skopeo(
     assert imgfs("load", "--tls-verify=false", "--platform=linux/arm64", image).stdout
     assert imgfs("ls", "-q", "--no-trunc", "imgfs:").stdout.decode().strip() == many["arm64"]
     assert imgfs(*form, "--offline", image).stdout.decode().strip() == many["amd64"]
+    for toc in TocUse:
+        assert imgfs(*form, "--offline", f"--toc={toc}", image).stdout.decode().strip() == many["amd64"]
     assert b"invalid platform" in imgfs(*form, "--platform", "a/b/c/d", image, status=2).stderr
 
 
