@@ -23,6 +23,8 @@ from imgfs.registry.index_artifact import (
 )
 from imgfs.registry.index_push import push_index
 from imgfs.registry.reference import Repository
+from imgfs.registry.transport import RegistryError
+from tests.registry.quirky import Faults, running_quirky
 from tests.registry.test_docker_registry import address, push
 
 __all__ = ["address"]
@@ -102,6 +104,34 @@ def test_an_index_is_pushed_so_that_it_is_found_and_pushed_again_as_the_same(
     assert not sent
     other = push_index(repository, image, PARTS, "imgfs 2", sent.append)
     assert [each["digest"] for each in repository.tagged_referrers(image.digest)] == [digest, other]
+
+
+@pytest.mark.parametrize(
+    ("faults", "has_tag"), [(Faults(refuses_subject=True), True), (Faults(referrers="api"), False)]
+)
+def test_an_index_is_found_where_no_subject_is_taken_and_where_referrers_are_listed(
+    image: Manifest, faults: Faults, has_tag: bool
+) -> None:
+    with running_quirky() as quirky:
+        quirky.faults = faults
+        there = RegistryClient(Configuration.load(tls_verify=False)).repository(
+            Repository(quirky.address, "app")
+        )
+        digest = push_index(there, image, PARTS, "imgfs 1", lambda _: None)
+        found = find_index(there, image.digest)
+        assert found is not None
+        assert found.digest == digest
+        assert quirky.tags("app") == ([own_tag(image.digest)] if has_tag else [])
+
+
+def test_a_registry_that_takes_no_artifacts_is_an_error_with_a_hint(image: Manifest) -> None:
+    with running_quirky() as quirky:
+        quirky.faults.refuses_artifacts = True
+        there = RegistryClient(Configuration.load(tls_verify=False)).repository(
+            Repository(quirky.address, "app")
+        )
+        with pytest.raises(RegistryError, match=r"takes no artifacts of this type; --index-repo HOST/REPO"):
+            push_index(there, image, PARTS, "imgfs 1", lambda _: None)
 
 
 def test_an_index_is_found_by_the_tag_of_referrers(repository: RemoteRepository, image: Manifest) -> None:
