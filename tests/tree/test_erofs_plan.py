@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from imgfs.blob import FileBlob, MemoryBlob, blob_chunks
 from imgfs.errors import Corrupt, InvalidImage
@@ -50,7 +51,7 @@ def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("disk")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stacks())
 def test_a_random_tree_is_what_the_kernel_shows(disk: Path, stack: list[list[Entry]]) -> None:
     layers = [tar(layer) for layer in stack]
@@ -70,7 +71,7 @@ def test_a_random_tree_is_what_the_kernel_shows(disk: Path, stack: list[list[Ent
             assert done.returncode == 0, done.stdout + done.stderr
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(stacks())
 def test_a_random_tree_is_what_the_reader_finds(stack: list[list[Entry]]) -> None:
     layers = [tar(layer) for layer in stack]
@@ -193,6 +194,25 @@ def test_a_sparse_file_has_its_data_and_its_holes(disk: Path, name: str, with_la
             assert os.lseek(file.fileno(), 4096, os.SEEK_HOLE) == 12_288
     run(*tool("fsck.erofs", "trixie"), whole)
     assert plan.size < 64 << 20
+
+
+LENGTHS = st.sampled_from([1, 5, 511, 512, 513, 1024, 4096, 5000])
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(LENGTHS | st.just(0), LENGTHS), max_size=6), LENGTHS | st.just(0), st.booleans())
+def test_any_sparse_file_is_what_the_reader_finds(
+    gaps: list[tuple[int, int]], end: int, with_layers: bool
+) -> None:
+    parts, size = list[tuple[int, int]](), 0
+    for gap, length in gaps:
+        parts.append((size + gap, length))
+        size += gap + length
+    size += end
+    layer = sparse_file("file", size, parts or [(0, 0)]) + bytes(1024)
+    tree = merged([layer])
+    with AssembledBlob(ErofsPlan(tree, with_layers=with_layers), lambda _: MemoryBlob(layer)) as blob:
+        assert image_facts(blob)[b"file"] == tree_facts(tree, [layer])[b"file"]
 
 
 def test_a_file_may_be_larger_than_4_gib(disk: Path) -> None:
