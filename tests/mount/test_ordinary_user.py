@@ -3,26 +3,11 @@
 import os
 import subprocess
 import sys
-import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
-
 from tests.images import TestImage, docker_archive
+from tests.ordinary_user import as_user, user_folder
 from tests.tools import require_tool
-
-# As root, the test becomes a user with no rights. In a mount namespace of its own, where everybody may open
-# /dev/fuse, as on an ordinary machine; reading whatever is there, as only its owner may be able to read the checkout.
-NOBODY = """
-set -e
-mkdir "$1/dev" && mount -t tmpfs none "$1/dev" && mknod -m 666 "$1/dev/fuse" c 10 229
-mount --bind "$1/dev/fuse" /dev/fuse
-[ ! -e /etc/fuse.conf ] || mount --bind /dev/null /etc/fuse.conf
-cd "$1" && shift
-exec setpriv --reuid=65534 --regid=65534 --clear-groups --inh-caps=+dac_read_search \
-    --ambient-caps=+dac_read_search "$@"
-"""
 
 LOOK = """
 import errno, os, subprocess, sys
@@ -66,29 +51,19 @@ print(imgfs("umount", "mnt")[0])
 """
 
 
-@pytest.fixture
-def user_folder() -> Iterator[Path]:
-    """A folder that a user without rights may write, which pytest's own are not."""
-    with tempfile.TemporaryDirectory() as name:
-        if os.geteuid() == 0:
-            os.chown(name, 65534, 65534)
-        yield Path(name)
-
-
-def test_an_ordinary_user_can_mount_read_and_unmount(user_folder: Path, images: list[TestImage]) -> None:
+def test_an_ordinary_user_can_mount_read_and_unmount(images: list[TestImage]) -> None:
     require_tool("fusermount3")
-    docker_archive(user_folder / "family.tar", images).chmod(0o644)
-    command = [sys.executable, "-c", LOOK]
-    if os.geteuid() == 0:
-        command = ["unshare", "--mount", "sh", "-c", NOBODY, "sh", str(user_folder), *command]
-    environment = os.environ | {
-        "XDG_DATA_HOME": str(user_folder / "data"),
-        "XDG_CACHE_HOME": str(user_folder / "cache"),
-        "PYTHONPATH": str(Path(__file__).parents[2]),
-    }
-    done = subprocess.run(
-        command, cwd=user_folder, env=environment, capture_output=True, text=True, check=False, timeout=60
-    )
+    with user_folder() as folder:
+        docker_archive(folder / "family.tar", images).chmod(0o644)
+        command = as_user(folder, [sys.executable, "-c", LOOK])
+        environment = os.environ | {
+            "XDG_DATA_HOME": str(folder / "data"),
+            "XDG_CACHE_HOME": str(folder / "cache"),
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+        done = subprocess.run(
+            command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=60
+        )
     assert done.stderr == ""
     refused, busy, *looks, again = done.stdout.splitlines()
     if os.geteuid() == 0:
