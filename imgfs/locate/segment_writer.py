@@ -36,6 +36,7 @@ from imgfs.tree.whiteouts import OverlaidLayer
 
 _CAPABILITY = b"security.capability"
 _PIECE = 1 << 20  # bytes written at a time
+_NAMES = 1 << 14  # names put together at a time
 _MOST_NAMES = 1 << 32  # bytes of one layer
 
 
@@ -145,7 +146,12 @@ def write_segment(layers: Sequence[PackedLayer], write: Callable[[bytes | memory
 
 def _names(tree: Tree) -> bytes:
     """The names, each ended by NUL."""
-    return b"\0".join([b"", *tree.names(range(1, len(tree))), b""])
+    # some at a time, as a name takes more memory than its bytes
+    pieces = (
+        b"\0".join([*tree.names(range(start, min(start + _NAMES, len(tree)))), b""])
+        for start in range(1, len(tree), _NAMES)
+    )
+    return b"".join([b"\0", *pieces])
 
 
 def _ends(tree: Tree) -> "array[int]":

@@ -175,17 +175,18 @@ class Survey:
         known = self._catalog.layers()
         machine = Machine([], [], [], [], sorted(self._union.writers), {}, dict(self._catalog.stamps))
         layers: dict[bytes, int] = {}
+        numbers: dict[StackedLayer, int] = {}
         stacks: dict[tuple[int, ...], int] = {}
         for root in found:
-            stack = []
             for layer in root.layers:
-                key = layer.by_content if layer.by_content in known else layer.by_place
-                number = layers.setdefault(key, len(layers))
-                if number == len(machine.diff_ids):
-                    machine.layers.append(key)
-                    machine.diff_ids.append(str(layer.diff_id))
-                stack.append(number)
-            number = stacks.setdefault(tuple(stack), len(stacks))
+                if layer not in numbers:
+                    key = layer.by_content if layer.by_content in known else layer.by_place
+                    number = numbers[layer] = layers.setdefault(key, len(layers))
+                    if number == len(machine.layers):
+                        machine.layers.append(key)
+                        machine.diff_ids.append(str(layer.diff_id))
+            stack = tuple(map(numbers.__getitem__, root.layers))
+            number = stacks.setdefault(stack, len(stacks))
             machine.roots.append(Root(str(root.id), list(root.names), number, root.is_container))
         machine.stacks = list(stacks)
         return machine

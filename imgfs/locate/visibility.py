@@ -6,7 +6,7 @@ Tried by the tests of `answer`.
 """
 
 import stat
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from imgfs.errors import InvalidImage
@@ -14,6 +14,7 @@ from imgfs.locate.segment import LINKED, OPAQUE, UNSEEN, LayerColumns
 from imgfs.lru import LRU
 
 _REMEMBERED = 200_000  # entries of directories, of all layers
+_OFTEN = 16  # names asked for in a directory, after which it is known of each name which layers have it
 _MAX_LINKS, _MAX_STEPS = 40, 5_000_000  # as `overlay` has them
 _WHITEOUT = b".wh."
 _HIDES = -1  # what a name comes to in a layer, if not an entry: it hides what lower layers have
@@ -42,18 +43,21 @@ class Visibility:
     def __init__(self, layers: Sequence[LayerColumns], stacks: Sequence[Stack]) -> None:
         self._layers = layers
         self._stacks = stacks
+        self._names: LRU[bytes, dict[bytes, list[int]]] = LRU(_REMEMBERED, weigh=len)
+        self._asked: dict[bytes, int] = {}
         self._having: list[list[int]] = []
         self._uses: dict[int, list[tuple[int, frozenset[int]]]] = {}
         self._directories: LRU[bytes, Mapping[int, int]] = LRU(
             _REMEMBERED, weigh=lambda found: len(found) + 1
         )
+        self._root = dict.fromkeys(range(len(layers)), 0)
         self._steps = 0
 
     def of(self, number: int, entry: int) -> Sight:
         """Where an entry of a layer can be seen, if its own layer shows it."""
         layer = self._layers[number]
         directory, _, name = layer.path(entry).rpartition(b"/")
-        over = self._in(self._directory(directory), name)
+        over = self._in(directory, self._directory(directory), name)
         over.pop(number, None)
         uses = self._uses_of(number)
         if not over:
@@ -100,11 +104,12 @@ class Visibility:
             ahead.append(path)
             path = path.rpartition(b"/")[0]
         if found is None:
-            found = dict.fromkeys(range(len(self._layers)), 0)
+            found = self._root
         for path in reversed(ahead):
+            above, _, name = path.rpartition(b"/")
             found = {
                 number: what if self._is_directory(number, what, merges=True) else min(what, _HIDES)
-                for number, what in self._in(found, path.rpartition(b"/")[2]).items()
+                for number, what in self._in(above, found, name).items()
             }
             self._directories.put(path, found)
         return found
@@ -116,16 +121,36 @@ class Visibility:
         kind = self._layers[number].kind(what)
         return stat.S_ISDIR(kind.mode) and not (merges and kind.flags & OPAQUE)
 
-    def _in(self, directory: Mapping[int, int], name: bytes) -> dict[int, int]:
-        """What a name comes to in a directory that comes to this: an entry, or a number < 0."""
+    def _in(self, path: bytes, directory: Mapping[int, int], name: bytes) -> dict[int, int]:
+        """What a name comes to in a directory at a path that comes to this: an entry, or a number < 0."""
         found = {}
-        for number, of in directory.items():
+        for number in self._which(path, directory, name):
+            of = directory[number]
             what = of if of < 0 else self._look(number, of, name)
             if what is not None and what >= 0 and self._layers[number].kind(what).flags & LINKED:
                 what = _LINK - what
             if what is not None:
                 found[number] = what
         return found
+
+    def _which(self, path: bytes, directory: Mapping[int, int], name: bytes) -> Iterable[int]:
+        """The layers in which a name may come to something; of few names that are asked for, all."""
+        names = self._names.get(path)
+        if names is None:
+            if len(self._asked) > _REMEMBERED:
+                self._asked.clear()
+            asked = self._asked[path] = self._asked.get(path, 0) + 1
+            if asked <= _OFTEN or len(directory) <= 1:
+                return directory
+            del self._asked[path]
+            names = {}
+            for number, of in directory.items():
+                layer = self._layers[number]
+                for entry in layer.children(of) if of >= 0 else ():
+                    names.setdefault(layer.name(entry).removeprefix(_WHITEOUT), []).append(number)
+            self._names.put(path, names)
+        always = (number for number, of in directory.items() if of < 0)
+        return {*names.get(name, ()), *names.get(name.removeprefix(_WHITEOUT), ()), *always}
 
     def _look(self, number: int, directory: int, name: bytes) -> int | None:
         """The entry of a name that a layer shows in a directory, _HIDES if it hides the name, None for neither."""

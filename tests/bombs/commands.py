@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, list[str]] = {
     "index": ["index", "{source}"],
     "verify": ["verify", "{source}"],
     "find": ["find", "--source", "{source}", "{image}", "f*"],
+    "locate": ["locate", "--source", "{source}", "f*"],
     "which": ["which", "--source", "{source}", "{image}", "f1"],
     "diff": ["diff", "--source", "{source}", "good", "{image}"],
     "export": ["export", "--tar", "flat", "--source", "{source}", "{image}"],

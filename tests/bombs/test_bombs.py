@@ -17,6 +17,7 @@ _SHORT = [
     ("gzip members", 0.1, "verify"),
     ("long name of 1 GB", 0.01, "index"),
     ("members of one name", 0.004, "find"),
+    ("user names", 0.05, "locate"),
     ("stacks of 1,000 layers", 0.05, "ls"),
     ("configs of 4 MB", 0.1, "ls"),
     ("tags", 0.1, "ls"),

@@ -2,6 +2,7 @@
 
 import tarfile
 from collections.abc import Sequence
+from unittest.mock import patch
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -32,6 +33,10 @@ def compare(trees: Sequence[Tree]) -> None:
     """Compare what is found in each image that the lowest of some layers make with its root file system."""
     images = [range(count + 1) for count in range(len(trees))]
     hits = Indexed(trees, images).hits(EVERYTHING)
+    with patch("imgfs.locate.visibility._OFTEN", 0):  # as where many names of a directory are asked for
+        assert [(hit.path, hit.seen_in) for hit in Indexed(trees, images).hits(EVERYTHING)] == [
+            (hit.path, hit.seen_in) for hit in hits
+        ]
     for number, image in enumerate(images):
         merged = overlay_trees([trees[layer] for layer in image], "test")
         theirs = sorted((merged.path(entry), facts_of(merged, entry)) for entry in merged.walk())
