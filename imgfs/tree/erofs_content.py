@@ -39,10 +39,12 @@ class Contents:
         """How many bytes of each layer's tar are part of the image, of those that may be."""
         self._chunk_bits: dict[int, int] = {}
         self._loose: dict[int, int] = {}
-        """The blocks that an entry's content takes that is laid out again; once placed, the first of them."""
+        """How many blocks an entry's content takes that is laid out; once placed, the first of them."""
         self._starts: dict[int, int] = {}  # the first block of each layer
         self._spare = _MOST_SPARE
         self.devices: list[Device] = []
+        self.end = 0
+        """The block behind all that was placed."""
 
     @property
     def most_devices(self) -> int:
