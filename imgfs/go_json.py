@@ -7,7 +7,6 @@ are decoded by msgspec alone; only others are read field by field here.
 
 import types
 from collections.abc import Mapping
-from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, TypeVar, Union, get_args, get_origin
 
@@ -59,8 +58,7 @@ def _parse(data: bytes, kind: type[T], *, may_read_by_field: bool) -> T:
     return _read(data.decode("utf-8", "replace").encode(), kind)  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
-class _Field:
+class _Field(msgspec.Struct, frozen=True):
     """A field of a Struct: its name there, its type, and whether a wrong type is an error."""
 
     name: str

@@ -4,7 +4,6 @@ Messages contain names from images, which may be anything; each is made one line
 """
 
 import logging
-import logging.handlers
 import os
 
 from imgfs.errors import printable
@@ -34,7 +33,9 @@ def log_to(path: str | None) -> None:
         handler = logging.FileHandler(path, encoding="utf-8")
         handler.setFormatter(_Lines("%(asctime)s %(levelname)s %(message)s"))
     elif os.path.exists(_SYSLOG):
-        handler = logging.handlers.SysLogHandler(_SYSLOG, logging.handlers.SysLogHandler.LOG_DAEMON)
+        from logging.handlers import SysLogHandler  # here, as only mounts in the background log there
+
+        handler = SysLogHandler(_SYSLOG, SysLogHandler.LOG_DAEMON)
         handler.setFormatter(_Lines(f"imgfs[{os.getpid()}]: %(message)s"))
     else:
         return

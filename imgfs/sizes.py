@@ -1,7 +1,6 @@
 """Sizes as people read and write them: in powers of 1024 and with one letter, as `ls -lh` has them."""
 
 import re
-from fractions import Fraction
 
 _LETTERS = "KMGTPE"
 _SIZE = re.compile(r"(\d{1,18}(?:\.\d{1,18})?) ?(?:([KMGT])(?:i?B)?|B)?", re.IGNORECASE | re.ASCII)
@@ -28,4 +27,6 @@ def parse_size(text: str) -> int:
     if match is None:
         raise ValueError(f"{text!r} is not a size such as 500M or 8G")
     power = _LETTERS.index(match[2].upper()) + 1 if match[2] else 0
-    return int(Fraction(match[1]) * (1 << 10 * power))
+    whole, _, part = match[1].partition(".")
+    tens: int = 10 ** len(part)
+    return (int(whole + part) << 10 * power) // tens

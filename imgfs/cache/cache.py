@@ -13,9 +13,9 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import BinaryIO
 
+import msgspec
 import platformdirs
 
 from imgfs.blob import FileBlob, Folder
@@ -41,8 +41,7 @@ def default_folder() -> str:
     return platformdirs.user_cache_dir("imgfs")
 
 
-@dataclass(frozen=True, slots=True)
-class CacheEntry:
+class CacheEntry(msgspec.Struct, frozen=True):
     """A file in the cache; `size` in bytes on disk, `used` in seconds since the epoch."""
 
     name: str

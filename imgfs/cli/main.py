@@ -5,7 +5,6 @@ incomplete because something broken was skipped; as shells do, 130 after Ctrl-C,
 closed it, 143 after SIGTERM. Where 1 is a result, as with `verify`, an error is 2; as of mount(8), it is 32 of `mount`.
 """
 
-import difflib
 import gc
 import logging
 import os
@@ -138,6 +137,8 @@ class _Group(click.Group):
             for why, theirs in _NOT_HERE.items():
                 if args[0] in theirs:
                     ctx.fail(f"No such command {args[0]!r}; {why}")
+            import difflib  # here, as names are seldom wrong
+
             near = [ours for ours, theirs in _OTHERS_CALL_IT.items() if args[0] in theirs]
             near = near or difflib.get_close_matches(args[0], _COMMANDS, 3)
             if near:

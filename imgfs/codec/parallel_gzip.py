@@ -17,9 +17,10 @@ import sys
 from collections import deque
 from collections.abc import Callable, Generator
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass
 from threading import Thread
 from typing import BinaryIO
+
+import msgspec
 
 from imgfs.blob import Blob
 from imgfs.codec import parallel_gzip_child
@@ -53,8 +54,7 @@ class TooDense(Exception):
     """The data decodes to so many times its size that this decoder would take too much memory or time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Parallelism:
+class Parallelism(msgspec.Struct, frozen=True):
     """How many stored bytes rapidgzip decodes at a time, and in how many threads.
 
     It holds what about 20 chunks of `chunk_size` stored bytes decode to, up to 20 times that. Seek points lie

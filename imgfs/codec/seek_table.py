@@ -7,8 +7,9 @@ reader starts there. A table is not trusted: it is checked before it is used, an
 from array import array
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Set
-from dataclasses import dataclass
 from itertools import pairwise
+
+import msgspec
 
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.codec.zstd_module import pack, unpack
@@ -20,8 +21,7 @@ LARGEST_INTERVAL = 16 << 20
 """Decoded bytes between two points that a random reader may still be made to decode."""
 
 
-@dataclass(frozen=True, slots=True)
-class SeekPoint:
+class SeekPoint(msgspec.Struct, frozen=True):
     """A place to start decoding at: the decoded offset, the bit of the stored bytes, what was decoded just before."""
 
     offset: int

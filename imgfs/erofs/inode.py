@@ -7,8 +7,9 @@ the tests of `image`.
 import os
 import stat
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
+
+import msgspec
 
 from imgfs.blob import MAX_SIZE
 from imgfs.erofs.superblock import Superblock
@@ -37,8 +38,7 @@ class Layout(IntEnum):
     CHUNKS = 4
 
 
-@dataclass(frozen=True, slots=True)
-class Inode:
+class Inode(msgspec.Struct, frozen=True):
     """An inode. Fields that begin with `st_` are as in `os.stat_result`; `st_ino` is the number of the inode.
 
     `block` is the first of flat content, None where all of it is a hole; `chunk_format` is of content in chunks. Of

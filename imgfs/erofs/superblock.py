@@ -5,7 +5,8 @@ covers nothing but the first block. Tried by the tests of `image` and `erofs_pla
 """
 
 import struct
-from dataclasses import dataclass
+
+import msgspec
 
 from imgfs.errors import Corrupt
 
@@ -31,8 +32,7 @@ _KNOWN = 0xFF  # those, and those of compressed files, which are refused one by 
 _SMALLEST, _LARGEST = 9, 16  # bits of a block's size
 
 
-@dataclass(frozen=True, slots=True)
-class Superblock:
+class Superblock(msgspec.Struct, frozen=True):
     """What an image says of itself. Addresses are offsets in bytes.
 
     `root` is the number of the root directory's inode; the inode 0 lies at `metadata`. Shared attributes are numbered

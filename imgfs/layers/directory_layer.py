@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import ClassVar, Protocol
 
+import msgspec
+
 from imgfs.blob import Blob, Root, blob_chunks
 from imgfs.blob.file_tree import FileTree
 from imgfs.blob.held_files import HeldFiles
@@ -47,8 +49,7 @@ class Place(Protocol):
         """What is there now; where `is_bottom`, there is no layer below. Raises ImgfsError or OSError."""
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryPlace:
+class DirectoryPlace(msgspec.Struct, frozen=True):
     """The name, below `root`, of the directory of a layer's files.
 
     `prefix` begins the names of the attributes of overlayfs there, see `scanned_members`. Where it `is_live`, as a
@@ -149,8 +150,7 @@ def _are_same(one: FileTree, other: FileTree, name: bytes) -> bool:
         return first.size == second.size and all(here == there for here, there in pairs)
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
+class _Files(msgspec.Struct, frozen=True):
     """Reads the files of a scan; those that are others than they were then are errors.
 
     `mtimes_ns` is None where files may be written to.

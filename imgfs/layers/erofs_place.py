@@ -8,8 +8,9 @@ time at which the image was made, the root among them.
 import hashlib
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import partial
+
+import msgspec
 
 from imgfs.blob import Blob, Root, Slice
 from imgfs.blob.ranges import Ranges, RangesBlob
@@ -22,8 +23,7 @@ from imgfs.layers.member_list import MemberPacker
 from imgfs.layers.overlay_members import TRUSTED, LayerFile, overlay_members
 
 
-@dataclass(frozen=True, slots=True)
-class ErofsPlace:
+class ErofsPlace(msgspec.Struct, frozen=True):
     """The name of an image below `root`; a `Place`."""
 
     root: Root

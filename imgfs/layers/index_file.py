@@ -10,7 +10,6 @@ in which an index is kept in a registry, of the same sections.
 import hashlib
 import struct
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Annotated, BinaryIO, NoReturn
 
 import msgspec
@@ -33,8 +32,7 @@ _MAX_HEADER = 1 << 16
 Size = Annotated[int, msgspec.Meta(ge=0)]
 
 
-@dataclass(frozen=True, slots=True)
-class LayerKey:
+class LayerKey(msgspec.Struct, frozen=True):
     """Names the stored bytes of a layer, or of an archive, with all that is recorded of them.
 
     `digest` names their files in the cache. `stored_digest` and `size`, that of the tar in bytes, are None where they
@@ -110,8 +108,7 @@ class IndexHeader(msgspec.Struct, frozen=True):
     archive: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class IndexData:
+class IndexData(msgspec.Struct, frozen=True):
     """What a pass found: the header and the sections of the layer's index."""
 
     header: IndexHeader

@@ -9,7 +9,6 @@ it is decoded. Tried by the tests of `remote_layer`.
 
 import struct
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import msgspec
 
@@ -25,8 +24,7 @@ _MAGIC = b"imgfs layer map, version 1\n"
 _LENGTH = struct.Struct("<I")
 
 
-@dataclass(frozen=True, slots=True)
-class IndexParts:
+class IndexParts(msgspec.Struct, frozen=True):
     """The blobs that one index is kept as."""
 
     map: bytes

@@ -3,8 +3,9 @@
 What it promises is tried by the tests of each kind of layer.
 """
 
-from dataclasses import dataclass
 from typing import Protocol
+
+import msgspec
 
 from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID
@@ -13,8 +14,7 @@ from imgfs.tar import TarBlob
 from imgfs.tree import Tree
 
 
-@dataclass(frozen=True, slots=True)
-class LayerMetadata:
+class LayerMetadata(msgspec.Struct, frozen=True):
     """Describes a layer that is no longer referred to.
 
     `size` is the size of its tar in bytes, None if that was never known.

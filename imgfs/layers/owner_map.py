@@ -4,9 +4,10 @@ Format: user_namespaces(7); for capabilities of files, capabilities(7), and Linu
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
+
+import msgspec
 
 from imgfs.layers.directory_scan import ScannedMembers
 
@@ -27,8 +28,7 @@ class IDRange(NamedTuple):
     size: int
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerMap:
+class OwnerMap(msgspec.Struct, frozen=True):
     """The users and groups that a user namespace has."""
 
     uids: tuple[IDRange, ...]

@@ -12,6 +12,8 @@ from enum import StrEnum
 from threading import Lock
 from typing import ClassVar
 
+import msgspec
+
 from imgfs.blob import Blob, MemoryBlob, Slice, SparseBlob
 from imgfs.codec import Compression
 from imgfs.codec.seek_table import START
@@ -47,8 +49,7 @@ class TocUse(StrEnum):
         return self is TocUse.ANY or (self is TocUse.TARSPLIT and pin.has_split)
 
 
-@dataclass(frozen=True, slots=True)
-class _ChunkDecoder:
+class _ChunkDecoder(msgspec.Struct, frozen=True):
     """Decodes chunks: each begins some bytes into what its stored bytes decode to."""
 
     toc: Toc

@@ -10,8 +10,9 @@ Tried by the tests of `toc_layer`.
 import re
 import zlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from enum import Enum
+
+import msgspec
 
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.budget import MIB
@@ -52,8 +53,7 @@ class Form(Enum):
     ZSTD_CHUNKED = "zstd:chunked"
 
 
-@dataclass(frozen=True, slots=True)
-class TocPin:
+class TocPin(msgspec.Struct, frozen=True):
     """What a layer's descriptor says of its table of contents: its digest and, of zstd:chunked, its place.
 
     `digest` is that of the JSON itself, or of zstd:chunked, of the compressed table. Places are the offset and the size

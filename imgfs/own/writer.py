@@ -12,9 +12,10 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from functools import partial
 from typing import BinaryIO, Self
+
+import msgspec
 
 from imgfs.blob.stamp import FileStamp
 from imgfs.codec import Compression, begins_tar, describe_unread, detect
@@ -47,8 +48,7 @@ _REST = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class StagedLayer:
+class StagedLayer(msgspec.Struct, frozen=True):
     """A layer whose stored bytes lie in the staging folder under `name`, hashed and decoded once.
 
     `damage` says what is wrong with its tar, empty when nothing is.
@@ -61,8 +61,7 @@ class StagedLayer:
     damage: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class _Pending:
+class _Pending(msgspec.Struct, frozen=True):
     """An image that is staged whole and not visible yet."""
 
     image: Image

@@ -5,7 +5,8 @@ Format: RFC 9110, section 11.3; the distribution project's token authentication 
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+
+import msgspec
 
 _SCHEME = re.compile(r"\s*,?\s*([A-Za-z][A-Za-z0-9!#$%&'*+.^_`|~-]*)(?:\s+|\s*$)")
 _PARAMETER = re.compile(
@@ -15,8 +16,7 @@ _ESCAPE = re.compile(r"\\(.)")
 _LONGEST = 16 << 10
 
 
-@dataclass(frozen=True, slots=True)
-class Challenge:
+class Challenge(msgspec.Struct, frozen=True):
     """A challenge; `scheme` and the names of `parameters` are in lower case."""
 
     scheme: str

@@ -6,9 +6,10 @@ registries.d, are not looked at.
 
 import ssl
 from collections.abc import Sequence
-from dataclasses import dataclass
 from threading import Lock
 from typing import Self
+
+import msgspec
 
 from imgfs.errors import StoreError
 from imgfs.registry.account import Credentials
@@ -21,8 +22,7 @@ from imgfs.registry.tls import tls_context, usual_folder
 __all__ = ["Configuration", "Credentials", "Endpoint"]
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(msgspec.Struct, frozen=True):
     """Where a repository may be asked for: its `path` at `host`, not verified if it `is_insecure`.
 
     It `is_elsewhere` if that is not the host that the user named, as of a mirror.

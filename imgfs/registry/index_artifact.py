@@ -55,8 +55,7 @@ class _Manifest(msgspec.Struct, rename="camel"):
     annotations: dict[str, object] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class Part:
+class Part(msgspec.Struct, frozen=True):
     """A part of the index of the layer with the digest `layer`: its `kind` is one of KINDS."""
 
     layer: Digest
@@ -64,8 +63,7 @@ class Part:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class StoredPart:
+class StoredPart(msgspec.Struct, frozen=True):
     """A part as an artifact describes it; `data` is empty unless the manifest holds it."""
 
     digest: Digest

@@ -7,6 +7,8 @@ where the first part is no host, docker.io is meant, whose one-part names are in
 import re
 from dataclasses import dataclass
 
+import msgspec
+
 from imgfs.digest import Digest
 from imgfs.errors import InvalidDigest, StoreError
 
@@ -33,8 +35,7 @@ class Repository:
         return f"{self.host}/{self.path}"
 
 
-@dataclass(frozen=True, slots=True)
-class RegistryReference:
+class RegistryReference(msgspec.Struct, frozen=True):
     """What a reference names: an image by its tag or digest, all tags of a repository, or without a path, a host."""
 
     host: str

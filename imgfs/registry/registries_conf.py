@@ -7,7 +7,6 @@ version 1. Short names are of no use for whole references.
 import os
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 import msgspec
@@ -52,8 +51,7 @@ class _File(msgspec.Struct, rename="kebab"):
     registries: _Version1 = _Version1()
 
 
-@dataclass(frozen=True, slots=True)
-class Mirror:
+class Mirror(msgspec.Struct, frozen=True):
     """Another place of a registry's repositories, to be asked for `pulls`: `all`, `digest-only` or `tag-only`."""
 
     location: str
@@ -61,8 +59,7 @@ class Mirror:
     pulls: str
 
 
-@dataclass(frozen=True, slots=True)
-class Registry:
+class Registry(msgspec.Struct, frozen=True):
     """What the file at `path` says of the repositories that begin with `prefix`, which lie at `location`.
 
     Of a prefix `*.HOST`, which is every host below that one, the location may be empty: they lie where they say.

@@ -11,10 +11,10 @@ import ssl
 import time
 import warnings
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from threading import Lock
 from urllib.parse import unquote, urljoin, urlsplit
 
+import msgspec
 import urllib3
 from urllib3.exceptions import HTTPError, InsecureRequestWarning, ProxyError, ReadTimeoutError, SSLError
 
@@ -33,8 +33,7 @@ _LARGEST_ERROR = 64 << 10  # bytes of a response that says what is wrong
 _LARGEST_DOCUMENT = 16 << 20
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(msgspec.Struct, frozen=True):
     """How long a registry may take, in seconds, and how often it is tried.
 
     `connect` is for a connection, and `idle` then for the headers of a response. Before a request is sent again there

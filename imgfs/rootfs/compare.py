@@ -7,9 +7,10 @@ same place in the same layer; else their digests are compared if both are known,
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from heapq import merge
+
+import msgspec
 
 from imgfs.blob import Blob
 from imgfs.rootfs.rootfs import RootFS, Stat
@@ -27,8 +28,7 @@ class Change(StrEnum):
     CHANGED = "changed"
 
 
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(msgspec.Struct, frozen=True):
     """A path that is not the same on both sides; `differs` says in what, if it is on both."""
 
     path: str

@@ -4,9 +4,10 @@ Where a layer is stored more than once, each copy is kept, and one that can be r
 """
 
 from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import NoReturn
+
+import msgspec
 
 from imgfs.budget import MIB, Budget
 from imgfs.digest import ChainID, DiffID, ImageID
@@ -29,8 +30,7 @@ _MEMORY = 256 * MIB  # that what is found in one place may take, about
 _IMAGE, _CONTAINER, _LAYER, _NAME = 2048, 4096, 1024, 256
 
 
-@dataclass(frozen=True, slots=True)
-class _Placed:
+class _Placed(msgspec.Struct, frozen=True):
     """A layer in its place in a stack, and the reference that it was made of."""
 
     ref: LayerRef

@@ -8,6 +8,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+import msgspec
+
 from imgfs.cache import Cache
 from imgfs.digest import DiffID, ImageID
 from imgfs.errors import NotFound, StoreError
@@ -19,8 +21,7 @@ from imgfs.tree import Tree
 _SHORT = 12  # digits of an ID, as docker prints them
 
 
-@dataclass(frozen=True, slots=True)
-class LayerLabel:
+class LayerLabel(msgspec.Struct, frozen=True):
     """How a layer is shown: `label` is its number and the begin of what it is called by, `created_by` the step.
 
     `diff_id` is None for a layer that is a container's own.

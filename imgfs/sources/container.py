@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
+import msgspec
+
 from imgfs.digest import ImageID
 
 _RUNNING = ("running", "paused", "restarting")
 
 
-@dataclass(frozen=True, slots=True)
-class ContainerState:
+class ContainerState(msgspec.Struct, frozen=True):
     """The state of a container as its engine last recorded it; an engine that was killed leaves `running` behind.
 
     `status` is one of docker's: created, running, paused, restarting, removing, exited, dead; or

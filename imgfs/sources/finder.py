@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+import msgspec
+
 from imgfs.blob import Blob
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.layers import BlobLayer, Indexer, Layer, TocLayer, TocPin
@@ -136,8 +138,7 @@ class FoundContainer:
     open_log: Callable[[], Blob] | None = field(default=None, compare=False)
 
 
-@dataclass(frozen=True, slots=True)
-class DerivedParents:
+class DerivedParents(msgspec.Struct, frozen=True):
     """The parents of images of a place whose engine records none, but derives them from what images have in common."""
 
     parents: Mapping[ImageID, ImageID]
@@ -146,8 +147,7 @@ class DerivedParents:
 Found = FoundImage | FoundContainer | Artifact | DerivedParents
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(msgspec.Struct, frozen=True):
     """Something that a place names: `what` it is, and `run`, which raises ImgfsError or OSError if it is bad.
 
     `digest` is that of its bytes, None where there is none.

@@ -1,14 +1,14 @@
 """Which indexes of a registry are used. Tried by the tests of `shared_indexes`."""
 
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from imgfs.digest import Digest
 from imgfs.errors import InvalidDigest
 
 
-@dataclass(frozen=True, slots=True)
-class IndexUse:
+class IndexUse(msgspec.Struct, frozen=True):
     """Which indexes of a registry are used.
 
     None if `is_never`; those that are only found, also for images named by a digest, if it `uses_found`; the one with

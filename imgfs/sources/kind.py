@@ -4,7 +4,8 @@ Tried by the tests of the table in `__init__`, and by those of bare paths.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+
+import msgspec
 
 from imgfs.blob import FileBlob, Root
 from imgfs.layers import Indexer
@@ -14,8 +15,7 @@ from imgfs.sources.reference import split_tag
 from imgfs.sources.source import Source
 
 
-@dataclass(frozen=True, slots=True)
-class DirectoryKind:
+class DirectoryKind(msgspec.Struct, frozen=True):
     """Sources that are directories, written `SCHEME:REST`.
 
     `finder` makes the finder of REST, which is empty for the default place if there is one. `is_at` says whether a
@@ -30,8 +30,7 @@ class DirectoryKind:
         return _open(self.finder(rest), indexer)
 
 
-@dataclass(frozen=True, slots=True)
-class ArchiveKind:
+class ArchiveKind(msgspec.Struct, frozen=True):
     """Sources that are archives, written `SCHEME:FILE[:TAG]` and recognised by the member `index`.
 
     `finder` makes the finder of an archive, restricted to a tag if that is not None; it owns the archive.

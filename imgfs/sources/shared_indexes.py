@@ -9,8 +9,9 @@ import logging
 import math
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from threading import Lock
+
+import msgspec
 
 from imgfs.blob import MemoryBlob
 from imgfs.cache import Cache
@@ -43,8 +44,7 @@ _PAUSE = 60.0  # seconds after which an index is looked for again, where that fa
 _Found = tuple[IndexArtifact, Level] | None
 
 
-@dataclass(frozen=True, slots=True)
-class Subject:
+class Subject(msgspec.Struct, frozen=True):
     """An image that may have an index: the digest of its manifest, and that of the index which the manifest pins."""
 
     manifest: Digest

@@ -12,6 +12,8 @@ from itertools import product
 from threading import Lock
 from typing import NamedTuple
 
+import msgspec
+
 from imgfs.digest import ChainID, DiffID, Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidDigest, describe, is_lost, printable
 from imgfs.layers import Layer, chain_ids
@@ -223,8 +225,7 @@ def _has_layers(image_id: ImageID, source: Source) -> bool:
         return False
 
 
-@dataclass(frozen=True, slots=True)
-class _Contents:
+class _Contents(msgspec.Struct, frozen=True):
     """What a source has at one moment."""
 
     images: Mapping[ImageID, Image]

@@ -4,8 +4,9 @@ Format: `os[/architecture[/variant]]` in Go's names, as the OCI image specificat
 """
 
 import platform
-from dataclasses import dataclass
 from typing import Self
+
+import msgspec
 
 from imgfs.errors import InvalidImage
 
@@ -13,8 +14,7 @@ from imgfs.errors import InvalidImage
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm", "i686": "386"}
 
 
-@dataclass(frozen=True, slots=True)
-class Platform:
+class Platform(msgspec.Struct, frozen=True):
     """An operating system, architecture and variant; an empty one leaves it open."""
 
     os: str

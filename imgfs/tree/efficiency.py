@@ -14,6 +14,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
+import msgspec
+
 from imgfs.tree.tree import LITERAL_NAME, NO_LAYER, OTHER_NAME, Tree
 from imgfs.tree.whiteouts import AUFS, WHITEOUT
 
@@ -32,8 +34,7 @@ class Repeated:
     path: bytes
 
 
-@dataclass(frozen=True, slots=True)
-class Efficiency:
+class Efficiency(msgspec.Struct, frozen=True):
     """`score` is at most 1. `size`, of the content of all layers, and `wasted` are in bytes; `wasted_share` is the part
     that `wasted` is of what all but the lowest layer have, infinite if they have nothing.
 

@@ -2,13 +2,13 @@
 
 import io
 import struct
-from dataclasses import replace
 from pathlib import Path
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from imgfs.blob import MemoryBlob
 from imgfs.codec import Compression
@@ -105,7 +105,7 @@ def test_a_key_matches_the_index_of_its_layer_and_no_other() -> None:
         "size": len(DATA) + 1,
     }
     for name, other in others.items():
-        assert not replace(key, **{name: other}).matches(header)  # type: ignore[arg-type]
+        assert not replace(key, **{name: other}).matches(header)
 
 
 OTHER = SeekTableBuilder()

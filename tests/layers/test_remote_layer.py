@@ -11,7 +11,6 @@ import sys
 import time
 from array import array
 from collections.abc import Callable
-from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -19,6 +18,7 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from imgfs.blob import MemoryBlob
 from imgfs.codec import Compression

@@ -5,9 +5,9 @@
 
 import os
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from functools import cache, partial
 
+import msgspec
 import platformdirs
 
 from imgfs.blob import FileBlob, Root
@@ -24,8 +24,7 @@ _WATCHED = (VERSION_FILE, "imagedb/content/sha256", REPOSITORIES)
 """What changes with the images and their names."""
 
 
-@dataclass(frozen=True, slots=True)
-class _LayerRef:
+class _LayerRef(msgspec.Struct, frozen=True):
     """A layer by its chain ID."""
 
     key: ChainID
