@@ -215,6 +215,20 @@ def test_any_sparse_file_is_what_the_reader_finds(
         assert image_facts(blob)[b"file"] == tree_facts(tree, [layer])[b"file"]
 
 
+@pytest.mark.parametrize(("place", "copies"), [(1000, {}), (512, {0: "a copy"}), (700, {0: "a copy"})])
+def test_what_is_not_in_whole_blocks_of_a_tar_is_laid_out(place: int, copies: dict[int, str]) -> None:
+    layer = random.Random(1).randbytes(3000)
+    tree = Tree()
+    tree.append(0, b"", 0o40755, (0, 0), 0, 0, (0, 0, 0))
+    tree.append(0, b"file", 0o100644, (0, 0), 2000, 0, (0, place, 0))
+    tree.set_children(0, 1, 1)
+    tree.copies = copies
+    plan = ErofsPlan(tree, with_layers=True)
+    assert [(device.layer, device.blocks) for device in plan.devices] == [(None, 4)]
+    with AssembledBlob(plan, lambda _: MemoryBlob(layer)) as blob:
+        assert image_facts(blob)[b"file"][5] == layer[place : place + 2000]
+
+
 def test_a_file_may_be_larger_than_4_gib(disk: Path) -> None:
     size = (5 << 30) + 1
     layer, work = disk / "large.tar", Path(tempfile.mkdtemp(dir=disk))

@@ -96,9 +96,10 @@ def test_files_of_every_kind_are_what_they_are_in_the_layer(disk: Path) -> None:
 
 
 def test_many_and_long_names_are_found(disk: Path) -> None:
-    names = [b"many/%05d" % number for number in range(20_000)]
+    names = [b"many/%05d" % number for number in range(40_000)]
     names += [b"long/" + b"%03d" % number + b"n" * 252 for number in range(300)]
-    layer = b"".join(long_name(b"L", name) + header() for name in names) + bytes(1024)
+    linked = header(b"first") + header(b"many/link", kind=b"1", linkname=b"first")
+    layer = b"".join(long_name(b"L", name) + header() for name in names) + linked + bytes(1024)
     work = disk / "names"
     work.mkdir()
     tree = merged([layer])
@@ -110,6 +111,8 @@ def test_many_and_long_names_are_found(disk: Path) -> None:
             assert sorted(os.listdir(folder)) == expected
             assert all(os.path.lexists(os.path.join(folder, of)) for of in expected[::97])
             assert not os.path.lexists(top / name / "none")
+        with os.scandir(top / "many") as found:
+            assert {of.name: of.inode() for of in found}["link"] == (top / "first").stat().st_ino
 
 
 @pytest.mark.parametrize(
