@@ -181,13 +181,14 @@ def test_the_manifest_is_there_where_the_source_has_one(
         assert not (folder(top, image) / "manifest.json").exists()
 
 
-def test_unusual_names_and_very_large_directories_work(mount: Mount, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", ["", "kernel"])
+def test_unusual_names_and_very_large_directories_work(mount: Mount, tmp_path: Path, options: str) -> None:
     odd = [b"new\nline", b"not-utf8-\xff\xfe", "ünïcode".encode(), b"n" * 255, b" ", b"a\\b", b"*"]
     deep = "/".join(["d" * 250] * 16)
     entries = [Entry("odd/" + os.fsdecode(name), FILE, "content") for name in odd]
     entries += [Entry(f"many/{number:05}", FILE) for number in range(20_000)]
     image = TestImage([tar([*entries, Entry(f"{deep}/file", FILE, "deep down")])])
-    with mount(docker_archive(tmp_path / "x.tar", [image])) as top:
+    with mount(docker_archive(tmp_path / "x.tar", [image]), options=options) as top:
         root = folder(top, image) / "rootfs"
         assert sorted(os.listdir(os.fsencode(root / "odd"))) == sorted(odd)
         for name in odd:
@@ -205,10 +206,11 @@ def test_unusual_names_and_very_large_directories_work(mount: Mount, tmp_path: P
         os.close(here)
 
 
+@pytest.mark.parametrize("options", ["", "kernel"])
 def test_a_directory_lists_the_inode_numbers_that_stat_answers(
-    mount: Mount, layout: Path, image: TestImage
+    mount: Mount, layout: Path, image: TestImage, options: str
 ) -> None:
-    with mount(layout) as top:
+    with mount(layout, options=options) as top:
         listed = _listed(folder(top, image) / "rootfs/etc", 1 << 15)
         assert list(listed)[:2] == [b".", b".."]
         for name, number in listed.items():
@@ -242,12 +244,13 @@ def test_owners_and_permissions_can_be_chosen(mount: Mount, layout: Path, image:
     assert (status.st_uid, status.st_gid, stat.S_IMODE(status.st_mode)) == (12, 34, 0o4700)
 
 
+@pytest.mark.parametrize("options", ["size=lazy", "size=lazy,kernel"])
 def test_a_root_file_system_with_a_missing_layer_is_eio_and_its_layers_are_there(
-    mount: Mount, layout: Path, image: TestImage, tmp_path: Path
+    mount: Mount, layout: Path, image: TestImage, tmp_path: Path, options: str
 ) -> None:
     sizes = {path: path.stat().st_size for path in (layout / "blobs/sha256").iterdir()}
     max(sizes, key=lambda path: sizes[path]).unlink()  # the lower layer
-    with mount(layout, options="size=lazy") as top:
+    with mount(layout, options=options) as top:
         with pytest.raises(OSError, match="Input/output error"):
             os.listdir(folder(top, image) / "rootfs")
         names = os.listdir(folder(top, image) / "layers")
@@ -258,7 +261,10 @@ def test_a_root_file_system_with_a_missing_layer_is_eio_and_its_layers_are_there
     assert "rootfs" in (tmp_path / "log").read_text()
 
 
-def test_capabilities_are_seen_by_the_tools_that_show_them(mount: Mount, tmp_path: Path) -> None:
+@pytest.mark.parametrize("options", ["", "kernel"])
+def test_capabilities_are_seen_by_the_tools_that_show_them(
+    mount: Mount, tmp_path: Path, options: str
+) -> None:
     """security.capability as `setcap` writes it, through a tar of GNU tar's."""
     getcap, setcap = require_tool("getcap"), require_tool("setcap")
     program = tmp_path / "root" / "program"
@@ -268,7 +274,7 @@ def test_capabilities_are_seen_by_the_tools_that_show_them(mount: Mount, tmp_pat
     command = ["tar", "cf", "-", "--xattrs", "--xattrs-include=*", "-C", str(program.parent), "program"]
     layer = subprocess.run(command, capture_output=True, check=True).stdout
     image = TestImage([layer])
-    with mount(docker_archive(tmp_path / "x.tar", [image])) as top:
+    with mount(docker_archive(tmp_path / "x.tar", [image]), options=options) as top:
         shown = subprocess.run(
             [getcap, folder(top, image) / "rootfs/program"], capture_output=True, check=True
         )
