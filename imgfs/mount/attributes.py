@@ -13,12 +13,16 @@ _BLOCK = 512  # bytes, in which stat(2) counts blocks
 
 
 class Attributes:
-    """Makes attributes, with the owners and permissions that `options` set."""
+    """Makes attributes, with the owners and permissions that `options` set.
 
-    def __init__(self, options: MountOptions) -> None:
+    If they `may_be_covered`, the kernel looks directories up each time that have a place to be covered at.
+    """
+
+    def __init__(self, options: MountOptions, *, may_be_covered: bool = False) -> None:
         self._kept = ~options.umask
         self._uid, self._gid = options.uid, options.gid
         self._own_uid, self._own_gid = os.getuid(), os.getgid()
+        self._may_be_covered = may_be_covered
         self.size_unknown: set[int] = set()
         """Inode numbers of the files whose size was not known when the kernel was last sent it."""
 
@@ -40,7 +44,8 @@ class Attributes:
         entry.st_blksize = 4096
         entry.st_blocks = -(-(size or 0) // _BLOCK)
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = node.mtime_ns
-        entry.entry_timeout = 0.0 if node.name_may_change else _FOREVER
+        may_change = node.name_may_change or (self._may_be_covered and is_coverable(node))
+        entry.entry_timeout = 0.0 if may_change else _FOREVER
         entry.attr_timeout = 0.0 if node.mutable or size is None else _FOREVER
         return entry
 
@@ -63,6 +68,11 @@ class Attributes:
         entry.st_size = size
         entry.st_blocks = -(-size // _BLOCK)
         entry.st_atime_ns = entry.st_mtime_ns = entry.st_ctime_ns = mtime_ns
+
+
+def is_coverable(node: Node) -> bool:
+    """Whether another file system can be mounted at a directory."""
+    return node.table is not None and node.number == 0 and node.table.place is not None
 
 
 def known_size(node: Node) -> int | None:

@@ -97,6 +97,10 @@ class Inodes:
         if entry.count <= 0:
             del self._entries[number]
 
+    def refers_to(self, table: NodeTable) -> bool:
+        """Whether the kernel refers to nodes of a table."""
+        return self._table_number(table) in self._tables
+
     def mark_pushed(self, number: int) -> bool:
         """Note that the content of a node of a table is sent to the kernel; returns False if it was before.
 

@@ -1,8 +1,11 @@
-"""Root file systems that the kernel shows itself: when a directory is first looked into, an EROFS image of it is
-mounted there, as by an automounter.
+"""Root file systems that the kernel shows itself: when a directory is first used, an EROFS image of it is mounted
+there, as by an automounter.
 
 The files of the image are files of the mount, in a directory that is not listed, so what the kernel reads of them are
 the requests of any reader. A layer is one file whatever images have it: the kernel caches its pages once.
+
+Looking up the directory has it covered, so that a stat shows the file system that it will be in: `find -xdev` and
+os.fwalk() compare that. If there are many, or layers have to be fetched first, only looking into it does.
 
 A request that needs the directory waits for the mount and then fails with ESTALE, on which the kernel walks the path
 again, and into what is mounted by now. Only requests that come before do: later ones are by processes that were in the
@@ -20,7 +23,7 @@ import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Lock, get_native_id
 from typing import TypeVar, TypeVarTuple
 
 import pyfuse3
@@ -42,6 +45,7 @@ logger = logging.getLogger("imgfs")
 BACKING = b".erofs"
 _PATIENCE = 2.0  # seconds that a request waits; FUSE replies to those that would wait longer
 _IDLE_SECONDS = 30.0
+_MOST_LOOKED_UP = 32  # directories covered at a time that only a stat may have asked for
 _THREADS = 4
 _UNABLE = (errno.EPERM, errno.ENODEV, errno.ENOSYS, errno.ENOTBLK)
 """What mounting any image fails with if the user may not, or the kernel has no EROFS or none of files."""
@@ -93,6 +97,9 @@ class KernelMounts:
         self._unable = False
         self._nursery: trio.Nursery | None = None
         self._threads = trio.CapacityLimiter(_THREADS)
+        self._is_lazy = bool(options.lazy_size)
+        self._walking = set[int]()
+        """Threads that look for the directory which they cover."""
 
     async def run(self) -> None:
         """Mount what is asked for, and unmount what is idle, until cancelled."""
@@ -118,12 +125,34 @@ class KernelMounts:
         if is_new:
             raise pyfuse3.FUSEError(errno.ESTALE)
 
-    async def settle(self, node: Node) -> None:
-        """Wait a while if a directory is being covered."""
-        cover = self._covers.get(_place(node) or "")
-        if cover is not None and not cover.finished.is_set():
-            with trio.move_on_after(_PATIENCE):
+    async def pass_by(self, node: Node, thread: int, *, is_known: bool) -> None:
+        """Have a directory covered that a thread looks up, so that a stat shows what it will be in.
+
+        If the kernel does not know the directory yet, raise ESTALE: it looks up all of the path again, and
+        meanwhile one of the threads here makes it known. All wait for that but this thread.
+        """
+        if thread in self._walking:
+            return
+        if len(self._covers) < _MOST_LOOKED_UP and not self._is_lazy:
+            _, is_new = self._cover(node)
+            if is_new and not is_known:
+                raise pyfuse3.FUSEError(errno.ESTALE)
+        if _place(node) is not None and not is_known:
+            return  # waiting would keep that thread from making it known
+        name = _place(node) or node.key
+        pending = [
+            cover
+            for place, cover in self._covers.items()
+            if not cover.finished.is_set() and (place == name or place.startswith(f"{name}/"))
+        ]
+        with trio.move_on_after(_PATIENCE):
+            for cover in pending:
                 await cover.finished.wait()
+
+    def is_covered(self, node: Node) -> bool:
+        """Whether the kernel shows a directory itself."""
+        cover = self._covers.get(_place(node) or "")
+        return cover is not None and cover.number is not None
 
     def forget(self, key: str, name: bytes) -> None:
         """Take note that a name in the directory with a key is gone: the kernel unmounts what covers anything in it."""
@@ -188,7 +217,11 @@ class KernelMounts:
 
     def _attach(self, mount: int, path: str) -> None:
         """Attach a mount at a path, unless that leads to something else by now."""
-        directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        self._walking.add(get_native_id())
+        try:
+            directory = os.open(path, os.O_PATH | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        finally:
+            self._walking.remove(get_native_id())
         try:
             top = mounted_at(self._mountpoint)
             if top is None or mount_number(directory) != top.number:

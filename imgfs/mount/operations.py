@@ -27,6 +27,7 @@ from imgfs.mount.workers import Workers
 from imgfs.view import Directory, File, Node, NodeTable, Symlink, Usage, WaitingDirectory
 
 _NAME_MAX = 255
+_COVERED_SECONDS = 1.0  # that the kernel takes it for granted that a directory is covered
 _SMALL = 128 << 10  # bytes
 _BLOCK = 4096  # bytes, in which statfs(2) counts
 _USAGE_SECONDS = 0.1  # that it waits at most for what is not known yet: a source may hang
@@ -78,7 +79,7 @@ class Operations(pyfuse3.Operations):
         self._root = root
         self._usage = usage
         self._kernel = kernel
-        self._attributes = Attributes(options)
+        self._attributes = Attributes(options, may_be_covered=kernel is not None)
         self._lazy_size = bool(options.lazy_size)
         self._no_xattrs = options.no_xattrs
         self._inodes = Inodes(root)
@@ -127,9 +128,14 @@ class Operations(pyfuse3.Operations):
             node = self._workers.run_in_place(parent, parent.lookup, name)
         if node is None:
             raise pyfuse3.FUSEError(errno.ENOENT)
-        if self._kernel is not None:
-            await self._kernel.settle(node)
-        return self._known(node, self._inodes.add_reference(node))
+        if self._kernel is None:
+            return self._known(node, self._inodes.add_reference(node))
+        is_known = node.table is not None and self._inodes.refers_to(node.table)
+        await self._kernel.pass_by(node, ctx.pid, is_known=is_known)
+        entry = self._known(node, self._inodes.add_reference(node))
+        if self._kernel.is_covered(node):
+            entry.entry_timeout = _COVERED_SECONDS
+        return entry
 
     async def forget(self, inode_list: Sequence[tuple[int, int]]) -> None:
         for number, times in inode_list:

@@ -83,13 +83,12 @@ def serving(source: Path, top: Path, options: str = "", *, idle: float = 30) -> 
             process.wait(60)
 
 
+@pytest.mark.parametrize("options", ["kernel", "kernel,size=lazy"])
 @pytest.mark.parametrize("look", LOOKS)
 def test_who_looks_into_a_root_file_system_is_at_once_in_one_of_the_kernels(
-    mount: Mount, source: Path, tmp_path: Path, look: str
+    mount: Mount, source: Path, tmp_path: Path, look: str, options: str
 ) -> None:
-    with mount(source, options="kernel") as top:
-        assert run("print(os.stat(root).st_mode)", rootfs(top)) == "16877\n"
-        assert covers(top) == []
+    with mount(source, options=options) as top:
         run(LOOKS[look], rootfs(top))
         found = covers(top)
         assert (rootfs(top) / "etc/name").read_text() == "upper\n"
@@ -99,6 +98,26 @@ def test_who_looks_into_a_root_file_system_is_at_once_in_one_of_the_kernels(
     else:
         assert found == []
         assert "FUSE serves" in (tmp_path / "log").read_text()
+
+
+@pytest.mark.parametrize(
+    "walk",
+    [
+        "len(list(os.fwalk(root)))",
+        "os.system(f'cd {root}/..; ls > /dev/null; find rootfs -xdev -type d | wc -l')",
+    ],
+)
+def test_programs_that_compare_device_numbers_see_one_file_system(
+    mount: Mount, source: Path, walk: str
+) -> None:
+    with mount(source, options="kernel") as top:
+        assert run(f"print({walk})", rootfs(top)).split()[0] == "3"
+
+
+def test_a_stat_mounts_nothing_where_layers_have_to_be_fetched_first(mount: Mount, source: Path) -> None:
+    with mount(source, options="kernel,size=lazy") as top:
+        assert rootfs(top).is_dir()
+        assert covers(top) == []
 
 
 def test_a_process_that_was_in_it_before_is_served_by_fuse(mount: Mount, source: Path) -> None:
