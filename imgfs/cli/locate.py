@@ -16,7 +16,7 @@ from itertools import islice
 
 import click
 
-from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
+from imgfs.cli.cache_options import cache, cache_size_option
 from imgfs.cli.json_output import file_type, json_lines_option, path_fields, print_json_line
 from imgfs.cli.locate_options import (
     KindTest,
@@ -97,6 +97,7 @@ _MOST_LINES = 3  # of names on a terminal
 @json_lines_option
 @source_option
 @store_option
+@cache_size_option
 def locate(
     pattern: str | None,
     basename: bool,
@@ -161,17 +162,17 @@ def locate(
 
 def _looked(sources: Sequence[str], store: str | None, *, with_digests: bool) -> tuple[Machine, Catalog]:
     """What images there are now, and their layers, all of them indexed."""
-    cache, key = Cache(default_folder(), DEFAULT_LIMIT), key_of(sources, store)
-    machine = load_machine(cache, key)
+    kept, key = cache(), key_of(sources, store)
+    machine = load_machine(kept, key)
     known = {} if machine is None else machine.known
     if machine is not None and machine.is_current:
-        catalog = Catalog(cache.of(machine.writers), known)
+        catalog = Catalog(kept.of(machine.writers), known)
         if _has_all(catalog, machine, with_digests=with_digests):
             for note in machine.notes:
                 logger.warning("%s", note)
             if catalog.stamps != known:
                 machine.known = catalog.stamps
-                keep_machine(cache, key, machine)
+                keep_machine(kept, key, machine)
             return machine, catalog
     from imgfs.cli.bars import command_bars
     from imgfs.cli.opening import opened
@@ -182,14 +183,14 @@ def _looked(sources: Sequence[str], store: str | None, *, with_digests: bool) ->
     with _noting() as notes, opened(sources, store) as union:
         absent = [reference for reference in references if reference not in union.named]
         may_come_back = any(_is_passing(note, absent) for note in notes)
-        catalog = Catalog(cache.of(union.writers), known)
+        catalog = Catalog(kept.of(union.writers), known)
         survey = Survey(union, catalog, command_bars(), tell)
         machine, is_lasting = survey.machine(
             absent, is_everything=not (sources or store), with_digests=with_digests
         )
         machine.notes = notes
     if is_lasting and not may_come_back:
-        keep_machine(cache, key, machine)
+        keep_machine(kept, key, machine)
     return machine, catalog
 
 

@@ -7,15 +7,14 @@ from contextlib import ExitStack, closing, contextmanager
 
 import click
 
-from imgfs.cache import DEFAULT_LIMIT, Cache, default_folder
 from imgfs.cli.bars import command_bars
+from imgfs.cli.cache_options import cache, cache_size_option
 from imgfs.cli.reaching import registries_given
 from imgfs.cli.remedies import explained, remedy
 from imgfs.cli.source_options import source_option, store_option
 from imgfs.layers import Indexer
 from imgfs.layers.background import BackgroundVerifier
 from imgfs.own.writer import Writer
-from imgfs.sizes import parse_size
 from imgfs.sources import default_sources
 from imgfs.sources.lookup import open_sources
 from imgfs.sources.opening import Opening, Remedy
@@ -38,35 +37,7 @@ __all__ = [
     "writing",
 ]
 
-_CACHE_SIZE, _CACHE, _REGISTRIES = "imgfs.cache_size", "imgfs.cache", "imgfs.registries"
-
-
-def _take_cache_size(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    if value is not None:
-        try:
-            context.meta[_CACHE_SIZE] = parse_size(value)
-        except ValueError as error:
-            raise click.BadParameter(str(error)) from None
-
-
-cache_size_option = click.option(
-    "--cache-size",
-    metavar="SIZE",
-    envvar="IMGFS_CACHE_SIZE",
-    expose_value=False,
-    callback=_take_cache_size,
-    help="Limit the disk space that the cache takes (default: 8G).",
-)
-
-
-def cache() -> Cache:
-    """The cache of this command, `$XDG_CACHE_HOME/imgfs`; the same object at each call."""
-    meta = click.get_current_context().meta
-    if _CACHE not in meta:
-        limit = meta.get(_CACHE_SIZE, DEFAULT_LIMIT)
-        meta[_CACHE] = Cache(default_folder(), limit)
-    found: Cache = meta[_CACHE]
-    return found
+_REGISTRIES = "imgfs.registries"
 
 
 def registries() -> Registries:
