@@ -13,6 +13,7 @@ import re
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from threading import Event
 from typing import BinaryIO
 
 import msgspec
@@ -56,7 +57,7 @@ class Cache:
     def __init__(self, folder: str, limit: int) -> None:
         self.limit = limit
         self.folder = folder
-        self._complained = False
+        self._complained = Event()  # shared by what `of` returns
         self._mark = ""
         self._room = self._unseen = (
             0  # bytes that were free at the last look, and that this process has added since
@@ -148,7 +149,7 @@ class Cache:
     def begin(self) -> Partial | None:
         """A file to be filled bit by bit; None if none can be made. Makes the directory if it is missing."""
         try:
-            if self._files is None and not self._complained:
+            if self._files is None and not self._complained.is_set():
                 self._files = self._open_folder()
             try:
                 return Partial(self._files) if self._files else None
@@ -162,7 +163,7 @@ class Cache:
     @property
     def is_refused(self) -> bool:
         """Whether nothing is kept, as the directory cannot be used; the reason was logged."""
-        return self._files is None and self._complained
+        return self._files is None and self._complained.is_set()
 
     def entries(self) -> list[CacheEntry]:
         """What is kept, the least recently used first."""
@@ -227,7 +228,7 @@ class Cache:
 
     def _existing(self) -> Folder | None:
         """The directory if it is there, made by this process or another, and can be used."""
-        if self._files is None and not self._complained:
+        if self._files is None and not self._complained.is_set():
             self._files = self._open_folder(make=False)
         return self._files
 
@@ -243,11 +244,11 @@ class Cache:
             return None
 
     def _complain(self, error: Exception) -> None:
-        if not self._complained:
+        if not self._complained.is_set():
             path = os.path.join(self.folder, _VERSION)
             why = error.strerror if isinstance(error, OSError) else str(error)
             logger.warning("cache %s: %s: working without what it cannot keep", path, why)
-        self._complained = True
+        self._complained.set()
 
 
 def _drop(folder: Folder, name: str) -> bool:
