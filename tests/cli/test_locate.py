@@ -309,3 +309,20 @@ def test_a_layer_is_indexed_once_however_many_stacks_have_it(
         (name,) = kept(files)
         assert (files / name).read_bytes().count(b"file-3") == 1
         (files / name).unlink()
+
+
+def test_a_store_in_a_default_place_is_found_when_it_appears_and_changes(
+    imgfs: Imgfs, tmp_path: Path
+) -> None:
+    def found() -> bool:
+        name = "a-name-that-no-other-image-has"
+        return name.encode() in imgfs("locate", "-q", name, status=None).stdout
+
+    assert not found()
+    layer = tar([Entry("a-name-that-no-other-image-has", FILE)])
+    imgfs("load", "-q", "-i", docker_archive(tmp_path / "one.tar", [TestImage([layer], ["locate/test:1"])]))
+    for _ in range(2):
+        time.sleep(0.1)
+        assert found()
+    imgfs("rm", "locate/test:1")
+    assert not found()
