@@ -235,6 +235,14 @@ class LayerColumns:
         first = bisect_left(self.parents, entry, 1)
         return range(first, bisect_right(self.parents, entry, first))
 
+    def names_in(self, directory: int) -> list[bytes]:
+        """The names of the entries in a directory, sorted."""
+        children = self.children(directory)
+        if not children:
+            return []
+        start, end = self.ends[children.start - 1] + 1, self.ends[children.stop - 1]
+        return bytes(self.names[start:end]).split(b"\0")
+
     def lookup(self, directory: int, name: bytes) -> int | None:
         """The entry called `name` in a directory."""
         children = self.children(directory)

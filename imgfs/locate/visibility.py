@@ -14,7 +14,7 @@ from imgfs.locate.segment import LINKED, OPAQUE, UNSEEN, LayerColumns
 from imgfs.lru import LRU
 
 _REMEMBERED = 200_000  # entries of directories, of all layers
-_OFTEN = 16  # names asked for in a directory, after which it is known of each name which layers have it
+_OFTEN = 32  # names asked for in a directory, after which it is known of each name which layers have it
 _MAX_LINKS, _MAX_STEPS = 40, 5_000_000  # as `overlay` has them
 _WHITEOUT = b".wh."
 _HIDES = -1  # what a name comes to in a layer, if not an entry: it hides what lower layers have
@@ -145,9 +145,8 @@ class Visibility:
             del self._asked[path]
             names = {}
             for number, of in directory.items():
-                layer = self._layers[number]
-                for entry in layer.children(of) if of >= 0 else ():
-                    names.setdefault(layer.name(entry).removeprefix(_WHITEOUT), []).append(number)
+                for known in self._layers[number].names_in(of) if of >= 0 else ():
+                    names.setdefault(known.removeprefix(_WHITEOUT), []).append(number)
             self._names.put(path, names)
         always = (number for number, of in directory.items() if of < 0)
         return {*names.get(name, ()), *names.get(name.removeprefix(_WHITEOUT), ()), *always}

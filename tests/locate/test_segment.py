@@ -41,6 +41,7 @@ def test_columns_are_those_of_the_tree() -> None:
         assert [*layer.mtimes] == [*tree.mtimes]
         for entry in range(len(tree)):
             assert layer.children(entry) == tree.children(entry) or not tree.children(entry)
+            assert layer.names_in(entry) == tree.names(tree.children(entry))
             kind = layer.kind(entry)
             assert (kind.mode, kind.uid, kind.gid) == (tree.modes[entry], tree.uids[entry], tree.gids[entry])
             assert layer.lookup(tree.parents[entry], tree.name(entry)) == (entry or None)
