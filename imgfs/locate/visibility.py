@@ -14,7 +14,7 @@ from imgfs.locate.segment import LINKED, OPAQUE, UNSEEN, LayerColumns
 from imgfs.lru import LRU
 
 _REMEMBERED = 200_000  # entries of directories, of all layers
-_OFTEN = 32  # names asked for in a directory, after which it is known of each name which layers have it
+_OFTEN = 64  # names asked for in a directory, after which it is known of each name which layers have it
 _MAX_LINKS, _MAX_STEPS = 40, 5_000_000  # as `overlay` has them
 _WHITEOUT = b".wh."
 _HIDES = -1  # what a name comes to in a layer, if not an entry: it hides what lower layers have
@@ -43,7 +43,7 @@ class Visibility:
     def __init__(self, layers: Sequence[LayerColumns], stacks: Sequence[Stack]) -> None:
         self._layers = layers
         self._stacks = stacks
-        self._names: LRU[bytes, dict[bytes, list[int]]] = LRU(_REMEMBERED, weigh=len)
+        self._names: LRU[bytes, dict[bytes, tuple[int, ...]]] = LRU(_REMEMBERED, weigh=len)
         self._asked: dict[bytes, int] = {}
         self._having: list[list[int]] = []
         self._uses: dict[int, list[tuple[int, frozenset[int]]]] = {}
@@ -145,8 +145,11 @@ class Visibility:
             del self._asked[path]
             names = {}
             for number, of in directory.items():
-                for known in self._layers[number].names_in(of) if of >= 0 else ():
-                    names.setdefault(known.removeprefix(_WHITEOUT), []).append(number)
+                layer = self._layers[number]
+                for known in layer.names_in(of) if of >= 0 else ():
+                    if known.startswith(_WHITEOUT):
+                        known = known.removeprefix(_WHITEOUT)
+                    names[known] = (*names.get(known, ()), number)
             self._names.put(path, names)
         always = (number for number, of in directory.items() if of < 0)
         return {*names.get(name, ()), *names.get(name.removeprefix(_WHITEOUT), ()), *always}
