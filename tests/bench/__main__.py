@@ -4,13 +4,14 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from tests.bench import cat, engines, index, locate, registry, store, tree
+from tests.bench import cat, engines, index, kernel, locate, registry, store, tree
 from tests.bench.report import Row, print_table
 
 BENCHMARKS: dict[str, Callable[[Path, int], Sequence[Row]]] = {
     "cat": cat.run,
     "engines": engines.run,
     "index": index.run,
+    "kernel": kernel.run,
     "locate": locate.run,
     "registry": registry.run,
     "store": store.run,

@@ -18,21 +18,21 @@ from tests.bench import material, rivals
 from tests.bench.report import Row, alternating, limit_row, ratio_row, seconds
 from tests.tools import require_tool
 
-_ENTRIES, _LARGEST = 62_000, 1 << 20
+ENTRIES, _LARGEST = 62_000, 1 << 20
 _IMGFS = (sys.executable, "-m", "imgfs")
-_SMALL_FILES = "usr/include"
+SMALL_FILES = "usr/include"
 _BY_PATH, _INSIDE = "by absolute path", "from inside"
 _WALKS = (("find",), ("ls", "-lR"), ("diff", "-rq"))
-"""What is run on `_SMALL_FILES`, by absolute path and from inside; diff with the same files on a disk."""
+"""What is run on `SMALL_FILES`, by absolute path and from inside; diff with the same files on a disk."""
 
 
 def run(work: Path, repeats: int) -> Sequence[Row]:
     """All rows. Each program starts anew for each run, with what it remembers of the tar in place."""
     ratarmount = rivals.environment(work) / "ratarmount"
-    blob = material.layer(material.gzipped(_tar(work / "tree.tar")))
+    blob = material.layer(material.gzipped(small_files(work / "tree.tar")))
     layout = material.layout(work / "tree", [[blob]])
-    unpacked = _unpacked(work / "tree.tar", work / "tree-unpacked")
-    image = _squashfs(unpacked, work / "tree.squashfs")
+    unpacked = unpack(work / "tree.tar", work / "tree-unpacked")
+    image = pack_squashfs(unpacked, work / "tree.squashfs")
     cache = {"XDG_CACHE_HOME": str(work / "tree-cache")}
     subprocess.run([*_IMGFS, "index", str(layout)], check=True, env=os.environ | cache)
     with tempfile.TemporaryDirectory(dir=work) as folder:
@@ -40,24 +40,24 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
 
         @contextmanager
         def imgfs(options: str = "") -> Iterator[Path]:
-            with _mounted([*_IMGFS, "mount", "-o", options, str(layout), str(top)], top, cache):
+            with mounted([*_IMGFS, "mount", "-o", options, str(layout), str(top)], top, cache):
                 (name,) = os.listdir(top / "images")
                 yield top / "images" / name / "rootfs"
 
         @contextmanager
         def ratar() -> Iterator[Path]:
             index = work / "tree.sqlite"
-            with _mounted([str(ratarmount), "--index-file", str(index), str(blob.path), str(top)], top):
+            with mounted([str(ratarmount), "--index-file", str(index), str(blob.path), str(top)], top):
                 yield top
 
         @contextmanager
         def squash() -> Iterator[Path]:
-            with _mounted([require_tool("squashfuse_ll"), str(image), str(top)], top):
+            with mounted([require_tool("squashfuse_ll"), str(image), str(top)], top):
                 yield top
 
         @contextmanager
         def bind() -> Iterator[Path]:
-            with _mounted([require_tool("bindfs"), str(unpacked), str(top)], top):
+            with mounted([require_tool("bindfs"), str(unpacked), str(top)], top):
                 yield top
 
         mounts = {"imgfs": imgfs, "ratarmount": ratar, "squashfuse_ll": squash}
@@ -72,13 +72,11 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
         reads = alternating({name: _timed(mount, _read) for name, mount in mounts.items()}, repeats)
         return [
             ratio_row(
-                f"find over {_ENTRIES} entries, to ratarmount", finds["imgfs"], finds["ratarmount"], 0.5
+                f"find over {ENTRIES} entries, to ratarmount", finds["imgfs"], finds["ratarmount"], 0.5
             ),
             Row("the same, squashfuse_ll", f"{finds['squashfuse_ll']:.2f} s"),
-            ratio_row(f"tar of {_SMALL_FILES}, to ratarmount", reads["imgfs"], reads["ratarmount"], 0.5),
-            ratio_row(
-                f"tar of {_SMALL_FILES}, to squashfuse_ll", reads["imgfs"], reads["squashfuse_ll"], 1.3
-            ),
+            ratio_row(f"tar of {SMALL_FILES}, to ratarmount", reads["imgfs"], reads["ratarmount"], 0.5),
+            ratio_row(f"tar of {SMALL_FILES}, to squashfuse_ll", reads["imgfs"], reads["squashfuse_ll"], 1.3),
             *_walks(every, unpacked, repeats),
             _memory(layout, top, cache),
         ]
@@ -98,28 +96,28 @@ def _walks(mounts: Mapping[str, Callable[[], object]], unpacked: Path, repeats: 
         }
         found = alternating(runs, repeats)
         by_path, inside = (found["imgfs", way] for way in ways)
-        name = " ".join((*command, _SMALL_FILES))
+        name = " ".join((*command, SMALL_FILES))
         yield ratio_row(f"{name} by absolute path, to from inside", by_path, inside, 1.1)
         for mounted in list(mounts)[1:]:
             yield Row(f"the same, {mounted}", " to ".join(f"{found[mounted, way]:.2f} s" for way in ways))
 
 
 def _walk(command: Sequence[str], unpacked: Path, root: Path, *, is_inside: bool) -> object:
-    places = [_SMALL_FILES if is_inside else str(root / _SMALL_FILES)]
+    places = [SMALL_FILES if is_inside else str(root / SMALL_FILES)]
     if command[0] == "diff":
-        places.append(str(unpacked / _SMALL_FILES))
+        places.append(str(unpacked / SMALL_FILES))
     return subprocess.run([*command, *places], cwd=root, stdout=subprocess.DEVNULL, check=True)
 
 
 def _find(root: Path) -> object:
     done = subprocess.run(["find", str(root)], capture_output=True, check=True)
-    if done.stdout.count(b"\n") < _ENTRIES:
+    if done.stdout.count(b"\n") < ENTRIES:
         raise RuntimeError("not everything was found")
     return done
 
 
 def _read(root: Path) -> object:
-    reading = subprocess.Popen(["tar", "cf", "-", "-C", str(root), _SMALL_FILES], stdout=subprocess.PIPE)
+    reading = subprocess.Popen(["tar", "cf", "-", "-C", str(root), SMALL_FILES], stdout=subprocess.PIPE)
     return subprocess.run(["cat"], stdin=reading.stdout, stdout=subprocess.DEVNULL, check=True)
 
 
@@ -145,7 +143,7 @@ def _memory(layout: Path, top: Path, cache: dict[str, str]) -> Row:
     finally:
         process.terminate()
         process.wait()
-    return limit_row("memory for an entry", more / _ENTRIES, 400, "bytes")
+    return limit_row("memory for an entry", more / ENTRIES, 400, "bytes")
 
 
 def _resident(pid: int) -> int:
@@ -154,7 +152,7 @@ def _resident(pid: int) -> int:
 
 
 @contextmanager
-def _mounted(command: Sequence[str], top: Path, environment: dict[str, str] | None = None) -> Iterator[None]:
+def mounted(command: Sequence[str], top: Path, environment: dict[str, str] | None = None) -> Iterator[None]:
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | (environment or {}))
     try:
         yield
@@ -162,12 +160,12 @@ def _mounted(command: Sequence[str], top: Path, environment: dict[str, str] | No
         subprocess.run(["umount", str(top)], check=True)
 
 
-def _tar(path: Path) -> Path:
-    """Small and middling files of this machine's, those of `_SMALL_FILES` among them."""
+def small_files(path: Path) -> Path:
+    """Small and middling files of this machine's, those of `SMALL_FILES` among them."""
     if not path.exists():
         partial = path.with_suffix(".partial")
         with tarfile.open(partial, "w") as archive:
-            for name in islice(_names(), _ENTRIES):
+            for name in islice(_names(), ENTRIES):
                 archive.add(name, name, recursive=False)
         partial.rename(path)
     return path
@@ -175,7 +173,7 @@ def _tar(path: Path) -> Path:
 
 def _names() -> Iterator[str]:
     seen = set()
-    for start in (f"/{_SMALL_FILES}", "/usr/share", "/usr/lib", "/usr"):
+    for start in (f"/{SMALL_FILES}", "/usr/share", "/usr/lib", "/usr"):
         for folder, folders, files in os.walk(start):
             folders.sort()
             for path in sorted([folder, *(os.path.join(folder, name) for name in files)]):
@@ -185,7 +183,7 @@ def _names() -> Iterator[str]:
                     yield path
 
 
-def _unpacked(tar: Path, folder: Path) -> Path:
+def unpack(tar: Path, folder: Path) -> Path:
     if not folder.exists():
         unfinished = folder.with_suffix(".partial")
         unfinished.mkdir()
@@ -194,7 +192,7 @@ def _unpacked(tar: Path, folder: Path) -> Path:
     return folder
 
 
-def _squashfs(unpacked: Path, path: Path) -> Path:
+def pack_squashfs(unpacked: Path, path: Path) -> Path:
     if not path.exists():
         subprocess.run(
             [require_tool("mksquashfs"), str(unpacked), str(path), "-quiet", "-no-progress"],
