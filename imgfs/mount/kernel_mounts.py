@@ -21,7 +21,7 @@ import logging
 import os
 import stat
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from threading import Lock, get_native_id
 from typing import TypeVar, TypeVarTuple
@@ -106,8 +106,9 @@ class KernelMounts:
         async with trio.open_nursery() as self._nursery:
             while True:
                 await trio.sleep(_IDLE_SECONDS)
-                for place in await self._in_thread(self._expire, list(self._covers.items())):
-                    self._covers.pop(place, None)
+                with suppress(OSError, RuntimeError):  # too many files or threads: tried again
+                    for place in await self._in_thread(self._expire, list(self._covers.items())):
+                        self._covers.pop(place, None)
 
     async def enter(self, node: Node) -> None:
         """Have a directory covered that can be and is not, then raise ESTALE."""
@@ -175,7 +176,7 @@ class KernelMounts:
     async def _finish(self, place: str, cover: _Cover) -> None:
         try:
             cover.number = await self._in_thread(self._mount, cover.table, self._mountpoint + place)
-        except (ImgfsError, OSError, RuntimeError) as error:
+        except Exception as error:  # raised further, it would end the whole mount
             self._report(place, error)
         finally:
             cover.finished.set()
@@ -183,7 +184,11 @@ class KernelMounts:
     def _report(self, place: str, error: Exception) -> None:
         if self._unable:
             return
-        why = f"{describe(error)} (FUSE serves it)"
+        if isinstance(error, (ImgfsError, OSError, RuntimeError)):
+            why = f"{describe(error)} (FUSE serves it)"
+        else:
+            why = f"internal error: {error!r} (FUSE serves it)"
+            logger.debug("%s", place, exc_info=error)
         if isinstance(error, OSError) and error.errno in _UNABLE:
             self._unable = True
             place = self._mountpoint

@@ -66,10 +66,12 @@ def _is_served(top: Path) -> bool:
 
 
 @contextmanager
-def serving(source: Path, top: Path, options: str = "", *, idle: float = 30) -> Iterator["Popen[str]"]:
-    """A process that serves in front, and unmounts what is idle for so many seconds."""
+def serving(
+    source: Path, top: Path, options: str = "", *, idle: float = 30, before: str = "pass"
+) -> Iterator["Popen[str]"]:
+    """A process that serves in front, and unmounts what is idle for so many seconds; it runs `before` first."""
     code = (
-        f"from imgfs.mount import kernel_mounts; kernel_mounts._IDLE_SECONDS = {idle}; "
+        f"{before}; from imgfs.mount import kernel_mounts; kernel_mounts._IDLE_SECONDS = {idle}; "
         "from imgfs.cli.main import main; main()"
     )
     top.mkdir(exist_ok=True)
@@ -261,6 +263,18 @@ def test_where_the_user_may_not_fuse_serves_and_a_line_says_so(source: Path, tmp
     assert done.stdout == "bin\netc\n"
     assert done.stderr.endswith("(FUSE serves all)\n")
     assert done.stderr.count("\n") == 1
+
+
+def test_where_the_image_cannot_be_made_fuse_serves_and_a_line_says_so(source: Path, tmp_path: Path) -> None:
+    top = tmp_path / "mnt"
+    broken = "from imgfs.view.trees import TreeTable; TreeTable.erofs_files = lambda self: [][0]"
+    with serving(source, top, before=broken) as process:
+        assert os.listdir(rootfs(top)) == ["bin", "etc"]
+        assert covers(top) == []
+        process.terminate()
+        errors = process.communicate()[1]
+    assert errors.count("\n") == 1
+    assert ("internal error: IndexError" in errors) == kernel_has_erofs()
 
 
 def test_a_mount_point_may_have_a_long_path(source: Path, tmp_path: Path) -> None:
