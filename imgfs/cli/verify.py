@@ -15,6 +15,7 @@ from imgfs.cli.opening import opened
 from imgfs.cli.table import fitting, short_digests
 from imgfs.errors import ImgfsError, describe, printable
 from imgfs.layers import BlobLayer, Layer, copies_of, stored_size, verify_layer
+from imgfs.layers.progress import Progress
 from imgfs.sources.union import Union
 
 _MOST_OWNERS = 20  # images named in a line; thousands may share a layer
@@ -41,13 +42,16 @@ def verify(source: str, images: tuple[str, ...], quiet: bool, as_json: bool) -> 
     """
     with opened([source]) as union:
         report = Report(quiet=quiet, as_json=as_json)
-        verify_source(union, images, report)
+        verify_source(union, images, report, command_bars())
     report.end()
     click.get_current_context().exit(bool(report.bad))
 
 
-def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
-    """Check the images that `terms` name in `union`, or all that its sources refer to, or were restricted to."""
+def verify_source(union: Union, terms: Sequence[str], report: "Report", progress: Progress) -> None:
+    """Check the images that `terms` name in `union`, or all that its sources refer to, or were restricted to.
+
+    `progress` shows how far layers are read.
+    """
     snapshot = union.snapshot
     for _, problem in union.problems:
         report.line("", problem)
@@ -67,7 +71,7 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
                         continue
                     checked.update([blob, (blob, diff_id)])
                     what = f"layer {diff_id}" + (f", blob {blob}" if blob not in (None, diff_id) else "")
-                    report.run(what, partial(_verify_layer, copy, label), names)
+                    report.run(what, partial(_verify_layer, copy, label, progress), names)
         except (ImgfsError, OSError) as error:
             report.line(f"layer {diff_id}", describe(error), names)
     whole = [source for source in union.sources if not terms and source not in union.only]
@@ -76,8 +80,8 @@ def verify_source(union: Union, terms: Sequence[str], report: "Report") -> None:
             report.run(check.what, check.run)
 
 
-def _verify_layer(copy: Layer, label: str) -> None:
-    with command_bars()(label, _size(copy)) as advance:
+def _verify_layer(copy: Layer, label: str, progress: Progress) -> None:
+    with progress(label, _size(copy)) as advance:
         verify_layer(copy, advance)
 
 

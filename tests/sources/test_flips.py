@@ -17,6 +17,7 @@ import pytest
 from imgfs.cli.verify import Report, verify_source
 from imgfs.errors import ImgfsError
 from imgfs.layers import Indexer
+from imgfs.layers.progress import no_progress
 from imgfs.sources import Source, open_source
 from imgfs.sources.union import Union
 from tests.damage import flip
@@ -62,7 +63,7 @@ def seen(source: Source) -> dict[str, object]:
 
 def is_bad(source: Source) -> bool:
     report = Report(quiet=True, as_json=False)
-    verify_source(Union([source]), (), report)
+    verify_source(Union([source]), (), report, no_progress)
     return report.bad > 0
 
 
