@@ -145,6 +145,14 @@ def random_files(top: Path, seed: int, count: int = 120) -> None:
         os.utime(path, ns=(time, time))
 
 
+def tar_of_every_kind(folder: Path, seed: int) -> bytes:
+    """What GNU tar makes of `random_files` in a new folder."""
+    random_files(folder, seed)
+    options = "--format=pax --sparse --xattrs --xattrs-include=*"
+    command = [require_tool("tar"), *options.split(), "-C", str(folder), "-c", "."]
+    return subprocess.run(command, capture_output=True, check=True).stdout
+
+
 def _decorate(path: Path, dice: random.Random) -> None:
     if not path.is_symlink():
         path.chmod(dice.choice([0o644, 0o4755, 0o1777, 0]))

@@ -17,9 +17,9 @@ from imgfs.blob import FileBlob, MemoryBlob, blob_chunks
 from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar import scan_blob
 from imgfs.tree import AssembledBlob, ErofsPlan, Tree, build_tree
-from tests.erofs.images import image_facts, mounted_file, random_files, tool
+from tests.erofs.images import image_facts, mounted_file, tar_of_every_kind, tool
 from tests.tar.archives import extended, header, long_name, padded, sparse_file
-from tests.tools import require_root, require_tool
+from tests.tools import require_root
 from tests.tree.stacks import Entry, check_same, merged, real_facts, stacks, tar, tree_facts
 
 
@@ -115,10 +115,7 @@ def run(*command: str | Path) -> None:
 def test_files_of_every_kind_are_what_they_are_in_the_layer(disk: Path) -> None:
     work = disk / "every-kind"
     work.mkdir()
-    random_files(work / "files", 1)
-    options = "--format=pax --sparse --xattrs --xattrs-include=*"
-    command = [require_tool("tar"), *options.split(), "-C", str(work / "files"), "-c", "."]
-    layer = subprocess.run(command, capture_output=True, check=True).stdout
+    layer = tar_of_every_kind(work / "files", 1)
     tree = merged([layer])
     assert tree.sparse and tree.devices and tree.same and tree.xattrs
     check(tree, [layer], work)

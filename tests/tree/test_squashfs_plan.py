@@ -14,7 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from imgfs.blob import MemoryBlob
 from imgfs.errors import InvalidImage
 from imgfs.tree import AssembledBlob, SquashfsPlan, Tree
-from tests.erofs.images import random_files
+from tests.erofs.images import tar_of_every_kind
 from tests.tar.archives import header, long_name, padded, sparse_file
 from tests.tools import require_root, require_tool
 from tests.tree.stacks import Entry, Facts, check_same, merged, real_facts, stacks, tar, tree_facts
@@ -86,10 +86,7 @@ def test_a_random_tree_is_what_the_kernel_shows(disk: Path, stack: list[list[Ent
 def test_files_of_every_kind_are_what_they_are_in_the_layer(disk: Path) -> None:
     work = disk / "every-kind"
     work.mkdir()
-    random_files(work / "files", 2)
-    options = "--format=pax --sparse --xattrs --xattrs-include=*"
-    command = [require_tool("tar"), *options.split(), "-C", str(work / "files"), "-c", "."]
-    layer = subprocess.run(command, capture_output=True, check=True).stdout
+    layer = tar_of_every_kind(work / "files", 2)
     tree = merged([layer])
     assert tree.sparse and tree.devices and tree.same and tree.xattrs
     check(tree, [layer], work)
