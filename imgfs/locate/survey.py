@@ -5,8 +5,10 @@ its source and its diff ID, as engines change nothing of a layer that they have 
 Tried by the tests of `imgfs locate`.
 """
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from hashlib import sha256
 
 from imgfs.codec import Compression
@@ -21,6 +23,7 @@ from imgfs.locate.segment_writer import PackedLayer, pack_layer
 from imgfs.sources import Source
 from imgfs.sources.default_places import watched_places
 from imgfs.sources.union import Snapshot, Union
+from imgfs.tree import Tree
 
 _BATCH = 250_000  # entries that are kept in memory until they are written
 
@@ -149,12 +152,19 @@ class Survey:
             digests = None
             if with_digests:
                 with self._progress(label, sum(tree.sizes)) as advance:
-                    digests = file_digests_of(layer, tree, advance)
+                    digests = file_digests_of(layer, tree, advance, partial(self._skipped, of, tree))
             key = of.by_content if layer.is_verified else of.by_place
             self._packed.append(pack_layer(key, tree, digests))
             self._read_now.add(key)
         finally:
             of.source.layers.release(layer)
+
+    def _skipped(self, of: StackedLayer, tree: Tree, entry: int) -> None:
+        path = os.fsdecode(tree.path(entry))
+        self._report(
+            f"layer {of.diff_id}: /{path}: its content is not compared, "
+            f"as too many of its {tree.sizes[entry]} bytes are holes"
+        )
 
     def _flush(self) -> None:
         if self._packed:

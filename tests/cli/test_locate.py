@@ -17,6 +17,7 @@ from tests.conftest import Imgfs, Mount
 from tests.containers import docker_container
 from tests.images import TestImage, docker_archive, oci_layout
 from tests.splitting import docker_root
+from tests.tar.archives import sparse_file
 from tests.tree.stacks import Entry, tar
 
 FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
@@ -177,6 +178,15 @@ def test_an_image_whose_layer_cannot_be_read_is_skipped(imgfs: Imgfs, tmp_path: 
     result = imgfs("locate", "--source", f"oci:{layout}", "-q", "passwd", status=3)
     assert result.stdout == b"/etc/passwd\n"
     assert result.stderr.count(b"\n") == 1
+
+
+def test_a_file_that_is_nearly_all_a_hole_holds_up_no_other(imgfs: Imgfs, tmp_path: Path) -> None:
+    layer = sparse_file("hole", 1 << 60, [(0, 4096)]) + tar(BASE)
+    layout = oci_layout(tmp_path / "layout", [TestImage([layer], ["one:1"])])
+    digest = hashlib.sha256(b"program").hexdigest()
+    result = imgfs("locate", "--source", f"oci:{layout}", "-q", "--sha256", digest, status=0)
+    assert result.stdout == b"/usr/bin/su\n"
+    assert b"/hole: its content is not compared" in result.stderr and result.stderr.count(b"\n") == 1
 
 
 def test_wrong_usage_is_explained(imgfs: Imgfs, layout: Path) -> None:
