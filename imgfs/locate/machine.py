@@ -13,6 +13,7 @@ import msgspec
 
 from imgfs.blob.stamp import FileStamp
 from imgfs.cache import Cache
+from imgfs.decoders import msgpack_decoder
 from imgfs.digest import Digest
 from imgfs.version import __version__
 
@@ -89,7 +90,7 @@ def load_machine(cache: Cache, key: Digest) -> Machine | None:
         logger.info("stores are opened again: what is kept of them is damaged")
         return None
     try:
-        return msgspec.msgpack.decode(packed, type=Machine)
+        return msgpack_decoder(Machine).decode(packed)
     except msgspec.MsgspecError as error:
         logger.info("stores are opened again: %s", error)
         return None
