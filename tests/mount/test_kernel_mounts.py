@@ -37,7 +37,7 @@ LOOKS = {
 
 @pytest.fixture
 def source(tmp_path: Path) -> Path:
-    """The images as a docker archive, for those who may mount what the kernel shows."""
+    """The images as a docker archive, for users who may mount what the kernel shows."""
     require_root()
     return docker_archive(tmp_path / "images.tar", IMAGES)
 
