@@ -29,9 +29,6 @@ class ErofsFile(File):
     def origins(self) -> tuple[Origin, ...]:
         return self._table.origins
 
-    def find_size(self) -> int:
-        return self._size
-
     def open(self) -> Blob:
         return self._open()
 

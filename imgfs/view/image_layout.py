@@ -12,12 +12,12 @@ from imgfs.digest import ALGORITHMS
 from imgfs.saving.entry import encode_json
 from imgfs.saving.oci_layout import LAYOUT, image_descriptors, new_index
 from imgfs.saving.piece import Kind, Piece
-from imgfs.saving.saved_image import SavedImage
+from imgfs.saving.saved_image import ImagePieces, SavedImage
 from imgfs.sources.union import Union
 from imgfs.store import Image
 from imgfs.view.image_origin import ImageOrigin
 from imgfs.view.node import Directory, File, FixedDirectory, Node, Origin, WaitingDirectory
-from imgfs.view.saved_images import SavedImages
+from imgfs.view.saved_images import PiecesFile, SavedImages
 from imgfs.view.texts import TextFile
 
 
@@ -101,38 +101,17 @@ class _ImageBlobs:
         return _BlobsDirectory(key, algorithm, self._origin, self._saved, self._mtime_ns)
 
 
-class _IndexFile(File):
+class _IndexFile(PiecesFile):
     mutable = True
 
     def __init__(
         self, key: str, image: Image, origin: ImageOrigin, union: Union, saved: SavedImages, mtime_ns: int
     ) -> None:
-        self.key = key
-        self.mtime_ns = mtime_ns
-        self._image = image
-        self._origin = origin
-        self._union = union
-        self._saved = saved
+        def made(pieces: ImagePieces) -> Blob:
+            names = list(union.snapshot.tags_of(image.id))[:1]
+            return MemoryBlob(encode_json(new_index(image_descriptors(SavedImage(image, names, pieces)))))
 
-    @property
-    def origins(self) -> tuple[Origin, ...]:
-        return self._origin.origins
-
-    @property
-    def known_size(self) -> int | None:
-        is_known = self._saved.known(self._image.id) is not None
-        return len(self._content()) if is_known else None
-
-    def look_for_size(self) -> int | None:
-        return None if self._saved.look_for(self._image.id) is None else len(self._content())
-
-    def open(self) -> Blob:
-        return MemoryBlob(self._content())
-
-    def _content(self) -> bytes:
-        names = list(self._union.snapshot.tags_of(self._image.id))[:1]
-        pieces = self._saved.find(self._image.id)
-        return encode_json(new_index(image_descriptors(SavedImage(self._image, names, pieces))))
+        super().__init__(key, origin, saved, made, mtime_ns)
 
 
 class _BlobsDirectory(WaitingDirectory):
@@ -190,9 +169,6 @@ class PieceFile(File):
     @property
     def known_size(self) -> int:
         return self._piece.size
-
-    def find_size(self) -> int:
-        return self.known_size
 
     def open(self) -> Blob:
         return self._piece.open_verified()

@@ -1,17 +1,20 @@
-"""The pieces that the images of a mount are saved as, found when they are first wanted.
+"""The pieces that the images of a mount are saved as, found when they are first wanted, and files made of them.
 
 Tried by the tests of what is shown of them.
 """
 
-from collections import defaultdict
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
 
+from imgfs.blob import Blob
 from imgfs.digest import ImageID
 from imgfs.lru import LRU
 from imgfs.saving.saved_image import ImagePieces, image_pieces, needs_layers
+from imgfs.single_flight import SingleFlight
 from imgfs.sources.union import Snapshot, Union
 from imgfs.store import KeptDocument
+from imgfs.view.image_origin import ImageOrigin
+from imgfs.view.node import File, Origin
 
 Manifests = Sequence[KeptDocument | None]
 """Those of one image, of each source that has it, on which its pieces depend."""
@@ -28,7 +31,7 @@ class SavedImages:
     def __init__(self, union: Union) -> None:
         self._union = union
         self._lock = Lock()  # held while nothing blocks
-        self._finding: defaultdict[ImageID, Lock] = defaultdict(Lock)
+        self._finding: SingleFlight[ImageID, ImagePieces] = SingleFlight()
         self._found: LRU[ImageID, tuple[Manifests, ImagePieces]] = LRU(
             _PIECES, weigh=lambda found: len(found[1].all)
         )
@@ -54,24 +57,57 @@ class SavedImages:
 
     def find(self, image_id: ImageID) -> ImagePieces:
         """The pieces of an image. May block. Raises as `image_pieces` does."""
-        with self._lock:
-            finding = self._finding[image_id]
-        with finding:
-            pieces = self.known(image_id)
-            if pieces is None:
-                manifests, snapshot = self.manifests(image_id), self._union.snapshot
-                pieces = image_pieces(snapshot, image_id, self._present_in(snapshot))
-                self._found.put(image_id, (manifests, pieces))
-            return pieces
+        return self.known(image_id) or self._finding.call(image_id, lambda: self._find(image_id))
 
     def forget(self, image_id: ImageID) -> None:
         """Let go of the pieces of an image that is gone."""
-        with self._lock:
-            self._found.pop(image_id)
-            self._finding.pop(image_id, None)
+        self._found.pop(image_id)
+
+    def _find(self, image_id: ImageID) -> ImagePieces:
+        pieces = self.known(image_id)
+        if pieces is None:
+            manifests, snapshot = self.manifests(image_id), self._union.snapshot
+            pieces = image_pieces(snapshot, image_id, self._present_in(snapshot))
+            self._found.put(image_id, (manifests, pieces))
+        return pieces
 
     def _present_in(self, snapshot: Snapshot) -> set[Hashable]:
         with self._lock:
             if snapshot is not self._snapshot:
                 self._snapshot, self._present = snapshot, set()
             return self._present
+
+
+class PiecesFile(File):
+    """A file that `make` makes of the pieces of an image, without blocking."""
+
+    def __init__(
+        self,
+        key: str,
+        origin: ImageOrigin,
+        saved: SavedImages,
+        make: Callable[[ImagePieces], Blob],
+        mtime_ns: int,
+    ) -> None:
+        self.key = key
+        self.mtime_ns = mtime_ns
+        self._origin = origin
+        self._saved = saved
+        self._make = make
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        return self._origin.origins
+
+    @property
+    def known_size(self) -> int | None:
+        return self._size(self._saved.known(self._origin.image_id))
+
+    def look_for_size(self) -> int | None:
+        return self._size(self._saved.look_for(self._origin.image_id))
+
+    def open(self) -> Blob:
+        return self._make(self._saved.find(self._origin.image_id))
+
+    def _size(self, pieces: ImagePieces | None) -> int | None:
+        return None if pieces is None else self._make(pieces).known_size
