@@ -114,13 +114,10 @@ class Survey:
 
     def index(self, layers: Iterable[StackedLayer], *, with_digests: bool = False) -> None:
         """Index those of some layers that are not yet."""
-        self._index(dict.fromkeys(layers), with_digests=with_digests)
-
-    def _index(self, layers: Iterable[StackedLayer], *, with_digests: bool) -> None:
         known = self._catalog.layers()
         missing = [
             layer
-            for layer in layers
+            for layer in dict.fromkeys(layers)
             if (of := known.get(layer.by_content) or known.get(layer.by_place)) is None
             or (with_digests and not of.place.has_digests)
         ]
