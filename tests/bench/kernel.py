@@ -15,7 +15,14 @@ from pathlib import Path
 
 from tests.bench import material, rivals
 from tests.bench.report import Row, alternating, ratio_row, seconds
-from tests.bench.tree import ENTRIES, SMALL_FILES, mounted, pack_squashfs, small_files, unpack
+from tests.bench.tree import (
+    ENTRIES,
+    SMALL_FILES,
+    mounted,
+    pack_squashfs,
+    small_files,
+    unpack,
+)
 from tests.engines.engine import podman
 from tests.tools import require_tool
 
@@ -54,16 +61,9 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
             finally:
                 subprocess.run([*_IMGFS, "umount", top], check=True)
 
-        @contextmanager
-        def ratar() -> Iterator[Path]:
-            index = work / "tree.sqlite"
-            with mounted([str(ratarmount), "--index-file", str(index), str(blob.path), str(top)], top):
-                yield top
-
-        @contextmanager
-        def squash() -> Iterator[Path]:
-            with mounted([require_tool("squashfuse_ll"), str(image), str(top)], top):
-                yield top
+        index = work / "tree.sqlite"
+        ratar = partial(mounted, [str(ratarmount), "--index-file", str(index), str(blob.path), str(top)], top)
+        squash = partial(mounted, [require_tool("squashfuse_ll"), str(image), str(top)], top)
 
         with ratar():
             pass  # makes its index

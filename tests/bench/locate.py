@@ -94,7 +94,7 @@ def _arrival(work: Path, place: Path, environment: dict[str, str]) -> float:
 
 
 def _compared(place: Path, environment: dict[str, str]) -> Row:
-    """Whether `imgfs find` has the same answers."""
+    """Whether `imgfs find` finds the same."""
     patterns = ("log4j-core-*.jar", "*.conf", "module_7_*")
     names = [f"image-{number}" for number in (0, 333, 999)]
     found: dict[tuple[str, str], set[str]] = {}

@@ -44,23 +44,16 @@ def run(work: Path, repeats: int) -> Sequence[Row]:
                 (name,) = os.listdir(top / "images")
                 yield top / "images" / name / "rootfs"
 
-        @contextmanager
-        def ratar() -> Iterator[Path]:
-            index = work / "tree.sqlite"
-            with mounted([str(ratarmount), "--index-file", str(index), str(blob.path), str(top)], top):
-                yield top
+        index = work / "tree.sqlite"
+        ratar = partial(mounted, [str(ratarmount), "--index-file", str(index), str(blob.path), str(top)], top)
+        squash = partial(mounted, [require_tool("squashfuse_ll"), str(image), str(top)], top)
+        bind = partial(mounted, [require_tool("bindfs"), str(unpacked), str(top)], top)
 
-        @contextmanager
-        def squash() -> Iterator[Path]:
-            with mounted([require_tool("squashfuse_ll"), str(image), str(top)], top):
-                yield top
-
-        @contextmanager
-        def bind() -> Iterator[Path]:
-            with mounted([require_tool("bindfs"), str(unpacked), str(top)], top):
-                yield top
-
-        mounts = {"imgfs": imgfs, "ratarmount": ratar, "squashfuse_ll": squash}
+        mounts: dict[str, Callable[[], object]] = {
+            "imgfs": imgfs,
+            "ratarmount": ratar,
+            "squashfuse_ll": squash,
+        }
         every: dict[str, Callable[[], object]] = {
             **mounts,
             "imgfs -o noxattr": partial(imgfs, "noxattr"),
@@ -152,10 +145,11 @@ def _resident(pid: int) -> int:
 
 
 @contextmanager
-def mounted(command: Sequence[str], top: Path, environment: dict[str, str] | None = None) -> Iterator[None]:
+def mounted(command: Sequence[str], top: Path, environment: dict[str, str] | None = None) -> Iterator[Path]:
+    """What a command mounts at `top`, which is yielded."""
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL, env=os.environ | (environment or {}))
     try:
-        yield
+        yield top
     finally:
         subprocess.run(["umount", str(top)], check=True)
 

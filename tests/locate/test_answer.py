@@ -1,4 +1,4 @@
-"""Answers compared with the root file systems that the same layers make."""
+"""What is found, compared with the root file systems that the same layers make."""
 
 import tarfile
 from collections.abc import Sequence
