@@ -32,9 +32,7 @@ class StorageConf:
 
 def configurations() -> list[str]:
     """The paths of all files that may be the configuration of this user."""
-    config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(os.path.expanduser("~"), ".config")
-    own = os.environ.get("CONTAINERS_STORAGE_CONF")
-    return [*([own] if own else []), os.path.join(config_home, "containers", "storage.conf"), *_SYSTEM]
+    return [*_own_files(os.path.expanduser("~")), *_SYSTEM]
 
 
 def default_storage() -> StorageConf:
@@ -66,14 +64,13 @@ def _system_file() -> str | None:
 
 
 def _own_file(home: str) -> str | None:
+    return next(filter(os.path.exists, _own_files(home)), None)
+
+
+def _own_files(home: str) -> list[str]:
     config_home = os.environ.get("XDG_CONFIG_HOME") or os.path.join(home, ".config")
-    for path in (
-        os.environ.get("CONTAINERS_STORAGE_CONF"),
-        os.path.join(config_home, "containers", "storage.conf"),
-    ):
-        if path and os.path.exists(path):
-            return path
-    return None
+    named = os.environ.get("CONTAINERS_STORAGE_CONF")
+    return [*([named] if named else []), os.path.join(config_home, "containers", "storage.conf")]
 
 
 def _read(path: str | None) -> _Table:
