@@ -23,8 +23,10 @@ The message always names the thing: a digest, a path, a member. Errors become an
 and an exit code in `cli.main`, nowhere else.
 """
 
+import copy
 import errno
 import os
+from typing import NoReturn
 
 
 class ImgfsError(Exception):
@@ -114,6 +116,11 @@ class InvalidOption(MountError):
 
 
 _EXHAUSTED = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
+
+
+def raise_again(error: BaseException) -> NoReturn:
+    """Raise what another thread has met: one of its own for each thread, as raising adds a traceback to it."""
+    raise copy.copy(error) from error
 
 
 def is_exhausted(error: Exception) -> bool:

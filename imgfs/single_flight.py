@@ -1,10 +1,11 @@
 """Calls that are made once for all threads that want the same at the same time, as by Go's package singleflight."""
 
-import copy
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from threading import Lock
 from typing import Generic, TypeVar
+
+from imgfs.errors import raise_again
 
 K = TypeVar("K", bound=Hashable)
 V = TypeVar("V")
@@ -32,9 +33,7 @@ class SingleFlight(Generic[K, V]):
         if running is not None:
             error = running.exception()
             if error is not None:
-                raise copy.copy(
-                    error
-                ) from error  # one of its own for each thread, as raising adds a traceback
+                raise_again(error)
             return running.result()
         try:
             value = make()

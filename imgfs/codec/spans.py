@@ -5,7 +5,6 @@ fetched by one read of exactly its stored bytes; of spans that are decoded toget
 decoded, verified and cached with it. For a reader in order, spans are decoded ahead in another thread.
 """
 
-import copy
 import logging
 from array import array
 from collections import deque
@@ -20,7 +19,7 @@ from imgfs.codec.codec import Codec
 from imgfs.codec.seek_table import SeekPoint, SeekTable
 from imgfs.codec.span_cache import SpanCache
 from imgfs.codec.span_table import LARGEST_SPAN, SpanTable
-from imgfs.errors import Corrupt
+from imgfs.errors import Corrupt, raise_again
 
 __all__ = [
     "PlainDecoder",
@@ -300,7 +299,7 @@ class SpanBlob(Blob):
         at = chain.number
         self._changed.wait_for(lambda: not chain.is_busy or chain.number != at)
         if chain.error is not None:
-            raise copy.copy(chain.error) from chain.error
+            raise_again(chain.error)
 
     def _go_on(self, chain: "_Chain", number: int) -> bytes:
         """Decode to the end of a span; all before it are verified and kept, too."""

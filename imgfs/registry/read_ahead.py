@@ -4,9 +4,10 @@ For a reader that goes on where an earlier read has ended, what follows is fetch
 a time, and never more than it has read in this way. Any other read fetches what it asks for.
 """
 
-import copy
 from collections.abc import Callable
 from threading import Condition, Thread
+
+from imgfs.errors import raise_again
 
 _LARGEST = 8 << 20  # bytes of one range
 _SMALLEST = 256 << 10
@@ -135,5 +136,5 @@ class ReadAhead:
             if piece.error is not None and piece in stream.pieces:
                 stream.pieces.remove(piece)
             if piece.error is not None and not had_failed:
-                raise copy.copy(piece.error) from piece.error
+                raise_again(piece.error)
             return piece.data
