@@ -11,7 +11,7 @@ from imgfs.digest import Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidImage
 from imgfs.saving.made_image import made_pieces
 from imgfs.saving.piece import Kind, Piece, config_piece, document_piece
-from imgfs.saving.stored_image import is_elsewhere, type_of
+from imgfs.saving.stored_image import described_piece, is_elsewhere, type_of
 from imgfs.sources import Source
 from imgfs.sources.documents import parse_document
 from imgfs.sources.finder import BlobRef
@@ -51,8 +51,8 @@ def image_pieces(snapshot: Snapshot, image_id: ImageID, present: set[Hashable]) 
     """The pieces of an image. May block until the sizes of its layers are known.
 
     `present` are the keys of blobs that were found to be there, which are not looked for again. If a layer is nowhere,
-    the pieces are those that a manifest names; reading that layer raises the reason. Raises ImageNotFound, or without
-    a manifest what `made_pieces` raises.
+    the pieces are those that a manifest names; reading that layer raises the reason. Raises ImageNotFound, Corrupt for
+    a layer of an impossible size, or without a manifest what `made_pieces` raises.
     """
     sources = snapshot.sources.get(image_id)
     if sources is None:
@@ -130,23 +130,10 @@ class _Stored:
     def pieces(self, present: set[Hashable]) -> ImagePieces:
         """The pieces; foreign ones that are not `present` are not among the blobs."""
         blobs = [
-            Piece(
-                Kind.BLOB,
-                descriptor.media_type,
-                digest,
-                _size(descriptor, blob),
-                blob.open_blob,
-            )
-            for descriptor, digest, blob in self.layers
+            described_piece(Kind.BLOB, descriptor, blob.open_blob)
+            for descriptor, _, blob in self.layers
             if blob.key in present or not is_elsewhere(descriptor)
         ]
         manifest = document_piece(Kind.MANIFEST, type_of(self.document), self.manifest)
         config = config_piece(self.image, self.config.media_type)
         return ImagePieces(manifest, config, blobs, [digest for _, digest, _ in self.layers])
-
-
-def _size(descriptor: Descriptor, blob: BlobRef) -> int:
-    if descriptor.size is not None:
-        return descriptor.size
-    with blob.open_blob() as opened:
-        return opened.size

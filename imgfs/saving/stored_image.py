@@ -4,14 +4,15 @@ Format: OCI image specification, image-index.md and manifest.md, and Docker's, w
 Tried by the tests of `imgfs copy`.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
+from imgfs.blob import MAX_SIZE, Blob
 from imgfs.budget import Budget
 from imgfs.digest import Digest, ImageID
-from imgfs.errors import InvalidImage, StoreError
+from imgfs.errors import Corrupt, InvalidImage, StoreError
 from imgfs.saving.piece import INDEX, MANIFEST, Kind, Piece, document_piece
 from imgfs.sources.content_store import ContentStore
 from imgfs.sources.documents import parse_document, read_document, reading_budget
@@ -116,12 +117,22 @@ class StoredImages:
         return [*blobs, self._blob(Kind.CONFIG, manifest.config)] if manifest.config else blobs
 
     def _blob(self, kind: Kind, descriptor: Descriptor) -> Piece:
-        digest = Digest(descriptor.digest)
-        with self._content.open_content(descriptor) as blob:
-            size = blob.size if descriptor.size is None else descriptor.size
-        return Piece(
-            kind, descriptor.media_type, digest, size, partial(self._content.open_content, descriptor)
-        )
+        self._content.open_content(descriptor).close()
+        return described_piece(kind, descriptor, partial(self._content.open_content, descriptor))
+
+
+def described_piece(kind: Kind, descriptor: Descriptor, open_blob: Callable[[], Blob]) -> Piece:
+    """A blob as its descriptor has it, which `open_blob` opens, also to find a size that the descriptor does not say.
+
+    Raises Corrupt if no blob with its digest can have the size that it says.
+    """
+    digest, size = Digest(descriptor.digest), descriptor.size
+    if size is None:
+        with open_blob() as blob:
+            size = blob.size
+    elif not 0 <= size <= MAX_SIZE or (size == 0 and not digest.is_of(b"")):
+        raise Corrupt(f"{kind.value} {digest}: its descriptor says that it has {size} bytes")
+    return Piece(kind, descriptor.media_type, digest, size, open_blob)
 
 
 def is_elsewhere(layer: Descriptor) -> bool:

@@ -5,6 +5,8 @@ import io
 import json
 import shutil
 import tarfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +47,24 @@ def inside(data: bytes) -> dict[str, bytes]:
     """The files of a tar."""
     with tarfile.open(fileobj=io.BytesIO(data)) as tar:
         return {member.name: tar.extractfile(member).read() for member in tar if member.isfile()}  # type: ignore[union-attr]
+
+
+def top_digest(layout: Path) -> str:
+    """The digest of the first manifest of a layout."""
+    return str(json.loads((layout / "index.json").read_text())["manifests"][0]["digest"])
+
+
+@contextmanager
+def changed_manifest(layout: Path) -> Iterator[dict[str, Any]]:
+    """The first manifest of a layout, to be changed; its name leads to the other one then."""
+    folder, index_file = layout / "blobs/sha256", layout / "index.json"
+    manifest = json.loads((folder / top_digest(layout)[7:]).read_bytes())
+    yield manifest
+    data = json.dumps(manifest).encode()
+    (folder / digest(data)[7:]).write_bytes(data)
+    document = json.loads(index_file.read_text())
+    document["manifests"][0] |= {"digest": digest(data), "size": len(data)}
+    index_file.write_text(json.dumps(document))
 
 
 def name_of(entry: dict[str, Any]) -> str:
@@ -256,6 +276,26 @@ def test_a_blob_that_is_missing_is_an_error_that_names_it(
     assert content(root, f"oci/blobs/sha256/{image.id.hex}") == image.config
 
 
+@pytest.mark.parametrize("size", [-1, 0, 1 << 63, 1 << 70])
+def test_a_layer_that_cannot_have_its_size_keeps_no_other_image_from_the_layout_of_all(
+    view: View, tmp_path: Path, size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    wrong, right = (TestImage([layer_tar({name: b"x" * 500})], [f"{name}:1"]) for name in ("wrong", "right"))
+    layout = oci_layout(tmp_path / "layout", [wrong, right])
+    with changed_manifest(layout) as manifest:
+        manifest["layers"][0]["size"] = size
+    root = view(layout)
+    assert [name_of(entry) for entry in index(root, "oci")] == ["right:1"]
+    assert blobs(root, "oci") == blobs(root, f"images/{right.id.hex}/oci")
+    reason = f"blob {manifest['layers'][0]['digest']}: its descriptor says that it has {size} bytes"
+    assert reason in caplog.text
+    for name in ("docker.tar", "oci/index.json"):
+        node = find(root, f"images/{wrong.id.hex}/{name}")
+        assert isinstance(node, File)
+        with pytest.raises(Corrupt, match=reason):
+            node.open()
+
+
 def test_a_damaged_blob_is_an_error_at_its_end(view: View, layout: Path, images: list[TestImage]) -> None:
     """Whichever way it is read in order."""
     manifest = json.loads(content(view(layout), f"images/{images[0].id.hex}/manifest.json"))
@@ -277,20 +317,14 @@ def test_a_foreign_layer_need_not_be_there(view: View, tmp_path: Path) -> None:
     """Its manifest names it, and so does manifest.json, as docker save has it."""
     image = TestImage([layer_tar({"base": b"b"}), layer_tar({"own": b"o"})], ["windows:1"])
     layout = oci_layout(tmp_path / "layout", [image])
-    index_file = layout / "index.json"
-    top = json.loads(index_file.read_text())
-    manifest = json.loads((layout / "blobs/sha256" / top["manifests"][0]["digest"][7:]).read_bytes())
-    foreign = manifest["layers"][0]
-    foreign["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
-    foreign["urls"] = ["https://example.org/base"]
-    (layout / "blobs/sha256" / foreign["digest"][7:]).unlink()
-    data = json.dumps(manifest).encode()
-    (layout / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
-    top["manifests"][0] |= {"digest": digest(data), "size": len(data)}
-    index_file.write_text(json.dumps(top))
+    with changed_manifest(layout) as manifest:
+        foreign = manifest["layers"][0]
+        foreign["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+        foreign["urls"] = ["https://example.org/base"]
+        (layout / "blobs/sha256" / foreign["digest"][7:]).unlink()
     root = view(layout)
     found = blobs(root, f"images/{image.id.hex}/oci")
-    assert found.keys() == {digest(data), image.id, manifest["layers"][1]["digest"]}
+    assert found.keys() == {top_digest(layout), image.id, manifest["layers"][1]["digest"]}
     files = inside(content(root, f"images/{image.id.hex}/docker.tar"))
     (item,) = json.loads(files["manifest.json"])
     assert [f"sha256:{name[13:]}" for name in item["Layers"]] == [
@@ -303,19 +337,14 @@ def test_a_foreign_layer_need_not_be_there(view: View, tmp_path: Path) -> None:
 def test_blobs_lie_under_the_algorithm_of_their_digests(view: View, tmp_path: Path) -> None:
     image = TestImage([layer_tar({"a": b"a"})], ["a:1"])
     layout = oci_layout(tmp_path / "layout", [image], "none")
-    top = json.loads((layout / "index.json").read_text())
-    manifest = json.loads((layout / "blobs/sha256" / top["manifests"][0]["digest"][7:]).read_bytes())
     name = hashlib.sha512(image.layers[0]).hexdigest()
-    manifest["layers"][0]["digest"] = f"sha512:{name}"
     (layout / "blobs/sha512").mkdir()
     (layout / "blobs/sha512" / name).write_bytes(image.layers[0])
-    data = json.dumps(manifest).encode()
-    (layout / "blobs/sha256" / digest(data)[7:]).write_bytes(data)
-    top["manifests"][0] |= {"digest": digest(data), "size": len(data)}
-    (layout / "index.json").write_text(json.dumps(top))
+    with changed_manifest(layout) as manifest:
+        manifest["layers"][0]["digest"] = f"sha512:{name}"
     root = view(layout)
     for path in (f"images/{image.id.hex}/oci", "oci"):
-        assert blobs(root, path).keys() == {digest(data), image.id}
+        assert blobs(root, path).keys() == {top_digest(layout), image.id}
         copy_out(root, path, tmp_path / path.replace("/", "-"))
         assert (tmp_path / path.replace("/", "-") / "blobs/sha512" / name).read_bytes() == image.layers[0]
 
