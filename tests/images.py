@@ -145,8 +145,23 @@ def new_docker_archive(path: Path, images: Sequence[TestImage]) -> Path:
     return path
 
 
-def oci_layout(path: Path, images: Sequence[TestImage], compression: str = "gzip") -> Path:
+_OCI_TYPES = (
+    "application/vnd.oci.image.manifest.v1+json",
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.oci.image.layer.v1.tar+",
+)
+_DOCKER_TYPES = (
+    "application/vnd.docker.distribution.manifest.v2+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.docker.image.rootfs.diff.tar.",
+)
+
+
+def oci_layout(
+    path: Path, images: Sequence[TestImage], compression: str = "gzip", *, with_docker_types: bool = False
+) -> Path:
     """An OCI image layout directory, its layers stored with gzip or zstd, or as they are."""
+    manifest_type, config_type, layer_type = _DOCKER_TYPES if with_docker_types else _OCI_TYPES
     blobs = path / "blobs" / "sha256"
     blobs.mkdir(parents=True)
 
@@ -156,13 +171,11 @@ def oci_layout(path: Path, images: Sequence[TestImage], compression: str = "gzip
 
     manifests = []
     for image in images:
-        layers = [
-            blob(_COMPRESS[compression](layer), f"application/vnd.oci.image.layer.v1.tar+{compression}")
-            for layer in image.layers
-        ]
-        config = blob(image.config, "application/vnd.oci.image.config.v1+json")
-        manifest = json.dumps({"schemaVersion": 2, "config": config, "layers": layers}).encode()
-        entry = blob(manifest, "application/vnd.oci.image.manifest.v1+json")
+        layers = [blob(_COMPRESS[compression](layer), layer_type + compression) for layer in image.layers]
+        config = blob(image.config, config_type)
+        media_type = {"mediaType": manifest_type} if with_docker_types else {}
+        content = {"schemaVersion": 2, **media_type, "config": config, "layers": layers}
+        entry = blob(json.dumps(content).encode(), manifest_type)
         for tag in image.tags:
             manifests.append(entry | {"annotations": {"org.opencontainers.image.ref.name": tag}})
     (path / "index.json").write_text(json.dumps({"schemaVersion": 2, "manifests": manifests}))

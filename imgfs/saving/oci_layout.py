@@ -27,7 +27,7 @@ def oci_layout_entries(images: Iterable[SavedImage]) -> Iterator[Entry]:
     descriptors: list[dict[str, object]] = []
     written: set[Digest] = set()
     for saved in images:
-        for piece in saved.pieces.all:
+        for piece in saved.pieces.in_layout:
             if piece.digest not in written:
                 written.add(piece.digest)
                 yield piece_entry(piece)
@@ -38,7 +38,7 @@ def oci_layout_entries(images: Iterable[SavedImage]) -> Iterator[Entry]:
 def image_descriptors(saved: SavedImage) -> list[dict[str, object]]:
     """What the index of a layout has of an image: its manifest under each of its names, or once without one."""
     platform = {"platform": _platform(saved)}
-    return named_descriptors(saved.pieces.manifest.descriptor | platform, saved.names)
+    return named_descriptors(saved.pieces.oci_manifest.descriptor | platform, saved.names)
 
 
 def named_descriptors(descriptor: dict[str, object], names: Iterable[str]) -> list[dict[str, object]]:

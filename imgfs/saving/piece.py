@@ -59,7 +59,10 @@ class Piece:
         return VerifiedBlob(blob, self.digest, f"{self.kind.value} {self.digest}") if is_content else blob
 
     def chunks(self) -> Generator[bytes, None, None]:
-        """Its bytes in order; raises Corrupt at the end if they have another digest, and what reading them raises."""
+        """Its bytes in order.
+
+        Raises Corrupt at the end if they have another digest or are not `size`, and what reading them raises.
+        """
         with self.open_blob() as blob:
             yield from self.checked(blob_chunks(blob))
 
@@ -74,6 +77,8 @@ class Piece:
         if found.hexdigest() != self.digest.hex:
             what = f"its {size} bytes are {self.digest.algorithm}:{found.hexdigest()}"
             raise Corrupt(f"{self.kind.value} {self.digest}: failed to verify, {what}")
+        if size != self.size:
+            raise Corrupt(f"{self.kind.value} {self.digest}: {size} bytes where {self.size} were expected")
 
 
 def document_piece(kind: Kind, media_type: str, data: bytes, digest: Digest | None = None) -> Piece:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidImage
 from imgfs.saving.made_image import made_pieces
+from imgfs.saving.oci_manifest import oci_manifest
 from imgfs.saving.piece import Kind, Piece, config_piece, document_piece
 from imgfs.saving.stored_image import described_piece, is_elsewhere, type_of
 from imgfs.sources import Source
@@ -24,18 +25,24 @@ from imgfs.store import Image
 class ImagePieces:
     """An image; `layers` are the digests that its manifest names, bottom first, `blobs` those that are there.
 
-    Only foreign layers may not be there.
+    Only foreign layers may not be there. `oci_manifest` is the manifest as layouts have it, in OCI's form.
     """
 
     manifest: Piece
+    oci_manifest: Piece
     config: Piece
     blobs: Sequence[Piece]
     layers: Sequence[Digest]
 
     @property
     def all(self) -> Sequence[Piece]:
-        """All of them, the manifest last."""
+        """All of them, the manifest as it is stored last."""
         return (*self.blobs, self.config, self.manifest)
+
+    @property
+    def in_layout(self) -> Sequence[Piece]:
+        """All that a layout has, the manifest last."""
+        return (*self.blobs, self.config, self.oci_manifest)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +78,7 @@ def image_pieces(snapshot: Snapshot, image_id: ImageID, present: set[Hashable]) 
         if incomplete is None:
             raise
         return incomplete.pieces(present)
-    return ImagePieces(manifest, config, layers, [layer.digest for layer in layers])
+    return ImagePieces(manifest, manifest, config, layers, [layer.digest for layer in layers])
 
 
 def needs_layers(snapshot: Snapshot, image_id: ImageID) -> bool:
@@ -136,4 +143,5 @@ class _Stored:
         ]
         manifest = document_piece(Kind.MANIFEST, type_of(self.document), self.manifest)
         config = config_piece(self.image, self.config.media_type)
-        return ImagePieces(manifest, config, blobs, [digest for _, digest, _ in self.layers])
+        shown = oci_manifest(manifest, self.document)
+        return ImagePieces(manifest, shown, config, blobs, [digest for _, digest, _ in self.layers])

@@ -13,14 +13,13 @@ from imgfs.blob import MAX_SIZE, Blob
 from imgfs.budget import Budget
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import Corrupt, InvalidImage, StoreError
+from imgfs.saving.oci_manifest import DOCKER_CONFIG, DOCKER_MANIFEST
 from imgfs.saving.piece import INDEX, MANIFEST, Kind, Piece, document_piece
 from imgfs.sources.content_store import ContentStore
 from imgfs.sources.documents import parse_document, read_document, reading_budget
 from imgfs.sources.finder import ignore
 from imgfs.sources.manifests import Descriptor, Document, entries_of, this_platform_first
 
-_DOCKER_CONFIG = "application/vnd.docker.container.image.v1+json"
-_DOCKER_MANIFEST = "application/vnd.docker.distribution.manifest.v2+json"
 _ELSEWHERE = ("foreign", "nondistributable")
 """In the media types of layers that registries need not have: manifests have URLs of them."""
 
@@ -146,5 +145,5 @@ def type_of(document: Document, described: str = "") -> str:
         return document.media_type or described
     if document.is_index:
         return INDEX
-    is_docker = document.config is not None and document.config.kind == _DOCKER_CONFIG
-    return _DOCKER_MANIFEST if is_docker else MANIFEST
+    is_docker = document.config is not None and document.config.kind == DOCKER_CONFIG
+    return DOCKER_MANIFEST if is_docker else MANIFEST

@@ -64,6 +64,7 @@ class Descriptor(msgspec.Struct, rename="camel"):
     media_type: str = ""
     annotations: dict[str, object] | None = None
     platform: _Platform | None = None
+    urls: list[str] | None = None
 
     @property
     def kind(self) -> str:

@@ -144,7 +144,7 @@ class _BlobsDirectory(WaitingDirectory):
     def _pieces(self) -> list[Piece]:
         """Each piece once, in the order of their digests."""
         pieces = self._saved.known(self._origin.image_id)
-        found = {piece.digest: piece for piece in pieces.all} if pieces is not None else {}
+        found = {piece.digest: piece for piece in pieces.in_layout} if pieces is not None else {}
         return [found[digest] for digest in sorted(found) if digest.algorithm == self._algorithm]
 
     def _node(self, piece: Piece) -> Node:

@@ -66,7 +66,7 @@ class _AllImages:
         pieces = self._saved.known(image_id) if image_id is not None else None
         if image_id is None or pieces is None:
             return None
-        return next(((piece, image_id) for piece in pieces.all if piece.digest.hex == name), None)
+        return next(((piece, image_id) for piece in pieces.in_layout if piece.digest.hex == name), None)
 
     def find(self, name: str) -> None:
         """Find a piece by the hex of its digest. May block."""
@@ -90,7 +90,7 @@ class _AllImages:
             found: dict[Digest, tuple[Piece, ImageID]] = {}
             for image_id in snapshot.images:
                 pieces = self.pieces_of(image_id)
-                for piece in pieces.all if pieces is not None else ():
+                for piece in pieces.in_layout if pieces is not None else ():
                     found[piece.digest] = piece, image_id
             self._listed = snapshot, [found[digest] for digest in sorted(found)]
 
@@ -110,7 +110,7 @@ class _AllImages:
                 self._reported.add(why)
                 logger.warning("oci/ is without image %s: %s", *why)
             return None
-        self._having.update(dict.fromkeys((piece.digest.hex for piece in pieces.all), image_id))
+        self._having.update(dict.fromkeys((piece.digest.hex for piece in pieces.in_layout), image_id))
         return pieces
 
 
@@ -164,7 +164,7 @@ class _Index:
         ):
             pieces = self._images.pieces_of(image_id)
             if pieces is not None:
-                yield from named_descriptors(pieces.manifest.descriptor, names)
+                yield from named_descriptors(pieces.oci_manifest.descriptor, names)
 
 
 class _IndexFile(File):

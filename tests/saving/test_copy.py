@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -102,6 +103,12 @@ def test_bytes_of_another_digest_are_an_error() -> None:
     wrong = document_piece(Kind.BLOB, "a/b", b"wrong", Digest(digest(b"right")))
     with pytest.raises(Corrupt, match=f"blob {digest(b'right')}: failed to verify, its 5 bytes are"):
         b"".join(wrong.chunks())
+
+
+def test_bytes_of_another_size_than_a_manifest_says_are_an_error() -> None:
+    said = replace(document_piece(Kind.BLOB, "a/b", b"right"), size=4)
+    with pytest.raises(Corrupt, match="5 bytes where 4 were expected"):
+        b"".join(said.chunks())
 
 
 def test_what_an_index_says_besides_is_kept() -> None:

@@ -91,6 +91,40 @@ def test_a_layout_has_the_manifest_and_the_blobs_that_are_stored(
     assert everything == stored.keys()
 
 
+def test_a_manifest_of_dockers_form_is_shown_in_ocis(
+    view: View, tmp_path: Path, images: list[TestImage]
+) -> None:
+    """In layouts; an archive has it as it is stored, as docker save has."""
+    image = images[1]
+    layout = oci_layout(tmp_path / "layout", [image], with_docker_types=True)
+    with changed_manifest(layout) as manifest:
+        foreign = manifest["layers"][0]
+        foreign["mediaType"] = "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip"
+        foreign["urls"] = ["https://example.org/base"]
+        manifest["layers"][1]["mediaType"] = "application/vnd.docker.image.rootfs.diff.tar"
+        manifest["layers"][2]["mediaType"] = "x/y"
+    root = view(layout)
+    for path in (f"images/{image.id.hex}/oci", "oci"):
+        entry = index(root, path)[0]
+        assert entry["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
+        found = blobs(root, path)
+        assert all(digest(data) == name for name, data in found.items())
+        shown = json.loads(found[entry["digest"]])
+        assert shown["mediaType"] == entry["mediaType"]
+        assert shown["config"] == manifest["config"] | {
+            "mediaType": "application/vnd.oci.image.config.v1+json"
+        }
+        layer = "application/vnd.oci.image.layer."
+        types = [f"{layer}nondistributable.v1.tar+gzip", f"{layer}v1.tar", "x/y"]
+        assert shown["layers"] == [
+            each | {"mediaType": media_type}
+            for each, media_type in zip(manifest["layers"], types, strict=True)
+        ]
+    assert content(root, f"images/{image.id.hex}/manifest.json") == json.dumps(manifest).encode()
+    files = inside(content(root, f"images/{image.id.hex}/docker.tar"))
+    assert files[f"blobs/sha256/{top_digest(layout)[7:]}"] == json.dumps(manifest).encode()
+
+
 def test_a_layout_is_made_of_the_tars_of_layers_where_there_is_no_manifest(
     view: View, archive: Path, images: list[TestImage]
 ) -> None:
