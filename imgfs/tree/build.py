@@ -13,16 +13,15 @@ last member of a path counts, but a directory keeps the extended attributes of t
 have made is skipped with a warning, and such a link is kept for `overlay` to find its file in the layers below.
 """
 
+import stat
 from collections.abc import Callable, Iterable
-
-import msgspec
 
 from imgfs.errors import InvalidImage, quoted
 from imgfs.logs import SkipLog
-from imgfs.tar.member import DIRECTORY, HARDLINK, SYMLINK, Member
+from imgfs.tar.member import DIRECTORY, FIFO, HARDLINK, REGULAR, SYMLINK, Member
 from imgfs.tar.paths import MAX_NAME, MAX_PATH, cleaned, steps
 from imgfs.tar.xattrs import CAPABILITY, possible
-from imgfs.tree.entries import TYPES, DirEntry, FileEntry, Metadata, form_of, tree_of
+from imgfs.tree.entries import MODES, DirEntry, Rows, form_of, tree_of
 from imgfs.tree.tree import OTHER_NAME, Tree
 
 MAX_ENTRIES = 5_000_000
@@ -49,13 +48,17 @@ class TreeBuilder:
 
     def __init__(self, report: Callable[[str], None]) -> None:
         self._report = report
-        self._root = DirEntry(None, b"", None, OTHER_NAME, is_implied=True)
+        self._rows = Rows()
+        self._root = DirEntry(None, b"", self._rows.add_implied(0), is_implied=True)
         self._made, self._implied = 1, 0
         self._text = self._steps = 0
         self._counted: dict[int, dict[bytes, bytes]] = {}  # sets of attributes, by identity
         # where paths lead from a directory, while that holds, and through how many symbolic links; what that takes
         self._known: dict[tuple[DirEntry, bytes], tuple[DirEntry, int]] = {}
         self._known_bytes = 0
+        # the last of those that a member was in, as members of one directory mostly follow each other
+        self._before: bytes | None = b""
+        self._directory_before = self._root, True
 
     def add(self, members: Iterable[Member]) -> None:
         """Apply the next members. Raises InvalidImage if the tree would take absurdly much memory or time."""
@@ -67,7 +70,7 @@ class TreeBuilder:
 
     def tree(self) -> Tree:
         """The tree of all members so far."""
-        return tree_of(self._root)
+        return tree_of(self._root, self._rows)
 
     def clear(self) -> None:
         """Forget all members. Directories refer to each other, so what they hold would be in memory for long."""
@@ -86,33 +89,39 @@ class TreeBuilder:
         if not path:
             if kind != DIRECTORY:
                 raise Unfit("the root is a directory")
-            self._root.is_implied, self._root.member = False, member
+            self._set_directory(self._root, member, OTHER_NAME, member.xattrs or {})
             return
         before, _, name = path.rpartition(b"/")
         if len(name) > MAX_NAME:
             raise Unfit(f"a name of more than {MAX_NAME} bytes")
-        named = member
-        if len(member.name) > MAX_NAME:  # what is kept of it does without: very many long ones are gigabytes
-            member = msgspec.structs.replace(member, name=b"")
-        directory, is_own = self._made_directory(before, member)
-        form = form_of(named, path) if is_own else OTHER_NAME
+        if before != self._before:
+            self._directory_before = self._made_directory(before, member)
+            self._before = before
+        directory, is_own = self._directory_before
+        form = form_of(member, path) if is_own else OTHER_NAME
         if kind == DIRECTORY:
             there = directory.children.get(name)
             if isinstance(there, DirEntry):
-                had = there.member.xattrs if there.member is not None and not there.is_implied else None
-                xattrs = (had or {}) | (member.xattrs or {})
-                if xattrs != (member.xattrs or {}):
-                    member, form = msgspec.structs.replace(member, xattrs=xattrs), OTHER_NAME
-                there.is_implied, there.member, there.form = False, member, form
+                own = member.xattrs or {}
+                xattrs = {**(self._rows.xattrs.get(there.row) or {}), **own} if not there.is_implied else own
+                self._set_directory(there, member, form if xattrs == own else OTHER_NAME, xattrs)
             else:
-                self._place(directory, name, DirEntry(directory, name, member, form, is_implied=False))
+                made = DirEntry(
+                    directory,
+                    name,
+                    self._rows.add(member, form, stat.S_IFDIR | member.mode, 0),
+                    is_implied=False,
+                )
+                self._place(directory, name, made)
         elif kind == HARDLINK:
             self._place(directory, name, self._linked(member, path, directory, name))
-        elif kind in TYPES:
-            if kind == SYMLINK:
-                _check_target(member.linkname)
-                self._count(len(member.linkname))
-            self._place(directory, name, FileEntry(directory, name, member, form))
+        elif kind == SYMLINK:
+            _check_target(member.linkname)
+            self._count(len(member.linkname))
+            self._place(directory, name, self._rows.add_symlink(member, form))
+        elif (type_bits := MODES.get(kind)) is not None:
+            size = member.size if type_bits == stat.S_IFREG else 0
+            self._place(directory, name, self._rows.add(member, form, type_bits | member.mode, size))
         else:
             raise Unfit(f"of unknown type {quoted(kind)}")
 
@@ -129,7 +138,13 @@ class TreeBuilder:
         if self._text > MAX_TEXT:
             raise InvalidImage(f"more than {MAX_TEXT >> 20} MiB of names and attributes")
 
-    def _place(self, directory: DirEntry, name: bytes, node: FileEntry | DirEntry) -> None:
+    def _set_directory(
+        self, directory: DirEntry, member: Member, form: int, xattrs: dict[bytes, bytes]
+    ) -> None:
+        directory.is_implied = False
+        self._rows.set_directory(directory.row, member, form, xattrs)
+
+    def _place(self, directory: DirEntry, name: bytes, child: DirEntry | int) -> None:
         if directory.length + len(name) > MAX_PATH:
             raise Unfit(f"through symbolic links, a path of {directory.length + len(name)} bytes")
         self._made += 1
@@ -137,17 +152,18 @@ class TreeBuilder:
             raise InvalidImage(f"more than {MAX_ENTRIES} entries")
         self._count(len(name))
         old = directory.children.get(name)
-        if isinstance(old, DirEntry) or (old is not None and old.member.type == SYMLINK):
+        if isinstance(old, DirEntry) or old in self._rows.targets:
             self._forget()
-        directory.children[name] = node
+        directory.children[name] = child
 
     def _forget(self) -> None:
         """Forget where paths lead: one that went through what is replaced may lead elsewhere now."""
         self._known.clear()
         self._known_bytes = 0
+        self._before = None
 
-    def _linked(self, member: Member, path: bytes, directory: DirEntry, name: bytes) -> FileEntry:
-        """The file that a hard link, itself to be placed at `path`, leads to."""
+    def _linked(self, member: Member, path: bytes, directory: DirEntry, name: bytes) -> int:
+        """The row of the file that a hard link, itself to be placed at `path`, leads to."""
         shown = member.linkname[:MAX_PATH]
         where = cleaned(member.linkname)
         before, _, last = where.rpartition(b"/")
@@ -159,17 +175,35 @@ class TreeBuilder:
             if where == path:
                 raise Unfit("a hard link to itself")
             self._count(len(where))
-            return FileEntry(directory, name, member, OTHER_NAME, where)
+            return self._rows.add_lower(member, where)
         replaced = directory.children.get(name)
-        if replaced is target and holder is directory:
+        if replaced == target and holder is directory:
             raise Unfit("a hard link to itself")
-        while holder is not None and isinstance(replaced, DirEntry):
-            if holder is replaced:
+        above = holder
+        while above is not None and isinstance(replaced, DirEntry):
+            if above is replaced:
                 raise Unfit("a hard link that replaces the directory its target is in")
-            holder = holder.parent
-        if not target.lower:
-            _change(target, member)
+            above = above.parent
+        if holder is not None and target not in self._rows.lower:
+            self._rows.first_names.setdefault(target, (holder, last))
+            self._change(target, member)
         return target
+
+    def _change(self, file: int, link: Member) -> None:
+        """Give a file the metadata of a hard link to it."""
+        rows = self._rows
+        had = rows.metadata(file)
+        is_symlink = file in rows.targets
+        kind = SYMLINK if is_symlink else REGULAR if stat.S_ISREG(rows.modes[file]) else FIFO
+        xattrs = dict(rows.xattrs.get(file) or {})
+        xattrs.pop(CAPABILITY, None)  # chown(2) takes it away
+        xattrs |= possible(link.xattrs or {}, kind)
+        if is_symlink:
+            rows.set_owner(file, link, xattrs)
+        else:
+            rows.set_metadata(file, link, xattrs)
+        if rows.metadata(file) != had:
+            rows.forms[file] = OTHER_NAME
 
     def _made_directory(self, path: bytes, member: Member) -> tuple[DirEntry, bool]:
         """The directory at a path, made on behalf of a member below it, and whether that is its own path."""
@@ -178,7 +212,7 @@ class TreeBuilder:
         if self._implied > MAX_IMPLIED:
             raise InvalidImage(f"more than {MAX_IMPLIED} directories that it has no members for")
         for name in missing:
-            made = DirEntry(directory, name, member, OTHER_NAME, is_implied=True)
+            made = DirEntry(directory, name, self._rows.add_implied(member.mtime_ns), is_implied=True)
             self._place(directory, name, made)
             directory = made
         return directory, not links
@@ -258,11 +292,10 @@ class TreeBuilder:
                 missing.append(part)
             elif isinstance(child, DirEntry):
                 directory = child
-            elif child.member.type == SYMLINK:
+            elif (target := self._rows.targets.get(child)) is not None:
                 links += 1
                 if links > _MAX_LINKS:
                     raise Unfit("too many symbolic links on the way")
-                target = child.member.linkname
                 ahead += steps(target)[::-1]
                 self._take_steps(len(ahead))
                 if target.startswith(b"/"):
@@ -277,22 +310,6 @@ def _check_target(target: bytes) -> None:
         raise Unfit(f"a symbolic link to a path of {len(target)} bytes")
     if b"\0" in target:
         raise Unfit("a symbolic link to a path with a NUL")
-
-
-def _change(target: FileEntry, link: Member) -> None:
-    """Give a file the metadata of a hard link to it."""
-    had, kind = target.metadata, target.member.type
-    xattrs = {
-        name: value for name, value in had.xattrs.items() if name != CAPABILITY
-    }  # chown(2) takes it away
-    xattrs |= possible(link.xattrs or {}, kind)
-    if kind == SYMLINK:
-        now = had._replace(uid=link.uid, gid=link.gid, xattrs=xattrs)
-    else:
-        now = Metadata(link.mode, link.uid, link.gid, link.mtime_ns, xattrs)
-    if now != had:
-        target.changed = now
-        target.form = OTHER_NAME
 
 
 def build_tree(members: Iterable[Member], name: str) -> Tree:
