@@ -1,7 +1,10 @@
 """`imgfs index`: indexing layers ahead of time."""
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from itertools import chain
+from queue import SimpleQueue
 
 import click
 
@@ -13,6 +16,7 @@ from imgfs.digest import ChainID, DiffID, ImageID
 from imgfs.errors import ImgfsError, describe
 from imgfs.layers import Layer, chain_ids, index_layer, stored_size
 from imgfs.layers.index_file import LayerIndex
+from imgfs.layers.progress import no_progress
 from imgfs.locate.catalog import Catalog
 from imgfs.locate.survey import StackedLayer, Survey
 from imgfs.registry.reference import is_registry_reference, is_tag, parse_registry_reference
@@ -50,36 +54,31 @@ def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_
         if to_share:
             _check_pushed(union, wanted, pin)
         indexes: dict[ChainID, LayerIndex] = {}
-        indexed: list[StackedLayer] = []
         layers = layers_of(snapshot, wanted)
-        for number, (chain_id, (owner, diff_id, owners)) in enumerate(layers.items(), 1):
-            label = f"layer {number} of {len(layers)}  {diff_id.short}"
-            size = problem = None
-            try:
-                with taken(owner, chain_id) as layer:
-                    with command_bars()(label, stored_size(layer)) as advance:
-                        made = index_layer(layer, advance, to_share=to_share)
-                    size = layer.look_for_size()
+        with _indexed_to_locate(union) as to_locate:
+            for number, (chain_id, (owner, diff_id, owners)) in enumerate(layers.items(), 1):
+                label = f"layer {number} of {len(layers)}  {diff_id.short}"
+                size = problem = None
+                try:
+                    size, made = _index(owner, chain_id, label, to_share=to_share)
                     if made is not None:
                         indexes[chain_id] = made
-                indexed.append(StackedLayer(owner, chain_id, diff_id))
-            except (ImgfsError, OSError) as error:
-                problem = describe(error)
-                tell(problem)
-                bad += 1
-            if as_json:
-                problem = None if problem is None else utf8(problem)
-                print_json_line(
-                    {
-                        "diff_id": diff_id,
-                        "size": size,
-                        "images": owner_names(snapshot, owners),
-                        "problem": problem,
-                    }
-                )
-        local = [layer for layer in indexed if not is_registry_reference(layer.source.reference)]
-        if local:  # for imgfs locate
-            Survey(union, Catalog(cache().of(union.writers), {}), command_bars(), tell).index(local)
+                    if not is_registry_reference(owner.reference):
+                        to_locate(StackedLayer(owner, chain_id, diff_id))
+                except (ImgfsError, OSError) as error:
+                    problem = describe(error)
+                    tell(problem)
+                    bad += 1
+                if as_json:
+                    problem = None if problem is None else utf8(problem)
+                    print_json_line(
+                        {
+                            "diff_id": diff_id,
+                            "size": size,
+                            "images": owner_names(snapshot, owners),
+                            "problem": problem,
+                        }
+                    )
         if to_share and not bad:
             for image_id in wanted:
                 _push(snapshot, image_id, indexes, pin)
@@ -87,6 +86,36 @@ def index(source: str, images: tuple[str, ...], push: bool, pin: str | None, as_
         done = len(layers) - bad
         tell(f"{done} layer{'s' * (done != 1)} indexed" + (f", {bad} failed" if bad else ""))
     click.get_current_context().exit(bool(bad))
+
+
+def _index(
+    source: Source, chain_id: ChainID, label: str, *, to_share: bool
+) -> tuple[int | None, LayerIndex | None]:
+    """Index a layer, showing how far that is; returns the size of its tar and its index, as far as there are these."""
+    with taken(source, chain_id) as layer:
+        with command_bars()(label, stored_size(layer)) as advance:
+            made = index_layer(layer, advance, to_share=to_share)
+        return layer.look_for_size(), made
+
+
+@contextmanager
+def _indexed_to_locate(union: Union) -> Iterator[Callable[[StackedLayer], None]]:
+    """Indexes for imgfs locate the layers that the function which it gives is called with, beside what is done next."""
+    kept, layers = cache().of(union.writers), SimpleQueue[StackedLayer | None]()
+
+    def survey() -> None:
+        waiting = iter(layers.get, None)
+        for first in waiting:  # without any, the catalog is not read
+            catalog = Catalog(kept, {})
+            Survey(union, catalog, no_progress, tell).index_each(chain([first], waiting))
+
+    with ThreadPoolExecutor(1) as pool:
+        surveyed = pool.submit(survey)
+        try:
+            yield layers.put
+        finally:
+            layers.put(None)
+        surveyed.result()
 
 
 def _check_pushed(union: Union, images: Sequence[ImageID], pin: str | None) -> None:

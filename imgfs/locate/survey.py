@@ -114,20 +114,33 @@ class Survey:
 
     def index(self, layers: Iterable[StackedLayer], *, with_digests: bool = False) -> None:
         """Index those of some layers that are not yet."""
+        missing = list(self._missing(dict.fromkeys(layers), with_digests=with_digests))
+        labels = (
+            f"layer {number} of {len(missing)}  {layer.diff_id.short}"
+            for number, layer in enumerate(missing, 1)
+        )
+        self._index(zip(missing, labels, strict=True), with_digests=with_digests)
+
+    def index_each(self, layers: Iterable[StackedLayer]) -> None:
+        """Index those of some layers that are not yet, as they come."""
+        self._index((layer, layer.diff_id.short) for layer in self._missing(layers))
+
+    def _missing(
+        self, layers: Iterable[StackedLayer], *, with_digests: bool = False
+    ) -> Iterator[StackedLayer]:
         known = self._catalog.layers()
-        missing = [
-            layer
-            for layer in dict.fromkeys(layers)
-            if (of := known.get(layer.by_content) or known.get(layer.by_place)) is None
-            or (with_digests and not of.place.has_digests)
-        ]
+        for layer in layers:
+            of = known.get(layer.by_content) or known.get(layer.by_place)
+            if of is None or (with_digests and not of.place.has_digests):
+                yield layer
+
+    def _index(self, layers: Iterable[tuple[StackedLayer, str]], *, with_digests: bool = False) -> None:
         try:
-            for number, layer in enumerate(missing, 1):
+            for layer, label in layers:
                 if self._is_stopped():
                     return
-                if layer.by_content in self._read_now:  # of another source
-                    continue
-                label = f"layer {number} of {len(missing)}  {layer.diff_id.short}"
+                if layer.by_content in self._read_now or layer.by_place in self._read_now:
+                    continue  # as that of another source, or in another place
                 try:
                     self._read(layer, label, with_digests=with_digests)
                 except (ImgfsError, OSError) as error:
