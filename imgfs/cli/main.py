@@ -12,6 +12,7 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import suppress
 from importlib import import_module
 from typing import NoReturn
@@ -20,7 +21,7 @@ import click
 
 from imgfs.cli.color import color_by_default, color_option
 from imgfs.cli.messages import ClosedStream, tell
-from imgfs.cli.mount_helper import USAGE, mount_arguments
+from imgfs.cli.mount_helper import UMOUNT_USAGE, USAGE, mount_arguments, umount_arguments
 from imgfs.errors import ImgfsError, describe, is_shortage
 from imgfs.logs import log_to_stderr
 from imgfs.version import __version__
@@ -209,14 +210,24 @@ def main() -> None:
 
 def mount_helper() -> None:
     """Run as mount.imgfs, the helper of mount(8); never returns."""
+    _run_helper(mount_arguments, USAGE)
+
+
+def umount_helper() -> None:
+    """Run as umount.fuse.imgfs, the helper of umount(8); never returns."""
+    _run_helper(umount_arguments, UMOUNT_USAGE)
+
+
+def _run_helper(meant: Callable[[list[str]], list[str] | None], usage: str) -> NoReturn:
+    """Run what `meant` makes of the arguments."""
     _set_up_process()
     if sys.argv[1:] in (["-h"], ["--help"]):
-        click.echo(USAGE)
+        click.echo(usage)
         sys.exit(0)
     try:
-        arguments = mount_arguments(sys.argv[1:])
+        arguments = meant(sys.argv[1:])
     except click.UsageError as error:
-        click.echo(USAGE, err=True)
+        click.echo(usage, err=True)
         error.show()
         sys.exit(_INCORRECT)
     status = _run(arguments) if arguments else 0

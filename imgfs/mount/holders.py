@@ -36,7 +36,7 @@ def holders(entry: MountEntry) -> tuple[list[Holder], int]:
         except (FileNotFoundError, ProcessLookupError):
             pass  # it has ended
         if uses:
-            found.append(Holder(int(name), _command(name), list(uses)))
+            found.append(Holder(int(name), command(int(name)), list(uses)))
     return found, hidden
 
 
@@ -77,7 +77,8 @@ def _device(text: str) -> str:
     return f"{int(major, 16)}:{int(minor, 16)}"
 
 
-def _command(pid: str) -> str:
+def command(pid: int) -> str:
+    """The name of what a process runs."""
     try:
         return Path(f"/proc/{pid}/comm").read_text(errors="replace").rstrip("\n")
     except OSError:

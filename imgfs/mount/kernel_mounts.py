@@ -31,6 +31,7 @@ import trio
 
 from imgfs.errors import ImgfsError, describe
 from imgfs.mount import mount_api
+from imgfs.mount.holders import command
 from imgfs.mount.mount_api import Attribute, Unmount
 from imgfs.mount.options import MountOptions
 from imgfs.mount.table import MountEntry, mount_number, mounted_at, mounts
@@ -106,9 +107,16 @@ class KernelMounts:
         async with trio.open_nursery() as self._nursery:
             while True:
                 await trio.sleep(_IDLE_SECONDS)
-                with suppress(OSError, RuntimeError):  # too many files or threads: tried again
-                    for place in await self._in_thread(self._expire, list(self._covers.items())):
-                        self._covers.pop(place, None)
+                await self._unmount(Unmount.EXPIRE)
+
+    async def make_way(self, process: int) -> None:
+        """Unmount what is not in use if a process is umount(8).
+
+        It asks for statfs(2) of the tree that it is to unmount, and the kernel unmounts none that has mounts in it.
+        """
+        if self._covers and command(process) == "umount":
+            with trio.move_on_after(_PATIENCE):
+                await self._unmount(Unmount.NOFOLLOW)
 
     async def enter(self, node: Node) -> None:
         """Have a directory covered that can be and is not, then raise ESTALE."""
@@ -235,8 +243,15 @@ class KernelMounts:
         finally:
             os.close(directory)
 
-    def _expire(self, covers: Sequence[tuple[str, _Cover]]) -> list[str]:
-        """Unmount what was not used since the last call; returns where none of these is mounted now."""
+    async def _unmount(self, how: Unmount) -> None:
+        """Unmount what can be, with EXPIRE if it was not used since the last time."""
+        with suppress(OSError, RuntimeError):  # too many files or threads: tried again
+            for place, cover in await self._in_thread(self._gone, list(self._covers.items()), how):
+                if self._covers.get(place) is cover:
+                    del self._covers[place]
+
+    def _gone(self, covers: Sequence[tuple[str, _Cover]], how: Unmount) -> list[tuple[str, _Cover]]:
+        """Unmount what can be; returns those that are not mounted now."""
         entries = mounts()
         present = {entry.number for entry in entries} - {entry.above for entry in entries}
         gone = []
@@ -245,10 +260,10 @@ class KernelMounts:
                 continue
             if cover.number in present:
                 try:
-                    mount_api.unmount(self._mountpoint + place, Unmount.EXPIRE)
-                except OSError:  # it was used
+                    mount_api.unmount(self._mountpoint + place, how)
+                except OSError:  # it is or was used
                     continue
-            gone.append(place)
+            gone.append((place, cover))
         return gone
 
     async def _in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:

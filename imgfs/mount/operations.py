@@ -243,6 +243,8 @@ class Operations(pyfuse3.Operations):
 
     @_guarded
     async def statfs(self, ctx: pyfuse3.RequestContext) -> pyfuse3.StatvfsData:
+        if self._kernel is not None:
+            await self._kernel.make_way(ctx.pid)
         data = pyfuse3.StatvfsData()
         data.f_bsize = data.f_frsize = _BLOCK
         data.f_namemax = _NAME_MAX

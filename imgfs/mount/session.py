@@ -67,6 +67,8 @@ def serve(
             logger.debug("unmounted %s %s", mountpoint, messages())
         ended()
         operations.close()
+        if kernel is not None:  # umount -f may have ended it, and found it busy
+            unmount_dead(mountpoint)
 
 
 async def _serve(

@@ -35,7 +35,13 @@ def unmount(path: str, *, lazy: bool = False) -> None:
     if os.geteuid() == 0:
         if not lazy:
             _unmount_covers(entry)
-        command = ["umount", *(["-l"] if lazy else []), "--", path]
+        command = [
+            "umount",
+            "-i",
+            *(["-l"] if lazy else []),
+            "--",
+            path,
+        ]  # -i: without a helper, which this may be
     else:
         command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path]
     try:

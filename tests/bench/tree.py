@@ -18,7 +18,7 @@ from tests.bench import material, rivals
 from tests.bench.report import Row, alternating, limit_row, ratio_row, seconds
 from tests.tools import require_tool
 
-ENTRIES, _LARGEST = 62_000, 1 << 20
+ENTRIES, _LARGEST = 66_000, 1 << 20
 _IMGFS = (sys.executable, "-m", "imgfs")
 SMALL_FILES = "usr/include"
 _BY_PATH, _INSIDE = "by absolute path", "from inside"

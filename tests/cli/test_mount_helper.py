@@ -12,7 +12,7 @@ import click
 import pytest
 
 from imgfs.cli.main import mount_helper
-from imgfs.cli.mount_helper import mount_arguments
+from imgfs.cli.mount_helper import mount_arguments, umount_arguments
 from imgfs.store import this_architecture
 from tests.conftest import Imgfs
 from tests.images import TestImage, layer_tar
@@ -38,6 +38,24 @@ from tests.tools import require_root, require_tool
 )
 def test_arguments_are_those_of_mount(given: list[str], understood: list[str] | None) -> None:
     assert mount_arguments(given) == understood
+
+
+@pytest.mark.parametrize(
+    ("given", "understood"),
+    [
+        (["/m"], ["umount", "--", "/m"]),
+        (["/m", "-l", "-v", "-t", "fuse.imgfs"], ["umount", "-l", "--", "/m"]),
+        (["-nfr", "/m"], ["umount", "--", "/m"]),
+    ],
+)
+def test_arguments_are_those_of_umount(given: list[str], understood: list[str]) -> None:
+    assert umount_arguments(given) == understood
+
+
+@pytest.mark.parametrize("given", [[], ["a", "b"], ["a", "-x"], ["a", "-N", "1"]])
+def test_what_is_no_such_call_of_umount_is_refused(given: list[str]) -> None:
+    with pytest.raises(click.UsageError):
+        umount_arguments(given)
 
 
 @pytest.mark.parametrize("given", [[], ["a"], ["a", "b", "c"], ["a", "b", "-x"], ["a", "b", "-N", "1"]])
@@ -87,11 +105,15 @@ def test_a_path_with_a_comma_is_one_source(tmp_path: Path) -> None:
 
 @pytest.fixture
 def helper() -> Iterator[None]:
-    """What mount(8) calls for the type imgfs is installed, and what mount.fuse3(8) calls for fuse.imgfs."""
+    """What mount(8) calls for the type imgfs, umount(8), and mount.fuse3(8) for fuse.imgfs, is installed."""
     require_root()
     program = "import sys; from imgfs.cli import main; sys.argv[0] = '{name}'; main.{function}()"
     with ExitStack() as stack:
-        for path, function in (("/sbin/mount.imgfs", "mount_helper"), ("/usr/local/bin/imgfs", "main")):
+        for path, function in (
+            ("/sbin/mount.imgfs", "mount_helper"),
+            ("/sbin/umount.fuse.imgfs", "umount_helper"),
+            ("/usr/local/bin/imgfs", "main"),
+        ):
             made = Path(path)
             assert not os.path.lexists(made)
             stack.callback(made.unlink)
@@ -151,3 +173,16 @@ def test_a_registry_is_mounted_as_fstab_says(kind: str, helper: None, tmp_path: 
         failed = subprocess.run(mount, env=settings, capture_output=True, check=False)
         assert failed.returncode == 32
         assert failed.stderr.splitlines()[0].startswith(f"imgfs: docker://{address}/none:1: ".encode())
+
+
+@pytest.mark.parametrize("command", [["umount", "mnt"], ["umount", "-c", "{top}"], ["umount", "{top}"]])
+def test_umount_unmounts_what_the_kernel_shows_too(
+    command: list[str], helper: None, imgfs: Imgfs, archive: Path, tmp_path: Path
+) -> None:
+    top = tmp_path / "mnt"
+    top.mkdir()
+    imgfs("mount", "-o", "kernel", archive, top)
+    for root in top.glob("images/*/rootfs"):
+        os.listdir(root)
+    subprocess.run([each.format(top=top) for each in command], cwd=tmp_path, check=True)
+    assert not os.path.ismount(top)

@@ -184,9 +184,9 @@ def dockerd(inside: Machine, folder: Path, driver: str, *options: str | Path) ->
 
 
 @contextmanager
-def podman(folder: Path, driver: str, suite: str = HOST) -> Iterator[Podman]:
-    """A podman with everything it writes in `folder`, which has a short path."""
-    with machine(suite) as inside:
+def podman(folder: Path, driver: str, suite: str = HOST, shared: Path | None = None) -> Iterator[Podman]:
+    """A podman with everything it writes in `folder`, which has a short path; `shared` is the machine's `folder`."""
+    with machine(suite, shared) as inside:
         yield Podman(inside, folder, driver)
 
 

@@ -1,8 +1,8 @@
 """A Debian for an engine to run in, with mounts and processes of its own.
 
 All of them end with the machine, and the machine ends with the process that made it, even if that is killed. Its root
-directory is that of a Debian with a layer in memory on top, so that nothing outside the folder of temporary files
-changes; that folder is the same inside and outside. The network is that of this machine.
+directory is that of a Debian with a layer in memory on top, so that nothing changes outside one folder, which is the
+same inside and outside. The network is that of this machine.
 """
 
 import os
@@ -79,12 +79,12 @@ class Machine:
 
 
 @contextmanager
-def machine(suite: str = HOST) -> Iterator[Machine]:
-    """A machine that runs as long as the `with`."""
+def machine(suite: str = HOST, folder: str | Path | None = None) -> Iterator[Machine]:
+    """A machine that runs as long as the `with`; `folder` is the same outside, by default that of temporary files."""
     require_root()
     root = Path("/") if suite == HOST else require_folder(_ROOTS / suite)
     command = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "sh", "-ec", _ENTER, "sh"]
-    command += [str(root), tempfile.gettempdir()]
+    command += [str(root), str(folder or tempfile.gettempdir())]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         assert process.stdin is not None
         assert process.stdout is not None

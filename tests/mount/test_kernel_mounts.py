@@ -182,7 +182,9 @@ def test_what_a_user_unmounts_is_mounted_again(source: Path, tmp_path: Path) -> 
         assert eventually(lambda: bool(os.listdir(rootfs(top))) and len(covers(top)) == kernel_has_erofs())
 
 
-@pytest.mark.parametrize("way", ["signal", "imgfs umount", "imgfs umount -l", "umount -R", "umount -l"])
+@pytest.mark.parametrize(
+    "way", ["signal", "imgfs umount", "imgfs umount -l", "umount", "umount -R", "umount -l"]
+)
 def test_nothing_is_left_at_the_end(source: Path, tmp_path: Path, way: str) -> None:
     top = tmp_path / "mnt"
     with serving(source, top) as process:
@@ -197,6 +199,27 @@ def test_nothing_is_left_at_the_end(source: Path, tmp_path: Path, way: str) -> N
         assert process.wait(60) == 0
         assert not {entry.number for entry in entries} & {entry.number for entry in mounts()}
         assert not os.path.ismount(top)
+
+
+def test_nothing_is_left_when_the_connection_is_cut_off(source: Path, tmp_path: Path) -> None:
+    top = tmp_path / "mnt"
+    with serving(source, top) as process:
+        os.listdir(rootfs(top))
+        subprocess.run(["umount", "-f", top], check=False, stderr=PIPE)
+        assert process.wait(60) == 0
+    assert [entry.path for entry in mounts() if entry.path.startswith(str(top))] == []
+
+
+def test_what_is_in_use_keeps_umount_from_unmounting(source: Path, tmp_path: Path) -> None:
+    top = tmp_path / "mnt"
+    with serving(source, top):
+        os.listdir(rootfs(top, IMAGES[1]))
+        with open(rootfs(top) / "etc/name") as file:
+            failed = subprocess.run(["umount", top], check=False, stderr=PIPE)
+            assert failed.returncode == 32 and b"busy" in failed.stderr
+            assert len(covers(top)) == kernel_has_erofs()
+            assert file.read() == "upper\n"
+        subprocess.run(["umount", top], check=True)
 
 
 def test_after_a_kill_the_next_mount_cleans_up(source: Path, tmp_path: Path) -> None:
