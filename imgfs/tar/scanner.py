@@ -13,6 +13,7 @@ what it rejects, with these exceptions:
 """
 
 from collections.abc import Iterator
+from functools import lru_cache
 
 from imgfs.blob import Blob
 from imgfs.errors import Corrupt
@@ -24,7 +25,6 @@ from imgfs.tar.fields import (
     is_possible,
     nanoseconds,
     number,
-    padded,
     possible_owner,
     possible_time,
     text,
@@ -161,16 +161,12 @@ class Scanner:
 
     def _extension(self, fields: tuple[bytes, ...], data: Bytes, start: int) -> None:
         _, ownership, size_field, mtime, _, kind, _, newer = fields
-        size = number(size_field)
-        if not 0 <= size <= _MAX_EXTENSION:
-            raise ValueError(f"an extended header of {size} bytes")
-        common(ownership, newer)
-        nanoseconds(mtime)
+        size = _extension_size(ownership, size_field, mtime, newer)
         if start + size > len(data):
             raise _NeedMore
         payload = bytes(data[start : start + size])
         self._needed = self.wanted + BLOCK + size
-        self.wanted += BLOCK + padded(size)
+        self.wanted += BLOCK + size + -size % BLOCK
         self._extensions += kind
         if kind == _LONG_NAME:
             self._long_name = text(payload)
@@ -189,13 +185,14 @@ class Scanner:
         if kind not in _DEVICES:
             major = minor = 0
         wanted = self.wanted
-        stored_size = number(size)
+        recorded = number(size)
+        stored = 0 if kind in NO_DATA else _plausible(recorded)
         member = Member(
             self._first,
             wanted,
             wanted + BLOCK,
-            0 if kind in NO_DATA else _plausible(stored_size),
-            0,
+            stored,
+            stored,
             kind,
             prefix + text(name),
             text(link) if link[0] else b"",
@@ -218,15 +215,17 @@ class Scanner:
         if kind == OLD_REGULAR and member.name.endswith(b"/"):
             member.type = DIRECTORY
             member.stored_size = 0
-        _adjust(member)
+        if not is_possible(member.uid, member.gid, member.mtime_ns):
+            _adjust(member)
         if (
-            member.stored_size != stored_size
+            member.stored_size != recorded
             or not (is_plain or kind == GNU_SPARSE)
             or kind == CONTIGUOUS
             or self._extensions not in _PLAIN_EXTENSIONS
         ):
             member.is_adjusted = True
-        member.size = _plausible(member.stored_size)
+        if member.stored_size != stored:
+            member.size = _plausible(member.stored_size)
         if kind == GNU_SPARSE:
             member.size = _plausible(old_sparse_size(block))
             return self._with_map(member, sparse_map.OldMap(block))
@@ -265,17 +264,28 @@ class Scanner:
         return member
 
     def _end(self, member: Member) -> None:
-        self._needed = member.data_offset + member.stored_size
-        self.wanted = member.data_offset + padded(member.stored_size)
+        size = member.stored_size
+        self._needed = member.data_offset + size
+        self.wanted = member.data_offset + size + -size % BLOCK
         self._begin(self.wanted)
 
 
+@lru_cache(1024)  # the extended headers that one program writes have these in common
+def _extension_size(ownership: bytes, size: bytes, mtime: bytes, newer: bytes) -> int:
+    """The size of an extended header, all of whose fields have to be valid."""
+    found = number(size)
+    if not 0 <= found <= _MAX_EXTENSION:
+        raise ValueError(f"an extended header of {found} bytes")
+    common(ownership, newer)
+    nanoseconds(mtime)
+    return found
+
+
 def _adjust(member: Member) -> None:
-    """Replace an owner and a time that no file can have."""
-    if not is_possible(member.uid, member.gid, member.mtime_ns):
-        member.uid, member.gid = possible_owner(member.uid), possible_owner(member.gid)
-        member.mtime_ns = possible_time(member.mtime_ns)
-        member.is_adjusted = True
+    """Replace an owner or a time that no file can have."""
+    member.uid, member.gid = possible_owner(member.uid), possible_owner(member.gid)
+    member.mtime_ns = possible_time(member.mtime_ns)
+    member.is_adjusted = True
 
 
 def _plausible(size: int) -> int:
