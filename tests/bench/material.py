@@ -7,7 +7,7 @@ import subprocess
 import tarfile
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from imgfs.blob import FileBlob, blob_chunks
@@ -28,14 +28,19 @@ class Blob:
     diff_id: str
 
 
-def real_tar(path: Path, size: int, tops: Sequence[str] = TOPS, *, ending: bool = True) -> Path:
-    """A tar of at least `size` bytes of this machine's files, as often as it takes."""
+def real_tar(
+    path: Path, size: int, tops: Sequence[str] = TOPS, *, first: int = 0, ending: bool = True
+) -> Path:
+    """A tar of at least `size` bytes of this machine's files, from the one with the number `first` on.
+
+    They are in it as often as it takes.
+    """
     if not path.exists():
         partial = path.with_suffix(".partial")
         with partial.open("wb") as file:
             archive = tarfile.TarFile(fileobj=file, mode="w", format=tarfile.PAX_FORMAT)
             for round_ in range(1000):
-                for name in chain.from_iterable(map(_walk, tops)):
+                for name in islice(chain.from_iterable(map(_walk, tops)), 0 if round_ else first, None):
                     if archive.offset >= size:
                         break
                     try:
