@@ -14,6 +14,9 @@ from imgfs.globs import glob_matcher
 
 _WILDCARDS = re.compile(r"[*?\[]")
 _NO_LITERAL = re.compile(r"\[[^]]*\]|[*?]")  # what stands between the literal parts of a pattern of the shell
+_ODD = "[^\x01-.0-\x7f]|[iksIKS]"
+"""Besides slashes, what in a regular expression that ignores case may match other than its small and its capital letter
+do: beyond ASCII, all, and in it those that are the same as a letter beyond."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,11 @@ def _regex(text: str, *, basename: bool, ignore_case: bool) -> Pattern:
         raise ValueError(f"{text}: not a regular expression: {error}") from None
     except (RecursionError, OverflowError):
         raise ValueError(f"{text}: not a regular expression: too large") from None
-    literal = max(re.split("[\0/]", _certain(text)), key=len)
+    literal = max(re.split(_ODD if ignore_case else "[\0/]", _certain(text)), key=len)
     return _pattern(
         lambda path: found.search(path) is not None,
         basename,
-        "" if ignore_case else literal,
+        literal,
         ignore_case=ignore_case,
         reaches_below=not basename,
     )
@@ -122,10 +125,5 @@ def _pattern(
     reaches_below: bool = False,
     begins: bool = False,
 ) -> Pattern:
-    if ignore_case:
-        # the small letters of others take as many bytes or not, so only these are compared as bytes
-        runs = re.findall(r"[\x01-\x7f]+", literal.lower())
-        begins = begins and runs[:1] == [literal.lower()]
-        literal = max(runs, key=len, default="")
-    data = os.fsencode(literal)
+    data = os.fsencode(literal.lower() if ignore_case else literal)
     return Pattern(matches, of_name, b"\0" + data if begins else data, reaches_below, ignore_case)

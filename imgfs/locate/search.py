@@ -10,11 +10,11 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import groupby
 
 from imgfs.locate.pattern import Pattern
 from imgfs.locate.segment import BLOCK, DIGEST_SIZE, LINKED, UNSEEN, Kind, LayerColumns, Segment
 
-_CHUNK = 4 << 20  # bytes of names that are made small letters at a time
 _EMPTY = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 _MOST = 1 << 64
 
@@ -161,15 +161,24 @@ def _hits(segment: Segment, literal: bytes) -> Iterator[Found]:
 
 def _folded_hits(segment: Segment, literal: bytes) -> Iterator[Found]:
     """As `_hits`, for a literal in small letters among names in any."""
-    (start, end), skip = segment.names, literal.startswith(b"\0")
-    last = -1
-    for first in range(start, end, _CHUNK):
-        # a name may lie in two chunks
-        chunk = bytes(segment.data[first : min(first + _CHUNK + len(literal) - 1, end)]).lower()
-        at = chunk.find(literal)
-        while at >= 0:
-            if first + at + skip > last:
-                layer, entry = segment.entry_at(first + at + skip)
-                last = layer.place.names + layer.ends[entry]
-                yield layer, entry
-            at = chunk.find(literal, max(at + 1, last - first))
+    as_they_are = groupby(_hits(segment, literal), key=lambda found: id(found[0]))
+    hits = next(as_they_are, None)
+    for layer in segment.layers:
+        entries = set(_with_capitals(layer, literal))
+        if hits is not None and hits[0] == id(layer):
+            entries.update(entry for _, entry in hits[1])
+            hits = next(as_they_are, None)
+        for entry in sorted(entries):
+            yield layer, entry
+
+
+def _with_capitals(layer: LayerColumns, literal: bytes) -> Iterator[int]:
+    """The entries whose names have capital letters, and in small letters have a literal."""
+    text, skip = layer.folded_names, literal.startswith(b"\0")
+    number, counted = -1, 0
+    at = text.find(literal)
+    while at >= 0:
+        number += text.count(b"\0", counted, at + skip)
+        counted = at + skip
+        yield layer.capitals[number]
+        at = text.find(literal, text.find(b"\0", counted))

@@ -19,8 +19,8 @@ from typing import NamedTuple
 
 from imgfs.errors import Corrupt
 
-MAGIC = b"imgfs locate, 2\n"
-ROW = struct.Struct("<32sQQQQIIIIIIHH")
+MAGIC = b"imgfs locate, 3\n"
+ROW = struct.Struct("<32sQQQQIIIIIIIIHH")
 """The fields of `Place`."""
 COUNT = struct.Struct("<I")
 BLOCK = 512
@@ -54,8 +54,9 @@ class Place:
     """Where a layer's columns lie in a segment: a row of the table.
 
     `names` and `block` are where those begin; of `count` entries, so many have `digests` or are `symlinks`, whose
-    targets have `targets_size` bytes; `kinds` is how many of these there are, `width` the bytes of the number of one,
-    and `links_size` the bytes that `LayerColumns.links` take; `facts` are those below.
+    targets have `targets_size` bytes; of so many `capitals`, `LayerColumns.folded_names` take `folded_size` bytes;
+    `kinds` is how many of these there are, `width` the bytes of the number of one, and `links_size` the bytes that
+    `LayerColumns.links` take; `facts` are those below.
     """
 
     key: bytes
@@ -67,6 +68,8 @@ class Place:
     digests: int
     symlinks: int
     targets_size: int
+    capitals: int
+    folded_size: int
     kinds: int
     links_size: int
     width: int
@@ -97,6 +100,8 @@ def columns_of(place: Place) -> Iterator[tuple[str, int, int]]:
         "symlinks": place.symlinks * 4,
         "target_ends": place.symlinks * 4,
         "targets": place.targets_size,
+        "capitals": place.capitals * 4,
+        "folded_names": place.folded_size,
         "digest_entries": place.digests * 4,
         "digests": place.digests * DIGEST_SIZE,
     }
@@ -167,6 +172,16 @@ class LayerColumns:
     def target_ends(self) -> Sequence[int]:
         """Where the target of each ends in the text of all of them."""
         return self._column("target_ends", "I")
+
+    @cached_property
+    def capitals(self) -> Sequence[int]:
+        """The entries whose names have capital letters, sorted."""
+        return self._column("capitals", "I")
+
+    @property
+    def folded_names(self) -> bytes:
+        """Their names in small letters, each with a NUL before and behind it."""
+        return bytes(self._bytes("folded_names"))
 
     @cached_property
     def digest_entries(self) -> Sequence[int]:

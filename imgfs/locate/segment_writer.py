@@ -37,6 +37,7 @@ from imgfs.tree.whiteouts import OverlaidLayer
 _CAPABILITY = b"security.capability"
 _PIECE = 1 << 20  # bytes written at a time
 _NAMES = 1 << 14  # names put together at a time
+_COMPARED = 1 << 12  # bytes of names that are compared with their small letters at a time
 _MOST_NAMES = 1 << 32  # bytes of one layer
 
 
@@ -82,6 +83,7 @@ def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> P
     known = sorted((digests or {}).items())
     symlinks = [entry for entry, inode in enumerate(inodes) if stat.S_ISLNK(tree.modes[inode])]
     targets = [tree.target(inodes[entry]) for entry in symlinks]
+    folded = _folded(names)
     columns = {
         "kinds": b"".join(KIND.pack(*kind) for kind in kinds),
         "kind_numbers": _ordered(numbers if wide else array("B", numbers)),
@@ -94,6 +96,8 @@ def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> P
         "symlinks": _ordered(array("I", symlinks)),
         "target_ends": _ordered(array("I", accumulate(map(len, targets)))),
         "targets": b"".join(targets),
+        "capitals": _ordered(array("I", folded)),
+        "folded_names": b"".join([b"\0", *(name + b"\0" for name in folded.values())]) if folded else b"",
         "digest_entries": _ordered(array("I", (entry for entry, _ in known))),
         "digests": b"".join(digest for _, digest in known),
     }
@@ -108,6 +112,8 @@ def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> P
         digests=len(known),
         symlinks=len(symlinks),
         targets_size=len(columns["targets"]),
+        capitals=len(folded),
+        folded_size=len(columns["folded_names"]),
         kinds=len(kinds),
         links_size=len(columns["links"]),
         width=1 + wide,
@@ -152,6 +158,24 @@ def _names(tree: Tree) -> bytes:
         for start in range(1, len(tree), _NAMES)
     )
     return b"".join([b"\0", *pieces])
+
+
+def _folded(names: bytes) -> dict[int, bytes]:
+    """Those of the names, each ended by NUL, that have capital letters, in small letters by their entries."""
+    found: dict[int, bytes] = {}
+    start = entry = 0
+    while start < len(names):
+        end = names.find(b"\0", start + _COMPARED) + 1 or len(names)
+        piece = names[start:end]
+        if not piece.isascii() or piece != piece.lower():
+            text = piece.decode("utf-8", "surrogateescape")
+            pairs = zip(text.split("\0"), text.lower().split("\0"), strict=True)
+            for number, (name, folded) in enumerate(pairs, entry):
+                if name != folded:
+                    found[number] = folded.encode("utf-8", "surrogateescape")
+        entry += piece.count(b"\0")
+        start = end
+    return found
 
 
 def _ends(tree: Tree) -> "array[int]":

@@ -6,8 +6,9 @@ Tried by the tests of `answer`.
 """
 
 import stat
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
+from itertools import chain
 
 from imgfs.errors import InvalidImage
 from imgfs.locate.segment import LINKED, OPAQUE, UNSEEN, LayerColumns
@@ -17,13 +18,14 @@ _REMEMBERED = 200_000  # entries of directories, of all layers
 _OFTEN = 64  # names asked for in a directory, after which it is known of each name which layers have it
 _MAX_LINKS, _MAX_STEPS = 40, 5_000_000  # as `overlay` has them
 _WHITEOUT = b".wh."
-_HIDES = -1  # what a name comes to in a layer, if not an entry: it hides what lower layers have
-_LINK = (
-    -2
-)  # or this, less the number of a hard link to a lower layer, which hides that only where it leads somewhere
+# What a name comes to in a layer, if not an entry: it hides what lower layers have; or it is _LINK less the number of a
+# hard link to a lower layer, which hides that only where it leads somewhere.
+_HIDES, _LINK = -1, -2
 
 Stack = tuple[int, ...]
 """The numbers of layers, bottom first."""
+
+_NONE = frozenset[int]()
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +39,17 @@ class Sight:
     hidden: Sequence[int]
 
 
+@dataclass(frozen=True, slots=True)
+class _Directory:
+    """What the path of a directory comes to in the layers for which that was `asked`."""
+
+    found: dict[int, int]
+    asked: frozenset[int]
+
+    def weight(self) -> int:
+        return 1 + len(self.found) + len(self.asked) // 2
+
+
 class Visibility:
     """What can be seen of `layers` in `stacks` of their numbers. A layer that is twice in one counts at the top."""
 
@@ -45,30 +58,33 @@ class Visibility:
         self._stacks = stacks
         self._names: LRU[bytes, dict[bytes, tuple[int, ...]]] = LRU(_REMEMBERED, weigh=len)
         self._asked: dict[bytes, int] = {}
-        self._having: list[list[int]] = []
-        self._uses: dict[int, list[tuple[int, frozenset[int]]]] = {}
-        self._directories: LRU[bytes, Mapping[int, int]] = LRU(
-            _REMEMBERED, weigh=lambda found: len(found) + 1
-        )
-        self._root = dict.fromkeys(range(len(layers)), 0)
+        self._having: list[dict[int, int]] = []
+        self._above: dict[int, frozenset[int]] = {}
+        self._directories: LRU[bytes, _Directory] = LRU(_REMEMBERED, weigh=_Directory.weight)
+        self._root: Mapping[int, int] = dict.fromkeys(range(len(layers)), 0)
+        self._all = frozenset(self._root)
+        self._last: tuple[bytes, frozenset[int], Mapping[int, int]] = b"", self._all, self._root
         self._steps = 0
 
     def of(self, number: int, entry: int) -> Sight:
         """Where an entry of a layer can be seen, if its own layer shows it."""
         layer = self._layers[number]
         directory, _, name = layer.path(entry).rpartition(b"/")
-        over = self._in(directory, self._directory(directory), name)
-        over.pop(number, None)
-        uses = self._uses_of(number)
+        uses, above = self._uses_of(number)
+        over = self._in(directory, self._directory(directory, above), name, above) if above else {}
         if not over:
-            return Sight([stack for stack, _ in uses], ())
+            return Sight(list(uses), ())
         merges = stat.S_ISDIR(layer.kind(entry).mode)
         for other, found in over.items():
             if not (merges and self._is_directory(other, found)):
                 over[other] = min(found, _HIDES)
         seen, hidden = [], []
-        for stack, above in uses:
-            what = [over[other] for other in above & over.keys() if self._counts(stack, other, over[other])]
+        for stack, height in uses.items():
+            what = [
+                over[other]
+                for other in self._stacks[stack][height + 1 :]
+                if other in over and self._counts(stack, other, over[other])
+            ]
             if not what:
                 seen.append(stack)
             elif min(what) < 0:
@@ -77,41 +93,48 @@ class Visibility:
 
     def target(self, stack: int, number: int, entry: int) -> tuple[int, int] | None:
         """The layer and the entry that a hard link to a lower layer leads to, None if that is not there."""
-        layers = self._stacks[stack]
-        height = len(layers) - 1 - len(_above(layers, number))
-        return self._file(layers[:height], self._layers[number].links[entry])
+        uses, _ = self._uses_of(number)
+        return self._file(self._stacks[stack][: uses[stack]], self._layers[number].links[entry])
 
-    def _uses_of(self, layer: int) -> list[tuple[int, frozenset[int]]]:
-        """The numbers of the stacks that have a layer, each with the layers above it there."""
+    def _uses_of(self, layer: int) -> tuple[Mapping[int, int], frozenset[int]]:
+        """The stacks that have a layer, with its height there, and the layers that are above it in any of them."""
         if not self._having:
-            self._having = [[] for _ in self._layers]
+            self._having = [{} for _ in self._layers]
             for number, stack in enumerate(self._stacks):
-                for each in set(stack):
-                    self._having[each].append(number)
-        if layer not in self._uses:
-            having = ((number, self._stacks[number]) for number in self._having[layer])
-            self._uses[layer] = [(number, frozenset(_above(stack, layer))) for number, stack in having]
-        return self._uses[layer]
+                for height, each in enumerate(stack):  # the topmost place counts
+                    self._having[each][number] = height
+        having = self._having[layer]
+        if layer not in self._above:
+            above = (self._stacks[number][height + 1 :] for number, height in having.items())
+            self._above[layer] = frozenset(chain.from_iterable(above))
+        return having, self._above[layer]
 
-    def _directory(self, path: bytes) -> Mapping[int, int]:
-        """What the path of a directory comes to in each layer that has something there or hides it.
+    def _directory(self, path: bytes, layers: frozenset[int]) -> Mapping[int, int]:
+        """What the path of a directory comes to in each of some layers that has something there or hides it.
 
-        That is the entry of a directory that merges with lower ones, or a number < 0.
+        That is the entry of a directory that merges with lower ones, or a number < 0. Others may be among them.
         """
-        found: Mapping[int, int] | None = None
-        ahead = []
-        while path and (found := self._directories.get(path)) is None:
-            ahead.append(path)
+        if self._last[:2] == (path, layers):
+            return self._last[2]
+        asked_for = path
+        ahead: list[tuple[bytes, _Directory]] = []
+        found = self._root
+        while path:
+            known = self._directories.get(path) or _Directory({}, _NONE)
+            if layers <= known.asked:
+                found = known.found
+                break
+            ahead.append((path, known))
             path = path.rpartition(b"/")[0]
-        if found is None:
-            found = self._root
-        for path in reversed(ahead):
+        for path, known in reversed(ahead):
             above, _, name = path.rpartition(b"/")
-            found = {
-                number: what if self._is_directory(number, what, merges=True) else min(what, _HIDES)
-                for number, what in self._in(above, found, name).items()
-            }
-            self._directories.put(path, found)
+            for number, what in self._in(above, found, name, layers - known.asked).items():
+                merges = self._is_directory(number, what, merges=True)
+                known.found[number] = what if merges else min(what, _HIDES)
+            found = known.found
+            asked = known.asked | layers if known.asked else layers
+            self._directories.put(path, _Directory(found, asked))
+        self._last = asked_for, layers, found
         return found
 
     def _is_directory(self, number: int, what: int, *, merges: bool = False) -> bool:
@@ -121,10 +144,15 @@ class Visibility:
         kind = self._layers[number].kind(what)
         return stat.S_ISDIR(kind.mode) and not (merges and kind.flags & OPAQUE)
 
-    def _in(self, path: bytes, directory: Mapping[int, int], name: bytes) -> dict[int, int]:
-        """What a name comes to in a directory at a path that comes to this: an entry, or a number < 0."""
+    def _in(
+        self, path: bytes, directory: Mapping[int, int], name: bytes, layers: frozenset[int]
+    ) -> dict[int, int]:
+        """What a name comes to, in each of some layers, in a directory at a path that comes to this there.
+
+        That is an entry, or a number < 0.
+        """
         found = {}
-        for number in self._which(path, directory, name):
+        for number in self._which(path, directory, name, layers):
             of = directory[number]
             what = of if of < 0 else self._look(number, of, name)
             if what is not None and what >= 0 and self._layers[number].kind(what).flags & LINKED:
@@ -133,26 +161,32 @@ class Visibility:
                 found[number] = what
         return found
 
-    def _which(self, path: bytes, directory: Mapping[int, int], name: bytes) -> Iterable[int]:
-        """The layers in which a name may come to something; of few names that are asked for, all."""
+    def _which(
+        self, path: bytes, directory: Mapping[int, int], name: bytes, layers: frozenset[int]
+    ) -> Set[int]:
+        """Those of some layers in which a name may come to something; of few names that are asked for, all."""
+        having = layers & directory.keys()
         names = self._names.get(path)
         if names is None:
             if len(self._asked) > _REMEMBERED:
                 self._asked.clear()
             asked = self._asked[path] = self._asked.get(path, 0) + 1
-            if asked <= _OFTEN or len(directory) <= 1:
-                return directory
+            if asked <= _OFTEN or len(having) <= 1:
+                return having
             del self._asked[path]
-            names = {}
-            for number, of in directory.items():
-                layer = self._layers[number]
-                for known in layer.names_in(of) if of >= 0 else ():
-                    if known.startswith(_WHITEOUT):
-                        known = known.removeprefix(_WHITEOUT)
-                    names[known] = (*names.get(known, ()), number)
+            names = self._all_names(path)
             self._names.put(path, names)
-        always = (number for number, of in directory.items() if of < 0)
-        return {*names.get(name, ()), *names.get(name.removeprefix(_WHITEOUT), ()), *always}
+        may_have = {*names.get(name, ()), *names.get(name.removeprefix(_WHITEOUT), ())}
+        return {number for number in having if number in may_have or directory[number] < 0}
+
+    def _all_names(self, path: bytes) -> dict[bytes, tuple[int, ...]]:
+        """The layers that have each of the names in a directory, or a whiteout for it."""
+        names: dict[bytes, tuple[int, ...]] = {}
+        for number, of in self._directory(path, self._all).items():
+            for name in self._layers[number].names_in(of) if of >= 0 else ():
+                name = name.removeprefix(_WHITEOUT)
+                names[name] = (*names.get(name, ()), number)
+        return names
 
     def _look(self, number: int, directory: int, name: bytes) -> int | None:
         """The entry of a name that a layer shows in a directory, _HIDES if it hides the name, None for neither."""
@@ -235,8 +269,3 @@ class Visibility:
                 continue
             return merged or file
         return merged or None
-
-
-def _above(stack: Stack, layer: int) -> Stack:
-    """The layers above the topmost place of a layer in a stack."""
-    return stack[len(stack) - stack[::-1].index(layer) :]

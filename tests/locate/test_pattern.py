@@ -14,7 +14,10 @@ from imgfs.locate.search import Query
 from tests.locate.indexed import Indexed
 from tests.tree.stacks import Entry, layer_tree, tar
 
-PATHS = ["a/b/c", "a/bc", "ab/c.d", "ab/a/.b", "A/bB", "é/ab", "b/b/b/b", "x.a/[b]", "d.c"]
+PATHS = [
+    *("a/b/c", "a/bc", "ab/c.d", "ab/a/.b", "A/bB", "é/ab", "b/b/b/b", "x.a/[b]", "d.c"),
+    *("É/aÉB", "B/\u212a", "s/\u017f", "Ik/a\u0130", "K\udcff", "Aa/Ab/aB"),
+]
 INDEXED = Indexed([layer_tree(tar([Entry(path, b"0") for path in PATHS]))], [[0]])
 ALL = ["/" + path for path in INDEXED.paths(Query(kind=lambda kind: True))]
 
@@ -23,7 +26,7 @@ def found(text: str, **options: bool) -> list[str]:
     return ["/" + path for path in INDEXED.paths(Query(parse_pattern(text, **options)))]
 
 
-texts = st.text("aBbc./é*?[]", min_size=1, max_size=5)
+texts = st.text("aBbc./éÉKsk*?[]", min_size=1, max_size=5)
 
 
 @given(texts, st.booleans(), st.booleans())
@@ -42,7 +45,7 @@ def test_a_text_is_looked_for_and_a_glob_matched(text: str, basename: bool, igno
 
 
 @settings(max_examples=300)
-@given(st.text("abdw./\\^$*+?|()[]{}1,-", max_size=8), st.booleans(), st.booleans())
+@given(st.text("abkSdw./\\^$*+?|()[]{}1,-", max_size=8), st.booleans(), st.booleans())
 def test_a_regular_expression_is_as_of_python(text: str, basename: bool, ignore_case: bool) -> None:
     try:
         with warnings.catch_warnings():
