@@ -22,11 +22,12 @@ from imgfs.errors import Corrupt, ImgfsError, InvalidDigest, InvalidImage, NotFo
 from imgfs.go_json import parse_json
 from imgfs.registry.configuration import Configuration, Endpoint
 from imgfs.registry.reference import Repository, is_tag
-from imgfs.registry.remote_blob import KIND, WHOLE, RemoteBlob
+from imgfs.registry.remote_blob import RemoteBlob
 from imgfs.registry.session import Request, Session
 from imgfs.registry.stats import Stats
 from imgfs.registry.tokens import Scopes
 from imgfs.registry.transport import Limits, RegistryError, Response, Transport, web_address
+from imgfs.registry.whole_blob import KIND, SMALL
 
 MANIFEST_TYPES = (
     "application/vnd.oci.image.index.v1+json",
@@ -273,7 +274,7 @@ class RemoteRepository:
             data = blob.pread(size, 0)
         if not digest.is_of(data):
             raise Corrupt(f"{self._label}: blob {digest}: failed to verify, what was sent is another blob")
-        if cache is not None and size >= WHOLE:  # a smaller one is kept by then
+        if cache is not None and size >= SMALL:  # a smaller one is kept by then
             cache.keep(digest, KIND, lambda file: file.write(data))
         return data
 
