@@ -128,6 +128,22 @@ def test_a_whole_body_that_is_another_blob_is_an_error(repository: RemoteReposit
         blob.pread(1, 0)
 
 
+@pytest.mark.parametrize("data", [LARGE, SMALL], ids=["large", "small"])
+def test_a_blob_that_is_sent_whole_is_tried_a_few_times(
+    repository: RemoteRepository, quirky: Quirky, data: bytes
+) -> None:
+    quirky.faults.whole, quirky.faults.cut = -1, -1
+    with (
+        repository.blob(Digest.of(data), len(data)) as blob,
+        pytest.raises(RegistryError, match=f"blob {Digest.of(data)}: "),
+    ):
+        blob.pread(10, len(data) - 10)
+    assert layer_requests(quirky).count("") == 4
+    quirky.faults.cut = 3
+    with repository.blob(Digest.of(data), len(data)) as blob:
+        assert blob.pread(10, len(data) - 10) == data[-10:]
+
+
 @pytest.mark.parametrize("fault", ["shifted", "whole_with_range", "cut"])
 def test_an_answer_that_is_not_what_was_asked_for_is_asked_for_again(
     repository: RemoteRepository, quirky: Quirky, fault: str
