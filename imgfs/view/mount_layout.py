@@ -8,8 +8,10 @@ Tried by the tests of what is shown as layouts.
 
 import logging
 import re
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import chain
 from threading import Lock
 
@@ -29,6 +31,7 @@ from imgfs.view.saved_images import SavedImages
 logger = logging.getLogger("imgfs")
 
 _HEX = re.compile(rb"(?:[0-9a-f]{64}){1,2}|[0-9a-f]{96}")
+_AGAIN = 5.0  # seconds after which images that could not be read are tried again
 
 
 class MountLayout(LayoutDirectory):
@@ -42,6 +45,19 @@ class MountLayout(LayoutDirectory):
         super().__init__("/oci", 0, lambda key: _IndexFile(key, index), images)
 
 
+@dataclass(slots=True)
+class _Look:
+    """A look at all images of a snapshot, of which not all could be read unless it `is_whole`."""
+
+    snapshot: Snapshot
+    is_whole: bool = True
+    time: float = field(default_factory=time.monotonic)
+
+    def is_good(self, snapshot: Snapshot) -> bool:
+        """Whether another look, with that snapshot, would hardly find anything else."""
+        return self.snapshot is snapshot and (self.is_whole or time.monotonic() - self.time < _AGAIN)
+
+
 class _AllImages:
     """The pieces of all images as far as they were found, by their digests: the `LayoutBlobs` of all."""
 
@@ -49,8 +65,8 @@ class _AllImages:
         self.union = union
         self._saved = saved
         self._having: dict[str, ImageID] = {}  # an image by the hex of each digest in it
-        self._listed: tuple[Snapshot, list[tuple[Piece, ImageID]]] | None = None
-        self._searched: Snapshot | None = None  # of which all images were gone through for one piece
+        self._listed: tuple[_Look, list[tuple[Piece, ImageID]]] | None = None
+        self._searched: _Look | None = None  # that went through all images for one piece
         self._reported = set[tuple[ImageID, str]]()
 
     def algorithms(self) -> Iterable[str]:
@@ -71,28 +87,35 @@ class _AllImages:
     def find(self, name: str) -> None:
         """Find a piece by the hex of its digest. May block."""
         snapshot = self.union.snapshot
-        if snapshot is not self._searched:
-            for image_id in chain(_naming(snapshot, name), snapshot.images):
-                if self.look_up(name) is not None:
-                    return
-                self.pieces_of(image_id)
-            self._searched = snapshot
+        having = self._having.get(name)
+        if having is not None:
+            self.pieces_of(having)  # which may have been forgotten
+        if self.look_up(name) is not None or (self._searched and self._searched.is_good(snapshot)):
+            return
+        look = _Look(snapshot)
+        for image_id in chain(_naming(snapshot, name), snapshot.images):
+            look.is_whole &= self.pieces_of(image_id) is not None
+            if self.look_up(name) is not None:
+                return
+        self._searched = look
 
     def listed(self) -> Sequence[tuple[Piece, ImageID]]:
         """Each piece, in the order of their digests, and an image that has it, as listed last. Never blocks."""
         return self._listed[1] if self._listed is not None else ()
 
-    def list_all(self) -> None:
-        """List all pieces. May block."""
+    def list_all(self) -> _Look:
+        """List all pieces, unless they are listed as they are now. May block."""
         snapshot = self.union.snapshot
-        if self._listed is None or self._listed[0] is not snapshot:
-            self._having = {}  # without those of images that are gone
-            found: dict[Digest, tuple[Piece, ImageID]] = {}
+        if self._listed is None or not self._listed[0].is_good(snapshot):
+            look, found = _Look(snapshot), dict[Digest, tuple[Piece, ImageID]]()
             for image_id in snapshot.images:
                 pieces = self.pieces_of(image_id)
+                look.is_whole &= pieces is not None
                 for piece in pieces.in_layout if pieces is not None else ():
                     found[piece.digest] = piece, image_id
-            self._listed = snapshot, [found[digest] for digest in sorted(found)]
+            self._having = {digest.hex: image_id for digest, (_, image_id) in found.items()}
+            self._listed = look, [found[digest] for digest in sorted(found)]
+        return self._listed[0]
 
     def need_no_layers(self) -> bool:
         """Whether no layer has to be read to find all pieces. May block."""
@@ -127,28 +150,27 @@ def _naming(snapshot: Snapshot, name: str) -> Iterator[ImageID]:
 
 
 class _Index:
-    """What `index.json` says, made once for what the union has at one moment."""
+    """What `index.json` says, made once for each look at all images."""
 
     def __init__(self, images: _AllImages) -> None:
         self._images = images
         self._making = Lock()
-        self._made: tuple[Snapshot, bytes] | None = None
+        self._made: tuple[_Look, bytes] | None = None
 
     @property
     def known(self) -> bytes | None:
         """Its bytes as of now, None if they are not made yet. Never blocks."""
         made = self._made
-        return made[1] if made is not None and made[0] is self._images.union.snapshot else None
+        return made[1] if made is not None and made[0].is_good(self._images.union.snapshot) else None
 
     def content(self) -> bytes:
         """Its bytes, of the present. May block."""
         with self._making:
             data = self.known
             if data is None:
-                snapshot = self._images.union.snapshot
-                self._images.list_all()
-                data = encode_json(new_index(list(self._descriptors(snapshot))))
-                self._made = snapshot, data
+                look = self._images.list_all()
+                data = encode_json(new_index(list(self._descriptors(look.snapshot))))
+                self._made = look, data
             return data
 
     def needs_no_layers(self) -> bool:

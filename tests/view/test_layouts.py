@@ -248,6 +248,56 @@ def test_a_blob_is_looked_up_without_those_of_others(
             assert sorted(found) == sorted(image.id for image in images), "each once"
 
 
+def test_an_image_that_cannot_be_read_for_a_moment_is_there_again(
+    view: View, layout: Path, images: list[TestImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And meanwhile the others are; it is not tried at each look."""
+    base, *_, broken = images
+    tries = 0
+
+    def fails(snapshot: Any, image_id: ImageID, present: Any) -> Any:
+        nonlocal tries
+        if image_id != broken.id:
+            return image_pieces(snapshot, image_id, present)
+        tries += 1
+        raise StoreError("no room")
+
+    monkeypatch.setattr("imgfs.view.saved_images.image_pieces", fails)
+    root = view(layout)
+    blob, name = find(root, "oci/blobs/sha256"), broken.id.hex.encode()
+    assert isinstance(blob, WaitingDirectory)
+    for _ in range(3):
+        blob.find(name)
+        assert blob.lookup(name) is None
+        blob.find(base.id.hex.encode())
+        assert blob.lookup(base.id.hex.encode()) is not None
+        assert len(index(root, "oci")) == 3
+        assert len(blobs(root, "oci")) == 7
+    assert tries < 10
+    monkeypatch.undo()
+    monkeypatch.setattr("imgfs.view.mount_layout._AGAIN", 0)
+    blob.find(name)
+    assert blob.lookup(name) is not None
+    assert len(index(root, "oci")) == 4
+    assert blobs(root, "oci").keys() > {broken.id}
+
+
+def test_what_is_forgotten_of_an_image_is_found_again(
+    view: View, layout: Path, images: list[TestImage], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """If there are very many images, not all is kept of all."""
+    monkeypatch.setattr("imgfs.view.saved_images._PIECES", 1)
+    root = view(layout)
+    directory = find(root, "oci/blobs/sha256")
+    assert isinstance(directory, WaitingDirectory)
+    directory.find(b"0" * 64)
+    directory.find(None)
+    for image in images:
+        name = image.id.hex.encode()
+        directory.find(name)
+        assert directory.lookup(name) is not None
+
+
 def test_an_image_that_is_stored_in_another_way_is_shown_as_it_is_stored_then(tmp_path: Path) -> None:
     image = TestImage([layer_tar({"a": b"a" * 5000})], ["a:1"])
     first, then = oci_layout(tmp_path / "a", [image]), oci_layout(tmp_path / "b", [image], "zstd")
