@@ -17,8 +17,8 @@ from imgfs.errors import Corrupt
 
 SLOT = 32
 """Bytes between the addresses of inodes with numbers that follow each other."""
-LONGEST = 64
-"""Bytes of an inode of the longer form."""
+SHORTEST, LONGEST = 32, 64
+"""Bytes of an inode of the shorter and of the longer form."""
 
 _SHORT, _LONG = struct.Struct("<HHHHIIIIHH4x"), struct.Struct("<HHHHQIIIIqII16x")
 _IS_LONG, _ONE_NAME = 1, 1 << 4
@@ -116,6 +116,15 @@ def parse_inode(data: bytes, number: int, address: int, superblock: Superblock) 
     )
 
 
+def fits_short(size: int, owner: tuple[int, int], links: int) -> bool:
+    """Whether an inode may have the shorter form if its time is that of the superblock.
+
+    Linux before 6.15 takes all inodes of that form to have that time.
+    """
+    uid, gid = owner
+    return size <= 0xFFFFFFFF and uid | gid | links <= 0xFFFF
+
+
 def inode(
     layout: Layout,
     xattrs_size: int,
@@ -124,15 +133,18 @@ def inode(
     value: int,
     number: int,
     owner: tuple[int, int],
-    mtime_ns: int,
+    mtime_ns: int | None,
     links: int,
 ) -> bytes:
-    """An inode of the longer form; `value` is its block, the format of its chunks, or `device_number`.
+    """An inode; `value` is its block, the format of its chunks, or `device_number`.
 
-    `number` is for programs that take 32 bits of it.
+    `number` is for programs that take 32 bits of it. With no `mtime_ns`, the inode has the shorter form and the time of
+    the superblock.
     """
-    seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
     count = 1 + (xattrs_size - _XATTR_HEADER) // 4 if xattrs_size else 0
+    if mtime_ns is None:
+        return _SHORT.pack(layout << 1, count, mode, links, size, 0, value, number, *owner)
+    seconds, nanoseconds = divmod(mtime_ns, 1_000_000_000)
     return _LONG.pack(
         _IS_LONG | layout << 1, count, mode, 0, size, value, number, *owner, seconds, nanoseconds, links
     )

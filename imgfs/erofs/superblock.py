@@ -22,7 +22,7 @@ BLOCK = 1 << BLOCK_BITS
 _MAGIC = 0xE0F5E1E2
 _FIELDS = struct.Struct("<8xIBxH8xqI4xII32xI2xHHBBIQ8xQ8x")
 _DEVICE = struct.Struct("<68xI2xH52x")
-_WRITTEN = struct.Struct("<IIIBBHQQIIII16s16sIHHH38x")
+_WRITTEN = struct.Struct("<IIIBBHQqIIII16s16sIHHH38x")
 _WRITTEN_DEVICE = struct.Struct("<64sII56x")
 _TIMES = 0x02  # of the compatible features: inodes have times of their own
 _CHUNKS = 0x04  # of the incompatible ones
@@ -108,12 +108,13 @@ def parse_device(data: bytes, *, has_48bit: bool) -> int:
 
 
 def superblock(
-    *, root: int, inodes: int, blocks: int, shared_xattrs: int, uuid: bytes, devices: int
+    *, root: int, inodes: int, blocks: int, shared_xattrs: int, mtime_ns: int, uuid: bytes, devices: int
 ) -> bytes:
     """A superblock of an image with 512-byte blocks whose inode 0 would lie at its beginning.
 
     It has no checksum: with such blocks mkfs.erofs 1.8 writes none, and fsck.erofs 1.8 crashes if there is one.
-    `root` is the number of the root's inode, `shared_xattrs` a block; `devices` follow the superblock, see `device`.
+    `root` is the number of the root's inode, `shared_xattrs` a block, `mtime_ns` the time of short inodes; `devices`
+    follow the superblock, see `device`.
     """
     features = _CHUNKS | (_DEVICE_TABLE if devices else 0)
     return _WRITTEN.pack(
@@ -124,8 +125,7 @@ def superblock(
         0,
         root,
         inodes,
-        0,
-        0,
+        *divmod(mtime_ns, 1_000_000_000),
         blocks,
         0,
         shared_xattrs,

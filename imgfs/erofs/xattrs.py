@@ -13,6 +13,8 @@ ENTRY_SIZE = 4
 """Bytes of an attribute before its name."""
 LONGEST_PREFIX = 260
 """Bytes that a long prefix takes at most."""
+LARGEST = 65_535
+"""Bytes of a value at most, one fewer than in Linux."""
 
 _PREFIXES = {
     1: b"user.",
@@ -22,7 +24,6 @@ _PREFIXES = {
     6: b"security.",
 }
 _WHOLE = (2, 3)  # prefixes that are whole names
-_LARGEST = 65_535  # bytes of a value
 _ENTRY = struct.Struct("<BBH")
 _HEADER, _SHARED_COUNT = 12, 4  # bytes of the header of an inode's attributes, and where in it that is
 _LONG_PREFIX = 0x80
@@ -91,7 +92,7 @@ def entry(name: bytes, value: bytes) -> bytes | None:
     """An attribute, padded; None if none can be so."""
     for number, prefix in _PREFIXES.items():
         rest = name.removeprefix(prefix)
-        if name.startswith(prefix) and (number in _WHOLE) is not bool(rest) and len(value) <= _LARGEST:
+        if name.startswith(prefix) and (number in _WHOLE) is not bool(rest) and len(value) <= LARGEST:
             data = _ENTRY.pack(len(rest), number, len(value)) + rest + value
             return data + bytes(-len(data) % 4)
     return None

@@ -17,7 +17,7 @@ from collections import Counter
 from itertools import pairwise
 
 from imgfs.erofs.directory import block, size_of_block, split
-from imgfs.erofs.inode import LONGEST, SLOT, Layout, device_number, inode
+from imgfs.erofs.inode import LONGEST, SHORTEST, SLOT, Layout, device_number, fits_short, inode
 from imgfs.erofs.superblock import (
     BLOCK,
     BLOCK_BITS,
@@ -27,6 +27,7 @@ from imgfs.erofs.superblock import (
     device,
     superblock,
 )
+from imgfs.erofs.xattrs import LARGEST
 from imgfs.erofs.xattrs import body as xattr_body
 from imgfs.erofs.xattrs import entry as xattr_entry
 from imgfs.errors import InvalidImage, quoted
@@ -93,7 +94,9 @@ class _Writer:
         self._inodes = 0
         self._shared, self._shared_entries = self._find_shared()
         self._shared_block = 0
-        self._digest = hashlib.sha256()
+        self._mtime_ns = Counter(tree.mtimes).most_common(1)[0][0]
+        """The time that most files have, of which inodes are shorter."""
+        self._digest = hashlib.sha256(repr(self._mtime_ns).encode())
 
     def lay_out(self) -> None:
         """Find the place of everything. Raises InvalidImage as `ErofsPlan` does."""
@@ -104,7 +107,8 @@ class _Writer:
                 self._numbers.append(self._numbers[tree.same[entry]])
                 continue
             self._inodes += 1
-            room, end, kind = LONGEST, 0, stat.S_IFMT(mode)
+            end, kind = 0, stat.S_IFMT(mode)
+            room = SHORTEST if self._is_short(entry) else LONGEST
             if entry in tree.xattrs:
                 room += len(self._attributes(entry))
             if kind == stat.S_IFREG:
@@ -159,7 +163,8 @@ class _Writer:
             else:
                 size, value = 0, device_number(*tree.devices.get(entry, (0, 0)))
             out += bytes(number * SLOT - done - len(out))
-            out += inode(layout, len(attributes), mode, size, value, entry + 1, (uid, gid), mtime_ns, links)
+            time = None if self._is_short(entry) else mtime_ns
+            out += inode(layout, len(attributes), mode, size, value, entry + 1, (uid, gid), time, links)
             out += attributes
             out += behind
             if len(out) >= _FLUSHED:
@@ -176,6 +181,7 @@ class _Writer:
             inodes=self._inodes,
             blocks=blocks,
             shared_xattrs=self._shared_block,
+            mtime_ns=self._mtime_ns,
             uuid=self._digest.digest()[:16],
             devices=devices,
         )
@@ -192,6 +198,13 @@ class _Writer:
         return bytearray().join(
             device(b"files" if layer is None else b"layer %d" % layer, blocks, start)
             for layer, start, blocks in self.contents.devices
+        )
+
+    def _is_short(self, entry: int) -> bool:
+        """Whether the inode of an entry has the shorter form."""
+        tree = self._tree
+        return tree.mtimes[entry] == self._mtime_ns and fits_short(
+            tree.sizes[entry], (tree.uids[entry], tree.gids[entry]), tree.links[entry]
         )
 
     def _target(self, entry: int) -> bytes:
@@ -246,7 +259,8 @@ class _Writer:
             packed, number = xattr_entry(*item), self._shared.get(item)
             if packed is None:
                 raise InvalidImage(
-                    f"{quoted(self._tree.path(entry))}: the attribute {quoted(item[0])} is too large for EROFS"
+                    f"{quoted(self._tree.path(entry))}: the attribute {quoted(item[0])} has {len(item[1])} bytes, "
+                    f"EROFS has room for {LARGEST}"
                 )
             if number is not None and len(shared) < _MOST_SHARED:
                 shared.append(number)

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from imgfs.blob import FileBlob, MemoryBlob, blob_chunks
+from imgfs.erofs.inode import fits_short
 from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar import scan_blob
 from imgfs.tree import AssembledBlob, ErofsPlan, Tree, build_tree
@@ -119,6 +120,45 @@ def test_files_of_every_kind_are_what_they_are_in_the_layer(disk: Path) -> None:
     tree = merged([layer])
     assert tree.sparse and tree.devices and tree.same and tree.xattrs
     check(tree, [layer], work)
+
+
+def test_files_of_the_same_time_take_less(disk: Path) -> None:
+    kinds, owners = (tarfile.REGTYPE, tarfile.SYMTYPE, tarfile.CHRTYPE), (0, 65_535, 65_536)
+
+    def layer(fraction: str) -> bytes:
+        return tar(
+            [
+                Entry(
+                    f"{number}",
+                    kinds[number % 3],
+                    "x",
+                    owner=owners[number // 3 % 3],
+                    fraction=fraction.format(number % 10),
+                    xattr="value" * (number % 2),
+                )
+                for number in range(40)
+            ]
+        )
+
+    work = Path(tempfile.mkdtemp(dir=disk))
+    check(merged([layer("987654321")]), [layer("987654321")], work)
+    same, other = (len(metadata(ErofsPlan(merged([layer(of)])))) for of in ("987654321", "98765432{}"))
+    assert same < other
+
+
+@pytest.mark.parametrize(
+    ("size", "owner", "links", "fits"),
+    [
+        (2**32 - 1, (65_535, 65_535), 65_535, True),
+        (2**32, (0, 0), 1, False),
+        (0, (0, 65_536), 1, False),
+        (0, (0, 0), 65_536, False),
+    ],
+)
+def test_an_inode_of_the_shorter_form_holds_what_it_can(
+    size: int, owner: tuple[int, int], links: int, fits: bool
+) -> None:
+    assert fits_short(size, owner, links) is fits
 
 
 def test_many_and_long_names_are_found(disk: Path) -> None:
@@ -288,7 +328,7 @@ def test_attributes_are_those_of_the_layers(disk: Path) -> None:
 def test_attributes_that_the_format_has_no_room_for_are_an_error(xattrs: dict[bytes, bytes]) -> None:
     tree = merged([header(b"file") + bytes(1024)])
     tree.xattrs[1] = xattrs
-    with pytest.raises(InvalidImage, match=r"^'file': .*EROFS"):
+    with pytest.raises(InvalidImage, match=r"^'file': .*EROFS( has room for 65535)?$"):
         ErofsPlan(tree)
 
 
