@@ -23,8 +23,8 @@ from imgfs.saving.oci_layout import named_descriptors, new_index
 from imgfs.saving.piece import Piece
 from imgfs.saving.saved_image import ImagePieces
 from imgfs.sources.union import Snapshot, Union
-from imgfs.view.image_layout import LayoutDirectory, PieceFile
 from imgfs.view.image_origin import ImageOrigin
+from imgfs.view.layout import Layout, LayoutBlob
 from imgfs.view.node import Directory, File, Node, WaitingDirectory
 from imgfs.view.saved_images import SavedImages
 
@@ -34,7 +34,7 @@ _HEX = re.compile(rb"(?:[0-9a-f]{64}){1,2}|[0-9a-f]{96}")
 _AGAIN = 5.0  # seconds after which images that could not be read are tried again
 
 
-class MountLayout(LayoutDirectory):
+class MountLayout(Layout):
     """The layout of all images of `union`, each under all its names."""
 
     name_may_change = False
@@ -233,4 +233,4 @@ class _AllBlobs(WaitingDirectory):
 
     def _node(self, piece: Piece, image_id: ImageID) -> Node:
         origin = ImageOrigin(image_id, self._images.union)
-        return PieceFile(f"{self.key}/{piece.digest.hex}", piece, origin, 0)
+        return LayoutBlob(f"{self.key}/{piece.digest.hex}", piece, origin, 0)
