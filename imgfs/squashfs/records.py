@@ -33,10 +33,8 @@ _TYPES = {
 }
 _LONG = 7  # more than the type of the short form of an inode
 _PLAIN_BLOCK = 1 << 24
-_MOST_ENTRIES, _MOST_BETWEEN = (
-    256,
-    32_767,
-)  # entries behind one header, and how far their inodes' numbers are from it
+_MOST_ENTRIES, _MOST_BETWEEN = 256, 32_767
+"""How many entries follow one header, and how far the numbers of their inodes may be from the number in it."""
 _HEADER, _ENTRY = struct.Struct("<III"), struct.Struct("<HhHH")
 _NO_NAMES = 3  # bytes that a directory is said to have more than it does
 _NAMESPACES = {b"user.": 0, b"trusted.": 1, b"security.": 2}
@@ -86,7 +84,10 @@ def is_large_directory(size: int) -> bool:
 def file(
     *, start: int, size: int, holes: int, links: int, xattrs: int, blocks: bytes, is_long: bool
 ) -> bytes:
-    """The rest of a file's inode: `blocks` are as `blocks_of` returns them, and lie end to end from `start` on."""
+    """The rest of a file's inode: its blocks lie end to end from `start` on.
+
+    `blocks` are their sizes as `block_sizes` or `full_blocks` returns them.
+    """
     if not is_long:
         return struct.pack("<IIII", start, NONE, 0, size) + blocks
     return struct.pack("<QQQIIII", start, size, holes, links, NONE, 0, xattrs) + blocks

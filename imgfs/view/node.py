@@ -21,7 +21,23 @@ class Origin(Protocol):
         """Log why nothing can be read there any more, unless that was done."""
 
 
-class Node(ABC):
+class Labelled:
+    """What is known by a key, and read from some sources."""
+
+    key: str = ""
+
+    @property
+    def origins(self) -> tuple[Origin, ...]:
+        """What reading it may have to wait for, nothing where all is in memory."""
+        return ()
+
+    @property
+    def label(self) -> str:
+        """What to call it in messages."""
+        return self.key
+
+
+class Node(Labelled, ABC):
     """What every node has.
 
     `key` names the node within its tree, for good; a node of a `table` is named by that and its `number` instead.
@@ -32,7 +48,6 @@ class Node(ABC):
     Nothing here blocks or touches a file, but for those methods of `File` and `NodeTable` that say so.
     """
 
-    key: str = ""
     table: "NodeTable | None" = None
     number: int = 0
     mtime_ns: int = 0
@@ -45,39 +60,18 @@ class Node(ABC):
     name_may_change: bool = False
 
     @property
-    def origins(self) -> tuple["Origin", ...]:
-        """What reading the node may have to wait for, nothing where all is in memory."""
-        return ()
-
-    @property
-    def label(self) -> str:
-        """What to call it in messages."""
-        return self.key
-
-    @property
     def xattrs(self) -> Mapping[bytes, bytes]:
         """Extended attributes by name."""
         return _NOTHING
 
 
-class NodeTable(ABC):
+class NodeTable(Labelled, ABC):
     """Very many nodes that are numbered from 0, the directory that holds the others, and made when they are wanted.
 
     With `links_inside`, absolute symbolic links are shown as relative ones that lead to the same path below the top.
     """
 
-    key: str
     links_inside: bool = False
-
-    @property
-    def origins(self) -> tuple["Origin", ...]:
-        """As `Node.origins`, for all its nodes."""
-        return ()
-
-    @property
-    def label(self) -> str:
-        """What to call it in messages."""
-        return self.key
 
     @property
     def place(self) -> str | None:
