@@ -9,8 +9,8 @@ import os
 import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from itertools import islice
 
@@ -38,6 +38,7 @@ from imgfs.locate.answer import Hit, answer
 from imgfs.locate.catalog import Catalog
 from imgfs.locate.machine import Machine, Root, keep_machine, key_of, load_machine
 from imgfs.locate.search import Range
+from imgfs.locate.slow_match import limited
 
 logger = logging.getLogger("imgfs")
 
@@ -130,8 +131,10 @@ def locate(
     and may stand without a PATTERN.
 
     Layers are indexed once, when they are first seen; imgfs index does that ahead of time. The contents of files are
-    read for --sha256, once. What a container itself has changed is not looked into (see imgfs find). Exit status 1 if
-    nothing is found, 2 for an error, 3 if something broken was skipped.
+    read for --sha256, once. Containers are printed by their images: what a container itself has added, changed or
+    deleted is not looked into, as it may change at any time (imgfs find looks into one). Exit status 1 if nothing is
+    found, 2 for an error, also if comparing PATTERN with one path takes more than some seconds, as it may for a regular
+    expression such as (a+)+$, and 3 if something broken was skipped.
 
     \b
     Examples:
@@ -152,11 +155,14 @@ def locate(
         digest=digest,
     )
     machine, catalog = _looked(sources, store, with_digests=digest is not None)
-    hits: Iterable[Hit] = answer(query, machine, catalog, deleted=deleted)
     printed = _Printed(
         count=count, quiet=quiet, null=null, as_json=as_json, deleted=deleted, cut=not no_trunc
     )
-    found = printed.print(islice(hits, limit))
+    with ExitStack() as stack:
+        if query.pattern is not None:
+            query = replace(query, pattern=stack.enter_context(limited(query.pattern, pattern or "")))
+        hits: Iterable[Hit] = answer(query, machine, catalog, deleted=deleted, by_layer=as_json)
+        found = printed.print(islice(hits, limit))
     click.get_current_context().exit(3 if machine.has_problems else int(not found))
 
 
@@ -253,6 +259,7 @@ class _Printed:
         path = os.fsdecode(b"/" + hit.path)
         if self.as_json:
             print_json_line(_fields(hit, path, deleted=self.deleted))
+            sys.stdout.flush()  # the next may take long to be found
             return
         if is_other and self.null:
             sys.stdout.buffer.write(os.fsencode(path) + b"\0")

@@ -11,6 +11,7 @@ from imgfs.locate.segment import LINKED, LayerColumns
 from imgfs.locate.visibility import Visibility
 
 _SORTED = 50_000  # candidates that are sorted at a time
+_Candidate = tuple[bytes, int, int]  # a path, the number of the layer, and the entry there
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +29,12 @@ class Hit:
     hidden_in: Sequence[Root]
 
 
-def answer(query: Query, machine: Machine, catalog: Catalog, *, deleted: bool = False) -> Iterator[Hit]:
+def answer(
+    query: Query, machine: Machine, catalog: Catalog, *, deleted: bool = False, by_layer: bool = False
+) -> Iterator[Hit]:
     """What is asked for, sorted by path but for very many; with `deleted`, also what is seen nowhere.
 
+    If it is wanted `by_layer`, what is found in a layer comes before others are searched, and is sorted by itself.
     Raises KeyError if a layer is not in the catalog, InvalidImage for links that lead through absurdly much.
     """
     known = catalog.layers()
@@ -44,12 +48,14 @@ def answer(query: Query, machine: Machine, catalog: Catalog, *, deleted: bool = 
     def having(stacks: Sequence[int]) -> list[Root]:
         return [root for stack in stacks for root in roots[stack]]
 
-    found = chain.from_iterable(query.candidates(segment) for segment in catalog.segments)
-    wanted = (
-        (layer.path(entry), numbers[id(layer)], entry) for layer, entry in found if id(layer) in numbers
-    )
-    while batch := list(islice(wanted, _SORTED)):
-        batch.sort(key=lambda each: (each[0].replace(b"/", b"\0"), each[1]))
+    searched: list[Iterator[_Candidate]] = [
+        _candidates(query, layer, numbers[id(layer)])
+        for segment in catalog.segments
+        for layer in segment.layers
+        if id(layer) in numbers
+    ]
+    groups = searched if by_layer else [chain.from_iterable(searched)]
+    for batch in chain.from_iterable(map(_batches, groups)):
         for path, number, entry in batch:
             layer, sight = layers[number], visibility.of(number, entry)
             hidden = having(sight.hidden) if deleted else []
@@ -65,3 +71,13 @@ def answer(query: Query, machine: Machine, catalog: Catalog, *, deleted: bool = 
                     targets.setdefault(target, []).append(stack)
             for (of, at), stacks in targets.items():
                 yield Hit(path, machine.diff_ids[number], layers[of], at, having(stacks), ())
+
+
+def _candidates(query: Query, layer: LayerColumns, number: int) -> Iterator[_Candidate]:
+    return ((layer.path(entry), number, entry) for entry in query.candidates(layer))
+
+
+def _batches(wanted: Iterator[_Candidate]) -> Iterator[list[_Candidate]]:
+    while batch := list(islice(wanted, _SORTED)):
+        batch.sort(key=lambda each: (each[0].replace(b"/", b"\0"), each[1]))
+        yield batch

@@ -1,8 +1,8 @@
 """Which entries of layers are asked for, found by the columns that leave the fewest to look at.
 
-A text in names is looked for in all of them at once, as fast as memory is read; what few entries have in common, by the
-number of their kind; sizes and times by the blocks that may have them. Every entry that is found so is then compared
-with all that is asked. Whether it can be seen in an image is not known here.
+A text in names is looked for in all those of a layer at once, as fast as memory is read; what few entries have in
+common, by the number of their kind; sizes and times by the blocks that may have them. Every entry that is found so is
+then compared with all that is asked. Whether it can be seen in an image is not known here.
 Tried by the tests of patterns and of `imgfs locate`.
 """
 
@@ -10,17 +10,15 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from itertools import groupby
 
 from imgfs.locate.pattern import Pattern
-from imgfs.locate.segment import BLOCK, DIGEST_SIZE, LINKED, UNSEEN, Kind, LayerColumns, Segment
+from imgfs.locate.segment import BLOCK, DIGEST_SIZE, LINKED, UNSEEN, Kind, LayerColumns
 
 _EMPTY = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 _MOST = 1 << 64
 
 Range = tuple[int, int]
 """The least and the greatest value."""
-Found = tuple[LayerColumns, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,21 +35,18 @@ class Query:
     mtime: Range | None = None
     digest: bytes | None = None
 
-    def candidates(self, segment: Segment) -> Iterator[Found]:
-        """The entries of a segment that may be what is asked, each once, in the order of their layers.
+    def candidates(self, layer: LayerColumns) -> Iterator[int]:
+        """The entries of a layer that may be what is asked, each once.
 
         The hard links to what only lower layers have are among them if all else is so.
         """
         pattern = self.pattern
-        if pattern is not None and pattern.literal and self.digest is None:
-            found: Iterable[Found] = _named(segment, pattern)
-        else:
-            found = ((layer, entry) for layer in segment.layers for entry in self._in_layer(layer))
-        for layer, entry in found:
+        is_named = pattern is not None and pattern.literal and self.digest is None
+        for entry in _named(layer, pattern) if pattern and is_named else self._in_layer(layer):
             if not entry or layer.kind(entry).flags & UNSEEN:
                 continue
             if (layer.kind(entry).flags & LINKED or self.has(layer, entry)) and self.is_called(layer, entry):
-                yield layer, entry
+                yield entry
 
     def is_called(self, layer: LayerColumns, entry: int) -> bool:
         """Whether the name or path of an entry is what is asked."""
@@ -124,61 +119,22 @@ def _with_digest(layer: LayerColumns, digest: bytes) -> Iterator[int]:
         at = digests.find(digest, at + 1)
 
 
-def _named(segment: Segment, pattern: Pattern) -> Iterator[Found]:
+def _named(layer: LayerColumns, pattern: Pattern) -> Iterator[int]:
     """The entries whose names have the literal of a pattern, and if that is asked, what is below them."""
-    hits = _folded_hits(segment, pattern.literal) if pattern.ignore_case else _hits(segment, pattern.literal)
+    found: Iterable[int] = layer.named(pattern.literal)
+    if pattern.ignore_case:
+        found = sorted({*found, *layer.named_folded(pattern.literal)})
     if not pattern.reaches_below:
-        yield from hits
+        yield from found
         return
-    before: LayerColumns | None = None
-    below = set[int]()  # entries of one layer that were yielded, or are going to be
-    for layer, entry in hits:
-        if layer is not before:
-            before, below = layer, set()
-        if entry in below:
-            continue
-        waiting = [entry]
+    below = set[int]()  # entries that were yielded, or are going to be
+    for first in found:
+        waiting = [first]
         while waiting:
             entry = waiting.pop()
             if entry in below:
                 continue
             below.add(entry)
-            yield layer, entry
+            yield entry
             if stat.S_ISDIR(layer.kind(entry).mode):
                 waiting += reversed(layer.children(entry))
-
-
-def _hits(segment: Segment, literal: bytes) -> Iterator[Found]:
-    start, end = segment.names
-    data, skip = segment.buffer, literal.startswith(b"\0")
-    at = data.find(literal, start, end)
-    while at >= 0:
-        layer, entry = segment.entry_at(at + skip)
-        yield layer, entry
-        # behind this name, but not its NUL, which may begin the next one
-        at = data.find(literal, layer.place.names + layer.ends[entry], end)
-
-
-def _folded_hits(segment: Segment, literal: bytes) -> Iterator[Found]:
-    """As `_hits`, for a literal in small letters among names in any."""
-    as_they_are = groupby(_hits(segment, literal), key=lambda found: id(found[0]))
-    hits = next(as_they_are, None)
-    for layer in segment.layers:
-        entries = set(_with_capitals(layer, literal))
-        if hits is not None and hits[0] == id(layer):
-            entries.update(entry for _, entry in hits[1])
-            hits = next(as_they_are, None)
-        for entry in sorted(entries):
-            yield layer, entry
-
-
-def _with_capitals(layer: LayerColumns, literal: bytes) -> Iterator[int]:
-    """The entries whose names have capital letters, and in small letters have a literal."""
-    text, skip = layer.folded_names, literal.startswith(b"\0")
-    number, counted = -1, 0
-    at = text.find(literal)
-    while at >= 0:
-        number += text.count(b"\0", counted, at + skip)
-        counted = at + skip
-        yield layer.capitals[number]
-        at = text.find(literal, text.find(b"\0", counted))

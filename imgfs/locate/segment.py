@@ -54,7 +54,7 @@ class Place:
     """Where a layer's columns lie in a segment: a row of the table.
 
     `names` and `block` are where those begin; of `count` entries, so many have `digests` or are `symlinks`, whose
-    targets have `targets_size` bytes; of so many `capitals`, `LayerColumns.folded_names` take `folded_size` bytes;
+    targets have `targets_size` bytes; of so many `capitals`, the names in small letters take `folded_size` bytes;
     `kinds` is how many of these there are, `width` the bytes of the number of one, and `links_size` the bytes that
     `LayerColumns.links` take; `facts` are those below.
     """
@@ -178,11 +178,6 @@ class LayerColumns:
         """The entries whose names have capital letters, sorted."""
         return self._column("capitals", "I")
 
-    @property
-    def folded_names(self) -> bytes:
-        """Their names in small letters, each with a NUL before and behind it."""
-        return bytes(self._bytes("folded_names"))
-
     @cached_property
     def digest_entries(self) -> Sequence[int]:
         """The entries whose contents have a digest, sorted."""
@@ -273,6 +268,28 @@ class LayerColumns:
             return children[number]
         return None
 
+    def named(self, text: bytes) -> Iterator[int]:
+        """The entries whose names have a text, in which NUL stands for the begin of a name, sorted."""
+        start, skip = self.place.names, text.startswith(b"\0")
+        end = start + self.place.names_size
+        at = self._buffer.find(text, start, end)
+        while at >= 0:
+            entry = bisect_left(self.ends, at + skip - start)
+            yield entry
+            # behind this name, but not its NUL, which may begin the next one
+            at = self._buffer.find(text, start + self.ends[entry], end)
+
+    def named_folded(self, text: bytes) -> Iterator[int]:
+        """The same among the entries with capital letters in their names, as these are in small letters."""
+        names, skip = bytes(self._bytes("folded_names")), text.startswith(b"\0")
+        number, counted = -1, 0
+        at = names.find(text)
+        while at >= 0:
+            number += names.count(b"\0", counted, at + skip)
+            counted = at + skip
+            yield self.capitals[number]
+            at = names.find(text, names.find(b"\0", counted))
+
     def target(self, entry: int) -> bytes:
         """Where a symbolic link leads."""
         number = bisect_left(self.symlinks, entry)
@@ -327,14 +344,6 @@ class Segment:
                 raise Corrupt("index of layers: its table does not fit")
             at += place.names_size
         self.layers = [LayerColumns(buffer, data, place) for place in places]
-        self.names = len(MAGIC), at
-        """Where the names begin and end."""
-        self._starts = [place.names for place in places]
 
     def __len__(self) -> int:
         return sum(map(len, self.layers))
-
-    def entry_at(self, offset: int) -> tuple[LayerColumns, int]:
-        """The layer and the entry whose name is at an offset; its NUL belongs to it."""
-        layer = self.layers[bisect_right(self._starts, offset) - 1]
-        return layer, bisect_left(layer.ends, offset - layer.place.names)

@@ -4,6 +4,9 @@ import hashlib
 import json
 import os
 import shutil
+import signal
+import subprocess
+import sys
 import tarfile
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -200,6 +203,31 @@ def test_wrong_usage_is_explained(imgfs: Imgfs, layout: Path) -> None:
     ):
         result = imgfs("locate", "--source", f"oci:{layout}", *arguments, status=2)
         assert b"Usage: imgfs locate" in result.stderr
+
+
+def test_a_pattern_that_would_be_compared_for_ever_is_an_error(imgfs: Imgfs, tmp_path: Path) -> None:
+    layout = oci_layout(
+        tmp_path / "layout", [TestImage([tar([Entry("f" + "a" * 60 + "b", FILE)])], ["one:1"])]
+    )
+    for arguments in (["-r", "f(a+)+$"], ["*a" * 12 + "*c"]):
+        result = imgfs("locate", "--source", f"oci:{layout}", *arguments, status=2)
+        assert result.stderr.startswith(f"imgfs: {arguments[-1]}: comparing it with one path takes".encode())
+
+
+def test_json_is_printed_as_it_is_found_and_ctrl_c_ends_the_search(tmp_path: Path) -> None:
+    layers = [
+        tar([Entry("a/b", FILE)]),
+        tar([Entry("f" + "a" * 60 + "b", FILE)]),
+    ]  # the second takes for ever
+    layout = oci_layout(tmp_path / "layout", [TestImage(layers, ["one:1"])])
+    command = [sys.executable, "-m", "imgfs", "locate", "--source", f"oci:{layout}"]
+    environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}
+    command += ["--json", "-r", "/b$|f(a+)+$"]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["path"] == "/a/b"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(2) == 130
 
 
 def test_archives_are_searched_too(imgfs: Imgfs, tmp_path: Path) -> None:

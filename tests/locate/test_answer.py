@@ -7,6 +7,8 @@ from unittest.mock import patch
 import pytest
 from hypothesis import HealthCheck, given, settings
 
+from imgfs.locate.answer import answer
+from imgfs.locate.pattern import parse_pattern
 from imgfs.locate.search import Query
 from imgfs.locate.segment import CAPABLE, LayerColumns
 from imgfs.tree import Tree, overlay_trees
@@ -100,6 +102,15 @@ def test_deleted_files_are_found_where_a_later_layer_hides_them() -> None:
         (b"b", "0"): (["0"], []),
         (b"b", "1"): (["1"], []),
     }
+
+
+def test_results_are_sorted_all_or_those_of_each_layer() -> None:
+    trees = [layer_tree(tar([Entry(name, FILE) for name in names])) for names in (("c", "b"), ("d", "a"))]
+    indexed = Indexed(trees, [[0, 1]])
+    everything = Query(pattern=parse_pattern("*"))
+    for by_layer, paths in ((False, "abcd"), (True, "bcad")):
+        hits = answer(everything, indexed.machine, indexed.catalog, by_layer=by_layer)
+        assert b"".join(hit.path for hit in hits).decode() == paths
 
 
 def test_what_a_hard_link_leads_to_is_compared_with_what_is_asked() -> None:
