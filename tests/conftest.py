@@ -15,6 +15,7 @@ from hypothesis import settings
 
 from tests.forking import Forks
 from tests.images import TestImage, docker_archive, family
+from tests.registry.serving import docker_registry
 from tests.tools import require_root
 
 # How busy the machine is, is no property of the code. In CI examples are the same at every run, so that a change does
@@ -136,6 +137,13 @@ def hasty_threads() -> Iterator[None]:
 def images() -> list[TestImage]:
     """A family of images; see `tests.images.family`."""
     return family()
+
+
+@pytest.fixture(scope="module")
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A registry that the tests of a module share, as `HOST:PORT`."""
+    with docker_registry(tmp_path_factory.mktemp("registry")) as address:
+        yield address
 
 
 @pytest.fixture

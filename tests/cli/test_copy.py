@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -116,13 +115,6 @@ def test_an_image_is_the_same_in_every_pair_of_places(
     skopeo("copy", "-q", f"{out}copied:2", f"dir:{tmp_path / 'checked'}")  # it checks every digest
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A registry, as `HOST:PORT`."""
-    with docker_registry(tmp_path_factory.mktemp("registry")) as address:
-        yield address
-
-
 INSECURE = "--dest-tls-verify=false"
 
 
@@ -132,11 +124,11 @@ def test_an_image_is_pushed_as_skopeo_does(
     tmp_path: Path,
     images: list[TestImage],
     source: str,
-    registry: str,
+    address: str,
     request: pytest.FixtureRequest,
 ) -> None:
     child, kind = images[1], request.node.callspec.params["source"]
-    out = f"docker://{registry}/{kind}/app:2"
+    out = f"docker://{address}/{kind}/app:2"
     done = imgfs("copy", INSECURE, "--digestfile", tmp_path / "digest", f"{source}example/child:1", out)
     assert f"Copying config {child.id}" in done.stdout.decode()
     raw = skopeo("inspect", "--tls-verify=false", "--raw", out)
@@ -149,7 +141,7 @@ def test_an_image_is_pushed_as_skopeo_does(
     again = imgfs("copy", INSECURE, f"{source}example/child:1", out).stdout.decode().splitlines()
     assert len([line for line in again if "already exists" in line]) == 4
     assert imgfs("copy", "-q", INSECURE, f"{source}example/child:1", f"{out}@{Digest.of(raw)}").stdout == b""
-    other = f"docker://{registry}/{kind}/app@sha256:{'0' * 64}"
+    other = f"docker://{address}/{kind}/app@sha256:{'0' * 64}"
     done = imgfs("copy", INSECURE, f"{source}example/child:1", other, status=1)
     assert f"what is copied has the digest {Digest.of(raw)}" in done.stderr.decode()
 
@@ -160,13 +152,13 @@ def _layers(raw: bytes) -> list[tuple[str, str]]:
 
 
 def test_layers_are_compressed_for_a_registry_and_where_that_is_asked_for(
-    imgfs: Imgfs, tmp_path: Path, images: list[TestImage], archive: Path, layout: Path, registry: str
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage], archive: Path, layout: Path, address: str
 ) -> None:
     child = images[1]
     tars = [digest(layer) for layer in child.layers]
 
     def copied(name: str, *options: str, source: str = f"{archive}:example/child:1") -> bytes:
-        out = name if ":" in name else f"docker://{registry}/compressed/{name}"
+        out = name if ":" in name else f"docker://{address}/compressed/{name}"
         imgfs("copy", "-q", *options, *([] if ":" in name else [INSECURE]), source, out)
         raw = skopeo("inspect", "--tls-verify=false", "--raw", out)
         assert json.loads(raw)["config"]["digest"] == child.id
@@ -205,9 +197,9 @@ def test_what_cannot_be_compressed_is_wrong_usage(
     assert b"--dest-" in imgfs("copy", *options, f"{archive}:example/child:1", out, status=2).stderr
 
 
-def test_every_platform_is_pushed(imgfs: Imgfs, tmp_path: Path, registry: str) -> None:
+def test_every_platform_is_pushed(imgfs: Imgfs, tmp_path: Path, address: str) -> None:
     source = multi_platform(tmp_path / "multi")
-    out = f"docker://{registry}/multi"
+    out = f"docker://{address}/multi"
     done = imgfs("copy", "--all", INSECURE, f"{source}:v1", out)
     assert done.stdout.decode().splitlines()[-1] == "Writing manifest list to image destination"
     raw = skopeo("inspect", "--raw", f"{source}:v1")
@@ -220,9 +212,9 @@ def test_every_platform_is_pushed(imgfs: Imgfs, tmp_path: Path, registry: str) -
 
 
 def test_an_image_of_a_registry_is_copied(
-    imgfs: Imgfs, tmp_path: Path, layout: Path, images: list[TestImage], registry: str
+    imgfs: Imgfs, tmp_path: Path, layout: Path, images: list[TestImage], address: str
 ) -> None:
-    place, child = f"docker://{registry}/from/app", images[1]
+    place, child = f"docker://{address}/from/app", images[1]
     insecure = "--src-tls-verify=false"
     imgfs("copy", "-q", INSECURE, f"oci:{layout}:example/child:1", f"{place}:1")
     raw = skopeo("inspect", "--raw", f"oci:{layout}:example/child:1")
@@ -238,23 +230,23 @@ def test_an_image_of_a_registry_is_copied(
     )
     assert imgfs("export", "--tar", "verbatim", "imgfs:mine").stdout == child.verbatim
     both = "--tls-verify=false"
-    log = imgfs("-v", "copy", both, f"{place}:1", f"docker://{registry}/to/app:3").stderr.decode()
-    assert skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{registry}/to/app:3") == raw
+    log = imgfs("-v", "copy", both, f"{place}:1", f"docker://{address}/to/app:3").stderr.decode()
+    assert skopeo("inspect", "--raw", "--tls-verify=false", f"docker://{address}/to/app:3") == raw
     assert len(re.findall(r"POST .*/to/app/blobs/uploads/ 201", log)) == 4  # all mounted
     assert not re.findall(r"GET .*/blobs/", log.partition("/to/app/")[2])
 
 
-def test_the_index_of_an_image_goes_along(imgfs: Imgfs, tmp_path: Path, registry: str) -> None:
+def test_the_index_of_an_image_goes_along(imgfs: Imgfs, tmp_path: Path, address: str) -> None:
     image = TestImage([layer_tar({"large": os.urandom(2 << 20)})], ["large:1"])
     layout = oci_layout(tmp_path / "layout", [image])
-    places = [f"docker://{registry}/indexed/{name}:1" for name in "abc"]
+    places = [f"docker://{address}/indexed/{name}:1" for name in "abc"]
     insecure = "--tls-verify=false"
     imgfs("copy", "-q", insecure, f"oci:{layout}", places[0])
     imgfs("copy", "-q", insecure, places[0], places[1])
     said = imgfs("index", insecure, "--push", places[0]).stderr.decode()
     imgfs("copy", "-q", insecure, places[0], places[2])
     with closing(RegistryClient(Configuration.load(tls_verify=False))) as client:
-        repositories = [client.repository(Repository(registry, f"indexed/{name}")) for name in "abc"]
+        repositories = [client.repository(Repository(address, f"indexed/{name}")) for name in "abc"]
         found = [find_index(each, each.manifest("1").digest) for each in repositories]
         assert found[1] is None  # there was none yet
         assert found[0] is not None
@@ -267,9 +259,9 @@ def test_the_index_of_an_image_goes_along(imgfs: Imgfs, tmp_path: Path, registry
 
 
 def test_two_copies_at_once_do_not_hurt_each_other(
-    imgfs: Imgfs, tmp_path: Path, layout: Path, registry: str
+    imgfs: Imgfs, tmp_path: Path, layout: Path, address: str
 ) -> None:
-    for out in (f"oci:{tmp_path / 'shared'}:{{}}", f"docker://{registry}/shared:{{}}"):
+    for out in (f"oci:{tmp_path / 'shared'}:{{}}", f"docker://{address}/shared:{{}}"):
         if out.startswith("oci:"):  # a new one is whole at once, and not added to
             imgfs("copy", f"oci:{layout}:example/base:1", out.format("first"))
         command = [sys.executable, "-m", "imgfs", "copy", "-q", INSECURE]

@@ -34,10 +34,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    with docker_registry(folder) as address:
-        put_images(address, folder / "old", [OLD])
-        yield address
+def address(folder: Path, address: str) -> str:
+    put_images(address, folder / "old", [OLD])
+    return address
 
 
 @pytest.fixture(scope="module")

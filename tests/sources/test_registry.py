@@ -42,12 +42,6 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address(folder: Path) -> Iterator[str]:
-    with docker_registry(folder) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
 def many(folder: Path, address: str) -> dict[str, str]:
     """The repository `many`: images for three platforms with the tags `1` and `latest`, another image as `2`."""
     layout = Layout(folder / "many")

@@ -2,7 +2,6 @@
 
 import json
 import random
-from collections.abc import Iterator
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from tests.chunked import Chunked, estargz, zstd_chunked
 from tests.images import TestImage, layer_tar
 from tests.layouts import Layout
 from tests.registry.filling import put_layout
-from tests.registry.serving import docker_registry
 
 NOISE = random.Random(5)
 FILES: dict[str, bytes | None] = {f"usr/lib/{number}": NOISE.randbytes(300_000) for number in range(12)}
@@ -41,14 +39,13 @@ CHANGED = {"estargz": estargz(LATER), "chunked": zstd_chunked(LATER)}
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("registry")
-    with docker_registry(folder) as address:
-        for name, made in FORMS.items():
-            put(folder / name, address, name, made)
-        for name, made in CHANGED.items():
-            put(folder / f"later-{name}", address, f"later-{name}", made)
-        yield address
+def address(tmp_path_factory: pytest.TempPathFactory, address: str) -> str:
+    folder = tmp_path_factory.mktemp("layouts")
+    for name, made in FORMS.items():
+        put(folder / name, address, name, made)
+    for name, made in CHANGED.items():
+        put(folder / f"later-{name}", address, f"later-{name}", made)
+    return address
 
 
 def put(folder: Path, address: str, name: str, made: Chunked) -> None:
