@@ -23,6 +23,7 @@ from tests.engines.machine import machine
 from tests.engines.unpacker import CONFIG, EROFS, EROFS_TAR_INDEX, SNAPSHOTTERS, Unpacker
 from tests.images import TestImage, digest
 from tests.indexing import indexing
+from tests.kernel import kernel_has_erofs
 from tests.tar.go_programs import compiled
 from tests.tree.stacks import Entry, real_facts, tar
 
@@ -148,6 +149,10 @@ def test_the_mount_shows_what_a_container_sees_and_tars_only_where_they_are_kept
             assert json.loads((top / "oci/index.json").read_text())["manifests"] == []
         names = [name for name in sorted(os.listdir(image / "layers")) if not name.endswith(".tar")]
         assert [name.partition("-")[0] for name in names] == ["00", "01", "02"]
+    with mount(f"containerd:{containerd.root}", options="kernel") as top:
+        covered = top / "tags" / NAME / "rootfs"
+        assert facts(covered) == shown
+        assert covered.is_mount() == kernel_has_erofs()
         upper = image / "layers" / names[1]
         assert sorted(os.listdir(upper / "o")) in ([".wh..wh..opq", "new"], [".wh.hidden", "new"])
         assert os.listdir(upper / "d") == [".wh.gone"]

@@ -11,6 +11,7 @@ from tests.conftest import Mount
 from tests.engines.conftest import Engines, with_one_suite
 from tests.engines.engine import Engine, run
 from tests.erofs.images import mounted_file
+from tests.kernel import kernel_has_erofs
 from tests.tar.archives import tree
 from tests.tools import require_tool
 from tests.tree.stacks import Facts, check_same, real_facts
@@ -83,7 +84,10 @@ def check(
     folder: Path,
     compared: Callable[[Facts], Facts] = lambda facts: facts,
 ) -> None:
-    """Compare what is mounted, its flat.tar and rootfs.erofs, with what is expected, as far as `compared` has it."""
+    """Compare what is mounted, its flat.tar and rootfs.erofs, with what is expected, as far as `compared` has it.
+
+    Then what the kernel itself shows with what is mounted without that.
+    """
     with mount(source) as top:
         image = top / "images" / hexes
         shown = real_facts(image / "rootfs")
@@ -94,6 +98,10 @@ def check(
         size = (image / "flat.tar").stat().st_size
         with (image / "flat.tar").open("rb") as file:
             assert size == len(file.read())
+    with mount(source, options="kernel") as top:
+        root = top / "images" / hexes / "rootfs"
+        check_same(real_facts(root), shown)
+        assert root.is_mount() == kernel_has_erofs()
 
 
 @pytest.mark.parametrize("kind", ["docker-overlay2", "podman-overlay"])

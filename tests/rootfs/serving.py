@@ -1,4 +1,4 @@
-"""Mounts an image whose layers are directories, in front: `python -m tests.rootfs.serving MOUNTPOINT FOLDER...`.
+"""Mounts an image whose layers are directories: `python -m tests.rootfs.serving OPTIONS MOUNTPOINT FOLDER...`.
 
 Below them is one layer that is a tar, of a file called `from-tar`. Says "ready" once the file system answers.
 """
@@ -62,10 +62,10 @@ class TreesSource(Source):
         super().__init__(_TreesFinder(image, self.made), cast(Indexer, None))  # there is nothing to index
 
 
-def main(top: str, *folders: str) -> None:
+def main(options: str, top: str, *folders: str) -> None:
     union = Union([TreesSource(list(map(Path, folders)))])
     root = RootDirectory(union, ViewOptions())
-    serve(root, top, parse_options(""), ready=lambda: print("ready", flush=True))
+    serve(root, top, parse_options(options), ready=lambda: print("ready", flush=True))
     root.close()
     union.close()
 

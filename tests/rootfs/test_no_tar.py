@@ -16,6 +16,7 @@ from imgfs.sources.union import Union
 from imgfs.view import Directory, RootDirectory, ViewOptions
 from imgfs.view.tars import open_rootfs_tar
 from tests.erofs.images import mounted_file
+from tests.kernel import kernel_has_erofs
 from tests.rootfs.serving import BOTTOM, TreesSource
 from tests.tree.stacks import check_same, real_facts
 
@@ -43,17 +44,20 @@ def source(folders: list[Path]) -> Iterator[TreesSource]:
     source.store.close()
 
 
-@pytest.fixture
-def top(tmp_path: Path, folders: list[Path]) -> Iterator[Path]:
-    """The image's directory in a mount."""
+@pytest.fixture(params=["", "kernel"])
+def top(tmp_path: Path, folders: list[Path], request: pytest.FixtureRequest) -> Iterator[Path]:
+    """The image's directory in a mount, with these options."""
     top = tmp_path / "mnt"
     top.mkdir()
-    command = [sys.executable, "-m", "tests.rootfs.serving", str(top), *map(str, folders)]
+    command = [sys.executable, "-m", "tests.rootfs.serving", request.param, str(top), *map(str, folders)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         try:
             assert process.stdout.readline() == b"ready\n"
             yield top / "tags/trees"
+            assert (top / "tags/trees/rootfs").is_mount() == (
+                request.param == "kernel" and kernel_has_erofs()
+            )
         finally:
             process.terminate()
             _, errors = process.communicate(timeout=60)
