@@ -25,38 +25,11 @@ from tests.images import TestImage, digest
 from tests.indexing import indexing
 from tests.kernel import kernel_has_erofs
 from tests.tar.go_programs import compiled
-from tests.tree.stacks import Entry, real_facts, tar
+from tests.tree.stacks import EXAMPLE, Entry, real_facts, tar
 
 FILE, DIRECTORY, SYMLINK, HARDLINK = tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE
 NAME = "example/unpacked:1"
-STACK = [
-    [
-        Entry("d", DIRECTORY, mode=0o1777, fraction="123456789"),
-        Entry("d/old", FILE, "old", owner=1000),
-        Entry("d/gone", FILE, "gone"),
-        Entry("o", DIRECTORY, mode=0o700),
-        Entry("o/hidden", FILE, "hidden"),
-        Entry("a", FILE, "a" * 300_000, mode=0o4755, xattr="value", fraction="000000001"),
-        Entry("b", HARDLINK, "a", mode=0o4755, fraction="000000001"),
-        Entry("s", SYMLINK, "/d/old", mode=0o777, owner=5, fraction="987654321"),
-        Entry("p", tarfile.FIFOTYPE),
-        Entry("c", tarfile.CHRTYPE, device=(5, 1)),
-    ],
-    [
-        Entry("d/.wh.gone", FILE),
-        Entry("o", DIRECTORY, mode=0o711),
-        Entry("o/.wh..wh..opq", FILE),
-        Entry("o/new", FILE, "new"),
-        Entry("empty", FILE),
-    ],
-    [
-        Entry("./", DIRECTORY, mode=0o711),
-        Entry("d", DIRECTORY, mode=0o755, fraction="500000000"),
-        Entry("d/old", FILE, "newer"),
-        Entry(".wh.p", FILE),
-    ],
-]
-LAYERS = [tar(layer) for layer in STACK]
+LAYERS = [tar(layer) for layer in EXAMPLE]
 
 
 @pytest.fixture(scope="module")
@@ -193,7 +166,7 @@ def test_what_goes_while_the_image_is_open_is_read_from_snapshots(
 ) -> None:
     """As when containerd collects garbage."""
     image = TestImage(
-        [tar(STACK[0]), tar([Entry("x", FILE, "x"), Entry("d/.wh.old", FILE)])], ["example/going:1"]
+        [tar(EXAMPLE[0]), tar([Entry("x", FILE, "x"), Entry("d/.wh.old", FILE)])], ["example/going:1"]
     )
     before = set(containerd.blobs.iterdir())
     for archive in archives(tmp_path, [image]):

@@ -9,12 +9,11 @@ import pytest
 from tests.conftest import Imgfs, Mount
 from tests.engines.engine import Podman
 from tests.engines.machine import HOST, SUITES, Machine, machine
-from tests.engines.test_containerd_unpacked import STACK
 from tests.images import TestImage, docker_archive
-from tests.tree.stacks import Facts, check_same, real_facts, tar
+from tests.tree.stacks import EXAMPLE, Facts, check_same, real_facts, tar
 
 # a directory without a member of its own has the time at which it was unpacked
-FIRST, SECOND, *REST = STACK
+FIRST, SECOND, *REST = EXAMPLE
 LAYERS = [tar(layer) for layer in (FIRST, [FIRST[0], *SECOND], *REST)]
 BASE, CHILD = TestImage(LAYERS[:2], ["localhost/base:1"]), TestImage(LAYERS, ["localhost/child:1"])
 

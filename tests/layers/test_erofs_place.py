@@ -17,32 +17,11 @@ from imgfs.tree import overlay_trees
 from tests.erofs import built
 from tests.erofs.images import make_image, make_image_of_tar, mounted_image
 from tests.tools import require_root
-from tests.tree.stacks import Entry, Facts, check_same, merged, real_facts, stacks, tar, tree_facts
+from tests.tree.stacks import EXAMPLE, Entry, Facts, check_same, merged, real_facts, stacks, tar, tree_facts
 from tests.tree.unpacking import compared, lower_layers_mounted, unpacked
 
 ID = DiffID.of(b"")
 FILE, DIRECTORY = tarfile.REGTYPE, tarfile.DIRTYPE
-STACK = [
-    [
-        Entry("d", DIRECTORY, mode=0o1777, fraction="123456789"),
-        Entry("d/old", FILE, "old", owner=1000),
-        Entry("d/gone", FILE, "gone"),
-        Entry("o", DIRECTORY, mode=0o700),
-        Entry("o/hidden", FILE, "hidden"),
-        Entry("a", FILE, "a" * 300_000, mode=0o4755, xattr="value", fraction="000000001"),
-        Entry("b", tarfile.LNKTYPE, "a", mode=0o4755, fraction="000000001"),
-        Entry("s", tarfile.SYMTYPE, "/d/old", mode=0o777, owner=70_000, fraction="987654321"),
-        Entry("p", tarfile.FIFOTYPE),
-        Entry("c", tarfile.CHRTYPE, device=(5, 1)),
-    ],
-    [
-        Entry("d", DIRECTORY),
-        Entry("d/.wh.gone", FILE),
-        Entry("o", DIRECTORY, mode=0o711),
-        Entry("o/.wh..wh..opq", FILE),
-        Entry("o/new", FILE, "new"),
-    ],
-]
 
 
 def layer(folder: Path, name: str = "layer.erofs") -> DirectoryLayer:
@@ -89,7 +68,7 @@ def test_what_was_unpacked_is_what_the_kernel_shows(stack: list[list[Entry]]) ->
 @pytest.mark.parametrize("options", ["--tar=f -Enoinline_data", "--tar=i"])
 def test_what_was_made_of_tars_is_what_these_hold(options: str, tmp_path: Path) -> None:
     require_root()
-    tars = [tar(entries) for entries in STACK]
+    tars = [tar(entries) for entries in EXAMPLE]
     images = [
         make_image_of_tar(tmp_path / f"{number}", data, options.split()) for number, data in enumerate(tars)
     ]
@@ -99,11 +78,12 @@ def test_what_was_made_of_tars_is_what_these_hold(options: str, tmp_path: Path) 
 
 
 def test_a_single_layer_has_whiteouts_by_their_names(tmp_path: Path) -> None:
-    make_image_of_tar(tmp_path / "layer.erofs", tar(STACK[1]), ["--tar=f"])
+    make_image_of_tar(tmp_path / "layer.erofs", tar(EXAMPLE[1]), ["--tar=f"])
     tree = layer(tmp_path).tree()
     assert [tree.path(entry) for entry in tree.walk()] == [
         b"d",
         b"d/.wh.gone",
+        b"empty",
         b"o",
         b"o/.wh..wh..opq",
         b"o/new",

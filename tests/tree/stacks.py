@@ -46,6 +46,36 @@ class Entry:
     """Major and minor number."""
 
 
+EXAMPLE = [
+    [
+        Entry("d", tarfile.DIRTYPE, mode=0o1777, fraction="123456789"),
+        Entry("d/old", tarfile.REGTYPE, "old", owner=1000),
+        Entry("d/gone", tarfile.REGTYPE, "gone"),
+        Entry("o", tarfile.DIRTYPE, mode=0o700),
+        Entry("o/hidden", tarfile.REGTYPE, "hidden"),
+        Entry("a", tarfile.REGTYPE, "a" * 300_000, mode=0o4755, xattr="value", fraction="000000001"),
+        Entry("b", tarfile.LNKTYPE, "a", mode=0o4755, fraction="000000001"),
+        Entry("s", tarfile.SYMTYPE, "/d/old", mode=0o777, owner=70_000, fraction="987654321"),
+        Entry("p", tarfile.FIFOTYPE),
+        Entry("c", tarfile.CHRTYPE, device=(5, 1)),
+    ],
+    [
+        Entry("d/.wh.gone", tarfile.REGTYPE),
+        Entry("o", tarfile.DIRTYPE, mode=0o711),
+        Entry("o/.wh..wh..opq", tarfile.REGTYPE),
+        Entry("o/new", tarfile.REGTYPE, "new"),
+        Entry("empty", tarfile.REGTYPE),
+    ],
+    [
+        Entry("./", tarfile.DIRTYPE, mode=0o711),
+        Entry("d", tarfile.DIRTYPE, mode=0o755, fraction="500000000"),
+        Entry("d/old", tarfile.REGTYPE, "newer"),
+        Entry(".wh.p", tarfile.REGTYPE),
+    ],
+]
+"""Layers with files of every kind, which replace, hide and remove what lower ones have."""
+
+
 def paths() -> st.SearchStrategy[str]:
     """Short paths of few names, so that they meet; some written unusually."""
     plain = st.lists(st.sampled_from(_NAMES), min_size=1, max_size=3).map("/".join)
