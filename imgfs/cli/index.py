@@ -1,6 +1,6 @@
 """`imgfs index`: indexing layers ahead of time."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import chain
@@ -10,18 +10,18 @@ import click
 
 from imgfs.cli.bars import command_bars
 from imgfs.cli.json_output import json_lines_option, print_json_line
+from imgfs.cli.layers_of_source import layers_of, meant, owner_names, taken
 from imgfs.cli.messages import tell, utf8
 from imgfs.cli.opening import cache, cache_size_option, opened, registries
-from imgfs.digest import ChainID, DiffID, ImageID
+from imgfs.digest import ChainID, ImageID
 from imgfs.errors import ImgfsError, describe
-from imgfs.layers import Layer, chain_ids, index_layer, stored_size
+from imgfs.layers import chain_ids, index_layer, stored_size
 from imgfs.layers.index_file import LayerIndex
 from imgfs.layers.progress import no_progress
 from imgfs.locate.catalog import Catalog
 from imgfs.locate.survey import StackedLayer, Survey
 from imgfs.registry.reference import is_registry_reference, is_tag, parse_registry_reference
 from imgfs.sources import Source
-from imgfs.sources.lookup import find_image
 from imgfs.sources.union import Snapshot, Union
 
 
@@ -146,35 +146,3 @@ def _push(
     if pin is not None:
         pinned = push_pinned(image, digest, reached.client.repository(own), pin)
         tell(f"image {pinned} with that index pushed as docker://{own}:{pin}")
-
-
-def meant(union: Union, terms: Sequence[str]) -> Sequence[ImageID]:
-    """The images that `terms` name, or all that the sources were asked for."""
-    return list(dict.fromkeys(find_image(term, union) for term in terms)) if terms else union.snapshot.wanted
-
-
-def layers_of(
-    snapshot: Snapshot, images: Iterable[ImageID]
-) -> Mapping[ChainID, tuple[Source, DiffID, list[ImageID]]]:
-    """The layers of some images: the source of each, its diff ID, and the images that have it."""
-    found: dict[ChainID, tuple[Source, DiffID, list[ImageID]]] = {}
-    for image_id in images:
-        source = snapshot.source_of(image_id)
-        diff_ids = snapshot.images[image_id].diff_ids
-        for chain_id, diff_id in zip(chain_ids(diff_ids), diff_ids, strict=True):
-            found.setdefault(chain_id, (source, diff_id, []))[2].append(image_id)
-    return found
-
-
-def owner_names(snapshot: Snapshot, images: Iterable[ImageID]) -> list[str]:
-    """The names of some images, or their short IDs."""
-    return [name for image_id in images for name in snapshot.tags_of(image_id) or [image_id.short]]
-
-
-@contextmanager
-def taken(source: Source, chain_id: ChainID) -> Iterator[Layer]:
-    layer = source.layers.get(chain_id)
-    try:
-        yield layer
-    finally:
-        source.layers.release(layer)

@@ -8,8 +8,8 @@ import click
 
 from imgfs.cli.bars import command_bars
 from imgfs.cli.color import bad, color_option, good
-from imgfs.cli.index import layers_of, meant, owner_names, taken
 from imgfs.cli.json_output import json_lines_option, print_json_line
+from imgfs.cli.layers_of_source import layers_of, meant, owner_names, taken
 from imgfs.cli.messages import utf8
 from imgfs.cli.opening import opened
 from imgfs.cli.table import fitting, short_digests
