@@ -93,11 +93,11 @@ def mounted_file(image: Path, top: Path, devices: Sequence[Path] = ()) -> Iterat
 
 
 @contextmanager
-def mounted_image(image: Path, top: Path) -> Iterator[Path]:
-    """An image as the kernel shows it."""
+def mounted_image(image: Path, top: Path, kind: str = "erofs") -> Iterator[Path]:
+    """An image as the kernel shows it; `kind` is that of its file system."""
     require_root()
     top.mkdir(exist_ok=True)
-    subprocess.run(["mount", "-t", "erofs", "-o", "loop,ro", image, top], check=True)
+    subprocess.run(["mount", "-t", kind, "-o", "loop,ro", image, top], check=True)
     try:
         yield top
     finally:

@@ -81,9 +81,24 @@ def sparse_file(name: str, size: int, parts: Sequence[tuple[int, int]]) -> bytes
     listed = ",".join(f"{offset},{length}" for offset, length in parts)
     says = {"GNU.sparse.map": listed, "GNU.sparse.size": size, "GNU.sparse.name": name}
     says["GNU.sparse.numblocks"] = len(parts)
-    data = random.Random(name).randbytes(sum(length for _, length in parts))
+    data = _random_data(name, parts)
     records = {key.encode(): str(value).encode() for key, value in says.items()}
     return extended(b"x", records) + header(size=len(data)) + padded(data)
+
+
+def check_sparse_file(path: Path, size: int, parts: Sequence[tuple[int, int]]) -> None:
+    """Compare a file with what a `sparse_file` of its name has; of long holes only the start."""
+    data, position, done = _random_data(path.name, parts), 0, 0
+    with path.open("rb") as file:
+        assert os.fstat(file.fileno()).st_size == size
+        for offset, length in [*parts, (size, 0)]:
+            assert not any(os.pread(file.fileno(), min(offset - done, 100_000), done))
+            assert os.pread(file.fileno(), length, offset) == data[position : position + length]
+            position, done = position + length, offset + length
+
+
+def _random_data(name: str, parts: Sequence[tuple[int, int]]) -> bytes:
+    return random.Random(name).randbytes(sum(length for _, length in parts))
 
 
 def tree(folder: Path) -> Path:

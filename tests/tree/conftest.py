@@ -1,4 +1,4 @@
-"""Fixtures of the tests that compare trees with the kernel's overlayfs."""
+"""Fixtures of the tests that compare trees with what the kernel shows."""
 
 import subprocess
 import tempfile
@@ -18,3 +18,10 @@ def memory() -> Iterator[Path]:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", folder], check=True)
         yield Path(folder)
         subprocess.run(["umount", folder], check=True)
+
+
+@pytest.fixture(scope="module")
+def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder that the kernel mounts images from, as it does not from tmpfs."""
+    require_root()
+    return tmp_path_factory.mktemp("disk")

@@ -19,8 +19,7 @@ from imgfs.errors import Corrupt, InvalidImage
 from imgfs.tar import scan_blob
 from imgfs.tree import AssembledBlob, ErofsPlan, Tree, build_tree
 from tests.erofs.images import image_facts, mounted_file, tar_of_every_kind, tool
-from tests.tar.archives import extended, header, long_name, padded, sparse_file
-from tests.tools import require_root
+from tests.tar.archives import check_sparse_file, extended, header, long_name, padded, sparse_file
 from tests.tree.stacks import Entry, check_same, merged, real_facts, stacks, tar, tree_facts
 
 
@@ -43,13 +42,6 @@ def written(plan: ErofsPlan, layers: Sequence[bytes], work: Path) -> tuple[Path,
         content = data[start * 512 : (start + blocks) * 512]
         devices[-1].write_bytes(content if layer is None else layers[layer])
     return whole, alone, devices
-
-
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder that the kernel mounts images from, as it does not from tmpfs."""
-    require_root()
-    return tmp_path_factory.mktemp("disk")
 
 
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -213,16 +205,8 @@ def test_a_sparse_file_has_its_data_and_its_holes(disk: Path, name: str, with_la
     work = Path(tempfile.mkdtemp(dir=disk))
     plan = ErofsPlan(merged([layer]), with_layers=with_layers)
     whole, _, _ = written(plan, [layer], work)
-    data = padded(random.Random(name).randbytes(sum(length for _, length in parts)))
     with mounted_file(whole, work / "top") as top, open(top / name, "rb") as file:
-        assert os.fstat(file.fileno()).st_size == size
-        position = 0
-        for number, (offset, length) in enumerate(parts):
-            assert os.pread(file.fileno(), length, offset) == data[position : position + length]
-            end = parts[number + 1][0] if number + 1 < len(parts) else size
-            zeros = os.pread(file.fileno(), min(100_000, end - offset - length), offset + length)
-            assert not any(zeros)
-            position += length
+        check_sparse_file(top / name, size, parts)
         if not any(length for _, length in parts):
             with pytest.raises(OSError, match="No such device or address"):
                 os.lseek(file.fileno(), 0, os.SEEK_DATA)

@@ -4,8 +4,7 @@ import os
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -14,29 +13,12 @@ from hypothesis import HealthCheck, given, settings
 from imgfs.blob import MemoryBlob
 from imgfs.errors import InvalidImage
 from imgfs.tree import AssembledBlob, SquashfsPlan, Tree
-from tests.erofs.images import tar_of_every_kind
-from tests.tar.archives import header, long_name, padded, sparse_file
-from tests.tools import require_root, require_tool
+from tests.erofs.images import mounted_image, tar_of_every_kind
+from tests.tar.archives import check_sparse_file, header, long_name, padded, sparse_file
+from tests.tools import require_tool
 from tests.tree.stacks import Entry, Facts, check_same, merged, real_facts, stacks, tar, tree_facts
 
 LAST = (1 << 32) - 1  # second that the format has
-
-
-@pytest.fixture(scope="module")
-def disk(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    require_root()
-    return tmp_path_factory.mktemp("disk")
-
-
-@contextmanager
-def mounted(image: Path, top: Path) -> Iterator[Path]:
-    """An image as the kernel shows it."""
-    top.mkdir()
-    subprocess.run(["mount", "-t", "squashfs", "-o", "loop,ro", image, top], check=True)
-    try:
-        yield top
-    finally:
-        subprocess.run(["umount", top], check=True)
 
 
 def kept(facts: Facts) -> Facts:
@@ -60,7 +42,7 @@ def written(tree: Tree, layers: Sequence[bytes], work: Path) -> Path:
 def check(tree: Tree, layers: Sequence[bytes], work: Path) -> None:
     """Compare the image of a tree with the tree."""
     image = written(tree, layers, work)
-    with mounted(image, work / "top") as top:
+    with mounted_image(image, work / "top", "squashfs") as top:
         check_same(real_facts(top), kept(tree_facts(tree, layers)))
         status = top.stat()
         assert (status.st_mode, status.st_uid, status.st_nlink) == (
@@ -100,7 +82,7 @@ def test_many_and_long_names_are_found(disk: Path) -> None:
     work = disk / "names"
     work.mkdir()
     tree = merged([layer])
-    with mounted(written(tree, [layer], work), work / "top") as top:
+    with mounted_image(written(tree, [layer], work), work / "top", "squashfs") as top:
         for name in ("many", "long"):
             entry = tree.lookup(0, name.encode())
             assert entry is not None
@@ -127,16 +109,9 @@ def test_a_sparse_file_has_its_data_and_its_holes(
     layer = header(b"before", size=3) + padded(b"abc") + sparse_file("file", size, parts) + bytes(1024)
     work = Path(tempfile.mkdtemp(dir=disk))
     image = written(merged([layer]), [layer], work)
-    with mounted(image, work / "top") as top, (top / "file").open("rb") as file:
-        status = os.fstat(file.fileno())
-        assert (status.st_size, status.st_blocks * 512 <= 1 << 19) == (size, True)
-        position = len(layer) - 1024 - len(padded(bytes(sum(length for _, length in parts))))
-        done = 0
-        for offset, length in parts:
-            assert not any(os.pread(file.fileno(), min(offset - done, 1 << 20), done))
-            assert os.pread(file.fileno(), length, offset) == layer[position : position + length]
-            position, done = position + length, offset + length
-        assert not any(os.pread(file.fileno(), 1 << 20, done))
+    with mounted_image(image, work / "top", "squashfs") as top:
+        check_sparse_file(top / "file", size, parts)
+        assert (top / "file").stat().st_blocks * 512 <= 1 << 19
 
 
 def test_what_the_format_has_no_room_for_is_an_error() -> None:
