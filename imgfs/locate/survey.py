@@ -224,9 +224,12 @@ def _stacked(snapshot: Snapshot) -> Iterator[_Stacked]:
         source, diff_ids = snapshot.source_of(image_id), snapshot.images[image_id].diff_ids
         yield _Stacked(image_id, snapshot.tags_of(image_id), False, list(_stack(source, diff_ids)))
     for at in snapshot.containers.values():
-        container, diff_ids = at.found.container, tuple(at.found.diff_ids)
+        container, source, diff_ids = at.found.container, at.source, tuple(at.found.diff_ids)
+        image = snapshot.images.get(container.image) if container.image else None
+        if image is not None:  # else of what is left of it
+            source, diff_ids = snapshot.source_of(image.id), image.diff_ids
         names = [container.name] if container.name else []
-        yield _Stacked(container.id, names, True, list(_stack(at.source, diff_ids)))
+        yield _Stacked(container.id, names, True, list(_stack(source, diff_ids)))
 
 
 def _stack(source: Source, diff_ids: Sequence[DiffID]) -> Iterator[StackedLayer]:

@@ -50,7 +50,12 @@ class LayoutFinder(Finder, ContentStore):
 
     def watched(self) -> Iterable[str]:
         path = self._files.path
-        return (path,) if isinstance(self._files, ArchiveFiles) else (path, self._files.path_of("index.json"))
+        if isinstance(self._files, ArchiveFiles):
+            return (path,)
+        return (
+            path,
+            *map(self._files.path_of, ("index.json", "blobs/sha256")),
+        )  # a manifest may come or go alone
 
     def checks(self) -> Iterator[Check]:
         return named_blobs(self.open_content, [descriptor for _, descriptor in self._listed(ignore)])

@@ -151,6 +151,16 @@ def test_a_new_image_is_found_at_once(imgfs: Imgfs, layout: Path) -> None:
     assert "two:1" not in "".join(lines(imgfs, layout, "passwd")), "it is gone"
 
 
+def test_an_image_whose_manifest_comes_after_its_name_is_found(imgfs: Imgfs, layout: Path) -> None:
+    _, two = json.loads((layout / "index.json").read_text())["manifests"]
+    manifest = layout / "blobs" / two["digest"].replace(":", "/")
+    away = manifest.rename(layout.with_name("away"))
+    time.sleep(0.1)  # until what is found is kept
+    assert lines(imgfs, layout, "-q", "line", status=3) == []
+    away.rename(manifest)
+    assert lines(imgfs, layout, "-q", "line") == ["/new\\nline"]
+
+
 def test_what_is_damaged_in_the_cache_is_made_again(imgfs: Imgfs, files: Path, layout: Path) -> None:
     wanted = lines(imgfs, layout, "passwd")
     before = kept(files)

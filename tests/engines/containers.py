@@ -11,7 +11,7 @@ from tests.engines.engine import Engine, podman, running_docker
 from tests.engines.hurting import context
 from tests.engines.machine import machine
 from tests.engines.test_docker_places import alone
-from tests.images import TestImage
+from tests.images import TestImage, docker_archive
 from tests.tools import require_tool
 from tests.tree.stacks import Entry, tar
 
@@ -56,6 +56,10 @@ class Containers(ABC):
     def stop(self, container: str) -> None:
         """Have a container end, if it runs, and its root directory unmounted."""
 
+    @abstractmethod
+    def bring(self, image: TestImage) -> None:
+        """Have the engine load an image."""
+
     def export(self, container: str, path: Path) -> bool:
         """Have the engine write a container's files to a tar; returns whether it can."""
         return False
@@ -75,6 +79,9 @@ class OfEngine(Containers):
     def __init__(self, engine: Engine, folder: Path) -> None:
         self.engine, self.root = engine, engine.root
         engine.build(_context(folder), _DOCKERFILE, NAME)
+
+    def bring(self, image: TestImage) -> None:
+        self.engine.load(docker_archive(self.root.parent / "brought.tar", [image]))
 
     def export(self, container: str, path: Path) -> bool:
         self.engine.command("export", "-o", path, container)
@@ -152,6 +159,10 @@ class OfContainerd(Containers):
         self.engine, self.root, self._folder = engine, engine.root, folder
         for archive in archives(folder, [_image()]):
             engine.ctr("images", "import", archive)
+
+    def bring(self, image: TestImage) -> None:
+        for archive in archives(self._folder / "brought", [image]):
+            self.engine.ctr("images", "import", archive)
 
     def create(self, name: str) -> str:
         self.engine.ctr(

@@ -19,7 +19,8 @@ from tests.engines.engine import run
 from tests.engines.machine import HOST, SUITES
 from tests.engines.mutations import mutate
 from tests.engines.test_rootfs import extracted
-from tests.tree.stacks import Facts, check_same, real_facts
+from tests.images import TestImage
+from tests.tree.stacks import Entry, Facts, check_same, real_facts, tar
 
 COUNT = int(os.environ.get("IMGFS_TEST_CONTAINERS", "4"))
 """The number of containers of each kind of engine; every second one is stopped."""
@@ -205,6 +206,32 @@ def test_containers_are_listed_as_docker_lists_them(imgfs: Imgfs, changed: Chang
         assert {each["id"]: (each["state"], each["exit_code"] or 0, each["command"]) for each in ours} == {
             each["Id"]: (each["State"], each["ExitCode"], each["Command"]) for each in described
         }
+
+
+def test_locate_finds_what_is_in_each_image_and_names_its_containers(imgfs: Imgfs, changed: Changed) -> None:
+    source = changed.engine.source
+    found: dict[str, set[str]] = {}
+    for line in imgfs("locate", "--json", "--source", source, "*").stdout.splitlines():
+        hit = json.loads(line)
+        for root in (*hit["images"], *(f"container {name}" for name in hit["containers"])):
+            found.setdefault(root, set()).add(hit["path"])
+    containers = {found.pop(f"container {name}") == found[changed.engine.image_name] for name in changed.ids}
+    assert containers == {True}
+    for image, paths in found.items():
+        listed = imgfs("find", "--json", "--source", source, image, "*").stdout.splitlines()
+        assert paths == {json.loads(line)["path"] for line in listed}
+    (new,) = imgfs("locate", "--json", "--source", source, "/dir/new").stdout.splitlines()
+    layers = imgfs("layers", "--json", "--source", source, changed.engine.image_name).stdout
+    assert json.loads(new)["diff_id"] == json.loads(layers)["layers"][-1]["diff_id"]
+
+
+def test_locate_finds_what_arrives_beside_a_mount(imgfs: Imgfs, mount: Mount, changed: Changed) -> None:
+    source = changed.engine.source
+    with mount(source, options="locate"):
+        assert imgfs("locate", "-q", "--source", source, "arrived", status=1).stdout == b""
+        changed.engine.bring(TestImage([tar([Entry("arrived", tarfile.REGTYPE)])], ["example.com/new:1"]))
+        (line,) = imgfs("locate", "--json", "--source", source, "arrived").stdout.splitlines()
+    assert json.loads(line)["images"] == ["example.com/new:1"]
 
 
 def test_containers_come_and_go(mount: Mount, changed: Changed) -> None:
