@@ -179,7 +179,7 @@ def test_what_is_kept_is_used(imgfs: Imgfs, files: Path, layout: Path) -> None:
         assert lines(imgfs, layout, "-c", "passwd") == ["2"], number
     before = kept(files)
     for path in (layout / "blobs/sha256").iterdir():
-        path.unlink()
+        os.truncate(path, 0)
     assert lines(imgfs, layout, "-c", "passwd") == ["2"], "no layer is read"
     assert kept(files) == before
 
