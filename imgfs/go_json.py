@@ -76,9 +76,8 @@ class _Objects:
         self._exact, self._folded = frozenset(exact), frozenset(folded)
         inside = ((key, _objects(field.kind)) for key, field in exact.items())
         self._inside = [(key, objects) for key, objects in inside if objects]
-        self._remembered: set[tuple[str, ...]] = (
-            set()
-        )  # keys in known case: thousands of documents have the same
+        # keys in known case: thousands of documents have the same
+        self._remembered: set[tuple[str, ...]] = set()
 
     def are_in_known_case(self, data: bytes | msgspec.Raw) -> bool:
         """Whether no key in them differs from a field's only in case. Raises msgspec.MsgspecError."""

@@ -66,9 +66,8 @@ def engines_split(tar: bytes) -> bytes:
     """The tar-split that the engines' library makes of a tar, sparse files of pax among them taken whole."""
     lines, position = [], 0
     for member in scan_blob(MemoryBlob(tar)):
-        lines.append(
-            literal(tar[position : member.header_offset + BLOCK])
-        )  # without a map that lies behind it
+        # without a map that lies behind it
+        lines.append(literal(tar[position : member.header_offset + BLOCK]))
         lines.append(file_line(member.name, content(tar, member) if member.is_file else b""))
         position = member.data_offset + member.stored_size
     return tar_split([*lines, literal(tar[position:])])

@@ -242,9 +242,8 @@ def _set_up_process() -> None:
     threading.stack_size(_STACK_SIZE)
     _, most_files = resource.getrlimit(resource.RLIMIT_NOFILE)
     with suppress(ValueError, OSError):  # a limit of the whole machine may be lower by now
-        resource.setrlimit(
-            resource.RLIMIT_NOFILE, (most_files, most_files)
-        )  # reading an image opens all its layers
+        # reading an image opens all its layers
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most_files, most_files))
     for stopping in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(stopping) is signal.SIG_DFL:  # not when nohup has it ignored
             signal.signal(stopping, _stop)
@@ -264,9 +263,8 @@ def _run(arguments: list[str]) -> int:
     except (click.Abort, KeyboardInterrupt):
         return 128 + signal.SIGINT
     except BrokenPipeError:
-        os.dup2(
-            os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno()
-        )  # so that the flush at exit does not fail
+        # so that the flush at exit does not fail
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 128 + signal.SIGPIPE
     except (ImgfsError, OSError) as error:
         tell(describe(error) + _hint(error, context))

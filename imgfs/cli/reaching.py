@@ -37,9 +37,8 @@ def _take_flag(context: click.Context, parameter: click.Parameter, value: bool) 
 
 
 def _take_path(context: click.Context, parameter: click.Parameter, value: str | None) -> None:
-    _take(
-        context, parameter, value and os.path.abspath(value)
-    )  # it is read later, maybe from another directory
+    # it is read later, maybe from another directory
+    _take(context, parameter, value and os.path.abspath(value))
 
 
 def _parsed(

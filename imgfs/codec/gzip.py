@@ -15,9 +15,8 @@ from imgfs.errors import Corrupt
 
 _SMALL = 8 << 20  # stored bytes that are decoded before starting another process would pay off
 _SMALL_DECODED = 8 * _SMALL
-_LARGEST_SPAN = (
-    2 * SPAN_SIZE
-)  # decoded bytes: points are where deflate blocks begin, so spans end a little late
+_LARGEST_SPAN = 2 * SPAN_SIZE
+"""Decoded bytes: points are where deflate blocks begin, so spans end a little late."""
 
 _Decode = Callable[[SeekTableBuilder, SpanHasher], Generator[memoryview, None, None]]
 

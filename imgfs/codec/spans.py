@@ -35,9 +35,8 @@ __all__ = [
 
 logger = logging.getLogger("imgfs")
 
-_LARGEST_FETCH = (
-    4 << 20
-)  # stored bytes of spans that are decoded together, up to which they are fetched at once
+# stored bytes of spans that are decoded together, up to which they are fetched at once
+_LARGEST_FETCH = 4 << 20
 _AHEAD = 4  # spans decoded ahead of a reader
 _STREAMS = 4  # readers in order that are told apart
 _ADVANCES = 2  # steps to the next span, after which a reader is read ahead of
@@ -112,10 +111,8 @@ def spans_of(seek_table: SeekTable, offsets: Sequence[int], digests: bytes) -> S
     points = {offset: bit for offset, bit, _ in seek_table.points()}
     entries = bytes(offset in points for offset in offsets)
     starts, ends = array("Q"), array("Q")
-    end, waiting = (
-        seek_table.stored_size,
-        0,
-    )  # where the stored bytes of the run end, and its spans after the entry
+    # where the stored bytes of the run end, and its spans after the entry
+    end, waiting = seek_table.stored_size, 0
     for offset in reversed(offsets):
         bit = points.get(offset)
         waiting += 1

@@ -21,9 +21,8 @@ class FileDigests:
 
     def __init__(self) -> None:
         self._digests: list[bytes] = []
-        self._waiting: deque[tuple[int, int, int]] = (
-            deque()
-        )  # where content begins and ends, and its file's number
+        # where content begins and ends, and its file's number
+        self._waiting: deque[tuple[int, int, int]] = deque()
         self._sha = hashlib.sha256()
 
     def update(self, members: Iterable[Member], chunk: bytes | memoryview, offset: int) -> None:

@@ -77,9 +77,8 @@ def _plain(text: str, *, basename: bool, ignore_case: bool) -> Pattern:
 def _regex(text: str, *, basename: bool, ignore_case: bool) -> Pattern:
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter(
-                "ignore", FutureWarning
-            )  # of what may mean something else in Python one day
+            # of what may mean something else in Python one day
+            warnings.simplefilter("ignore", FutureWarning)
             found = re.compile(text, re.DOTALL | (re.IGNORECASE if ignore_case else 0))
     except re.error as error:
         raise ValueError(f"{text}: not a regular expression: {error}") from None

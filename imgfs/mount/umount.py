@@ -35,13 +35,8 @@ def unmount(path: str, *, lazy: bool = False) -> None:
     if os.geteuid() == 0:
         if not lazy:
             _unmount_covers(entry)
-        command = [
-            "umount",
-            "-i",
-            *(["-l"] if lazy else []),
-            "--",
-            path,
-        ]  # -i: without a helper, which this may be
+        # -i: without a helper, which this may be
+        command = ["umount", "-i", *(["-l"] if lazy else []), "--", path]
     else:
         command = ["fusermount3", "-u", *(["-z"] if lazy else []), "--", path]
     try:

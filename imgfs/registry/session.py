@@ -111,9 +111,8 @@ class Session:
                     resolved = True
                     response.error_body()
                     kept = self._redirects.get(url)
-                    if (
-                        kept is not None and kept[0] == response.url
-                    ):  # else another thread has asked meanwhile
+                    # else another thread has asked meanwhile
+                    if kept is not None and kept[0] == response.url:
                         self._redirects.pop(url)
                     continue
                 if response.status == 401 and not is_elsewhere and not renewed and self._is_here(url):

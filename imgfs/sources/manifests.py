@@ -237,9 +237,8 @@ class ManifestWalk:
             self._found[digest] = self._image(descriptor, document, data, tags)
             return [], self._found[digest]
         listed = entries_of(document, name, self._report)
-        entries = {
-            entry.digest: entry for entry in reversed(listed) if _may_be_manifest(entry)
-        }  # each but once
+        # each but once
+        entries = {entry.digest: entry for entry in reversed(listed) if _may_be_manifest(entry)}
         if listed and not entries:  # as build caches list their layers
             return [], Artifact(digest, document.artifact_type or listed[-1].kind, tags)
         inside = [entry for entry in reversed(entries.values()) if self._is_wanted(entry)]

@@ -97,9 +97,8 @@ class FSBackend:
                 is_new = not _is_there(content, image_id.hex)
                 if is_new:
                     with self._folder(_METADATA) as values:
-                        values.remove(
-                            image_id.hex
-                        )  # left by a process that was killed; not to become this one's
+                        # left by a process that was killed; not to become this one's
+                        values.remove(image_id.hex)
                 for key, value in metadata.items():
                     self._write_value(image_id, key, value)
                 if is_new or not self._verifies(image_id):

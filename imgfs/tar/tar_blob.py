@@ -42,9 +42,8 @@ class ScannedTar(WrappedBlob[Blob], TarBlob):
         self._lock = Lock()
 
     def ending_before(self, limit: int) -> int | None:
-        if not self.knows_ending_before(
-            limit
-        ):  # the lock is held while reading, so it is taken only if needed
+        # the lock is held while reading, so it is taken only if needed
+        if not self.knows_ending_before(limit):
             with self._lock:
                 while not self.knows_ending_before(limit):
                     self._walk_on()

@@ -79,9 +79,8 @@ def _arrival(work: Path, place: Path, environment: dict[str, str]) -> float:
     before = index.read_bytes()
     shutil.rmtree(kept, ignore_errors=True)
     shutil.copytree(work / "locate-cache", kept)
-    _locate(
-        place, {"XDG_CACHE_HOME": str(kept)}, "log4j"
-    )  # as copies have other stamps, they are compared once
+    # as copies have other stamps, they are compared once
+    _locate(place, {"XDG_CACHE_HOME": str(kept)}, "log4j")
     try:
         new = _layer(work / "locate-layers", sum(_GROUPS), "arrived")
         layers = [_layer(work / "locate-layers", number) for number in range(sum(_GROUPS))]

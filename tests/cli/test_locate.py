@@ -225,10 +225,8 @@ def test_a_pattern_that_would_be_compared_for_ever_is_an_error(imgfs: Imgfs, tmp
 
 
 def test_json_is_printed_as_it_is_found_and_ctrl_c_ends_the_search(tmp_path: Path) -> None:
-    layers = [
-        tar([Entry("a/b", FILE)]),
-        tar([Entry("f" + "a" * 60 + "b", FILE)]),
-    ]  # the second takes for ever
+    # the second takes for ever
+    layers = [tar([Entry("a/b", FILE)]), tar([Entry("f" + "a" * 60 + "b", FILE)])]
     layout = oci_layout(tmp_path / "layout", [TestImage(layers, ["one:1"])])
     command = [sys.executable, "-m", "imgfs", "locate", "--source", f"oci:{layout}"]
     environment = os.environ | {"XDG_CACHE_HOME": str(tmp_path / "cache")}

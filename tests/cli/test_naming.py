@@ -86,9 +86,8 @@ def test_a_command_that_takes_a_source_takes_one_image_of_it(
         done = imgfs(*command, f"oci:{several}:a/two").stdout.decode()
         assert command == ["index"] or two.id in done
         assert "one" not in done
-    assert (
-        imgfs("verify", "a/two").stdout.count(b"\n") == 3
-    )  # now in the store of imgfs: config, layer, counts
+    # now in the store of imgfs: config, layer, counts
+    assert imgfs("verify", "a/two").stdout.count(b"\n") == 3
     imgfs("index", "a/two")
     for source in (f"{several}:a/two", "a/two"):
         with mount(source) as top:

@@ -186,9 +186,8 @@ def test_a_copy_that_is_truncated_is_not_read(tmp_path: Path) -> None:
         assert tar.pread(1000, 0) == DATA[:1000]
         (partial,) = (tmp_path / "cache").rglob("partial-*")
         size = -1
-        while (
-            not gate.waiting or partial.stat().st_size != size
-        ):  # until all that the gate let through is there
+        # until all that the gate let through is there
+        while not gate.waiting or partial.stat().st_size != size:
             size = partial.stat().st_size
             time.sleep(0.2)
         os.truncate(partial, 0)

@@ -282,9 +282,8 @@ def test_a_registry_that_is_killed_and_comes_back_is_read_on(tmp_path: Path) -> 
     try:
         back.wait(10)
         deadline = time.monotonic() + 60
-        while (
-            not client.stats.total("retries") and time.monotonic() < deadline
-        ):  # it may come between two reads
+        # it may come between two reads
+        while not client.stats.total("retries") and time.monotonic() < deadline:
             assert read_all(repository) == RIGHT
     finally:
         done.set()

@@ -75,9 +75,8 @@ def test_a_layer_that_cannot_be_read_is_read_from_another_source(
             assert stream.read() == images[1].verbatim
     assert len([record for record in caplog.records if "another copy" in record.getMessage()]) >= 2
     with union.sources[0].store.get_tar_seek_stream(images[2].id) as stream:
-        assert (
-            stream.read() == images[2].verbatim
-        )  # an image of which the other source has no layer but those
+        # an image of which the other source has no layer but those
+        assert stream.read() == images[2].verbatim
 
 
 def _stored_in_layout(layout: Path, tar: bytes) -> Path:

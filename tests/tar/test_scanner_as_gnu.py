@@ -40,9 +40,8 @@ def test_members_are_those_that_gnu_tar_lists() -> None:
         kind = dice.choice(b"0000123456").to_bytes(1)
         size = dice.choice((0, 1, 511, 512, 513, 5000)) if kind == b"0" else 0
         block = header(dice, kind, size, name=b"name%d" % len(data))
-        if (
-            block[345:346] == b"\0" and block[508:] != b"tar\0"
-        ):  # what else is there, GNU tar takes for a prefix
+        # what else is there, GNU tar takes for a prefix
+        if block[345:346] == b"\0" and block[508:] != b"tar\0":
             data += block + padded(bytes(size))
     ours = [_facts(member) for member in scan_blob(MemoryBlob(bytes(data) + ENDING))]
     command = [require_tool("tar"), "-tvf", "-", "--quoting-style=c", "--numeric-owner", "--full-time"]

@@ -213,9 +213,8 @@ def test_very_many_whiteouts_take_no_longer_than_as_many_files(marker: str) -> N
     below = layer_tree(tar([Entry(f"d/{number}", FILE) for number in range(4000)]))
     marked = layer_tree(tar([Entry(marker.format(number), FILE) for number in range(4000)]))
     files = layer_tree(tar([Entry(f"d/x{number}", FILE) for number in range(4000)]))
-    fastest = min(
-        _seconds(below, marked) for _ in range(3)
-    )  # others may make garbage that is collected meanwhile
+    # others may make garbage that is collected meanwhile
+    fastest = min(_seconds(below, marked) for _ in range(3))
     assert fastest < 5 * _seconds(below, files)
 
 

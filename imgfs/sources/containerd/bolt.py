@@ -172,9 +172,8 @@ class _Pages:
             entry_flags, position, key_size, value_size = _LEAF_ENTRY.unpack_from(data, place)
             key = place + position
             value = key + key_size
-            self._budget -= (
-                _ENTRY_COST + key_size + value_size
-            )  # entries may share bytes, so few can make many
+            # entries may share bytes, so few can make many
+            self._budget -= _ENTRY_COST + key_size + value_size
             if value + value_size > len(data) or self._budget < 0:
                 raise self._corrupt(name, "has an entry that reaches beyond it")
             yield data[key:value], (entry_flags, data[value : value + value_size])

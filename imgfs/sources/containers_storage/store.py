@@ -177,10 +177,8 @@ class GraphFinder(Finder):
         families: dict[str, list[Candidate]] = {}
         for driver, _, images in listed:
             reachable: dict[str, _LayerRef] = {}
-            for store in (
-                *reversed(layers.values()),
-                layers[driver],
-            ):  # those of its own store before any others
+            # those of its own store before any others
+            for store in (*reversed(layers.values()), layers[driver]):
                 reachable |= store
             if driver.name not in FILES and images:
                 report(f"layers of driver {driver.name} cannot be read")

@@ -58,9 +58,8 @@ def _history(image: TestImage) -> list[dict[str, Any]]:
 
 def _compared(step: dict[str, Any]) -> tuple[object, ...]:
     created = step.get("created")
-    moment = (
-        (datetime.fromisoformat(created), created.endswith("001Z")) if created else None
-    )  # and nanoseconds
+    # and nanoseconds
+    moment = (datetime.fromisoformat(created), created.endswith("001Z")) if created else None
     return moment, *(step.get(key) or "" for key in ("created_by", "author", "comment", "empty_layer"))
 
 
