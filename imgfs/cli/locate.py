@@ -51,7 +51,9 @@ _MOST_LINES = 3  # of names on a terminal
 @click.argument("pattern", required=False)
 @click.option("-b", "--basename", is_flag=True, help="Match only the name, not the whole path.")
 @click.option("-i", "--ignore-case", is_flag=True, help="Do not distinguish small and capital letters.")
-@click.option("-r", "--regex", is_flag=True, help="PATTERN is a regular expression, as of Python.")
+@click.option(
+    "-r", "--regexp", "--regex", is_flag=True, help="PATTERN is a regular expression, as of Python."
+)
 @click.option(
     "--type",
     "kind",

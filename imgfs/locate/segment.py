@@ -236,6 +236,8 @@ class LayerColumns:
             at = directory
             while at:
                 parts.append(self.name(at) + b"/")
+                if self.parents[at] >= at:
+                    raise Corrupt("index of layers: a directory that is in itself")
                 at = self.parents[at]
             self._last = directory, b"".join(reversed(parts))
         return self._last[1] + self.name(entry)
@@ -269,7 +271,7 @@ class LayerColumns:
         return None
 
     def named(self, text: bytes) -> Iterator[int]:
-        """The entries whose names have a text, in which NUL stands for the begin of a name, sorted."""
+        """The entries whose names have a text, in which NUL stands for the beginning of a name, sorted."""
         start, skip = self.place.names, text.startswith(b"\0")
         end = start + self.place.names_size
         at = self._buffer.find(text, start, end)
@@ -277,7 +279,7 @@ class LayerColumns:
             entry = bisect_left(self.ends, at + skip - start)
             yield entry
             # behind this name, but not its NUL, which may begin the next one
-            at = self._buffer.find(text, start + self.ends[entry], end)
+            at = self._buffer.find(text, max(start + self.ends[entry], at + 1), end)
 
     def named_folded(self, text: bytes) -> Iterator[int]:
         """The same among the entries with capital letters in their names, as these are in small letters."""
@@ -288,7 +290,7 @@ class LayerColumns:
             number += names.count(b"\0", counted, at + skip)
             counted = at + skip
             yield self.capitals[number]
-            at = names.find(text, names.find(b"\0", counted))
+            at = names.find(text, max(names.find(b"\0", counted), at + 1))
 
     def target(self, entry: int) -> bytes:
         """Where a symbolic link leads."""

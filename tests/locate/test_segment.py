@@ -1,12 +1,14 @@
 """Layers in segments: what is written is read again, and what is no segment is refused."""
 
 import io
+import struct
 import tarfile
+from contextlib import suppress
 
 import pytest
 
 from imgfs.errors import Corrupt, InvalidImage
-from imgfs.locate.segment import BLOCK, Segment
+from imgfs.locate.segment import BLOCK, Segment, columns_of
 from imgfs.locate.segment_writer import PackedLayer, pack_layer, write_segment
 from imgfs.tree import Tree
 from tests.locate.indexed import packed
@@ -82,3 +84,16 @@ def test_what_is_cut_off_or_of_another_form_is_refused() -> None:
             Segment(data[:size])
     with pytest.raises(Corrupt):
         Segment(b"x" + data[1:])
+
+
+def test_columns_that_no_layer_has_do_not_end_in_a_loop() -> None:
+    good = segment(packed([tree_of(["a/b", "c/D"])]))
+    starts = {name: start for name, start, _ in columns_of(good.layers[0].place)}
+    for column in ("parents", "ends"):
+        for value in range(6):
+            data = bytearray(good.data)
+            data[starts[column] : starts[column] + 20] = struct.pack("<5I", *[value] * 5)
+            (layer,) = Segment(bytes(data)).layers
+            with suppress(Corrupt, IndexError):
+                for entry in [*layer.named(b"b"), *layer.named_folded(b"d"), *range(5)]:
+                    layer.path(entry)
