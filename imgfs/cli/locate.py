@@ -52,7 +52,7 @@ _MOST_LINES = 3  # of names on a terminal
 @click.option("-b", "--basename", is_flag=True, help="Match only the name, not the whole path.")
 @click.option("-i", "--ignore-case", is_flag=True, help="Do not distinguish small and capital letters.")
 @click.option(
-    "-r", "--regexp", "--regex", is_flag=True, help="PATTERN is a regular expression, as of Python."
+    "-r", "--regex", "--regexp", "regex", is_flag=True, help="PATTERN is a regular expression, as of Python."
 )
 @click.option(
     "--type",
@@ -92,7 +92,7 @@ _MOST_LINES = 3  # of names on a terminal
 @click.option("--deleted", is_flag=True, help="Also find what later layers delete or replace.")
 @click.option("-l", "-n", "--limit", type=click.IntRange(1), metavar="N", help="Stop after N results.")
 @click.option("-c", "--count", is_flag=True, help="Print only the number of results.")
-@click.option("-q", "--quiet", is_flag=True, help="Print only the paths, each once.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only the paths, each once but for very many.")
 @click.option(
     "-0", "--null", "null", is_flag=True, help="Print only the paths, each ended by NUL, for xargs -0."
 )

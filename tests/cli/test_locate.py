@@ -94,7 +94,7 @@ def test_each_path_is_printed_with_its_layers_and_their_images(imgfs: Imgfs, lay
         (["/usr/share/**"], ["/usr/share/java", "/usr/share/java/log4j-core-2.14.1.jar"]),
         (["-r", r"log4j-.*\.jar$"], ["/usr/share/java/log4j-core-2.14.1.jar"]),
         (["-r", r"^/etc/(passwd|group)$"], ["/etc/passwd"]),
-        (["-b", "-r", "^s"], ["/usr/bin/su", "/usr/share"]),
+        (["--regexp", "-b", "^s"], ["/usr/bin/su", "/usr/share"]),
         (["--perm", "/4000"], ["/usr/bin/su"]),
         (["--perm", "-4755"], ["/usr/bin/su"]),
         (["--perm", "4755", "etc"], []),
