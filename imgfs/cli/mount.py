@@ -144,6 +144,7 @@ def mount(
                         target,
                         replace(parsed, lazy_size=lazy_size),
                         polls=union.refreshers,
+                        damaged=verifier.has_failed,
                         vanished=root.vanished,
                         usage=root.usage,
                         ready=lambda: ready(union),

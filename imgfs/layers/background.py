@@ -39,6 +39,7 @@ class BackgroundVerifier:
         self._lock = Lock()
         self._waiting: list[Callable[[Take], None]] = []
         self._is_running = False
+        self._has_failed = False
         self._stopped = Event()
         self.last_read = 0.0  # set by readers of layers, in seconds of the monotonic clock
 
@@ -55,6 +56,12 @@ class BackgroundVerifier:
             logger.debug("not verifying in the background: %s", error)
             with self._lock:
                 self._is_running = False
+
+    def has_failed(self) -> bool:
+        """Whether something was found to be damaged since the last call."""
+        with self._lock:
+            failed, self._has_failed = self._has_failed, False
+        return failed
 
     def close(self) -> None:
         """Stop soon."""
@@ -74,6 +81,8 @@ class BackgroundVerifier:
                 return
             except Corrupt as error:
                 logger.warning("%s", error)
+                with self._lock:
+                    self._has_failed = True
             except (ImgfsError, OSError) as error:  # raised again when the layer is read
                 logger.debug("not verified: %s", describe(error))
 

@@ -19,37 +19,41 @@ look-up of the directory's own name does not wait for long.
 import errno
 import logging
 import os
-import stat
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from threading import Lock, get_native_id
+from threading import get_native_id
 from typing import TypeVar, TypeVarTuple
 
 import pyfuse3
 import trio
 
-from imgfs.errors import ImgfsError, describe
+from imgfs.errors import Corrupt, ImgfsError, describe
 from imgfs.mount import mount_api
+from imgfs.mount.backing_files import BACKING, BackingFiles
 from imgfs.mount.holders import command
 from imgfs.mount.mount_api import Attribute, Unmount
 from imgfs.mount.options import MountOptions
 from imgfs.mount.table import MountEntry, mount_number, mounted_at, mounts
 from imgfs.mount.tuning import raise_read_ahead
-from imgfs.view import Directory, File, Node, NodeTable
+from imgfs.view import Node, NodeTable
 
 T = TypeVar("T")
 Arguments = TypeVarTuple("Arguments")
 
 logger = logging.getLogger("imgfs")
 
-BACKING = b".erofs"
 _PATIENCE = 2.0  # seconds that a request waits; FUSE replies to those that would wait longer
 _IDLE_SECONDS = 30.0
 _MOST_LOOKED_UP = 32  # directories covered at a time that only a stat may have asked for
 _THREADS = 4
-_UNABLE = (errno.EPERM, errno.ENODEV, errno.ENOSYS, errno.ENOTBLK)
-"""What mounting any image fails with if the user may not, or the kernel has no EROFS or none of files."""
+_UNABLE = {
+    errno.EPERM: "Operation not permitted",
+    errno.ENOSYS: "it is older than Linux 5.2",
+    errno.ENODEV: "it was built without CONFIG_EROFS_FS",
+    errno.ENOTBLK: "it is older than Linux 6.12, or was built without CONFIG_EROFS_FS_BACKED_BY_FILE",
+}
+"""What mounting any image fails with, and why."""
 
 
 @dataclass(slots=True)
@@ -77,8 +81,7 @@ def kernel_mounts(mountpoint: str, options: MountOptions) -> "KernelMounts | Non
         try:
             os.close(mount_api.new_mount("erofs"))
         except OSError as error:  # there is no image, which is the last thing that it complains of
-            if error.errno in _UNABLE:
-                why = describe(error)
+            why = _UNABLE.get(error.errno or 0, "")
     if why:
         logger.warning("%s: the kernel mounts no EROFS image: %s (FUSE serves all)", mountpoint, why)
         return None
@@ -169,6 +172,25 @@ class KernelMounts:
         for place in [place for place in self._covers if place.startswith(gone)]:
             del self._covers[place]
 
+    def check_soon(self) -> None:
+        """Unmount images of layers that are damaged, even while they are in use: the kernel keeps what it has read."""
+        if self._nursery is not None:
+            for place, cover in self._covers.items():
+                self._nursery.start_soon(self._check, place, cover)
+
+    async def _check(self, place: str, cover: _Cover) -> None:
+        await cover.finished.wait()
+        if cover.number is not None:
+            try:
+                await self._in_thread(cover.table.erofs_files)  # which raises Corrupt for those
+            except Corrupt as error:
+                with suppress(OSError, RuntimeError):  # a user has unmounted it, or no thread is left
+                    await self._in_thread(mount_api.unmount, self._mountpoint + place, Unmount.DETACH)
+                cover.number = None
+                self._report(place, error)
+            except Exception as error:  # as in _finish
+                logger.debug("%s: not checked", place, exc_info=error)
+
     def _cover(self, node: Node) -> tuple[_Cover | None, bool]:
         """What covers a directory or will, None if nothing can; and whether that begins now."""
         place = _place(node)
@@ -192,14 +214,14 @@ class KernelMounts:
     def _report(self, place: str, error: Exception) -> None:
         if self._unable:
             return
-        if isinstance(error, (ImgfsError, OSError, RuntimeError)):
+        if isinstance(error, OSError) and error.errno in _UNABLE:
+            self._unable = True
+            place, why = self._mountpoint, f"{_UNABLE[error.errno]} (FUSE serves all)"
+        elif isinstance(error, (ImgfsError, OSError, RuntimeError)):
             why = f"{describe(error)} (FUSE serves it)"
         else:
             why = f"internal error: {error!r} (FUSE serves it)"
             logger.debug("%s", place, exc_info=error)
-        if isinstance(error, OSError) and error.errno in _UNABLE:
-            self._unable = True
-            place = self._mountpoint
         logger.warning("%s: the kernel mounts no EROFS image: %s", place, why)
 
     def _mount(self, table: NodeTable, path: str) -> int:
@@ -268,36 +290,6 @@ class KernelMounts:
 
     async def _in_thread(self, work: Callable[[*Arguments], T], *arguments: *Arguments) -> T:
         return await trio.to_thread.run_sync(work, *arguments, abandon_on_cancel=True, limiter=self._threads)
-
-
-class BackingFiles(Directory):
-    """The files of images that are being mounted: what is mounted keeps them open, and needs no names for them."""
-
-    key = f"/{BACKING.decode()}"
-    mode = stat.S_IFDIR | 0o500
-
-    def __init__(self) -> None:
-        self._offered: list[Mapping[bytes, File]] = []
-        self._lock = Lock()
-
-    def lookup(self, name: bytes) -> Node | None:
-        return next((files[name] for files in self._offered if name in files), None)
-
-    def entries(self) -> Iterator[tuple[bytes, Node]]:
-        yield from ()
-
-    @contextmanager
-    def offering(self, files: Sequence[File]) -> Iterator[list[str]]:
-        """Have files in the directory; yields their names. May be called by any thread."""
-        names = [file.key.rpartition("/")[2] for file in files]
-        offered = {name.encode(): file for name, file in zip(names, files, strict=True)}
-        with self._lock:
-            self._offered = [*self._offered, offered]
-        try:
-            yield names
-        finally:
-            with self._lock:
-                self._offered = [each for each in self._offered if each is not offered]
 
 
 def _place(node: Node) -> str | None:

@@ -18,8 +18,9 @@ import trio
 from imgfs.blob import Blob
 from imgfs.errors import ImgfsError
 from imgfs.mount.attributes import Attributes, known_size
+from imgfs.mount.backing_files import BACKING
 from imgfs.mount.inodes import Inodes
-from imgfs.mount.kernel_mounts import BACKING, KernelMounts
+from imgfs.mount.kernel_mounts import KernelMounts
 from imgfs.mount.listing import Listing, listing
 from imgfs.mount.options import MountOptions
 from imgfs.mount.tuning import release_freed_memory

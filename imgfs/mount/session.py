@@ -33,6 +33,7 @@ def serve(
     *,
     polls: Sequence[Callable[[], bool]] = (),
     vanished: Callable[[], Iterable[tuple[str, bytes]]] = lambda: (),
+    damaged: Callable[[], bool] = lambda: False,
     usage: Usage | None = None,
     ready: Callable[[], None] = lambda: None,
     ended: Callable[[], None] = lambda: None,
@@ -42,7 +43,8 @@ def serve(
     `ready` is called once the file system can be used, `ended` once it is unmounted and before open files are closed,
     which may block. Each of `polls` is called in a thread several times a second, and returns whether anything changed;
     then `vanished` is called, which returns the names that are gone or lead elsewhere, each after the key of its
-    directory. `usage` is what statfs(2) shows. Raises MountError if it cannot be mounted.
+    directory. `damaged` is called as often, and returns whether files were found to be damaged that may have been read
+    before. `usage` is what statfs(2) shows. Raises MountError if it cannot be mounted.
     """
     check_mountpoint(mountpoint, replaces_dead=options.by_kernel)
     kernel = kernel_mounts(mountpoint, options)
@@ -58,7 +60,7 @@ def serve(
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
     try:
         with tuned_process():
-            trio.run(_serve, mountpoint, polls, changed, ready, kernel)
+            trio.run(_serve, mountpoint, polls, changed, damaged, ready, kernel)
     except BaseExceptionGroup as group:
         raise _first(group) from None
     finally:
@@ -75,6 +77,7 @@ async def _serve(
     mountpoint: str,
     polls: Sequence[Callable[[], bool]],
     changed: Callable[[], None],
+    damaged: Callable[[], bool],
     ready: Callable[[], None],
     kernel: KernelMounts | None,
 ) -> None:
@@ -83,6 +86,7 @@ async def _serve(
         nursery.start_soon(_announce, mountpoint, ready)
         if kernel is not None:
             nursery.start_soon(kernel.run)
+            nursery.start_soon(_poll, damaged, kernel.check_soon)
         for poll in polls:
             nursery.start_soon(_poll, poll, changed)
         await pyfuse3.main(max_tasks=_TASKS)

@@ -1,5 +1,6 @@
 """Root file systems that the kernel shows itself, with `-o kernel`."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -33,6 +34,18 @@ LOOKS = {
     "from its directory": "os.chdir(root + '/..'); os.listdir('rootfs')",
     "a link to it": "os.listdir(root + '/../../../tags/app/1/rootfs')",
 }
+
+WITHOUT_EROFS = """
+import errno
+from imgfs.mount import mount_api
+
+def new_mount(kind, settings=(), attributes=0, *, new_mount=mount_api.new_mount):
+    if kind == "erofs" and ({always} or settings):
+        raise OSError(errno.{number}, "failed")
+    return new_mount(kind, settings, attributes)
+
+mount_api.new_mount = new_mount
+"""
 
 
 @pytest.fixture
@@ -71,7 +84,7 @@ def serving(
 ) -> Iterator["Popen[str]"]:
     """A process that serves in front, and unmounts what is idle for so many seconds; it runs `before` first."""
     code = (
-        f"{before}; from imgfs.mount import kernel_mounts; kernel_mounts._IDLE_SECONDS = {idle}; "
+        f"{before}\nfrom imgfs.mount import kernel_mounts; kernel_mounts._IDLE_SECONDS = {idle}; "
         "from imgfs.cli.main import main; main()"
     )
     top.mkdir(exist_ok=True)
@@ -142,9 +155,8 @@ def test_images_that_share_a_layer_are_mounted_side_by_side(mount: Mount, source
     with mount(source, options="kernel,noexec") as top:
         for image, name in zip(IMAGES, ("upper\n", "lower\n"), strict=True):
             assert (rootfs(top, image) / "etc/name").read_text() == name
-            assert os.statvfs(rootfs(top, image)).f_flag & (
-                os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_RDONLY
-            )
+            flags = os.ST_NOSUID | os.ST_NODEV | os.ST_NOEXEC | os.ST_RDONLY
+            assert os.statvfs(rootfs(top, image)).f_flag & flags == flags
         assert len(covers(top)) == 2 * kernel_has_erofs()
 
 
@@ -262,6 +274,33 @@ def test_an_image_that_is_removed_takes_its_mount_along(mount: Mount, imgfs: Img
         assert len(covers(top)) == 2 * kernel_has_erofs()
 
 
+def test_what_turns_out_to_be_damaged_is_not_shown_from_what_the_kernel_keeps(tmp_path: Path) -> None:
+    """The layer is verified after it was first read, in the background."""
+    require_root()
+    top, content = tmp_path / "mnt", os.urandom(300_000)
+    image = TestImage([layer_tar({"file": content}), layer_tar({"other": b"good"})])
+    source = docker_archive(tmp_path / "x.tar", [image])
+    source.write_bytes(source.read_bytes().replace(content, bytes(1) + content[1:]))
+
+    def is_readable() -> bool:
+        try:
+            return bool((rootfs(top, image) / "file").read_bytes())
+        except OSError as error:
+            assert error.errno == errno.EIO
+            return False
+
+    with serving(source, top, idle=0.2) as process:
+        assert is_readable()
+        with (rootfs(top, image) / "file").open("rb"):  # which keeps all of it in the kernel
+            for _ in range(3):  # after what was unmounted could be mounted again, too
+                assert eventually(lambda: not is_readable())
+                time.sleep(0.5)
+            assert not is_readable()
+        assert (rootfs(top, image) / "other").read_text() == "good"
+        process.terminate()
+        assert "failed to verify" in process.communicate()[1]
+
+
 @pytest.mark.parametrize("option", ["uid=1", "gid=1", "umask=077", "noxattr"])
 def test_what_only_fuse_can_show_is_shown_by_it(source: Path, tmp_path: Path, option: str) -> None:
     top = tmp_path / "mnt"
@@ -286,6 +325,30 @@ def test_where_the_user_may_not_fuse_serves_and_a_line_says_so(source: Path, tmp
     assert done.stdout == "bin\netc\n"
     assert done.stderr.endswith("(FUSE serves all)\n")
     assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("number", "always", "why"),
+    [
+        ("ENODEV", True, "it was built without CONFIG_EROFS_FS"),
+        (
+            "ENOTBLK",
+            False,
+            "it is older than Linux 6.12, or was built without CONFIG_EROFS_FS_BACKED_BY_FILE",
+        ),
+    ],
+)
+def test_where_the_kernel_cannot_fuse_serves_and_a_line_says_why(
+    source: Path, tmp_path: Path, number: str, always: bool, why: str
+) -> None:
+    """Said once at the beginning, or when the first image cannot be mounted."""
+    top = tmp_path / "mnt"
+    with serving(source, top, before=WITHOUT_EROFS.format(number=number, always=always)) as process:
+        for image in IMAGES:
+            assert os.listdir(rootfs(top, image)) == ["bin", "etc"]
+        process.terminate()
+        errors = process.communicate()[1]
+    assert errors == f"imgfs: {top}: the kernel mounts no EROFS image: {why} (FUSE serves all)\n"
 
 
 def test_where_the_image_cannot_be_made_fuse_serves_and_a_line_says_so(source: Path, tmp_path: Path) -> None:
