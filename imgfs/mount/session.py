@@ -59,7 +59,7 @@ def serve(
         except RuntimeError as error:
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
     try:
-        with tuned_process():
+        with tuned_process(), _without_late_replies():
             trio.run(_serve, mountpoint, polls, changed, damaged, ready, kernel)
     except BaseExceptionGroup as group:
         raise _first(group) from None
@@ -144,6 +144,21 @@ def check_mountpoint(path: str, *, replaces_dead: bool = False) -> None:
         raise MountError(f"{path}: not a directory")
     if os.path.ismount(path):
         raise MountError(f"{path}: busy, something is mounted there already")
+
+
+@contextmanager
+def _without_late_replies() -> Iterator[None]:
+    """Keep pyfuse3 from logging as errors that the kernel no longer waits for a reply, as when it has unmounted."""
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return "fuse_reply_" not in str(record.msg) or record.args != (os.strerror(errno.ENOENT),)
+
+    replying = logging.getLogger("pyfuse3")
+    replying.addFilter(is_error)
+    try:
+        yield
+    finally:
+        replying.removeFilter(is_error)
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """A tree of plain nodes, mounted for real."""
 
 import errno
+import logging
 import os
 import random
 import signal
@@ -17,6 +18,7 @@ import pytest
 
 from imgfs.errors import MountError
 from imgfs.mount import unmount
+from imgfs.mount.session import _without_late_replies
 from tests.conftest import eventually
 from tests.mount.serving import DEEP, TEXT, WIDE, served, start
 from tests.tools import require_root
@@ -260,6 +262,14 @@ def test_what_is_in_use_is_unmounted_only_lazily(tmp_path: Path) -> None:
         finally:
             os.close(folder)
         assert process.wait(60) == 0
+
+
+def test_that_the_kernel_waits_for_no_reply_is_no_error(caplog: pytest.LogCaptureFixture) -> None:
+    said = "fuse_release(): fuse_reply_* failed with %s"  # by pyfuse3
+    with _without_late_replies():
+        logging.getLogger("pyfuse3").error(said, os.strerror(errno.ENOENT))
+        logging.getLogger("pyfuse3").error(said, os.strerror(errno.EIO))
+    assert caplog.messages == [said % os.strerror(errno.EIO)]
 
 
 def test_what_another_program_mounted_is_not_unmounted(tmp_path: Path) -> None:
