@@ -194,7 +194,7 @@ def _looked(sources: Sequence[str], store: str | None, *, with_digests: bool) ->
         catalog = Catalog(kept.of(union.writers), known)
         survey = Survey(union, catalog, command_bars(), tell)
         machine, is_lasting = survey.machine(
-            absent, is_everything=not (sources or store), with_digests=with_digests
+            references, absent, is_everything=not (sources or store), with_digests=with_digests
         )
         machine.notes = notes
     if is_lasting and not may_come_back:

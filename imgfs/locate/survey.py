@@ -89,14 +89,20 @@ class Survey:
         self._needed: set[bytes] | None = None
 
     def machine(
-        self, absent: Sequence[str], *, is_everything: bool, with_digests: bool = False
+        self,
+        references: Sequence[str],
+        absent: Sequence[str],
+        *,
+        is_everything: bool,
+        with_digests: bool = False,
     ) -> tuple[Machine, bool]:
         """What there is, every layer of which is indexed, with digests of contents if that is asked.
 
-        `absent` are the references of sources that were asked for and could not be opened; with `is_everything`, all of
-        the machine's were asked for. Returns also whether what was found holds until a stamp differs.
+        `references` are those of the sources that were asked for, `absent` of those that could not be opened; with
+        `is_everything`, all of the machine's were asked for. Returns also whether what was found holds until a stamp
+        differs.
         """
-        watched = self._watched(absent)
+        watched = self._watched(references, absent)
         self._union.refresh()  # what is found is of a later moment than the stamps
         found = list(_stacked(self._union.snapshot))
         layers = [layer for root in found for layer in root.layers]
@@ -181,9 +187,9 @@ class Survey:
             packed, self._packed = self._packed, []
             self._catalog.add(packed, self._needed)
 
-    def _watched(self, absent: Sequence[str]) -> Stamps | None:
+    def _watched(self, references: Sequence[str], absent: Sequence[str]) -> Stamps | None:
         """The stamps of all that decides what is found, None if some of that shows in no file."""
-        paths = list(watched_places(absent))
+        paths = list(watched_places(references, absent))
         for source in self._union.sources:
             watched = source.watched()
             if watched is None:

@@ -4,19 +4,27 @@ Tried by the tests of `imgfs locate`, which keeps what it found for as long as n
 """
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 
-from imgfs.sources import containerd, containers_storage, docker, own
+_WITHOUT_CONFIGURATION = ("imgfs", "oci", "oci-archive", "docker-archive", "containerd")
 
 
-def watched_places(absent: Iterable[str]) -> Iterator[str]:
+def watched_places(references: Sequence[str], absent: Iterable[str]) -> Iterator[str]:
     """The paths of files that say where stores are, and of what changes when a store appears.
 
-    `absent` are the references of sources that could not be opened.
+    `references` are those of the sources that were asked for, and `absent` of those that could not be opened.
     """
-    yield from docker.CONFIGURATIONS
-    yield from containers_storage.configurations()
+    # kinds of sources are imported for what needs them
+    schemes = {reference.partition(":")[0] for reference in references}
+    if not schemes.issubset({*_WITHOUT_CONFIGURATION, "containers-storage"}):
+        from imgfs.sources import docker
+
+        yield from docker.CONFIGURATIONS
+    if not schemes.issubset({*_WITHOUT_CONFIGURATION, "docker"}):
+        from imgfs.sources import containers_storage
+
+        yield from containers_storage.configurations()
     for reference in absent:
         scheme, _, place = reference.partition(":")
         roots = [place.partition("#")[0]] if place else _default_roots(scheme)
@@ -28,6 +36,8 @@ def watched_places(absent: Iterable[str]) -> Iterator[str]:
 
 
 def _default_roots(scheme: str) -> list[str]:
+    from imgfs.sources import containerd, containers_storage, docker, own
+
     match scheme:
         case "docker":
             return [docker.data_root("/")]
