@@ -1,15 +1,17 @@
 """Real tools take images out of a mount as they are: skopeo, umoci, and a scanner."""
 
+import io
 import json
 import os
 import subprocess
 import sys
+import tarfile
 from pathlib import Path
 
 import pytest
 
-from tests.conftest import Imgfs, Mount
-from tests.images import TestImage, docker_archive, layer_tar, oci_layout
+from tests.conftest import Imgfs, Mount, eventually
+from tests.images import TestImage, digest, docker_archive, layer_tar, oci_layout
 from tests.registry.filling import insecure, put_images
 from tests.registry.serving import docker_registry
 from tests.tools import require_module, require_tool
@@ -95,6 +97,46 @@ def test_the_layout_of_all_is_a_source(imgfs: Imgfs, mount: Mount, source: str) 
             (row["id"], sorted(row["tags"])) for row in rows
         )
         imgfs("verify", f"oci:{top}/oci")
+
+
+def test_what_changes_in_a_mount_changes_in_what_was_read_there(mount: Mount, tmp_path: Path) -> None:
+    """The kernel shows nothing of what it kept, and what is open can be read to its end."""
+    kept, old, new = (
+        TestImage([layer_tar({name: os.urandom(3 << 20)})], [f"{name}:1"]) for name in ("kept", "old", "new")
+    )
+    layout = oci_layout(tmp_path / "before", [kept, old], "none")
+    after = oci_layout(tmp_path / "after", [kept, new], "none")
+
+    def names(index: Path) -> list[str]:
+        data = index.read_bytes()
+        assert index.stat().st_size == len(data)
+        entries = json.loads(data)["manifests"]
+        return [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries]
+
+    def repo_tags(archive: Path) -> object:
+        with tarfile.open(archive) as tar:
+            return json.load(tar.extractfile("manifest.json") or io.BytesIO())[0]["RepoTags"]
+
+    with mount(f"oci:{layout}") as top:
+        own, index = top / "images" / kept.id.hex, top / "oci/index.json"
+        blobs = [top / "oci/blobs/sha256", top / "images" / old.id.hex / "oci/blobs/sha256"]
+        gone = digest(old.layers[0])[7:]
+        assert names(index) == ["kept:1", "old:1"]
+        assert names(own / "oci/index.json") == repo_tags(own / "docker.tar") == ["kept:1"]
+        assert [len((folder / gone).read_bytes()) for folder in blobs] == [len(old.layers[0])] * 2
+        with (blobs[0] / gone).open("rb") as open_blob:
+            assert open_blob.read(5000) == old.layers[0][:5000]
+            for blob in (after / "blobs/sha256").iterdir():
+                blob.rename(layout / "blobs/sha256" / blob.name)
+            (layout / "blobs/sha256" / gone).unlink()
+            renamed = (after / "index.json").read_text().replace("kept:1", "renamed:2")
+            (after / "index.json").write_text(renamed)
+            (after / "index.json").rename(layout / "index.json")
+            assert eventually(lambda: names(index) == ["new:1", "renamed:2"])
+            assert names(own / "oci/index.json") == repo_tags(own / "docker.tar") == ["renamed:2"]
+            assert not any((folder / gone).exists() for folder in blobs)
+            assert (blobs[0] / digest(new.layers[0])[7:]).read_bytes() == new.layers[0]
+            assert open_blob.read() == old.layers[0][5000:]
 
 
 def test_copying_an_image_out_writes_nothing_but_the_copy(mount: Mount, tmp_path: Path, source: str) -> None:

@@ -11,7 +11,7 @@ from imgfs.errors import Corrupt
 from imgfs.saving.verified_blob import VerifiedBlob
 
 DATA = os.urandom(100_000)
-WRONG = DATA[:70_000] + b"\0" + DATA[70_001:]
+WRONG = DATA[:70_000] + bytes([DATA[70_000] ^ 1]) + DATA[70_001:]
 NAME = "blob x"
 
 

@@ -360,6 +360,22 @@ def test_a_blob_that_is_missing_is_an_error_that_names_it(
     assert content(root, f"oci/blobs/sha256/{image.id.hex}") == image.config
 
 
+def test_a_blob_that_one_place_lacks_is_shown_as_another_has_it(
+    view: View, tmp_path: Path, archive: Path, images: list[TestImage]
+) -> None:
+    image = images[0]
+    layout = oci_layout(tmp_path / "layout", [image])
+    manifest = json.loads((layout / "blobs/sha256" / top_digest(layout)[7:]).read_bytes())
+    (layout / "blobs/sha256" / manifest["layers"][1]["digest"][7:]).unlink()
+    root, path = view(layout, archive), f"images/{image.id.hex}"
+    found = blobs(root, f"{path}/oci")
+    (entry,) = index(root, f"{path}/oci")
+    described = [layer["digest"] for layer in json.loads(found[entry["digest"]])["layers"]]
+    assert [found[layer] for layer in described] == list(image.layers)
+    files = inside(content(root, f"{path}/docker.tar"))
+    assert {f"blobs/sha256/{layer[7:]}" for layer in described} < files.keys()
+
+
 @pytest.mark.parametrize("size", [-1, 0, 1 << 63, 1 << 70])
 def test_a_layer_that_cannot_have_its_size_keeps_no_other_image_from_the_layout_of_all(
     view: View, tmp_path: Path, size: int, caplog: pytest.LogCaptureFixture
@@ -429,6 +445,11 @@ def test_blobs_lie_under_the_algorithm_of_their_digests(view: View, tmp_path: Pa
     root = view(layout)
     for path in (f"images/{image.id.hex}/oci", "oci"):
         assert blobs(root, path).keys() == {top_digest(layout), image.id}
+        for folder in ("sha256", "sha384"):
+            other = find(root, f"{path}/blobs/{folder}")
+            assert isinstance(other, WaitingDirectory)
+            other.find(name.encode())
+            assert other.lookup(name.encode()) is None
         copy_out(root, path, tmp_path / path.replace("/", "-"))
         assert (tmp_path / path.replace("/", "-") / "blobs/sha512" / name).read_bytes() == image.layers[0]
 
