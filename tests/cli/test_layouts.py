@@ -108,8 +108,8 @@ def test_what_changes_in_a_mount_changes_in_what_was_read_there(mount: Mount, tm
     after = oci_layout(tmp_path / "after", [kept, new], "none")
 
     def names(index: Path) -> list[str]:
-        data = index.read_bytes()
-        assert index.stat().st_size == len(data)
+        size, data = index.stat().st_size, index.read_bytes()
+        assert size == len(data)
         entries = json.loads(data)["manifests"]
         return [entry["annotations"]["org.opencontainers.image.ref.name"] for entry in entries]
 
@@ -132,7 +132,8 @@ def test_what_changes_in_a_mount_changes_in_what_was_read_there(mount: Mount, tm
             renamed = (after / "index.json").read_text().replace("kept:1", "renamed:2")
             (after / "index.json").write_text(renamed)
             (after / "index.json").rename(layout / "index.json")
-            assert eventually(lambda: names(index) == ["new:1", "renamed:2"])
+            assert eventually((top / "images" / new.id.hex).exists)
+            assert names(index) == ["new:1", "renamed:2"]
             assert names(own / "oci/index.json") == repo_tags(own / "docker.tar") == ["renamed:2"]
             assert not any((folder / gone).exists() for folder in blobs)
             assert (blobs[0] / digest(new.layers[0])[7:]).read_bytes() == new.layers[0]
