@@ -191,7 +191,9 @@ class BlobLayer:
         compression = known or detect(blob)
         if compression is Compression.PLAIN and known is None and not self._may_be_plain(blob):
             blob_name = f", blob {self.stored_digest}" if self.stored_digest else ""
-            raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are {describe_unread(blob)}")
+            is_tar = begins_tar(blob)
+            what = "an uncompressed tar, of another digest" if is_tar else describe_unread(blob)
+            raise Corrupt(f"layer {self.diff_id}{blob_name}: its stored bytes are {what}")
         size = self.recorded_size
         if compression is Compression.PLAIN and size not in (None, blob.size):
             raise Corrupt(f"layer {self.diff_id}: {blob.size} bytes where {size} are recorded")

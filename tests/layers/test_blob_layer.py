@@ -16,7 +16,7 @@ from imgfs.layers.blob_layer import BlobTar
 from imgfs.tar import TarBlob
 from tests.conftest import eventually
 from tests.indexing import indexing
-from tests.layers.stored_layers import ENCODERS, big_tar, index_of, stored_layer
+from tests.layers.stored_layers import ENCODERS, big_tar, index_of, layer_of, stored_layer
 
 DATA = big_tar(9_000_000)
 SMALL = big_tar(900_000)
@@ -245,3 +245,15 @@ def test_closing_twice_is_closing(tmp_path: Path) -> None:
     tar.close()
     tar.close()
     indexer.close()
+
+
+@pytest.mark.parametrize(
+    ("stored", "what"),
+    [
+        (big_tar(1), "an uncompressed tar, of another digest"),
+        (b"\0\1" * 900, "neither a tar nor compressed as .*"),
+    ],
+)
+def test_what_is_stored_in_place_of_a_layer_is_said(tmp_path: Path, stored: bytes, what: str) -> None:
+    with indexing(tmp_path) as indexer, pytest.raises(Corrupt, match=f": its stored bytes are {what}$"):
+        layer_of(indexer, stored, SMALL).open()
