@@ -29,6 +29,7 @@ def sources(folder: Path) -> dict[str, str]:
     return {
         "made": f"docker-archive:{docker_archive(folder / 'a.tar', [IMAGE])}",
         "gzip": f"oci:{gzipped}",
+        "docker": f"oci:{oci_layout(folder / 'docker', [IMAGE], with_docker_types=True)}",
         "zstd": f"oci:{oci_layout(folder / 'zstd', [IMAGE], 'zstd')}",
     }
 
