@@ -29,6 +29,11 @@ _TYPES = {
     "c": stat.S_IFCHR,
     "b": stat.S_IFBLK,
 }
+_BITS = {
+    "u": {"r": 0o400, "w": 0o200, "x": 0o100, "s": 0o4000},
+    "g": {"r": 0o40, "w": 0o20, "x": 0o10, "s": 0o2000},
+    "o": {"r": 0o4, "w": 0o2, "x": 0o1, "t": 0o1000},
+}
 _UNITS = {"c": 1, "w": 2, "b": 512, "k": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 _DAY_NS = 86_400 * 10**9
 _MOST = 1 << 63
@@ -47,16 +52,33 @@ def taken(parse: Callable[[str], T]) -> Callable[[click.Context, click.Parameter
 
 
 def parse_perm(text: str) -> KindTest:
-    """`MODE`, `-MODE` or `/MODE` as of find(1), in octal digits."""
-    match = re.fullmatch(r"([-/]?)([0-7]{1,4})", text)
-    if match is None:
-        raise ValueError(f"{text!r} is not octal digits, such as 4755, -4000 or /6000")
-    wanted = int(match[2], 8)
-    if match[1] == "-":
+    """`MODE`, `-MODE` or `/MODE` as of find(1), in octal digits or symbolic."""
+    test = text[:1] if text[:1] in ("-", "/") else ""
+    wanted = _mode(text.removeprefix(test))
+    if wanted is None:
+        raise ValueError(f"{text!r} is no mode such as 4755, -4000, /6000 or /u+s,g+s")
+    if test == "-":
         return lambda kind: kind.mode & wanted == wanted
-    if match[1] == "/":
+    if test == "/":
         return lambda kind: not wanted or kind.mode & wanted != 0
     return lambda kind: stat.S_IMODE(kind.mode) == wanted
+
+
+def _mode(text: str) -> int | None:
+    """A mode in octal digits, or as symbols change one without permissions; None if it is neither."""
+    if re.fullmatch(r"[0-7]{1,4}", text):
+        return int(text, 8)
+    mode = 0
+    for clause in text.split(","):
+        match = re.fullmatch(r"([ugoa]+)([-+=])([rwxst]*)", clause)
+        if match is None:
+            return None
+        of = [bits for who, bits in _BITS.items() if who in match[1] or "a" in match[1]]
+        given = sum(bits[permission] for bits in of for permission in {*match[3]} & bits.keys())
+        if match[2] == "=":
+            mode &= ~sum(sum(bits.values()) for bits in of)
+        mode = mode & ~given if match[2] == "-" else mode | given
+    return mode
 
 
 def parse_type(text: str) -> KindTest:
