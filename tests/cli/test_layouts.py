@@ -64,16 +64,6 @@ def test_skopeo_copies_each_form(mount: Mount, tmp_path: Path, source: str, imag
                 assert config_of(target) == image.id
 
 
-def test_skopeo_copies_what_is_saved_as_a_layout(
-    imgfs: Imgfs, tmp_path: Path, source: str, images: list[TestImage]
-) -> None:
-    image, out = images[1], tmp_path / "saved"
-    imgfs("save", "--source", source, "--format", "oci", "-o", out, *image.tags)
-    for number, name in enumerate(image.tags):
-        skopeo("copy", "-q", f"oci:{out}:{name}", f"dir:{tmp_path / str(number)}")
-        assert config_of(tmp_path / str(number)) == image.id
-
-
 def test_umoci_unpacks(mount: Mount, tmp_path: Path, source: str, images: list[TestImage]) -> None:
     image = images[0]
     with mount(source) as top:

@@ -41,11 +41,13 @@ def test_what_is_saved_is_the_same_images(
 
 
 @pytest.mark.parametrize("form", FORMATS)
+@pytest.mark.parametrize("with_docker_types", [True, False])
 def test_skopeo_copies_what_is_saved(
-    imgfs: Imgfs, tmp_path: Path, archive: Path, images: list[TestImage], form: str
+    imgfs: Imgfs, tmp_path: Path, images: list[TestImage], form: str, with_docker_types: bool
 ) -> None:
+    layout = oci_layout(tmp_path / "layout", images, with_docker_types=with_docker_types)
     out = tmp_path / "out"
-    imgfs("save", "--source", archive, "--format", form, "-o", out, "example/child:1")
+    imgfs("save", "--source", layout, "--format", form, "-o", out, "example/child:1")
     raw = subprocess.run(
         [require_tool("skopeo"), "inspect", "--config", "--raw", f"{form}:{out}:example/child:1"],
         capture_output=True,
