@@ -227,8 +227,8 @@ ALLOWED: Mapping[str, tuple[str, str]] = {
         "open os.open",
     ),
     "mount/kernel_mounts.py": (
-        "directories and files of the mount itself",
-        "os.open",
+        "the mount point, and directories and files of the mount itself",
+        "os.open os.path.realpath",
     ),
     "mount/umount.py": (
         "the mount point",

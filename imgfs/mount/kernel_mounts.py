@@ -85,7 +85,8 @@ def kernel_mounts(mountpoint: str, options: MountOptions) -> "KernelMounts | Non
     if why:
         logger.warning("%s: the kernel mounts no EROFS image: %s (FUSE serves all)", mountpoint, why)
         return None
-    return KernelMounts(mountpoint, options)
+    # without links, which may lead elsewhere by the time that something is unmounted
+    return KernelMounts(os.path.realpath(mountpoint), options)
 
 
 class KernelMounts:

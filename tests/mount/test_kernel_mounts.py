@@ -363,6 +363,17 @@ def test_where_the_image_cannot_be_made_fuse_serves_and_a_line_says_so(source: P
     assert ("internal error: IndexError" in errors) == kernel_has_erofs()
 
 
+def test_a_link_to_the_mount_point_may_change(source: Path, tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    top = tmp_path / "link"
+    top.symlink_to("real")
+    with serving(source, top, idle=0.2):
+        top.unlink()
+        assert os.listdir(rootfs(tmp_path / "real")) == ["bin", "etc"]
+        assert len(covers(tmp_path / "real")) == kernel_has_erofs()
+        assert eventually(lambda: covers(tmp_path / "real") == [])
+
+
 def test_a_mount_point_may_have_a_long_path(source: Path, tmp_path: Path) -> None:
     top = tmp_path / ("a" * 200) / "with, a comma"
     top.mkdir(parents=True)
