@@ -75,7 +75,7 @@ def _is_served(top: Path) -> bool:
         os.statvfs(top)
     except OSError:  # by a process that was killed
         return False
-    return os.path.ismount(top)
+    return os.path.ismount(os.path.realpath(top))
 
 
 @contextmanager
