@@ -15,7 +15,7 @@ from imgfs.view.saved_images import PiecesFile, SavedImages
 
 
 class DockerTar(PiecesFile):
-    """What docker save writes of an image with some names."""
+    """What docker save writes of an image with some names. Of very many, making it takes long, so its size is kept."""
 
     name_may_change = True  # another file once there are other names, or the image is stored in another way
 
@@ -41,3 +41,21 @@ class DockerTar(PiecesFile):
     @property
     def label(self) -> str:
         return self._label
+
+    @property
+    def known_size(self) -> int | None:
+        pieces = self._saved.known(self._origin.image_id)
+        return None if pieces is None else self._saved.sizes.get((self.key, pieces.manifest.digest))
+
+    def find_size(self) -> int:
+        return self._keep(self._saved.find(self._origin.image_id))
+
+    def look_for_size(self) -> int | None:
+        pieces = self._saved.look_for(self._origin.image_id)
+        return None if pieces is None else self._keep(pieces)
+
+    def _keep(self, pieces: ImagePieces) -> int:
+        with self._make(pieces) as blob:
+            size = blob.size
+        self._saved.sizes.put((self.key, pieces.manifest.digest), size)
+        return size

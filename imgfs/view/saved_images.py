@@ -7,7 +7,7 @@ from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
 
 from imgfs.blob import Blob
-from imgfs.digest import ImageID
+from imgfs.digest import Digest, ImageID
 from imgfs.lru import LRU
 from imgfs.saving.saved_image import ImagePieces, image_pieces, needs_layers
 from imgfs.single_flight import SingleFlight
@@ -20,6 +20,7 @@ Manifests = Sequence[KeptDocument | None]
 """Those of one image, of each source that has it, on which its pieces depend."""
 
 _PIECES = 500_000  # that are kept; some 400 bytes each
+_SIZES = 100_000
 
 
 class SavedImages:
@@ -35,6 +36,8 @@ class SavedImages:
         self._found: LRU[ImageID, tuple[Manifests, ImagePieces]] = LRU(
             _PIECES, weigh=lambda found: len(found[1].all)
         )
+        self.sizes: LRU[tuple[str, Digest], int] = LRU(_SIZES)
+        """The sizes of files that take long to make, by their keys and the manifests that they have."""
         self._snapshot: Snapshot | None = None
         self._present = set[Hashable]()  # the keys of blobs that are there in that snapshot
 

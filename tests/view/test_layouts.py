@@ -188,7 +188,7 @@ def test_an_archive_reads_any_range(view: View, archive: Path, images: list[Test
     assert isinstance(node, File)
     with node.open() as blob:
         whole = blob.pread(blob.size, 0)
-        assert len(whole) == blob.size == node.known_size
+        assert len(whole) == blob.size == node.look_for_size()
         for offset in range(0, len(whole), 7919):
             assert blob.pread(10_000, offset) == whole[offset : offset + 10_000]
 
@@ -332,6 +332,22 @@ def test_sizes_of_made_layouts_are_known_once_those_of_layers_are(
             assert size == node.known_size == node.find_size()
             sizes.append(size)
     assert None not in sizes
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_a_size_is_known_without_making_the_archive_again(
+    view: View, layout: Path, images: list[TestImage], monkeypatch: pytest.MonkeyPatch, lazy: bool
+) -> None:
+    """Of very many names that takes long, and the event loop waits for what is known."""
+    root, path = view(layout), f"images/{images[0].id.hex}/docker.tar"
+    node = find(root, path)
+    assert isinstance(node, File)
+    assert node.known_size is None
+    size = node.look_for_size() if lazy else node.find_size()
+    monkeypatch.setattr("imgfs.view.docker_tar.docker_archive_entries", None)
+    again = find(root, path)
+    assert isinstance(again, File)
+    assert again.known_size == size
 
 
 def test_a_blob_that_is_missing_is_an_error_that_names_it(
