@@ -16,6 +16,7 @@ from imgfs.sources.kind import ArchiveKind, DirectoryKind
 from imgfs.sources.manifests import Descriptor, ManifestWalk, read_index, this_platform_first
 from imgfs.sources.reference import narrowed, repository_of, spellings, split_tag, with_tag
 
+_DECISIVE = ("index.json", "blobs/sha256")  # a manifest may come or go without a change of what names it
 _NAME_KEYS = ("io.containerd.image.name", "org.opencontainers.image.ref.name")
 
 
@@ -46,16 +47,13 @@ class LayoutFinder(Finder, ContentStore):
             return None
         self._files.follow()
         self._files.stat("index.json")  # which has to be there
-        return self._files.stamp(["index.json"])
+        return self._files.stamp(_DECISIVE)
 
     def watched(self) -> Iterable[str]:
         path = self._files.path
-        if isinstance(self._files, ArchiveFiles):
-            return (path,)
         return (
-            path,
-            *map(self._files.path_of, ("index.json", "blobs/sha256")),
-        )  # a manifest may come or go alone
+            (path,) if isinstance(self._files, ArchiveFiles) else (path, *map(self._files.path_of, _DECISIVE))
+        )
 
     def checks(self) -> Iterator[Check]:
         return named_blobs(self.open_content, [descriptor for _, descriptor in self._listed(ignore)])

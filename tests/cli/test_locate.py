@@ -295,6 +295,45 @@ def test_it_is_what_find_finds_in_every_image(imgfs: Imgfs, docker: Path) -> Non
             assert sorted(found[image]) == sorted(json.loads(line)["path"] for line in lines)
 
 
+AS_FIND = [
+    (["--perm", "/6000"], ["-perm", "/6000"]),
+    (["--perm", "-u+x,g=x"], ["-perm", "-u+x,g=x"]),
+    (["--perm", "644", "--type", "f"], ["-type", "f", "-perm", "644"]),
+    (["--type", "d,l"], ["-type", "d,l"]),
+    (["--user", "1000"], ["-uid", "1000"]),
+    (["--group", "0"], ["-gid", "0"]),
+    *(
+        (["--size", size], ["-type", "f", "-size", size])
+        for size in ("0", "1", "6c", "+5c", "-7c", "+2k", "3k", "-1M")
+    ),
+    (["--mtime", "+300"], ["-mtime", "+300"]),
+    (["--mtime", "-300"], ["-mtime", "-300"]),
+    (["--newer", "2023-11-01"], ["-newermt", "2023-11-01"]),
+    (["p*"], ["-name", "p*"]),
+    (["-i", "-b", "P*"], ["-iname", "P*"]),
+    (["-i", "ETC"], ["-ipath", "*ETC*"]),
+    (["-r", "/u[^/]*r?/|[0-9]"], ["-regextype", "posix-extended", "-regex", ".*(/u[^/]*r?/|[0-9]).*"]),
+    (["*", "--size", "+0", "--user", "0"], ["-type", "f", "-size", "+0", "-uid", "0"]),
+]
+
+
+def test_it_is_what_find_finds_in_mounted_root_file_systems(imgfs: Imgfs, layout: Path, mount: Mount) -> None:
+    with mount(f"oci:{layout}") as top:
+        for ours, theirs in AS_FIND:
+            found: dict[str, set[str]] = {"one:1": set(), "two:1": set()}
+            result = imgfs("locate", "--source", f"oci:{layout}", "--json", *ours, status=None)
+            assert result.returncode in (0, 1)
+            for line in result.stdout.splitlines():
+                hit = json.loads(line)
+                for image in hit["images"]:
+                    found[image].add("." + hit["path"])
+            for image, paths in found.items():
+                command = ["find", ".", "-mindepth", "1", *theirs, "-print0"]
+                place = top / "tags" / image.replace(":", "/") / "rootfs"
+                listed = subprocess.run(command, cwd=place, stdout=subprocess.PIPE, check=True).stdout
+                assert paths == {os.fsdecode(path) for path in listed.split(b"\0")[:-1]}, ours
+
+
 def test_a_user_without_a_cache_has_the_same_answer(
     imgfs: Imgfs, layout: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -281,6 +281,20 @@ def test_a_layout_is_followed_when_it_changes(tmp_path: Path, indexer: Indexer) 
     assert source.tags == {"layout:two": two}
 
 
+def test_a_manifest_that_comes_after_its_name_is_followed(tmp_path: Path, indexer: Indexer) -> None:
+    layout = oci_layout(tmp_path / "layout", [TestImage([layer_tar({"a": b"1"})], ["a:1"])])
+    (named,) = json.loads((layout / "index.json").read_text())["manifests"]
+    manifest = layout / "blobs" / named["digest"].replace(":", "/")
+    away = manifest.rename(tmp_path / "away")
+    time.sleep(0.1)
+    source = open_source(f"oci:{layout}", indexer)
+    assert not source.tags and not source.refresh()
+    away.rename(manifest)
+    assert source.refresh()
+    assert [*source.tags] == ["a:1"]
+    source.close()
+
+
 def test_an_image_that_comes_anew_with_its_layers_stored_otherwise_is_read_on(
     tmp_path: Path, indexer: Indexer
 ) -> None:
