@@ -70,8 +70,11 @@ def is_cover(entry: MountEntry) -> bool:
     return entry.kind == "erofs" and f"/{BACKING.decode()}/" in entry.source
 
 
-def kernel_mounts(mountpoint: str, options: MountOptions) -> "KernelMounts | None":
-    """What `options` ask for; None if that is nothing, or nothing that the kernel can do, which is logged."""
+def kernel_mounts(mountpoint: str, place: str, options: MountOptions) -> "KernelMounts | None":
+    """What `options` ask for; None if that is nothing, or nothing that the kernel can do, which is logged.
+
+    `place` is where the mount point is, without links.
+    """
     if not options.by_kernel:
         return None
     why = ""
@@ -85,8 +88,7 @@ def kernel_mounts(mountpoint: str, options: MountOptions) -> "KernelMounts | Non
     if why:
         logger.warning("%s: the kernel mounts no EROFS image: %s (FUSE serves all)", mountpoint, why)
         return None
-    # without links, which may lead elsewhere by the time that something is unmounted
-    return KernelMounts(os.path.realpath(mountpoint), options)
+    return KernelMounts(place, options)
 
 
 class KernelMounts:

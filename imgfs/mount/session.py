@@ -47,7 +47,8 @@ def serve(
     before. `usage` is what statfs(2) shows. Raises MountError if it cannot be mounted.
     """
     check_mountpoint(mountpoint, replaces_dead=options.by_kernel)
-    kernel = kernel_mounts(mountpoint, options)
+    place = os.path.realpath(mountpoint)  # links may lead elsewhere by the time that something is unmounted
+    kernel = kernel_mounts(mountpoint, place, options)
     operations = Operations(root, options, usage, kernel)
 
     def changed() -> None:
@@ -55,7 +56,7 @@ def serve(
 
     with _captured_stderr() as messages:
         try:
-            pyfuse3.init(operations, mountpoint, options.for_kernel)
+            pyfuse3.init(operations, place, options.for_kernel)
         except RuntimeError as error:
             raise MountError(f"{mountpoint}: {_last_line(messages()) or error}") from None
     try:
@@ -70,7 +71,7 @@ def serve(
         ended()
         operations.close()
         if kernel is not None:  # umount -f may have ended it, and found it busy
-            unmount_dead(mountpoint)
+            unmount_dead(place)
 
 
 async def _serve(

@@ -42,7 +42,7 @@ _COMMANDS = {
     f"tar c of {SMALL_FILES}": f"tar c {SMALL_FILES} | cat",
 }
 _LARGE = 1_430_000_000  # bytes, of an image with files of all sizes: the same as `index` takes
-_WARM_TURNS, _COLD_TURNS = 5, 3  # for each repeat, as they are fast
+_WARM_TURNS, _COLD_TURNS = 5, 2  # for each repeat, as they are fast
 
 Mounting = Callable[[], AbstractContextManager[Path]]
 

@@ -372,6 +372,7 @@ def test_a_link_to_the_mount_point_may_change(source: Path, tmp_path: Path) -> N
         assert os.listdir(rootfs(tmp_path / "real")) == ["bin", "etc"]
         assert len(covers(tmp_path / "real")) == kernel_has_erofs()
         assert eventually(lambda: covers(tmp_path / "real") == [])
+    assert not os.path.ismount(tmp_path / "real")
 
 
 def test_a_mount_point_may_have_a_long_path(source: Path, tmp_path: Path) -> None:
