@@ -11,7 +11,6 @@ from array import array
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import astuple, dataclass, replace
 from functools import reduce
-from itertools import accumulate
 from operator import le, or_
 
 from imgfs.errors import InvalidImage
@@ -47,13 +46,18 @@ class PackedLayer:
 
     place: Place
     names: bytes | memoryview
-    block: bytes | memoryview
+    block: Sequence[bytes | bytearray | memoryview]
+
+    @property
+    def size(self) -> int:
+        """Its bytes."""
+        return self.place.names_size + self.place.block_size
 
     @classmethod
     def of(cls, layer: LayerColumns) -> "PackedLayer":
         """A layer of another segment."""
         place = layer.place
-        return cls(place, layer.names, layer.whole_block())
+        return cls(place, layer.names, [layer.whole_block()])
 
 
 def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> PackedLayer:
@@ -82,9 +86,12 @@ def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> P
         }
     known = sorted((digests or {}).items())
     symlinks = [entry for entry, inode in enumerate(inodes) if stat.S_ISLNK(tree.modes[inode])]
-    targets = [tree.target(inodes[entry]) for entry in symlinks]
+    targets, target_ends = bytearray(), array("I")
+    for entry in symlinks:
+        targets += tree.target(inodes[entry])
+        target_ends.append(len(targets))
     folded = _folded(names)
-    columns = {
+    columns: dict[str, bytes | bytearray] = {
         "kinds": b"".join(KIND.pack(*kind) for kind in kinds),
         "kind_numbers": _ordered(numbers if wide else array("B", numbers)),
         "zones": _zones(sizes, mtimes),
@@ -94,20 +101,23 @@ def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> P
         "mtimes": _ordered(mtimes),
         "links": json.dumps(links).encode() if links else b"",
         "symlinks": _ordered(array("I", symlinks)),
-        "target_ends": _ordered(array("I", accumulate(map(len, targets)))),
-        "targets": b"".join(targets),
+        "target_ends": _ordered(target_ends),
+        "targets": targets,
         "capitals": _ordered(array("I", folded)),
         "folded_names": b"".join([b"\0", *(name + b"\0" for name in folded.values())]) if folded else b"",
         "digest_entries": _ordered(array("I", (entry for entry, _ in known))),
         "digests": b"".join(digest for _, digest in known),
     }
-    block = b"".join(column.ljust(padded(len(column)), b"\0") for column in columns.values())
+    # not joined, as they may be hundreds of megabytes
+    block = [
+        piece for column in columns.values() for piece in (column, bytes(padded(len(column)) - len(column)))
+    ]
     place = Place(
         key=key,
         names=0,
         names_size=len(names),
         block=0,
-        block_size=len(block),
+        block_size=sum(map(len, block)),
         count=len(tree),
         digests=len(known),
         symlinks=len(symlinks),
@@ -122,11 +132,13 @@ def pack_layer(key: bytes, tree: Tree, digests: Mapping[int, bytes] | None) -> P
     return PackedLayer(place, names, block)
 
 
-def write_segment(layers: Sequence[PackedLayer], write: Callable[[bytes | memoryview], object]) -> bytes:
+def write_segment(
+    layers: Sequence[PackedLayer], write: Callable[[bytes | bytearray | memoryview], object]
+) -> bytes:
     """Write a segment of some layers; returns the digest of what was written. Raises what `write` raises."""
     sha = hashlib.sha256()
 
-    def put(data: bytes | memoryview) -> None:
+    def put(data: bytes | bytearray | memoryview) -> None:
         for start in range(0, len(data), _PIECE):
             piece = data[start : start + _PIECE]
             sha.update(piece)
@@ -145,7 +157,8 @@ def write_segment(layers: Sequence[PackedLayer], write: Callable[[bytes | memory
         put(layer.names)
     put(bytes(gap))
     for layer in layers:
-        put(layer.block)
+        for piece in layer.block:
+            put(piece)
     put(b"".join([*rows, COUNT.pack(len(rows))]))
     return sha.digest()
 

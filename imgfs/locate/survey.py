@@ -25,7 +25,7 @@ from imgfs.sources.default_places import watched_places
 from imgfs.sources.union import Snapshot, Union
 from imgfs.tree import Tree
 
-_BATCH = 250_000  # entries that are kept in memory until they are written
+_BATCH = 16 << 20  # bytes of packed layers that are kept in memory until they are written
 
 Report = Callable[[str], object]
 """Takes a problem in one line."""
@@ -153,7 +153,7 @@ class Survey:
                     text = describe(error)
                     self._report(text if layer.diff_id in text else f"layer {layer.diff_id}: {text}")
                     self._failed.add(layer)
-                if sum(packed.place.count for packed in self._packed) >= _BATCH:
+                if sum(packed.size for packed in self._packed) >= _BATCH:
                     self._flush()
         finally:
             self._flush()
