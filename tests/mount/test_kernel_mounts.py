@@ -292,7 +292,7 @@ def test_what_turns_out_to_be_damaged_is_not_shown_from_what_the_kernel_keeps(tm
     with serving(source, top, idle=0.2) as process:
         assert is_readable()
         with (rootfs(top, image) / "file").open("rb"):  # which keeps all of it in the kernel
-            for _ in range(3):  # after what was unmounted could be mounted again, too
+            for _ in range(2):  # after what was unmounted could be mounted again, too
                 assert eventually(lambda: not is_readable())
                 time.sleep(0.5)
             assert not is_readable()
