@@ -201,16 +201,14 @@ def test_nothing_is_left_at_the_end(source: Path, tmp_path: Path, way: str) -> N
     top = tmp_path / "mnt"
     with serving(source, top) as process:
         os.listdir(rootfs(top))
-        entries = covers(top)
-        assert len(entries) == kernel_has_erofs()
+        assert len(covers(top)) == kernel_has_erofs()
         if way == "signal":
             process.terminate()
         else:
             program = [sys.executable, "-m"] if way.startswith("imgfs") else []
             subprocess.run([*program, *way.split(), top], check=True)
         assert process.wait(60) == 0
-        assert not {entry.number for entry in entries} & {entry.number for entry in mounts()}
-        assert not os.path.ismount(top)
+        assert [entry.path for entry in mounts() if entry.path.startswith(str(top))] == []
 
 
 def test_nothing_is_left_when_the_connection_is_cut_off(source: Path, tmp_path: Path) -> None:
