@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 from fractions import Fraction
 from typing import TYPE_CHECKING
 
-from imgfs.checking.rules import DIVE_DEFAULTS, Rules, meant, rules_of, size
+from imgfs.checking.rules import DIVE_DEFAULTS, meant, rules_of, size
 from imgfs.errors import InvalidRules
 
 if TYPE_CHECKING:
@@ -49,11 +49,6 @@ def read_rule_values(path: str) -> Mapping[str, object]:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise InvalidRules(f"{path}: {error}") from None
-
-
-def read_rules(path: str) -> Rules:
-    """The rules in a file. Raises InvalidRules and OSError."""
-    return rules_of(read_rule_values(path), path)
 
 
 def _dive_values(text: str, path: str) -> Iterator[tuple[str, object]]:
