@@ -5,7 +5,7 @@ Tried by the tests of `imgfs save` and of what the mounted tree shows of layouts
 """
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from imgfs.digest import Digest, ImageID
 from imgfs.errors import ImageNotFound, ImgfsError, InvalidImage
@@ -25,7 +25,8 @@ from imgfs.store import Image
 class ImagePieces:
     """An image; `layers` are the digests that its manifest names, bottom first, `blobs` those that are there.
 
-    Only foreign layers may not be there. `oci_manifest` is the manifest as layouts have it, in OCI's form.
+    Only foreign layers may not be there, unless it is not `is_whole`. `oci_manifest` is the manifest as layouts have
+    it, in OCI's form.
     """
 
     manifest: Piece
@@ -33,6 +34,7 @@ class ImagePieces:
     config: Piece
     blobs: Sequence[Piece]
     layers: Sequence[Digest]
+    is_whole: bool = True
 
     @property
     def all(self) -> Sequence[Piece]:
@@ -57,9 +59,9 @@ class SavedImage:
 def image_pieces(snapshot: Snapshot, image_id: ImageID, present: set[Hashable]) -> ImagePieces:
     """The pieces of an image. May block until the sizes of its layers are known.
 
-    `present` are the keys of blobs that were found to be there, which are not looked for again. If a layer is nowhere,
-    the pieces are those that a manifest names; reading that layer raises the reason. Raises ImageNotFound, Corrupt for
-    a layer of an impossible size, or without a manifest what `made_pieces` raises.
+    `present` are the keys and sizes of blobs that were found to be there, which are not looked for again. If a layer is
+    nowhere, the pieces are those that a manifest names, and not whole; reading that layer raises the reason. Raises
+    ImageNotFound, Corrupt for a layer of an impossible size, or without a manifest what `made_pieces` raises.
     """
     sources = snapshot.sources.get(image_id)
     if sources is None:
@@ -77,7 +79,7 @@ def image_pieces(snapshot: Snapshot, image_id: ImageID, present: set[Hashable]) 
     except (ImgfsError, OSError):
         if incomplete is None:
             raise
-        return incomplete.pieces(present)
+        return replace(incomplete.pieces(present), is_whole=False)
     return ImagePieces(manifest, manifest, config, layers, [layer.digest for layer in layers])
 
 
@@ -123,7 +125,8 @@ class _Stored:
     def is_there(self, present: set[Hashable]) -> bool:
         """Whether all blobs are there but for foreign ones; they are added to `present`."""
         for descriptor, _, blob in self.layers:
-            if blob.key in present:
+            key = blob.key, descriptor.size
+            if key in present:
                 continue
             try:
                 blob.open_blob().close()
@@ -131,7 +134,7 @@ class _Stored:
                 if not is_elsewhere(descriptor):
                     return False
             else:
-                present.add(blob.key)
+                present.add(key)
         return True
 
     def pieces(self, present: set[Hashable]) -> ImagePieces:
@@ -139,7 +142,7 @@ class _Stored:
         blobs = [
             described_piece(Kind.BLOB, descriptor, blob.open_blob)
             for descriptor, _, blob in self.layers
-            if blob.key in present or not is_elsewhere(descriptor)
+            if (blob.key, descriptor.size) in present or not is_elsewhere(descriptor)
         ]
         manifest = document_piece(Kind.MANIFEST, type_of(self.document), self.manifest)
         config = config_piece(self.image, self.config.media_type)

@@ -77,12 +77,21 @@ class _AllImages:
         return _AllBlobs(key, algorithm, self)
 
     def look_up(self, name: str) -> tuple[Piece, ImageID] | None:
-        """A piece that was found, by the hex of its digest, and an image that has it. Never blocks."""
+        """A piece that was found, by the hex of its digest, and an image that has it. Never blocks.
+
+        One of an image of which some are missing only if no other has it.
+        """
         image_id = self._having.get(name)
         pieces = self._saved.known(image_id) if image_id is not None else None
-        if image_id is None or pieces is None:
+        if image_id is None or pieces is None or not (pieces.is_whole or self._has_seen_all):
             return None
         return next(((piece, image_id) for piece in pieces.in_layout if piece.digest.hex == name), None)
+
+    @property
+    def _has_seen_all(self) -> bool:
+        snapshot = self.union.snapshot
+        looks = (self._searched, self._listed[0] if self._listed else None)
+        return any(look is not None and look.is_good(snapshot) for look in looks)
 
     def find(self, name: str) -> None:
         """Find a piece by the hex of its digest. May block."""
@@ -90,7 +99,7 @@ class _AllImages:
         having = self._having.get(name)
         if having is not None:
             self.pieces_of(having)  # which may have been forgotten
-        if self.look_up(name) is not None or (self._searched and self._searched.is_good(snapshot)):
+        if self.look_up(name) is not None or self._has_seen_all:
             return
         look = _Look(snapshot)
         for image_id in chain(_naming(snapshot, name), snapshot.images):
@@ -110,9 +119,12 @@ class _AllImages:
             look, found = _Look(snapshot), dict[Digest, tuple[Piece, ImageID]]()
             for image_id in snapshot.images:
                 pieces = self.pieces_of(image_id)
-                look.is_whole &= pieces is not None
-                for piece in pieces.in_layout if pieces is not None else ():
-                    found[piece.digest] = piece, image_id
+                if pieces is None:
+                    look.is_whole = False
+                    continue
+                for piece in pieces.in_layout:
+                    if pieces.is_whole or piece.digest not in found:
+                        found[piece.digest] = piece, image_id
             self._having = {digest.hex: image_id for digest, (_, image_id) in found.items()}
             self._listed = look, [found[digest] for digest in sorted(found)]
         return self._listed[0]
@@ -133,7 +145,9 @@ class _AllImages:
                 self._reported.add(why)
                 logger.warning("oci/ is without image %s: %s", *why)
             return None
-        self._having.update(dict.fromkeys((piece.digest.hex for piece in pieces.in_layout), image_id))
+        for piece in pieces.in_layout:
+            if pieces.is_whole or self._having.get(piece.digest.hex) not in self.union.snapshot.images:
+                self._having[piece.digest.hex] = image_id
         return pieces
 
 

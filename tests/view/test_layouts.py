@@ -412,6 +412,43 @@ def test_a_layer_that_cannot_have_its_size_keeps_no_other_image_from_the_layout_
             node.open()
 
 
+@pytest.mark.parametrize("fault", ["size", "missing"])
+@pytest.mark.parametrize("first", ["right", "wrong", "neither"])
+def test_an_image_that_is_wrong_about_a_blob_keeps_it_from_no_other(
+    view: View, tmp_path: Path, fault: str, first: str
+) -> None:
+    """Its place lacks it, or it says another size; whichever of the images is seen first."""
+    shared = layer_tar({"shared": b"s" * 5000})
+    images = {
+        "right": TestImage([shared], ["right:1"]),
+        "wrong": TestImage([shared, layer_tar({"other": b"o"})], ["wrong:1"]),
+    }
+    layouts = [
+        oci_layout(tmp_path / "wrong", [images["wrong"]]),
+        oci_layout(tmp_path / "right", [images["right"]]),
+    ]
+    with changed_manifest(layouts[0]) as manifest:
+        blob, missing = (layer["digest"][7:] for layer in manifest["layers"])
+        manifest["layers"][0]["size"] += 7 if fault == "size" else 0
+    (layouts[0] / "blobs/sha256" / missing).unlink()
+    if fault == "missing":
+        (layouts[0] / "blobs/sha256" / blob).unlink()
+    root = view(*layouts)
+    directory = find(root, "oci/blobs/sha256")
+    assert isinstance(directory, WaitingDirectory)
+    order = sorted(images, key=lambda each: each != first) if first != "neither" else []
+    for name in [images[each].id.hex for each in order] + [blob]:
+        directory.find(name.encode())
+    looked_up = directory.lookup(blob.encode())
+    directory.find(None)
+    listed = dict(directory.entries())
+    assert missing.encode() in listed
+    for node in (looked_up, listed[blob.encode()], directory.lookup(blob.encode())):
+        assert isinstance(node, File)
+        with node.open() as opened:
+            assert digest(opened.pread(node.known_size or 0, 0)) == f"sha256:{blob}"
+
+
 def test_a_damaged_blob_is_an_error_at_its_end(view: View, layout: Path, images: list[TestImage]) -> None:
     """Whichever way it is read in order."""
     manifest = json.loads(content(view(layout), f"images/{images[0].id.hex}/manifest.json"))
