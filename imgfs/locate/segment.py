@@ -30,6 +30,10 @@ ZONE = struct.Struct("<Qqq")
 KIND = struct.Struct("<4I")
 DIGEST_SIZE = 32
 
+_EVERY, _MOST_PATHS = (
+    64,
+    500,
+)  # so many directories on the way to one, one is remembered; in each layer, so many
 _SCANNED = 16 << 10  # bytes of names in which one is found sooner by going through them
 
 UNSEEN, OPAQUE, CAPABLE, LINKED = 1, 2, 4, 8
@@ -123,6 +127,7 @@ class LayerColumns:
         self.place = place
         self.key = place.key
         self._last = 0, b""  # a directory, and its path with a slash behind it
+        self._paths = {0: b""}  # of some directories on the ways to others
         self._at = {name: (start, size) for name, start, size in columns_of(place)}
 
     def __len__(self) -> int:
@@ -232,15 +237,25 @@ class LayerColumns:
         """An entry's path from the root, without a slash before it; empty for the root."""
         directory = self.parents[entry]
         if directory != self._last[0]:
-            parts = []
-            at = directory
-            while at:
-                parts.append(self.name(at) + b"/")
+            way, at = [], directory
+            while at not in self._paths:
+                way.append(at)
                 if self.parents[at] >= at:
                     raise Corrupt("index of layers: a directory that is in itself")
                 at = self.parents[at]
-            self._last = directory, b"".join(reversed(parts))
+            path = self._paths[at]
+            while way:
+                at = way.pop()
+                path += self.name(at) + b"/"
+                if len(way) % _EVERY == _EVERY - 1:
+                    self._remember(at, path)
+            self._last = directory, path
         return self._last[1] + self.name(entry)
+
+    def _remember(self, directory: int, path: bytes) -> None:
+        if len(self._paths) > _MOST_PATHS:
+            self._paths = {0: b""}
+        self._paths[directory] = path
 
     def children(self, entry: int) -> range:
         """The entries in a directory; none in anything else."""

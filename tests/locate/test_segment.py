@@ -4,6 +4,7 @@ import io
 import struct
 import tarfile
 from contextlib import suppress
+from random import Random
 
 import pytest
 
@@ -50,6 +51,15 @@ def test_columns_are_those_of_the_tree() -> None:
             if tree.name(entry) in (b"l", b"m"):
                 assert layer.target(entry) == tree.target(entry)
         assert layer.lookup(0, b"nothing") is None
+
+
+def test_paths_of_any_depth_are_found_in_any_order() -> None:
+    tree = tree_of([f"{'d/' * depth}f" for depth in range(0, 1000, 7)] + ["e/" * 1000 + "f"])
+    (layer,) = segment(packed([tree])).layers
+    entries = [entry for entry in range(len(tree)) if tree.name(entry) == b"f"]
+    for _ in range(2):
+        Random(1).shuffle(entries)
+        assert [layer.path(entry) for entry in entries] == [tree.path(entry) for entry in entries]
 
 
 def test_many_kinds_take_wider_numbers_and_too_many_are_refused() -> None:
