@@ -278,7 +278,7 @@ class KernelMounts:
     def _gone(self, covers: Sequence[tuple[str, _Cover]], how: Unmount) -> list[tuple[str, _Cover]]:
         """Unmount what can be; returns those that are not mounted now."""
         entries = mounts()
-        present = {entry.number for entry in entries} - {entry.above for entry in entries}
+        present = {entry.number for entry in entries if is_cover(entry)} - {entry.above for entry in entries}
         gone = []
         for place, cover in covers:
             if not cover.finished.is_set():
@@ -286,8 +286,11 @@ class KernelMounts:
             if cover.number in present:
                 try:
                     mount_api.unmount(self._mountpoint + place, how)
-                except OSError:  # it is or was used
-                    continue
+                except OSError as error:
+                    if (
+                        error.errno != errno.EINVAL
+                    ):  # it is or was used; else another mount has its number by now
+                        continue
             gone.append((place, cover))
         return gone
 

@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from subprocess import PIPE, Popen
+from typing import cast
 
 import pytest
 
 from imgfs.mount import MountBusy, unmount
+from imgfs.mount.kernel_mounts import KernelMounts, _Cover
+from imgfs.mount.mount_api import Unmount
+from imgfs.mount.options import MountOptions
 from imgfs.mount.table import MountEntry, mounted_at, mounted_below, mounts
+from imgfs.view import NodeTable
 from tests.conftest import Imgfs, Mount, eventually
 from tests.images import TestImage, docker_archive, layer_tar
 from tests.kernel import kernel_has_erofs
@@ -209,6 +214,16 @@ def test_nothing_is_left_at_the_end(source: Path, tmp_path: Path, way: str) -> N
             subprocess.run([*program, *way.split(), top], check=True)
         assert process.wait(60) == 0
         assert [entry.path for entry in mounts() if entry.path.startswith(str(top))] == []
+
+
+def test_a_mount_that_has_the_number_of_one_that_is_gone_is_left_alone(tmp_path: Path) -> None:
+    """Linux uses numbers again."""
+    kernel, cover = (
+        KernelMounts(str(tmp_path), MountOptions()),
+        _Cover(cast(NodeTable, None), number=mounts()[0].number),
+    )
+    cover.finished.set()
+    assert kernel._gone([("", cover)], Unmount.EXPIRE) == [("", cover)]
 
 
 def test_nothing_is_left_when_the_connection_is_cut_off(source: Path, tmp_path: Path) -> None:
