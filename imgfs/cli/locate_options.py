@@ -15,8 +15,8 @@ import click
 
 from imgfs.cli.moments import parse_moment
 from imgfs.locate.pattern import Pattern, parse_pattern
+from imgfs.locate.place import CAPABLE, Kind
 from imgfs.locate.search import Query, Range
-from imgfs.locate.segment import CAPABLE, Kind
 
 T = TypeVar("T")
 KindTest = Callable[[Kind], bool]

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from itertools import chain, islice
 
 from imgfs.locate.catalog import Catalog
+from imgfs.locate.layer_columns import LayerColumns
 from imgfs.locate.machine import Machine, Root
+from imgfs.locate.place import LINKED
 from imgfs.locate.search import Query
-from imgfs.locate.segment import LINKED, LayerColumns
 from imgfs.locate.visibility import Visibility
 
 _SORTED = 50_000  # candidates that are sorted at a time

@@ -19,7 +19,8 @@ from imgfs.blob.stamp import FileStamp
 from imgfs.cache import Cache
 from imgfs.digest import Digest
 from imgfs.errors import Corrupt, describe
-from imgfs.locate.segment import LayerColumns, Segment
+from imgfs.locate.layer_columns import LayerColumns
+from imgfs.locate.segment import Segment
 
 if TYPE_CHECKING:  # a search writes nothing
     from imgfs.locate.segment_writer import PackedLayer

@@ -11,8 +11,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
+from imgfs.locate.layer_columns import LayerColumns
 from imgfs.locate.pattern import Pattern
-from imgfs.locate.segment import BLOCK, DIGEST_SIZE, LINKED, UNSEEN, Kind, LayerColumns
+from imgfs.locate.place import BLOCK, DIGEST_SIZE, LINKED, UNSEEN, Kind
 
 _EMPTY = bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
 _MOST = 1 << 64

@@ -14,22 +14,21 @@ from functools import reduce
 from operator import le, or_
 
 from imgfs.errors import InvalidImage
-from imgfs.locate.segment import (
+from imgfs.locate.layer_columns import LayerColumns
+from imgfs.locate.place import (
     BLOCK,
     CAPABLE,
-    COUNT,
     HAS_DIGESTS,
     KIND,
     LINKED,
-    MAGIC,
     OPAQUE,
     ROW,
     UNSEEN,
     ZONE,
-    LayerColumns,
     Place,
     padded,
 )
+from imgfs.locate.segment import COUNT, MAGIC
 from imgfs.tree import Tree
 from imgfs.tree.whiteouts import OverlaidLayer
 

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from itertools import chain
 
 from imgfs.errors import InvalidImage
-from imgfs.locate.segment import LINKED, OPAQUE, UNSEEN, LayerColumns
+from imgfs.locate.layer_columns import LayerColumns
+from imgfs.locate.place import LINKED, OPAQUE, UNSEEN
 from imgfs.lru import LRU
 
 _REMEMBERED = 200_000  # entries of directories, of all layers

@@ -8,9 +8,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 
 from imgfs.locate.answer import answer
+from imgfs.locate.layer_columns import LayerColumns
 from imgfs.locate.pattern import parse_pattern
+from imgfs.locate.place import CAPABLE
 from imgfs.locate.search import Query
-from imgfs.locate.segment import CAPABLE, LayerColumns
 from imgfs.tree import Tree, overlay_trees
 from tests.locate.indexed import Indexed
 from tests.tree.stacks import Entry, layer_tree, stacks, tar

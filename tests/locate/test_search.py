@@ -7,8 +7,9 @@ from random import Random
 
 import pytest
 
+from imgfs.locate.layer_columns import LayerColumns
+from imgfs.locate.place import BLOCK, CAPABLE
 from imgfs.locate.search import Query
-from imgfs.locate.segment import BLOCK, CAPABLE, LayerColumns
 from imgfs.locate.segment_writer import pack_layer
 from tests.locate.test_segment import segment
 from tests.tree.stacks import Entry, layer_tree, tar

@@ -9,7 +9,8 @@ from random import Random
 import pytest
 
 from imgfs.errors import Corrupt, InvalidImage
-from imgfs.locate.segment import BLOCK, Segment, columns_of
+from imgfs.locate.place import BLOCK, columns_of
+from imgfs.locate.segment import Segment
 from imgfs.locate.segment_writer import PackedLayer, pack_layer, write_segment
 from imgfs.tree import Tree
 from tests.locate.indexed import packed
