@@ -14,6 +14,7 @@ from imgfs.cli.naming import named_root
 from imgfs.cli.opening import source_option, store_option
 from imgfs.cli.output import output_file, output_folder, output_option
 from imgfs.errors import StoreError
+from imgfs.rootfs import RootFS
 from imgfs.rootfs.copy_out import CopyOut
 from imgfs.sources.chosen import ChosenContainer, ChosenImage, ChosenRoot
 from imgfs.view.tars import open_rootfs_tar
@@ -80,23 +81,30 @@ def export(
         raise click.UsageError(f"{what} is not for a terminal: use -o FILE or redirect the output")
     with named_root(image, sources, store) as named:
         if directory is not None:
-            _unpack(named, directory)
+            is_whole = _unpack(named, directory)
         else:
-            _write(named, output, form if kind == "tar" else kind)
+            is_whole = _write(named, output, form if kind == "tar" else kind)
+    if not is_whole:
+        raise StoreError(f"{image}: incomplete, as not all members of its layers can be read")
 
 
-def _unpack(named: ChosenRoot, path: str) -> None:
+def _unpack(named: ChosenRoot, path: str) -> bool:
+    """Unpack what can be read; returns whether that is all."""
     os.makedirs(path, exist_ok=True)
     with named.root_fs() as root, output_folder(path) as folder:
         if folder.scan():
             raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
         CopyOut(root, folder, tell, archive=os.geteuid() == 0).copy(0, "")
+        return not root.tree.damaged
 
 
-def _write(named: ChosenRoot, output: str, form: str) -> None:
+def _write(named: ChosenRoot, output: str, form: str) -> bool:
+    """Write what can be read; returns whether that is all."""
+    root: RootFS | None = None
     with ExitStack() as stack:
         if form == "flat":
-            blob = stack.enter_context(stack.enter_context(named.root_fs()).flat_tar())
+            root = stack.enter_context(named.root_fs())
+            blob = stack.enter_context(root.flat_tar())
         elif form == "erofs":
             root = stack.enter_context(named.root_fs())
             blob = stack.enter_context(root.erofs_image(root.erofs_plan()))
@@ -108,7 +116,8 @@ def _write(named: ChosenRoot, output: str, form: str) -> None:
         elif form == "diff":
             if not isinstance(named, ChosenContainer):
                 raise StoreError(f"{named.term}: --tar diff is for containers")
-            blob = stack.enter_context(stack.enter_context(named.own_fs()).flat_tar())
+            root = stack.enter_context(named.own_fs())
+            blob = stack.enter_context(root.flat_tar())
         elif not isinstance(named, ChosenImage):
             raise StoreError(f"{named.term}: --tar {form} is for images; the layer of a container has no tar")
         else:
@@ -121,3 +130,4 @@ def _write(named: ChosenRoot, output: str, form: str) -> None:
             for chunk in blob_chunks(blob):
                 file.write(chunk)
                 advance(len(chunk))
+        return root is None or not root.tree.damaged

@@ -39,6 +39,7 @@ from imgfs.layers.index_file import LayerIndex, LayerKey
 from imgfs.layers.indexer import Indexer
 from imgfs.layers.layer import check_copy
 from imgfs.layers.member_list import packed_members
+from imgfs.layers.passing_tar import log_damage
 from imgfs.layers.trust import Level
 from imgfs.tar import Member, ScannedTar, TarBlob, scan_blob
 from imgfs.tree import Tree, build_tree
@@ -97,7 +98,15 @@ class BlobLayer:
         return BlobTar(content, self.indexer.verifier, is_doubtful=self.is_doubtful)
 
     def tree(self) -> Tree:
-        return build_tree(self.members(), f"layer {self.diff_id}")
+        with self.content() as content:
+            known = content.index
+            tree = build_tree(self._members(content), content.key.name)
+            index = content.index
+        if index is not None and index.header.damage:
+            tree.damaged[0] = index.header.damage
+            if known is not None:  # as otherwise the pass has logged it
+                log_damage(content.key.name, index.header.damage)
+        return tree
 
     def open_content(self, copy: str | None = None) -> TarBlob:
         check_copy(self, None, copy)
@@ -106,17 +115,20 @@ class BlobLayer:
     def members(self) -> Sequence[Member]:
         """Every member of the tar, in order; of one that is damaged, those before the damage, which is logged."""
         with self.content() as content:
-            self.indexer.verify_later(content, self.content)
-            if (
-                content.index is None
-                and content.key.compression is Compression.PLAIN
-                and not content.is_remote
-                and not self.is_doubtful
-            ):
-                # what is damaged may be so since it was made: indexing compares the digests, and reports it
-                with suppress(Corrupt):
-                    return packed_members(scan_blob(content.stored, as_engines=True))
-            return content.members()
+            return self._members(content)
+
+    def _members(self, content: LayerContent) -> Sequence[Member]:
+        self.indexer.verify_later(content, self.content)
+        if (
+            content.index is None
+            and content.key.compression is Compression.PLAIN
+            and not content.is_remote
+            and not self.is_doubtful
+        ):
+            # what is damaged may be so since it was made: indexing compares the digests, and reports it
+            with suppress(Corrupt):
+                return packed_members(scan_blob(content.stored, as_engines=True))
+        return content.members()
 
     def file_digests(self, copy: str | None = None) -> DigestMap | None:
         """The digests of files at the places that they have in `copy`, as an index has them. Raises as `open` does."""

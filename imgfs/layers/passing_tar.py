@@ -92,7 +92,12 @@ class PassingTar:
 
     def _broken(self, error: Corrupt) -> None:
         self.damage = self.damage or str(error)
-        logger.log(self._level, "%s: not all of its members can be read: %s", self._name, error)
+        log_damage(self._name, str(error), self._level)
+
+
+def log_damage(name: str, damage: str, level: int = logging.WARNING) -> None:
+    """Log why not all members of the tar called `name` can be read."""
+    logger.log(level, "%s: not all of its members can be read: %s", name, damage)
 
 
 class InnerTars:

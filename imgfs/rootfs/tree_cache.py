@@ -13,6 +13,7 @@ from imgfs.cache import Cache
 from imgfs.digest import ChainID, DiffID
 from imgfs.errors import Corrupt, InvalidImage
 from imgfs.layers import Layer, stored_size
+from imgfs.layers.passing_tar import log_damage
 from imgfs.lru import LRU
 from imgfs.store import LayerStack
 from imgfs.tree import Tree, dump_tree, load_tree, overlay_trees
@@ -106,7 +107,10 @@ class TreeCache:
             return None
         try:
             with file:
-                return load_tree(file, layers)
+                tree = load_tree(file, layers)
+            for number, damage in tree.damaged.items():
+                log_damage(f"{name}: layer {number}", damage)
+            return tree
         except Corrupt as error:
             logger.info("%s is merged again: %s", name, error)
             self._cache.discard(key, kind)

@@ -50,6 +50,8 @@ class _Writer:
         for number, layer in enumerate(layers):
             if copy := layer.tree.copies.get(0):
                 self.tree.copies[number] = copy
+            if why := layer.tree.damaged.get(0):
+                self.tree.damaged[number] = why
 
     def _write(self, directory: int, node: MergedDir | Ref) -> None:
         """Write what is in a directory."""

@@ -61,6 +61,8 @@ class Tree:
         They stand there as symbolic links, relative to where they are."""
         self.copies: dict[int, str] = {}
         """The layers whose `records` are not offsets in their tar, but known to one copy of the layer alone: which."""
+        self.damaged: dict[int, str] = {}
+        """The layers not all of whose members could be read, and why: what follows is missing here."""
         # all names end to end, and where each ends; all targets of symbolic links
         self.names_text = bytearray()
         self.name_ends = array("Q")

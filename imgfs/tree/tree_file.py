@@ -22,7 +22,7 @@ from imgfs.decoders import msgpack_decoder
 from imgfs.errors import Corrupt
 from imgfs.tree.tree import NO_LAYER, Tree
 
-_MAGIC = b"imgfs tree, version 11\n"
+_MAGIC = b"imgfs tree, version 12\n"
 _LENGTH = struct.Struct("<Q")
 _PIECE = 1 << 20  # bytes read at a time, and about those of a batch of sets
 _MOST = 1 << 60  # bytes, of a file and of where it lies
@@ -44,6 +44,7 @@ class _Rare(msgspec.Struct, array_like=True):
     same: dict[int, int]
     lower_links: dict[int, bytes]
     copies: dict[int, str]
+    damaged: dict[int, str]
 
 
 def dump_tree(tree: Tree, file: BinaryIO) -> None:
@@ -53,7 +54,7 @@ def dump_tree(tree: Tree, file: BinaryIO) -> None:
         writer.section(getattr(tree, name))
     for name in _COLUMNS:
         writer.column(getattr(tree, name))
-    rare = _Rare(tree.devices, tree.sparse, tree.same, tree.lower_links, tree.copies)
+    rare = _Rare(tree.devices, tree.sparse, tree.same, tree.lower_links, tree.copies, tree.damaged)
     writer.section(msgspec.msgpack.encode(rare))
     numbers = array("I")
     for batch in _batches(tree.xattrs.values(), numbers):
@@ -85,6 +86,7 @@ def load_tree(blob: Blob, layers: int) -> Tree:
         raise Corrupt("tree in the cache: columns of different lengths")
     tree.devices, tree.sparse = rare.devices, rare.sparse
     tree.same, tree.lower_links, tree.copies = rare.same, rare.lower_links, rare.copies
+    tree.damaged = rare.damaged
     if not (len(tree) and _is_tree(tree) and _is_in_bounds(tree, layers)):
         raise Corrupt("tree in the cache: its entries do not make a tree")
     return tree

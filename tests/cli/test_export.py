@@ -4,6 +4,7 @@ import os
 import stat
 import struct
 import subprocess
+import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,7 +12,7 @@ import pytest
 
 from tests.conftest import Imgfs, Mount
 from tests.erofs.images import tool
-from tests.images import TestImage, docker_archive
+from tests.images import TestImage, docker_archive, layer_tar, oci_layout
 from tests.tar.archives import extended, header
 from tests.tools import require_tool
 
@@ -35,6 +36,26 @@ def test_a_file_is_there_whole_or_not_at_all(export: Export, archive: Path, imag
     archive.write_bytes(data[: data.index(images[-1].layers[-1][:512]) + 100] + data[-2048:])
     export("-o", archive.parent / "failed.tar", status=1)
     assert not any(name.startswith("failed") for name in os.listdir(archive.parent))
+
+
+@pytest.mark.parametrize("compression", ["gzip", "none"])
+@pytest.mark.parametrize("below", [[], [layer_tar({"etc/": None})]], ids=["alone", "on another layer"])
+def test_what_lacks_members_of_a_damaged_layer_is_said_to_be_incomplete_each_time(
+    imgfs: Imgfs, tmp_path: Path, compression: str, below: list[bytes]
+) -> None:
+    files = layer_tar(
+        {f"{number:04}": b"" for number in range(1100)}, padding=False
+    )  # so many that it is kept
+    damaged = files[:-1024] + b"x" * 512 + layer_tar({"behind": b""})
+    layout = oci_layout(tmp_path / "layout", [TestImage([*below, damaged], ["app:1"])], compression)
+    for name in ("first.tar", "second.tar"):
+        done = imgfs("export", "--source", layout, "app:1", "-o", tmp_path / name, status=1)
+        *_, warning, error = done.stderr.decode().splitlines()
+        assert f"not all of its members can be read: tar header at offset {len(files) - 1024}" in warning
+        assert error == "imgfs: app:1: incomplete, as not all members of its layers can be read"
+        with tarfile.open(tmp_path / name) as archive:
+            assert len(archive.getnames()) == 1100 + len(below)
+    imgfs("export", "--source", layout, "app:1", "-C", tmp_path / "unpacked", status=1)
 
 
 def test_a_dash_is_standard_output(export: Export, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
