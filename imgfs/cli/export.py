@@ -61,7 +61,8 @@ def export(
 
     With --tar diff the tar has what a container changed, as docker commit makes a layer of it, with whiteouts for what
     it deleted. With --tar rootfs or verbatim it has all layers of an image, and so also what later layers delete.
-    Unpacked as root, files keep their owners; otherwise they belong to the user.
+    Unpacked as root, files keep their owners; otherwise they belong to the user. What can be read of a damaged layer is
+    written; the exit status is 1 then.
 
     \b
     Examples:
