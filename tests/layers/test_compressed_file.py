@@ -172,9 +172,8 @@ def test_a_file_that_is_overwritten_while_it_is_open_is_an_error_and_never_wrong
 def test_a_file_that_is_being_written_to_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "x"
     path.write_bytes(gzip_member(DATA))
-    monkeypatch.setattr(
-        "time.sleep", lambda _: os.utime(path, (0, 0))
-    )  # now may be when it was written, by its clock
+    # not to the present, which may be when it was written: file systems have a coarse clock
+    monkeypatch.setattr("time.sleep", lambda _: os.utime(path, (0, 0)))
     with indexing(tmp_path) as indexer, pytest.raises(StoreError, match=f"^{path}: it is being written to$"):
         opened(path, indexer)
 
