@@ -103,7 +103,8 @@ class TreeBuilder:
             there = directory.children.get(name)
             if isinstance(there, DirEntry):
                 own = member.xattrs or {}
-                xattrs = {**(self._rows.xattrs.get(there.row) or {}), **own} if not there.is_implied else own
+                had = self._rows.xattrs.get(there.row)
+                xattrs = had | own if had else own
                 self._set_directory(there, member, form if xattrs == own else OTHER_NAME, xattrs)
             else:
                 made = DirEntry(

@@ -13,7 +13,7 @@ from typing import NamedTuple, TypeVar
 from imgfs.tar.fields import is_possible, possible_owner, possible_time
 from imgfs.tar.member import BLOCK_DEVICE, CHARACTER_DEVICE, DIRECTORY, FIFO, FILES, HARDLINK, Member
 from imgfs.tar.paths import MAX_PATH
-from imgfs.tree.tree import DOTTED_NAME, LITERAL_NAME, NO_LAYER, OTHER_NAME, PLAIN_NAME, Tree
+from imgfs.tree.tree import DOTTED_NAME, LITERAL_NAME, NO_LAYER, OTHER_NAME, PLAIN_NAME, Columns, Tree
 
 _MAJOR, _MINOR = 0xFFF, 0xFFFFF  # as many bits as Linux has for the numbers of a device
 _COLUMNS = ("modes", "uids", "gids", "sizes", "mtimes", "layers", "records", "headers", "forms")
@@ -45,26 +45,15 @@ class DirEntry:
         self.children: dict[bytes, DirEntry | int] = {}
 
 
-class Rows:
-    """Columns as those of a `Tree`, and by row what only some have.
+class Rows(Columns):
+    """Columns of what members made, and by row what only some have.
 
     `targets` are those of symbolic links. `lower` are the paths that hard links lead to which only a lower layer can
     have. `first_names` are the directory and the name that a file with several names had first.
     """
 
     def __init__(self) -> None:
-        self.modes = array("I")
-        self.uids = array("I")
-        self.gids = array("I")
-        self.sizes = array("Q")
-        self.mtimes = array("q")
-        self.layers = array("I")
-        self.records = array("Q")
-        self.headers = array("Q")
-        self.forms = bytearray()
-        self.xattrs: dict[int, dict[bytes, bytes]] = {}
-        self.devices: dict[int, tuple[int, int]] = {}
-        self.sparse: dict[int, list[tuple[int, int]]] = {}
+        super().__init__()
         self.targets: dict[int, bytes] = {}
         self.lower: dict[int, bytes] = {}
         self.first_names: dict[int, tuple[DirEntry, bytes]] = {}

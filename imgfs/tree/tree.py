@@ -22,26 +22,21 @@ _MAX_REMEMBERED = 16 << 20  # bytes of paths
 Sparse = list[tuple[int, int]]
 
 
-class Tree:
-    """Entries numbered from 0, the root, so that the children of a directory follow each other, sorted by name.
+class Columns:
+    """What members say of files, each column with a value for every file.
 
-    Each column below has a value for every entry. Names of one file are several entries: `inode` returns the same
-    number for all of them, that of the first, whose values stand for all.
-
-    `modes` are as in st_mode, type included. `links` are as in st_nlink. `sizes` in bytes; for a symbolic link that
-    of its target. `mtimes` in nanoseconds since the epoch. `layers` are numbered from 0, the bottom, or NO_LAYER.
-    `records` and `headers`: where the entry's member begins in its layer's tar, and how many bytes of headers come
-    before its data; of a layer in `copies`, places in that copy. `forms` says whether those headers, as they stand,
-    say of this very entry what it is: OTHER_NAME where they do not, PLAIN_NAME where they do by its path, DOTTED_NAME
-    where with `./` before that; LITERAL_NAME where they do not, and the entry is no whiteout whatever its name is.
+    `modes` are as in st_mode, type included. `sizes` in bytes; for a symbolic link that of its target. `mtimes` in
+    nanoseconds since the epoch. `layers` are numbered from 0, the bottom, or NO_LAYER. `records` and `headers`: where
+    the entry's member begins in its layer's tar, and how many bytes of headers come before its data; of one in
+    `Tree.copies`, places in that copy. `forms` says whether those headers, as they stand, say of this very entry what
+    it is: OTHER_NAME where they do not, PLAIN_NAME where they do by its path, DOTTED_NAME where with `./` before that;
+    LITERAL_NAME where they do not, and the entry is no whiteout whatever its name is.
     """
 
     def __init__(self) -> None:
-        self.parents = array("I")
         self.modes = array("I")
         self.uids = array("I")
         self.gids = array("I")
-        self.links = array("I")
         self.sizes = array("Q")
         self.mtimes = array("q")
         self.layers = array("I")
@@ -53,6 +48,19 @@ class Tree:
         """Major and minor number of every device node."""
         self.sparse: dict[int, Sparse] = {}
         """The parts of a sparse file that its data holds, as in `Member`."""
+
+
+class Tree(Columns):
+    """Entries numbered from 0, the root, so that the children of a directory follow each other, sorted by name.
+
+    Each column has a value for every entry. Names of one file are several entries: `inode` returns the same number for
+    all of them, that of the first, whose values stand for all. `links` are as in st_nlink.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parents = array("I")
+        self.links = array("I")
         self.same: dict[int, int] = {}
         """For a further name of a file, the entry that is its first."""
         self.lower_links: dict[int, bytes] = {}
