@@ -287,9 +287,8 @@ class KernelMounts:
                 try:
                     mount_api.unmount(self._mountpoint + place, how)
                 except OSError as error:
-                    if (
-                        error.errno != errno.EINVAL
-                    ):  # it is or was used; else another mount has its number by now
+                    # it is or was used; with EINVAL, another mount has its number by now
+                    if error.errno != errno.EINVAL:
                         continue
             gone.append((place, cover))
         return gone
